@@ -1,0 +1,35 @@
+# make run · make test · make check · make soak · make bench   (each sets up all it needs)
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test check soak bench
+
+run: .venv/run.stamp
+	$(BIN)/python app.py $(ARGS)
+
+test: .venv/dev.stamp
+	sh tests/install_chromium.sh
+	$(BIN)/python -m pytest -m "not soak" $(ARGS)
+
+soak: .venv/dev.stamp
+	$(BIN)/python -m pytest -m soak --timeout 3600 $(ARGS)
+
+check: .venv/dev.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest tests/test_imports.py
+
+bench: .venv/run.stamp
+	$(BIN)/python -m benchmarks.start $(ARGS)
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/run.stamp: requirements.txt constraints.txt | .venv/bin/python
+	$(BIN)/python -m pip install -r requirements.txt -c constraints.txt
+	touch $@
+
+.venv/dev.stamp: requirements-dev.txt requirements.txt constraints.txt | .venv/bin/python
+	$(BIN)/python -m pip install -r requirements-dev.txt -c constraints.txt
+	touch $@ .venv/run.stamp

@@ -1,0 +1,146 @@
+"""The Engine protocol: token ids in, pieces of text out.
+
+Knows no prompts, no roles and no web, and imports no torch: everything above this room runs, and
+is tested, on a scripted engine. `open_engine` imports the real one late.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from assistant.sampling import Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One generation.
+
+    ids: the prompt, at least one token. max_new_tokens: at least 1; `len(ids) + max_new_tokens`
+    must not pass the engine's window. stop_ids end the reply and are not part of its text.
+    banned_ids are never drawn. penalty_from: the first position of the prompt that the repetition
+    penalty counts (the reply is always counted).
+    """
+
+    ids: tuple[int, ...]
+    sampling: Sampling
+    max_new_tokens: int
+    stop_ids: frozenset[int] = frozenset()
+    banned_ids: frozenset[int] = frozenset()
+    penalty_from: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Nothing new yet. place: 0 while the request runs, n when n - 1 others wait before it."""
+
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """New text: whole UTF-8, empty while a character is unfinished. ids: the new tokens."""
+
+    text: str
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The last item of a stream.
+
+    reason: "stop" for a stop id only, "length" for max_new_tokens, "cancelled" when the engine was
+    closed. prompt_tokens, cached_tokens (of them, not computed anew), new_tokens: counts.
+    waited_s, ttft_s (from submission to the first token, waiting included), total_s: seconds.
+    """
+
+    reason: Literal["stop", "length", "cancelled"]
+    prompt_tokens: int
+    cached_tokens: int
+    new_tokens: int
+    waited_s: float
+    ttft_s: float
+    total_s: float
+
+    @property
+    def tokens_per_s(self) -> float | None:
+        """Decode speed: the tokens after the first, by the time after the first; None for one."""
+        decode_s = self.total_s - self.ttft_s
+        return (self.new_tokens - 1) / decode_s if self.new_tokens > 1 and decode_s > 0 else None
+
+
+class Stream(Protocol):
+    """Iterates over Waiting and Piece, then one Finished. Closing it cancels the request.
+
+    `next()` returns within the `wait_s` of the call that made it, with Waiting when there is
+    nothing new, so that a reader can leave at any time. Raises EngineError when the request fails.
+    """
+
+    def __iter__(self) -> Iterator[Waiting | Piece | Finished]: ...
+    def __next__(self) -> Waiting | Piece | Finished: ...
+    def close(self) -> None: ...
+
+
+class Tokenizer(Protocol):
+    """Text to ids and back. special: the special tokens, text to id. eos_id: ends a document."""
+
+    special: dict[str, int]
+    eos_id: int
+
+    def __len__(self) -> int:
+        """The number of ids: valid ids are 0 to this, exclusive."""
+        ...
+
+    def encode(self, text: str, *, trusted: bool = False) -> list[int]:
+        """Ids of `text`. Untrusted text never yields a special token's id, whatever it spells."""
+        ...
+
+    def decode(self, ids) -> str:
+        """Text of `ids`, special tokens as they are spelt; invalid UTF-8 becomes U+FFFD."""
+        ...
+
+    def decoder(self):
+        """An incremental decoder: `feed(ids) -> str` of whole characters, `flush() -> str`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """running and waiting: requests. dead: the sentence why nothing can be served, or None."""
+
+    running: int
+    waiting: int
+    slots: int
+    dead: str | None = None
+
+
+class Engine(Protocol):
+    """model: what the person reads (a hub id or a folder's name). window: positions, both for the
+    prompt and the reply. embedded: the small checkpoint that ships with the repository."""
+
+    model: str
+    revision: str | None
+    embedded: bool
+    window: int
+    tokenizer: Tokenizer
+
+    def generate(self, request: Request, *, wait_s: float = 0.1) -> Stream:
+        """Checks and submits `request`; the stream's `next()` takes at most about `wait_s`
+        seconds (0 never blocks). Raises RequestError, EngineBusy or EngineDead at once."""
+        ...
+
+    def pin(self, ids: tuple[int, ...]) -> None:
+        """Compute a prefix now and keep its KV for ever. ids: a prompt template's preamble."""
+        ...
+
+    def status(self) -> Status: ...
+
+    def close(self) -> None:
+        """End what runs with reason "cancelled" and give the memory back."""
+        ...
+
+
+def open_engine(settings) -> Engine:
+    """The engine that `settings` name. Raises CheckpointError with the next step to take."""
+    from assistant.engine.local import LocalEngine
+
+    return LocalEngine.open(settings)

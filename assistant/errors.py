@@ -1,0 +1,81 @@
+"""Every failure that a person can cause or meet, as one tree.
+
+The message of each is the one sentence that the person reads: what was wrong, the limit and the
+given value, or the next step to take. Nothing else crosses into the page or the API.
+
+    AssistantError
+    ├── StartError            the program cannot start: print the sentence, exit with 1
+    │   ├── SettingsError         a flag or an ASSISTANT_* variable
+    │   ├── HubError              the hub: no token, gated, not found, no network, half a file
+    │   ├── CheckpointError       weights or tokenizer: missing, broken, too large, not ours
+    │   ├── TemplateError         a prompt template: missing, or not in the format
+    │   └── PortError             the address cannot be served
+    ├── RequestError          what was asked cannot be done as given: nothing was computed
+    │   ├── TextError             a message or a prompt: not text, empty, too long
+    │   ├── SamplingError         a sampling parameter or a stop string out of range
+    │   ├── HistoryError          the turns that a client sent are no conversation
+    │   └── WindowError           the request does not fit the model's window
+    └── EngineError           the request was good, and the engine could not finish it
+        ├── EngineBusy            slots and waiting room are full: try again later
+        └── EngineDead            the engine has stopped: the program must be restarted
+"""
+
+
+class AssistantError(Exception):
+    """The root: catch this to show `str(error)` to the person."""
+
+
+class StartError(AssistantError):
+    pass
+
+
+class SettingsError(StartError):
+    pass
+
+
+class HubError(StartError):
+    pass
+
+
+class CheckpointError(StartError):
+    pass
+
+
+class TemplateError(StartError):
+    pass
+
+
+class PortError(StartError):
+    pass
+
+
+class RequestError(AssistantError):
+    pass
+
+
+class TextError(RequestError):
+    pass
+
+
+class SamplingError(RequestError):
+    pass
+
+
+class HistoryError(RequestError):
+    pass
+
+
+class WindowError(RequestError):
+    pass
+
+
+class EngineError(AssistantError):
+    pass
+
+
+class EngineBusy(EngineError):
+    pass
+
+
+class EngineDead(EngineError):
+    pass

@@ -1,0 +1,105 @@
+"""Sampling: the sampling parameters of one request, checked and bounded.
+
+Knows ranges, not models: whether a request fits the window is window.py's, how a token is drawn
+is engine/sampler.py's.
+"""
+
+import dataclasses
+import math
+import secrets
+from dataclasses import dataclass
+
+from assistant.errors import SamplingError
+
+TEMPERATURE_MAX = 2.0
+TEMPERATURE_MIN = 0.01  # below it the softmax overflows; values between 0 and this are raised to it
+TOP_K_MAX = 1000
+PENALTY_MIN, PENALTY_MAX = 0.5, 2.0
+SEED_MAX = 2**53 - 1  # the largest whole number that a browser holds exactly
+STOPS_MAX = 4
+STOP_CHARS_MAX = 64
+
+
+def _number(name, value, low, high, *, above=False):
+    """`value` as a finite float in [low, high], or in (low, high] with `above`."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise SamplingError(f"{name} must be a number, not {shown(value)}.")
+    if not math.isfinite(value) or not low <= value <= high or (above and value == low):
+        bounds = f"above {low:g} and at most {high:g}" if above else f"from {low:g} to {high:g}"
+        raise SamplingError(f"{name} must be {bounds}; {shown(value)} was given.")
+    return float(value)
+
+
+def _whole(name, value, low, high):
+    """`value` as an int in [low, high]; 40.0 passes, since sliders send floats."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise SamplingError(f"{name} must be a whole number, not {shown(value)}.")
+    if not low <= value <= high:
+        raise SamplingError(f"{name} must be from {low} to {high}; {shown(value)} was given.")
+    return value
+
+
+def shown(value):
+    """`value` as a person may read it in an error: short, escaped, on one line."""
+    text = ascii(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is drawn.
+
+    temperature: 0 is greedy, else 0.01 to 2. top_p: nucleus, above 0 up to 1. top_k: 0 is off, up
+    to 1000. repetition_penalty: 0.5 to 2, 1 is off (CTRL, arXiv:1909.05858; counted from
+    `Request.penalty_from` on). seed: 0 to 2**53 - 1; None draws a new one for each request.
+
+    Raises SamplingError.
+    """
+
+    temperature: float = 0.2
+    top_p: float = 0.95
+    top_k: int = 0
+    repetition_penalty: float = 1.0
+    seed: int | None = None
+
+    def __post_init__(self):
+        put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731
+        temperature = _number("temperature", self.temperature, 0, TEMPERATURE_MAX)
+        put("temperature", max(temperature, TEMPERATURE_MIN) if temperature else 0.0)
+        put("top_p", _number("top_p", self.top_p, 0, 1, above=True))
+        put("top_k", _whole("top_k", self.top_k, 0, TOP_K_MAX))
+        penalty = _number("repetition_penalty", self.repetition_penalty, PENALTY_MIN, PENALTY_MAX)
+        put("repetition_penalty", penalty)
+        if self.seed is not None:
+            put("seed", _whole("seed", self.seed, 0, SEED_MAX))
+
+    def seeded(self):
+        """The same with a seed: the one given, or a new one at random."""
+        if self.seed is not None:
+            return self
+        return dataclasses.replace(self, seed=secrets.randbelow(SEED_MAX + 1))
+
+
+def check_max_new_tokens(value, limit):
+    """`value` as an int from 1 to `limit` (the model's window). Raises SamplingError."""
+    return _whole("max_new_tokens", value, 1, limit)
+
+
+def check_stops(stops):
+    """Stop strings of a request as a tuple without repeats. Raises SamplingError."""
+    if stops is None:
+        return ()
+    if not isinstance(stops, (list, tuple)) or not all(isinstance(s, str) for s in stops):
+        raise SamplingError("stop must be a list of strings.")
+    if len(stops) > STOPS_MAX:
+        raise SamplingError(
+            f"At most {STOPS_MAX} stop strings are allowed; {len(stops)} were given."
+        )
+    for stop in stops:
+        if not 1 <= len(stop) <= STOP_CHARS_MAX:
+            raise SamplingError(
+                f"A stop string must have 1 to {STOP_CHARS_MAX} characters; one has {len(stop)}."
+            )
+    return tuple(dict.fromkeys(stops))
