@@ -1,0 +1,157 @@
+"""Text to ids and back, straight from a checkpoint's tokenizer.json.
+
+Knows byte-level BPE and which ids are special; knows no prompts, no roles and no models. Two
+tokenizers are built from the one file: the trusted one matches special tokens, the plain one has
+never heard of them, so that no text can spell its way to one. Decoding goes through a table of
+each id's bytes, which costs the same for every token, however long the reply has become.
+"""
+
+import codecs
+import json
+import re
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from assistant.errors import CheckpointError
+
+_END_OF_TEXT = "<|endoftext|>"
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_PROBE = "Aé 1\n\t日"  # letter case, blanks, digits, 1 to 3 bytes: what other kinds do not return
+
+
+def load_tokenizer(folder):
+    """The BPETokenizer of the checkpoint in `folder`. Raises CheckpointError."""
+    folder = Path(folder)
+    path = folder / "tokenizer.json"
+    spec = _read_json(path)
+    if spec is None:
+        raise CheckpointError(f"The checkpoint has no tokenizer: {path} does not exist.")
+    try:
+        spec |= {"truncation": None, "padding": None}
+        special = {token["content"]: token["id"] for token in spec["added_tokens"]}
+        tokenizer = BPETokenizer(spec, special, _eos_id(folder, special, path))
+        exact = tokenizer.decode(tokenizer.encode(_PROBE)) == _PROBE
+    except CheckpointError:
+        raise
+    except Exception as error:  # the library raises Exception itself; a malformed file anything
+        raise CheckpointError(
+            f"The tokenizer file {path} is not usable ({error}): delete it and fetch it again."
+        ) from error
+    if not exact:
+        raise CheckpointError(
+            f"The tokenizer file {path} is no byte-level BPE, the only kind that is supported."
+        )
+    return tokenizer
+
+
+class BPETokenizer:
+    """A byte-level BPE tokenizer; see the Tokenizer protocol in assistant/engine/__init__.py.
+
+    spec: the parsed tokenizer.json. special: its added tokens, text to id. eos_id: ends a document.
+    """
+
+    def __init__(self, spec, special, eos_id):
+        self.special = special
+        self.eos_id = eos_id
+        self._trusted = Tokenizer.from_str(json.dumps(spec))
+        self._plain = Tokenizer.from_str(json.dumps(_without_special(spec, special)))
+        self._bytes = _bytes_table(self._trusted.get_vocab(), special)
+
+    def __len__(self):
+        return max(self._bytes) + 1
+
+    def encode(self, text, *, trusted=False):
+        """Ids of `text`. Only trusted text can yield a special token's id.
+
+        A lone surrogate, which UTF-8 cannot carry, is read as U+FFFD.
+        """
+        tokenizer = self._trusted if trusted else self._plain
+        text = _LONE_SURROGATE.sub("\ufffd", text)
+        return tokenizer.encode(text, add_special_tokens=False).ids
+
+    def decode(self, ids):
+        """Text of `ids`: special tokens as they are spelt, invalid UTF-8 as U+FFFD, and nothing
+        for an id that has no token (a model may have more rows than its tokenizer has tokens)."""
+        return self._joined(ids).decode("utf-8", errors="replace")
+
+    def decoder(self):
+        """A new incremental decoder for one reply."""
+        return Decoder(self._joined)
+
+    def _joined(self, ids):
+        return b"".join([self._bytes.get(id, b"") for id in ids])
+
+
+class Decoder:
+    """Ids in, whole characters out; all that it gave, joined, equals decode() of all the ids."""
+
+    def __init__(self, joined):
+        self._joined = joined
+        self._utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
+
+    def feed(self, ids):
+        """The characters that `ids` complete; empty while one is unfinished."""
+        return self._utf8.decode(self._joined(ids))
+
+    def flush(self):
+        """What is left at the end: U+FFFD for a character that was never finished."""
+        return self._utf8.decode(b"", final=True)
+
+
+def _without_special(spec, special):
+    """`spec` for text that nobody vouches for: no special token to match, and none in the
+    vocabulary either, so that neither merges nor the unknown token can arrive at one."""
+    vocab = {token: id for token, id in spec["model"]["vocab"].items() if token not in special}
+    return spec | {"added_tokens": [], "model": spec["model"] | {"vocab": vocab, "unk_token": None}}
+
+
+def _bytes_table(vocab, special):
+    """Each id's bytes. vocab, special: text to id."""
+    latin1 = {ord(char): byte for char, byte in _byte_alphabet().items()}
+    table = {}
+    for token, id in vocab.items():
+        try:
+            table[id] = token.translate(latin1).encode("latin-1")
+        except UnicodeEncodeError:  # not in the byte-level alphabet: means itself
+            table[id] = token.encode()
+    return table | {id: text.encode() for text, id in special.items()}
+
+
+def _byte_alphabet():
+    """The character that stands for each byte in a byte-level vocabulary, and that byte.
+
+    A byte that Latin-1 prints stands for itself; the others follow from U+0100 on (GPT-2).
+    """
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(b): b for b in printable} | {chr(256 + n): b for n, b in enumerate(others)}
+
+
+def _eos_id(folder, special, path):
+    token = (_read_json(folder / "tokenizer_config.json") or {}).get("eos_token")
+    if isinstance(token, dict):  # as older versions of transformers saved it
+        token = token.get("content")
+    generation_id = (_read_json(folder / "generation_config.json") or {}).get("eos_token_id")
+    if token in special:
+        return special[token]
+    if generation_id in special.values():
+        return generation_id
+    if _END_OF_TEXT in special:
+        return special[_END_OF_TEXT]
+    raise CheckpointError(f"The tokenizer file {path} has no token that ends a document.")
+
+
+def _read_json(path):
+    """The JSON object in `path`, None if there is no such file. Raises CheckpointError."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"The file {path} cannot be read ({error}): delete it and fetch it again."
+        ) from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"The file {path} holds no JSON object: delete it and fetch it again.")
+    return value
