@@ -1,0 +1,92 @@
+"""Small random checkpoints on disk, with StarCoder's files, keys and special tokens."""
+
+import json
+from pathlib import Path
+
+SPECIAL = [  # ids 0 to 18, in StarCoder's order
+    "<|endoftext|>",
+    "<fim_prefix>",
+    "<fim_middle>",
+    "<fim_suffix>",
+    "<fim_pad>",
+    "<filename>",
+    "<gh_stars>",
+    "<issue_start>",
+    "<issue_comment>",
+    "<issue_closed>",
+    "<jupyter_start>",
+    "<jupyter_text>",
+    "<jupyter_code>",
+    "<jupyter_output>",
+    "<empty_output>",
+    "<commit_before>",
+    "<commit_msg>",
+    "<commit_after>",
+    "<reponame>",
+]
+
+VOCAB_SIZE = 384
+_CORPUS = """Human: Write a function that returns the sum of a list of numbers.
+
+Assistant: Here it is:
+
+```python
+def total(numbers):
+    result = 0
+    for number in numbers:
+        result += number
+    return result
+```
+-----
+Human: What does `[n * n for n in range(10)]` return?
+
+Assistant: The squares of the numbers from 0 to 9: the list `[0, 1, 4, 9, 16, 25, 36, 49, 64, 81]`.
+-----
+"""
+
+
+def make_tokenizer(folder, *, special=SPECIAL, vocab_size=VOCAB_SIZE):
+    """Writes tokenizer.json and tokenizer_config.json: byte-level BPE, digits one by one."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        min_frequency=1,
+        special_tokens=list(special),
+        initial_alphabet=alphabet,
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([_CORPUS], trainer)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": special[0]}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    return folder
+
+
+def make_checkpoint(folder, *, seed=0, max_shard_size="5GB", **config):
+    """A random GPTBigCode checkpoint in `folder`, in about a second; gives the folder.
+
+    2 layers of width 64 with 2 heads, 256 positions, 384 tokens, float32, unless `config`
+    (GPTBigCodeConfig's names) says otherwise. Its weights are wider spread than a fresh model's,
+    so that no two logits are nearly equal.
+    """
+    import torch
+    from transformers import GPTBigCodeConfig, GPTBigCodeForCausalLM
+
+    folder = make_tokenizer(folder)
+    shape = {"n_layer": 2, "n_embd": 64, "n_head": 2, "n_positions": 256}
+    ids = {"vocab_size": VOCAB_SIZE, "bos_token_id": 0, "eos_token_id": 0}
+    full = GPTBigCodeConfig(**{**shape, **ids, "initializer_range": 0.2, **config})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = GPTBigCodeForCausalLM(full)
+    model.save_pretrained(folder, max_shard_size=max_shard_size)
+    return folder

@@ -1,0 +1,41 @@
+"""What all tests share: an environment without this machine's accounts, and a small checkpoint."""
+
+import os
+import tempfile
+
+import pytest
+
+from tests.checkpoints import make_checkpoint
+
+# huggingface_hub reads its variables when it is first imported, which a test module may do while
+# tests are collected: before any fixture. So the environment is cleared here. Whatever slips
+# through meets an endpoint where nothing listens, never the real hub.
+_FOREIGN = ("HF_", "HUGGING", "ASSISTANT_", "GRADIO_", "SPACE_", "TRANSFORMERS_")
+_PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"}
+for _name in list(os.environ):
+    if _name.startswith(_FOREIGN) or _name.upper() in _PROXIES:
+        del os.environ[_name]
+_home = tempfile.TemporaryDirectory(prefix="tech-assistant-tests-")  # removed when the run ends
+os.environ |= {
+    "HF_HOME": _home.name,
+    "HF_ENDPOINT": "http://127.0.0.1:9",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "GRADIO_ANALYTICS_ENABLED": "False",
+}
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory):
+    """The folder of a random checkpoint with 256 positions; copy it before changing a file."""
+    return make_checkpoint(tmp_path_factory.mktemp("checkpoints") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def starcoder_tokenizer():
+    """StarCoder's own tokenizer, from the folder that STARCODER_TOKENIZER names; else a skip."""
+    folder = os.environ.get("STARCODER_TOKENIZER")
+    if not folder:
+        pytest.skip("STARCODER_TOKENIZER names no folder with StarCoder's tokenizer")
+    from assistant.engine.tokenizer import load_tokenizer
+
+    return load_tokenizer(folder)
