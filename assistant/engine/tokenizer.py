@@ -153,5 +153,7 @@ def _read_json(path):
             f"The file {path} cannot be read ({error}): delete it and fetch it again."
         ) from error
     if not isinstance(value, dict):
-        raise CheckpointError(f"The file {path} holds no JSON object: delete it and fetch it again.")
+        raise CheckpointError(
+            f"The file {path} holds no JSON object: delete it and fetch it again."
+        )
     return value
