@@ -1,0 +1,204 @@
+"""The rules that hold for the source itself: imports run one way, and modules stay small.
+
+Reads the source with ast; only the last tests import anything, each in a process of its own.
+"""
+
+import ast
+import graphlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+LINES_MAX = 300
+
+# Each room may import those of its own line and of the lines below it, never those above.
+LEVELS = (
+    {"app"},
+    {"web"},
+    {"playground"},
+    {"chat"},
+    {"generate"},
+    {"conversation", "window", "prompt", "receipt", "store"},
+    {"engine"},
+    {"sampling", "stops", "text", "hub", "settings", "errors"},
+)
+LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
+
+# Who may import a package at all; everybody else may not.
+ONLY = {
+    "torch": ("assistant.engine.", "training.", "benchmarks."),
+    "transformers": ("assistant.engine.", "training.", "benchmarks."),
+    "accelerate": ("assistant.engine.", "training.", "benchmarks."),
+    "gradio": ("assistant.web.",),
+    "fastapi": ("assistant.web.",),
+    "starlette": ("assistant.web.",),
+    "uvicorn": ("assistant.web.",),
+}
+# A package's doors: they may not import torch, not even late.
+NEVER = {"assistant.engine": {"torch", "transformers", "accelerate"}}
+
+
+def modules():
+    """The product's modules, name to source: app.py, assistant/, training/ and benchmarks/."""
+    paths = [ROOT / "app.py"] if (ROOT / "app.py").exists() else []
+    for folder in ("assistant", "training", "benchmarks"):
+        paths += sorted((ROOT / folder).rglob("*.py"))
+    named = {}
+    for path in paths:
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        named[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path.read_text()
+    return named
+
+
+MODULES = modules()
+
+
+def imports(name, source, known, *, late=True):
+    """The modules that `source` imports, dotted; without `late`, not those inside functions."""
+    found = set()
+    package = (
+        name if any(other.startswith(name + ".") for other in known) else name.rpartition(".")[0]
+    )
+    nodes = [ast.parse(source)]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package.split(".")[: len(package.split(".")) - node.level + 1]
+            stem = (
+                ".".join([*base, node.module] if node.module else base)
+                if node.level
+                else node.module
+            )
+            inner = {f"{stem}.{alias.name}" for alias in node.names}
+            found |= inner & set(known) or {stem}
+        if late or not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            nodes += ast.iter_child_nodes(node)
+    return found
+
+
+def room(name):
+    """assistant.engine.local is in the room engine, app.py in the room app."""
+    parts = name.split(".")
+    return parts[1] if parts[0] == "assistant" and len(parts) > 1 else parts[0]
+
+
+def violations(name, source, known=None):
+    """What is wrong with the imports of one module, as sentences."""
+    known = MODULES if known is None else known
+    wrong = []
+    for target in sorted(imports(name, source, known)):
+        top = target.partition(".")[0]
+        owners = ONLY.get(top)
+        if owners and not f"{name}.".startswith(owners):
+            wrong.append(f"{name} imports {top}")
+        if top in NEVER.get(name, ()):
+            wrong.append(f"{name} imports {top}, if late")
+        inside = name == "app" or name.startswith("assistant")
+        if inside and top in ("training", "benchmarks", "tests"):
+            wrong.append(f"{name} imports {target}")
+        if inside and top in ("assistant", "app") and "assistant" not in (name, target):
+            if room(name) not in LEVEL or room(target) not in LEVEL:
+                wrong.append(f"{name} or {target} has no line in LEVELS")
+            elif LEVEL[room(target)] < LEVEL[room(name)]:
+                wrong.append(f"{name} imports {target}, which stands above it")
+    return wrong
+
+
+def circle(sources):
+    """The modules of a circle of imports at module level, or None."""
+    graph = {
+        name: {
+            target
+            for target in imports(name, source, sources, late=False)
+            if target in sources and target != name
+        }
+        for name, source in sources.items()
+    }
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        return error.args[1]
+    return None
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_run_one_way(name):
+    assert violations(name, MODULES[name]) == []
+
+
+def test_no_circle():
+    assert circle(MODULES) is None
+
+
+@pytest.mark.parametrize(
+    "name, source",
+    [
+        ("assistant.errors", "from assistant.sampling import Sampling\nimport assistant.chat"),
+        ("assistant.engine.local", "from assistant.prompt import PromptTemplate"),
+        ("assistant.engine.local", "from ..prompt import PromptTemplate"),
+        ("assistant.window", "def f():\n    from assistant import chat"),
+        ("assistant.chat", "import torch.nn"),
+        ("assistant.chat", "from assistant.unheard_of import x"),
+        ("assistant.chat", "if True:\n    import gradio as gr"),
+        ("assistant.engine", "def f():\n    import torch"),
+        ("assistant.web.ui", "from transformers import AutoModel"),
+        ("assistant.web.ui", "import tests.fakes"),
+        ("assistant.web.ui", "import app"),
+        ("app", "import fastapi"),
+        ("training.train", "import gradio"),
+    ],
+)
+def test_a_violation_is_found(name, source):
+    known = {"assistant", "assistant.engine", "assistant.engine.local", "assistant.web", name}
+    assert violations(name, source, known | {"assistant.chat", "assistant.web.ui"})
+
+
+def test_a_circle_is_found():
+    circular = {"assistant.text": "import assistant.hub", "assistant.hub": "import assistant.text"}
+    assert circle(circular)
+    late = circular | {"assistant.hub": "def f():\n    import assistant.text"}
+    assert circle(late) is None
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_modules_are_small_and_say_what_they_are(name):
+    assert MODULES[name].count("\n") < LINES_MAX
+    assert ast.get_docstring(ast.parse(MODULES[name]))
+
+
+@pytest.mark.parametrize(
+    "path", sorted(Path(__file__).parent.glob("test_*.py")), ids=lambda path: path.name
+)
+def test_tests_say_what_they_test(path):
+    assert ast.get_docstring(ast.parse(path.read_text()))
+
+
+PRIVATE = re.compile(r"/(?:work|root|home)/\w|\.\./shared|shared/(?:facts|data)|\bissue #?\d")
+TEXT = {".py", ".md", ".toml", ".txt", ".sh", ".css", ".js", ""}
+
+
+def test_no_path_of_a_machine_in_tracked_files():
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("this folder is no git checkout")
+    for name in filter(None, listed.stdout.split("\0")):
+        path = ROOT / name
+        if path.suffix in TEXT and path.is_file():
+            assert not PRIVATE.search(path.read_text(encoding="utf-8")), name
+
+
+@pytest.mark.parametrize("name", ["assistant.engine", "assistant.chat"])
+def test_above_the_engine_nothing_heavy_is_imported(name):
+    code = (
+        f"import sys, {name}\n"
+        "print(*{module.partition('.')[0] for module in sys.modules}, sep='\\n')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert not {"torch", "transformers", "gradio", "fastapi"} & set(done.stdout.split())
