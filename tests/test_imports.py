@@ -172,13 +172,6 @@ def test_modules_are_small_and_say_what_they_are(name):
     assert ast.get_docstring(ast.parse(MODULES[name]))
 
 
-@pytest.mark.parametrize(
-    "path", sorted(Path(__file__).parent.glob("test_*.py")), ids=lambda path: path.name
-)
-def test_tests_say_what_they_test(path):
-    assert ast.get_docstring(ast.parse(path.read_text()))
-
-
 PRIVATE = re.compile(r"/(?:work|root|home)/\w|\.\./shared|shared/(?:facts|data)|\bissue #?\d")
 TEXT = {".py", ".md", ".toml", ".txt", ".sh", ".css", ".js", ""}
 
