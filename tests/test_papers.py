@@ -1,0 +1,81 @@
+"""README and its relatives say what the code does: flags, versions, files, steps."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+from assistant.settings import _parser
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+FLAGS = [action for action in _parser(on_space=False)._actions if action.dest != "help"]
+PAPERS = ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "prompts/README.md")
+
+
+def rows():
+    """The table of flags: flag to (variable, default)."""
+    cells = re.findall(r"^\| `(--[\w-]+)` \| `(\w+)` \| (.*?) ?\|", README, re.MULTILINE)
+    return {flag: (variable, default) for flag, variable, default in cells}
+
+
+def requirement(name):
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    return next(
+        found
+        for line in lines
+        if (text := line.partition("#")[0].strip()) and (found := Requirement(text)).name == name
+    )
+
+
+def pinned(name):
+    return re.search(rf"^{name}==(.+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)[1]
+
+
+@pytest.mark.parametrize("action", FLAGS, ids=lambda action: action.dest)
+def test_readme_names_every_flag(action):
+    (flag,) = action.option_strings
+    variable, default = rows()[flag]
+    assert variable == "ASSISTANT_" + action.dest.upper()
+    if action.default not in (None, False, ""):
+        assert str(action.default) in default
+
+
+def test_readme_names_no_flag_that_is_gone():
+    assert set(rows()) == {action.option_strings[0] for action in FLAGS}
+
+
+def test_front_matter():
+    matter = yaml.safe_load(README.split("---\n")[1])
+    assert README.startswith("---\n")
+    assert matter["sdk"] == "gradio" and matter["license"] == "apache-2.0"
+    assert matter["sdk_version"] == pinned("gradio")
+    assert requirement("gradio").specifier.contains(matter["sdk_version"])
+    assert matter["app_file"] == "app.py" and "bigcode/starcoder" in matter["models"]
+    assert len(matter["short_description"]) <= 60  # the hub refuses a longer one
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert matter["python_version"] == project["requires-python"].removeprefix(">=")
+
+
+def test_the_hint_names_the_tested_torch():
+    assert f"torch=={pinned('torch')} " in README
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_links_and_pictures_exist(paper):
+    path = ROOT / paper
+    for target in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
+        assert target.startswith("https://") or (path.parent / target).exists(), target
+
+
+def test_readme_names_only_targets_that_make_knows():
+    known = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"\bmake ([a-z]+)[` \n]", README)) <= known | {"as"}
+
+
+def test_the_example_compiles():
+    for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
+        compile(code, "README.md", "exec")
