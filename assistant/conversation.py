@@ -1,0 +1,152 @@
+"""Turn and Conversation: append, edit, regenerate, undo.
+
+Knows roles and their order, not how turns are written into a prompt. Both classes are immutable:
+each change gives a new conversation. What a client sends is checked here before it becomes one.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Literal
+
+from assistant.errors import HistoryError, TextError
+from assistant.sampling import shown
+from assistant.text import PROMPT_CHARS_MAX, check_message, clean
+
+TURNS_MAX = 1000
+ROLES = ("user", "assistant")
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one side said, stripped at both ends. ids: the tokens that were generated for it, where
+    known. pinned: never leaves the window. finish: the finish reason of a reply."""
+
+    role: Literal["user", "assistant"]
+    text: str
+    ids: tuple[int, ...] | None = None
+    pinned: bool = False
+    finish: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """Turns that alternate, the user's first. A reply may be empty: the model said nothing."""
+
+    turns: tuple[Turn, ...] = ()
+
+    def __post_init__(self):
+        for index, turn in enumerate(self.turns):
+            if turn.role != ROLES[index % 2]:
+                raise HistoryError(
+                    "The turns of a conversation must alternate, the user's first; turn "
+                    f"{index + 1} is by {shown(turn.role)}."
+                )
+
+    @property
+    def exchanges(self):
+        """The finished exchanges: pairs of a message and its reply."""
+        return tuple(zip(self.turns[0::2], self.turns[1::2], strict=False))
+
+    @property
+    def message(self):
+        """The newest message, while it waits for its reply. Raises HistoryError without one."""
+        if len(self.turns) % 2 == 0:
+            raise HistoryError("The conversation has no message that waits for a reply.")
+        return self.turns[-1]
+
+    def add_message(self, text):
+        """With a message of the user. Raises TextError."""
+        return Conversation((*self.turns, Turn("user", check_message(text))))
+
+    def add_reply(self, text, ids=None, finish=None):
+        """With the model's reply, maybe empty. ids: the generated tokens."""
+        ids = None if ids is None else tuple(ids)
+        return Conversation((*self.turns, Turn("assistant", text.strip(), ids, finish=finish)))
+
+    def edit(self, index, text):
+        """With another text for the message at `index`; all later turns leave. Raises TextError,
+        and HistoryError where `index` is no message."""
+        if not 0 <= index < len(self.turns) or self.turns[index].role != "user":
+            raise HistoryError(f"Turn {index + 1} is no message that can be edited.")
+        turn = dataclasses.replace(self.turns[index], text=check_message(text))
+        return Conversation((*self.turns[:index], turn))
+
+    def drop_reply(self):
+        """Without the last reply, so that its message waits for a new one."""
+        if len(self.turns) % 2:
+            return self
+        return Conversation(self.turns[:-1])
+
+    def undo(self):
+        """Without the last exchange, and the text of its message: it goes back to the box."""
+        if not self.turns:
+            return self, ""
+        last = len(self.turns) - 1 - (len(self.turns) - 1) % 2
+        return Conversation(self.turns[:last]), self.turns[last].text
+
+    @classmethod
+    def from_history(cls, history):
+        """The conversation that a client sent: None, or a list of {"role", "content"} whose roles
+        alternate from "user" to "assistant". content: a string, or a list of text blocks
+        {"type": "text", "text"}; an "ids" list may go with it (see `trusted_ids`), other keys are
+        ignored. Raises HistoryError."""
+        if history is None:
+            return cls()
+        if not isinstance(history, (list, tuple)):
+            raise HistoryError(f"The history must be a list of turns, not {shown(history)}.")
+        if len(history) > TURNS_MAX:
+            raise HistoryError(
+                f"A history may have at most {TURNS_MAX} turns; {len(history)} were given."
+            )
+        turns = tuple(_turn(index, item) for index, item in enumerate(history))
+        if len(turns) % 2:
+            raise HistoryError("The history must end with a reply of the assistant.")
+        return cls(turns)
+
+
+def _turn(index, item):
+    where = f"Turn {index + 1} of the history"
+    if not isinstance(item, dict):
+        raise HistoryError(f"{where} must have a role and a content, not be {shown(item)}.")
+    role = ROLES[index % 2]
+    if item.get("role") != role:
+        raise HistoryError(f"{where} must have the role {role!r}, not {shown(item.get('role'))}.")
+    text = _content(where, item.get("content"))
+    if role == "user":
+        try:
+            return Turn(role, check_message(text))
+        except TextError as error:
+            raise HistoryError(f"{where} cannot be used. {error}") from None
+    if len(text) > PROMPT_CHARS_MAX:
+        raise HistoryError(
+            f"{where} may have at most {PROMPT_CHARS_MAX} characters; it has {len(text)}."
+        )
+    ids = item.get("ids")
+    return Turn(role, clean(text).strip(), tuple(ids) if isinstance(ids, list) else None)
+
+
+def _content(where, content):
+    if isinstance(content, str):
+        return content
+    blocks = content if isinstance(content, list) else [content]
+    for block in blocks:
+        if (
+            not isinstance(block, dict)
+            or block.get("type") != "text"
+            or not isinstance(block.get("text"), str)
+        ):
+            raise HistoryError(f"The content of {where[0].lower()}{where[1:]} must be text.")
+    return "\n".join(block["text"] for block in blocks)
+
+
+def trusted_ids(turn, tokenizer):
+    """`turn.ids` if each is an ordinary token and together they decode to the turn's text, white
+    space at the ends aside; else None: the text must be encoded anew."""
+    ids = turn.ids
+    if not ids or not turn.text:
+        return None
+    special = set(tokenizer.special.values())
+    for token in ids:
+        if type(token) is not int or not 0 <= token < len(tokenizer) or token in special:
+            return None
+    return tuple(ids) if tokenizer.decode(ids).strip() == turn.text else None

@@ -1,0 +1,126 @@
+"""The one loop: an engine's stream through the stop sequences, as events.
+
+Knows tokens and text, not where the prompt came from: chat, playground and API all use it.
+Events are the engine's Waiting, then Delta after Delta, then one Done.
+"""
+
+import dataclasses
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+from assistant.engine import Finished, Piece, Waiting
+from assistant.errors import EngineError
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """Text to add to what is shown."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The end. text: all Deltas together. ids: the generated tokens that make up exactly this text
+    (with the white space before it that a scanner stripped), None where a token reaches beyond its
+    end. reason: "stop" for a stop sequence too; stop: the sequence or the special token that fired.
+    finished: the engine's counts and times."""
+
+    text: str
+    ids: tuple[int, ...] | None
+    reason: Literal["stop", "length", "cancelled"]
+    stop: str | None
+    finished: Finished
+
+
+def generate(engine, request, scanner, *, wait_s=0.1):
+    """Submit `request` now, and give its events as a Generation. scanner: a fresh StopScanner.
+    wait_s: the longest that one `next()` waits for the engine, in seconds; 0 never blocks.
+
+    Raises RequestError, EngineBusy or EngineDead at once; while reading EngineError, after all
+    text that came before it has been given out.
+    """
+    return Generation(engine, request, scanner, wait_s)
+
+
+class Generation:
+    """Iterator over Waiting, Delta and one Done. `close()` cancels what still runs."""
+
+    def __init__(self, engine, request, scanner, wait_s):
+        self._stream = engine.generate(request, wait_s=wait_s)
+        self._events = self._run(engine.tokenizer, request, scanner)
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return next(self._events)
+
+    def close(self):
+        self._stream.close()
+        self._events.close()
+
+    def _run(self, tokenizer, request, scanner):
+        submitted = time.monotonic()
+        first = None
+        raw, shown, ids = [], [], []
+        finished = None
+        try:
+            while finished is None and scanner.fired is None:
+                item = next(self._stream)
+                if isinstance(item, Piece):
+                    first = first or time.monotonic()
+                    raw.append(item.text)
+                    ids.extend(item.ids)
+                    if text := scanner.feed(item.text):
+                        shown.append(text)
+                        yield Delta(text)
+                elif isinstance(item, Waiting):
+                    yield item
+                else:
+                    finished = item
+        except EngineError:
+            if text := scanner.flush():
+                yield Delta(text)
+            raise
+        finally:
+            self._stream.close()
+        if text := scanner.flush():
+            shown.append(text)
+            yield Delta(text)
+        if finished is None:  # cancelled because of a stop sequence: the counts up to there
+            now = time.monotonic()
+            finished = Finished(
+                "stop",
+                prompt_tokens=len(request.ids),
+                cached_tokens=0,
+                new_tokens=len(ids),
+                waited_s=0.0,
+                ttft_s=first - submitted,
+                total_s=now - submitted,
+            )
+        stop = scanner.fired
+        if stop is not None:
+            finished = dataclasses.replace(finished, reason="stop", stop_id=None)
+        elif finished.stop_id is not None:
+            stop = tokenizer.decode([finished.stop_id])
+        text = "".join(shown)
+        ids = _ids_of(text, "".join(raw), ids, scanner.strip, tokenizer)
+        yield Done(text, ids, finished.reason, stop, finished)
+
+
+def _ids_of(text, raw, ids, stripped, tokenizer):
+    """The first of `ids` that decode to `text`, the white space before it included; None if there
+    are none such. raw: the text of all `ids`."""
+    start = len(raw) - len(raw.lstrip()) if stripped else 0
+    end = start + len(text)
+    decoder = tokenizer.decoder()
+    length = count = 0
+    for token in ids:
+        if length >= end:
+            break
+        length += len(decoder.feed([token]))
+        count += 1
+    ids = tuple(ids[:count])
+    return ids if tokenizer.decode(ids) == raw[:end] else None

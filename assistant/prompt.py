@@ -1,0 +1,261 @@
+"""PromptTemplate: load, check, render turns into segments; export to a Jinja chat template.
+
+Knows how a conversation is written down for the model, and nothing of windows or engines. Turns
+are written one way only: no turn is ever found again by parsing text.
+
+    preamble  ·  user marker, message, turn_end, assistant marker, reply, turn_end  ·  ...
+              ·  user marker, newest message, turn_end, assistant marker
+"""
+
+import dataclasses
+import hashlib
+import json
+import re
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from assistant.errors import SamplingError, TemplateError
+from assistant.sampling import Sampling, shown
+
+PROMPTS = Path(__file__).parent.parent / "prompts"
+HUB_FILE = "TA_prompt_v1.txt"
+SPECIAL = re.compile(r"<\|[^|<>\s]+\|>")  # what looks like a special token in a template
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A part of a prompt that is encoded on its own. trusted: template text, in which special
+    tokens count. ids: the tokens, where they are known already."""
+
+    text: str
+    trusted: bool = False
+    ids: tuple[int, ...] | None = None
+
+
+def encode(segments, tokenizer):
+    """Ids of `segments`: each encoded apart, neighbours that are both trusted as one text."""
+    joined = []
+    for segment in segments:
+        if joined and joined[-1].trusted and segment.trusted:
+            joined[-1] = Segment(joined[-1].text + segment.text, trusted=True)
+        else:
+            joined.append(segment)
+    ids = []
+    for segment in joined:
+        known = segment.ids is not None
+        ids += segment.ids if known else tokenizer.encode(segment.text, trusted=segment.trusted)
+    return ids
+
+
+@dataclass(frozen=True, slots=True)
+class PromptTemplate:
+    """How a base model is shown a conversation. The fields are the keys of a template file
+    (prompts/README.md); separator is None where dialogues are not closed by a line.
+
+    A prompt is written in parts that begin and end so that they can be encoded apart: `opening`,
+    then `message` and `reply` for each exchange, then `message` for the newest.
+    """
+
+    name: str
+    user: str
+    assistant: str
+    turn_end: str
+    preamble: str
+    kind: str = "chat"
+    separator: str | None = None
+    stop: tuple[str, ...] = ()
+    sampling: Sampling = field(default_factory=Sampling)
+
+    @property
+    def hash(self):
+        """SHA-256 of all that the template holds, in hexadecimal."""
+        content = json.dumps(dataclasses.asdict(self), sort_keys=True)
+        return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
+
+    @property
+    def short(self):
+        """The first 12 digits of the hash."""
+        return self.hash[:12]
+
+    # Writing
+
+    def opening(self):
+        """From the preamble to the first user marker.
+
+        A turn stands after the white space that `turn_end` ends in; the first one too, less what
+        the preamble ends in already. The preamble itself must not end in a blank line, since that
+        is another token there than before a marker, and the cached preamble would not fit.
+        """
+        space = self.turn_end[len(self.turn_end.rstrip()) :] if self.preamble else ""
+        there = next(n for n in range(len(space), -1, -1) if self.preamble.endswith(space[:n]))
+        return [Segment(self.preamble + space[there:] + self.user, trusted=True)]
+
+    def message(self, turn):
+        """A user's turn, and the marker that opens its reply."""
+        marker = Segment(self.turn_end + self.assistant, trusted=True)
+        return [Segment(_space_after(self.user) + turn.text), marker]
+
+    def reply(self, turn):
+        """A reply, and the marker that opens the next message."""
+        marker = Segment(self.turn_end + self.user, trusted=True)
+        return [Segment(_space_after(self.assistant) + turn.text, ids=turn.ids), marker]
+
+    def render(self, turns):
+        """The segments of the prompt for `turns`, whose last is the user's."""
+        segments = self.opening()
+        for turn in turns:
+            segments += self.message(turn) if turn.role == "user" else self.reply(turn)
+        return segments
+
+    def to_jinja(self):
+        """The same prompt as a chat template for transformers, vLLM, TGI and llama.cpp."""
+        opening, user, assistant, turn_end = (
+            json.dumps(text, ensure_ascii=False)
+            for text in (
+                self.opening()[0].text,
+                self.user,
+                self.assistant,
+                self.turn_end,
+            )
+        )
+        user_space, assistant_space = map(_space_after, (self.user, self.assistant))
+        return (
+            "{%- for message in messages -%}"
+            "{%- if message['role'] == 'user' -%}"
+            "{{- " + opening + " if loop.first else " + user + " -}}"
+            "{{- '" + user_space + "' + message['content'] | trim + " + turn_end + " -}}"
+            "{%- else -%}"
+            "{{- " + assistant + " + '" + assistant_space + "' -}}"
+            "{{- message['content'] | trim + " + turn_end + " -}}"
+            "{%- endif -%}"
+            "{%- endfor -%}"
+            "{%- if add_generation_prompt -%}{{- " + assistant + " -}}{%- endif -%}"
+        )
+
+    # Reading what the model writes
+
+    @property
+    def markers(self):
+        """The turn markers that stop a reply at the start of a line: those of plain text."""
+        plain = (marker.strip() for marker in (self.user, self.assistant))
+        return tuple(dict.fromkeys(m for m in plain if not SPECIAL.search(m)))
+
+    def stop_ids(self, tokenizer):
+        """The special tokens that end a reply: the end of the text, and those of a turn."""
+        spelt = self.turn_end + self.user + self.assistant
+        ending = {token for text, token in tokenizer.special.items() if text in spelt}
+        return frozenset({tokenizer.eos_id, *ending})
+
+    def banned_ids(self, tokenizer):
+        """The special tokens that a reply must not contain: all others."""
+        return frozenset(tokenizer.special.values()) - self.stop_ids(tokenizer)
+
+    def check(self, tokenizer):
+        """Raises TemplateError naming the special tokens that the model's tokenizer lacks."""
+        spelt = SPECIAL.findall(self.preamble + self.user + self.assistant + self.turn_end)
+        lacking = [text for text in dict.fromkeys(spelt) if text not in tokenizer.special]
+        if lacking:
+            raise TemplateError(
+                f"The prompt template {self.name!r} needs special tokens that this model's "
+                f"tokenizer lacks: {', '.join(lacking)}; choose another with --prompt."
+            )
+
+
+def _space_after(marker):
+    """The space between a marker and its text. It belongs to the text, whose first word it makes
+    another token."""
+    return "" if marker[-1:].isspace() else " "
+
+
+# Loading
+
+
+def load_template(spec):
+    """The PromptTemplate that `spec` names: a name in prompts/, the path of a .toml file, or
+    hub:OWNER/NAME[/FILE], a dataset's text file of "Human:" and "Assistant:" dialogues.
+
+    Raises TemplateError, for the hub HubError.
+    """
+    if spec.startswith("hub:"):
+        return _from_hub(spec)
+    path = Path(spec) if spec.endswith(".toml") else PROMPTS / f"{spec}.toml"
+    if not spec.endswith(".toml") and not re.fullmatch(r"[\w-]+", spec) or not path.is_file():
+        names = ", ".join(sorted(path.stem for path in PROMPTS.glob("*.toml")))
+        raise TemplateError(
+            f"There is no prompt template {shown(spec)}; give the path of a .toml file, "
+            f"hub:OWNER/NAME or one of: {names}."
+        )
+    try:
+        return parse_template(tomllib.loads(path.read_text(encoding="utf-8")), path.name)
+    except (OSError, ValueError) as error:
+        raise TemplateError(f"The prompt template {path} cannot be read: {error}.") from None
+
+
+_STRINGS = ("name", "user", "assistant", "turn_end", "preamble")
+
+
+def parse_template(values, where):
+    """A PromptTemplate from the keys and values of a template file. where: the file's name, for
+    messages. Raises TemplateError."""
+
+    def refuse(reason):
+        raise TemplateError(f"The prompt template {where} is not usable: {reason}.")
+
+    known = {field.name for field in dataclasses.fields(PromptTemplate)}
+    if unknown := sorted(set(values) - known):
+        refuse(f"it has the unknown key {shown(unknown[0])}")
+    if missing := [key for key in _STRINGS if key not in values]:
+        refuse(f"the key {missing[0]!r} is missing")
+    values = dict(values)
+    for key in (*_STRINGS, "kind", "separator"):
+        if not isinstance(values.get(key, ""), str):
+            refuse(f"{key!r} must be a string")
+    stop = values.get("stop", [])
+    if not isinstance(stop, list) or not all(isinstance(text, str) and text for text in stop):
+        refuse("'stop' must be a list of strings that are not empty")
+    values["stop"] = tuple(stop)
+    if values.get("kind", "chat") != "chat":
+        refuse(f"'kind' must be 'chat', not {shown(values['kind'])}")
+    for key in ("user", "assistant"):
+        if not values[key].strip() or values[key].endswith((" ", "\t")):
+            refuse(f"{key!r} must be a marker that does not end in a space")
+    if "separator" in values and not re.fullmatch(r"\S(.*\S)?", values["separator"]):
+        refuse("'separator' must be one line without blanks at its ends")
+    if not isinstance(values.get("sampling", {}), dict):
+        refuse("'sampling' must be a table")
+    try:
+        values["sampling"] = Sampling(**values.get("sampling", {}))
+    except TypeError:
+        fields = [field.name for field in dataclasses.fields(Sampling)]
+        unknown = sorted(set(values["sampling"]) - set(fields))
+        refuse(f"[sampling] has the unknown key {shown(unknown[0])}")
+    except SamplingError as error:
+        refuse(str(error).rstrip("."))
+    # White space at its end becomes one newline, never a blank line: see `opening`.
+    preamble = values["preamble"]
+    values["preamble"] = preamble.rstrip() + "\n" * (preamble != preamble.rstrip())
+    return PromptTemplate(**values)
+
+
+def _from_hub(spec):
+    from assistant.hub import fetch_file
+
+    match = re.fullmatch(r"hub:([\w.-]+/[\w.-]+)(?:/([\w./-]+))?", spec)
+    if not match:
+        raise TemplateError(f"A prompt on the hub is named hub:OWNER/NAME, not {shown(spec)}.")
+    repo, filename = match[1], match[2] or HUB_FILE
+    try:
+        text = fetch_file(repo, filename, repo_type="dataset").read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise TemplateError(f"The prompt {filename} of {repo} cannot be read: {error}.") from None
+    text = text.replace("\r\n", "\n")
+    end = text.rfind("\n-----")
+    return PromptTemplate(
+        name=f"{repo}/{filename}",
+        user="Human:",
+        assistant="Assistant:",
+        turn_end="\n\n",
+        separator="-----",
+        preamble=(text[:end] + "\n-----" if end >= 0 else text.rstrip()) + "\n",
+    )

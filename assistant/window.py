@@ -1,0 +1,82 @@
+"""What fits the window: the token ledger of a request, and which exchanges leave first.
+
+Knows token counts alone. Counts are exact, since the parts of a prompt are encoded apart.
+"""
+
+from dataclasses import dataclass
+
+from assistant.errors import WindowError
+
+KEEP = 3 / 4  # when exchanges must leave, the rest fills at most this part of the room
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """Tokens of a finished exchange. message: the user's turn up to and with the marker that opens
+    the reply; reply: the rest, up to and with the marker that opens the next message."""
+
+    message: int
+    reply: int
+    pinned: bool = False
+
+    @property
+    def tokens(self):
+        return self.message + self.reply
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Where the window's tokens go. preamble + history + message is the prompt, reply is what is
+    kept free for the answer. dropped: indices of the exchanges that left the prompt."""
+
+    window: int
+    preamble: int
+    history: int
+    message: int
+    reply: int
+    dropped: tuple[int, ...] = ()
+
+    @property
+    def prompt(self):
+        return self.preamble + self.history + self.message
+
+    @property
+    def free(self):
+        return self.window - self.prompt - self.reply
+
+
+def fit(preamble, exchanges, message, max_new_tokens, window):
+    """The Ledger of a prompt: `preamble` tokens, then `exchanges` (Exchange), then `message`.
+
+    The preamble and the newest message stay, pinned exchanges too; others leave oldest first, and
+    when some must, so many leave that the rest fills three quarters of the room. The conversation
+    is replayed from its start for that: what left at an earlier message stays away at this one, so
+    the prompt goes on from a prefix that the engine has in its cache. The last exchange leaves
+    only where it cannot stay.
+
+    Raises WindowError with the counts when what must stay does not fit.
+    """
+    must_stay = preamble + message + max_new_tokens
+    pinned = sum(exchange.tokens for exchange in exchanges if exchange.pinned)
+    if must_stay + pinned > window:
+        pins = f" + {pinned} of pinned turns" if pinned else ""
+        raise WindowError(
+            f"This does not fit the model's window of {window} tokens: {preamble} of the prompt "
+            f"template{pins} + {message} of the message + {max_new_tokens} kept for the reply "
+            f"are {must_stay + pinned}."
+        )
+    dropped = []
+    kept = 0
+    oldest = 0  # the first exchange that may still leave
+    for now in range(len(exchanges) + 1):
+        newest = exchanges[now].message if now < len(exchanges) else message
+        room = window - preamble - newest - max_new_tokens
+        if kept > room:
+            while oldest < now and (kept > room or (kept > KEEP * room and oldest < now - 1)):
+                if not exchanges[oldest].pinned:
+                    dropped.append(oldest)
+                    kept -= exchanges[oldest].tokens
+                oldest += 1
+        if now < len(exchanges):
+            kept += exchanges[now].tokens
+    return Ledger(window, preamble, kept, message, max_new_tokens, tuple(dropped))
