@@ -49,8 +49,9 @@ class Finished:
     """The last item of a stream.
 
     reason: "stop" for a stop id only, "length" for max_new_tokens, "cancelled" when the engine was
-    closed. prompt_tokens, cached_tokens (of them, not computed anew), new_tokens: counts.
-    waited_s, ttft_s (from submission to the first token, waiting included), total_s: seconds.
+    closed. stop_id: the stop id that fired. prompt_tokens, cached_tokens (those of the prompt that
+    were not computed anew), new_tokens: counts. waited_s, ttft_s (from submission to the first
+    token, waiting included), total_s: seconds.
     """
 
     reason: Literal["stop", "length", "cancelled"]
@@ -60,6 +61,7 @@ class Finished:
     waited_s: float
     ttft_s: float
     total_s: float
+    stop_id: int | None = None
 
     @property
     def tokens_per_s(self) -> float | None:

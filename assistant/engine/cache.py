@@ -1,0 +1,69 @@
+"""The KV cache: one slot for each running request, and the prefixes that can be used again.
+
+A slot holds a whole window (StarCoder: 168 MB in bfloat16, one K/V head), so nothing is paged: a
+prefix is found by comparing ids and shared by copying it. Knows ids and tensors; no requests.
+"""
+
+from collections import OrderedDict
+
+import torch
+
+# A free slot is taken over in place when at most this many of its tokens are lost by it: the
+# stop sequence and the like at the end of a reply. Otherwise its content stays and is copied.
+LEFTOVER = 16
+
+
+class Cache:
+    """`kv` is the model's static cache; `ids[slot]` says what the slot holds from position 0 on."""
+
+    def __init__(self, model, slots):
+        shape = model.kv_shape(slots, model.window)
+        self.kv = torch.empty(shape, dtype=model.dtype, device=model.device)
+        self.ids = [[] for _ in range(slots)]
+        self.free = OrderedDict.fromkeys(range(slots))  # least recently used first
+        self.pinned = []  # (ids, KV [layers, length, 2 x head_dim]) for ever
+
+    def take(self, ids):
+        """A free slot that holds the longest known prefix of `ids`, and that prefix's length.
+
+        At most len(ids) - 1, since the last token must be computed for its logits. The source may
+        be any slot, running ones too, or a pinned prefix. There must be a free slot.
+        """
+        limit = len(ids) - 1
+        pins = [(common_prefix(pin, ids, limit), kv) for pin, kv in self.pinned]
+        held = [common_prefix(slot, ids, limit) for slot in self.ids]
+        length, kv = max(pins, key=lambda pin: pin[0], default=(0, None))
+        source = max(self.free, key=lambda slot: held[slot])
+        if held[source] > length and len(self.ids[source]) - held[source] <= LEFTOVER:
+            slot, length = source, held[source]
+        else:
+            slot = next(iter(self.free))
+            best = max(range(len(held)), key=lambda other: held[other])
+            if held[best] > length:
+                length, kv = held[best], self.kv[:, best, : held[best]]
+            if length and held[slot] < length:
+                self.kv[:, slot, :length] = kv[:, :length]
+        del self.free[slot]
+        self.ids[slot] = list(ids[:length])
+        return slot, length
+
+    def release(self, slot):
+        """Give a slot back; what it holds can be used again until the slot is needed."""
+        self.free[slot] = None
+
+    def pin(self, slot):
+        """Keep a copy of all that `slot` holds for ever."""
+        ids = self.ids[slot]
+        self.pinned.append((tuple(ids), self.kv[:, slot, : len(ids)].clone()))
+
+
+def common_prefix(a, b, limit):
+    """How many leading ids `a` and `b` share, at most `limit`; slices compare at C speed."""
+    low, high = 0, min(len(a), len(b), limit)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if list(a[low:middle]) == list(b[low:middle]):
+            low = middle
+        else:
+            high = middle - 1
+    return low

@@ -1,0 +1,202 @@
+"""LocalEngine: the thread that owns the model, and the streams that read from it.
+
+Tokens become text on the reader's side, so the engine's thread does nothing but compute.
+"""
+
+import logging
+import queue
+import threading
+
+import torch
+
+from assistant.engine import Piece, Request, Status, Waiting
+from assistant.engine.cache import Cache
+from assistant.engine.model import Chunk, Model
+from assistant.engine.scheduler import Job, Scheduler
+from assistant.errors import (
+    CheckpointError,
+    EngineBusy,
+    EngineDead,
+    EngineError,
+    RequestError,
+    WindowError,
+)
+from assistant.sampling import Sampling, check_max_new_tokens
+
+log = logging.getLogger(__name__)
+
+OUT_OF_MEMORY = (
+    "The machine ran out of memory during this reply; shorten the conversation or try again later."
+)
+FAILED = "The engine failed during this reply; send the message again."
+DEAD = "The engine has stopped after a failure of the device; the program must be restarted."
+
+
+class LocalEngine:
+    """One model on one device, serving up to `slots` requests at once. See the Engine protocol."""
+
+    def __init__(self, checkpoint, *, slots=8, queue=64):
+        self.model = checkpoint.name
+        self.revision = checkpoint.revision
+        self.embedded = checkpoint.embedded
+        self.tokenizer = checkpoint.tokenizer
+        self.slots, self.queue = slots, queue
+        model = Model(checkpoint.module)
+        self.window, self._vocabulary = model.window, model.vocab_size
+        try:
+            self._scheduler = Scheduler(model, Cache(model, slots))
+        except RuntimeError as error:  # torch's out-of-memory errors, on the CPU and on CUDA
+            raise CheckpointError(
+                f"The KV cache of {slots} slots of {model.window} tokens does not fit in memory; "
+                "give fewer with --slots."
+            ) from error
+        _self_check(model, self._scheduler.cache, self.tokenizer.eos_id, self.model)
+        self._dead = None
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def open(cls, settings):
+        from assistant.engine.checkpoint import load_checkpoint  # transformers is slow to import
+
+        return cls(load_checkpoint(settings), slots=settings.slots, queue=settings.queue)
+
+    def generate(self, request, *, wait_s=0.1):
+        self._check(request)
+        job = Job(request)
+        self._submit(job)
+        return LocalStream(job, self.tokenizer.decoder(), wait_s)
+
+    def pin(self, ids):
+        if any(pinned == tuple(ids) for pinned, _ in self._scheduler.cache.pinned):
+            return
+        request = Request(tuple(ids), Sampling(), max_new_tokens=1)
+        self._check(request)
+        job = Job(request, pin=True)
+        self._submit(job)
+        result = job.out.get()
+        if isinstance(result, Exception):
+            raise result
+
+    def status(self):
+        running, waiting = len(self._scheduler.running), len(self._scheduler.waiting)
+        return Status(running, waiting, self.slots, self._dead)
+
+    def close(self):
+        self._closing = True
+        with self._scheduler.lock:
+            self._scheduler.lock.notify()
+        self._thread.join()
+
+    def _check(self, request):
+        if not request.ids:
+            raise RequestError("The prompt is empty; write at least one character.")
+        if not all(0 <= i < self._vocabulary for i in request.ids):
+            raise RequestError(f"A token id is outside of 0 to {self._vocabulary - 1}.")
+        check_max_new_tokens(request.max_new_tokens, self.window)
+        if len(request.ids) + request.max_new_tokens > self.window:
+            raise WindowError(
+                f"The prompt has {len(request.ids)} tokens and {request.max_new_tokens} new ones "
+                f"are asked for; the model's window holds {self.window} in all."
+            )
+
+    def _submit(self, job):
+        if self._dead or self._closing:
+            raise EngineDead(self._dead or "The engine is closed.")
+        running, waiting = len(self._scheduler.running), len(self._scheduler.waiting)
+        if running + waiting >= self.slots + self.queue:
+            raise EngineBusy(
+                f"{running + waiting} requests are running or waiting, which is the limit "
+                f"({self.slots} slots and a queue of {self.queue}); try again in a moment."
+            )
+        self._scheduler.submit(job)
+
+    @torch.inference_mode()
+    def _run(self):
+        scheduler = self._scheduler
+        while not self._closing:
+            try:
+                if scheduler.step():
+                    continue
+            except torch.OutOfMemoryError:
+                log.exception("out of memory")
+                torch.cuda.empty_cache()
+                self._fail(EngineError(OUT_OF_MEMORY))
+            except Exception:
+                log.exception("a step failed")
+                if scheduler.model.device.type != "cpu":  # CUDA errors last until the process ends
+                    self._dead = DEAD
+                    self._closing = True
+                self._fail(EngineError(FAILED))
+            with scheduler.lock:
+                while not (scheduler.waiting or scheduler.running or self._closing):
+                    scheduler.lock.wait()
+        with scheduler.lock:
+            waiting, scheduler.waiting = scheduler.waiting, []
+        for job in waiting:
+            job.end(EngineDead(self._dead) if self._dead else "cancelled")
+        for job in list(scheduler.running):
+            scheduler.end(job, "cancelled")
+
+    def _fail(self, error):
+        for job in list(self._scheduler.running):
+            self._scheduler.end(job, error)
+
+
+class LocalStream:
+    """Reads one job's tokens as text. See the Stream protocol."""
+
+    def __init__(self, job, decoder, wait_s):
+        self._job, self._decoder, self._wait_s = job, decoder, wait_s
+        self._last = None  # a Finished or an exception that came behind tokens not yet read
+        self._ended = False
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        if self._ended:
+            raise StopIteration
+        ids = self._drain() if self._last is None else []
+        text = self._decoder.feed(ids)
+        if self._last is not None:
+            text += self._decoder.flush()
+        if ids or text:
+            return Piece(text, tuple(ids))
+        if self._last is None:
+            return Waiting(self._job.place)
+        self._ended = True
+        if isinstance(self._last, Exception):
+            raise self._last
+        return self._last
+
+    def _drain(self):
+        """The tokens that are there, waiting up to `wait_s` for the first; sets `_last`."""
+        ids = []
+        try:
+            item = self._job.out.get(self._wait_s > 0, self._wait_s or None)
+            while isinstance(item, int):
+                ids.append(item)
+                item = self._job.out.get_nowait()
+            self._last = item
+        except queue.Empty:
+            pass
+        return ids
+
+    def close(self):
+        self._job.cancelled = True
+        self._ended = True
+
+    __del__ = close  # a reader that simply goes away must not keep its slot
+
+
+@torch.inference_mode()
+def _self_check(model, cache, token, name):
+    """One forward pass: NaN weights load without complaint and answer greedily without a sign."""
+    logits = model.forward([Chunk([token] * 4, 0, 0)], cache.kv)
+    if not torch.isfinite(logits).all():
+        raise CheckpointError(
+            f"The checkpoint {name} computes values that are not numbers; delete its files and "
+            "download it again, or try --dtype float32."
+        )

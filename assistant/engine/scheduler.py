@@ -1,0 +1,150 @@
+"""Which tokens the next step computes: admission, chunked prefill, decode, cancel.
+
+First come, first served. Each step is one forward pass over the last token of every request that
+decodes, plus a bounded chunk of the prompts that are still being read, so that a long prompt never
+stalls the others. Knows jobs, slots and steps; no threads, no text.
+"""
+
+import threading
+import time
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+
+from assistant.engine import Finished, Request
+from assistant.engine.model import Chunk
+from assistant.engine.sampler import Sampler
+from assistant.errors import EngineError
+
+CHUNK_ALONE = 512  # prompt tokens in a step when nobody decodes: bounds the time to a cancel
+CHUNK_SHARED = 64  # prompt tokens in a step beside decoding requests: bounds their pause
+
+
+@dataclass(eq=False, slots=True)
+class Job:
+    """One request on its way. `out` carries ints (new tokens), then a Finished or an exception.
+
+    place: 0 while it runs, else its place in the waiting room. cancelled is set by the reader.
+    """
+
+    request: Request
+    pin: bool = False
+    out: SimpleQueue = field(default_factory=SimpleQueue)
+    cancelled: bool = False
+    place: int = 0
+    slot: int | None = None
+    ids: list[int] = field(default_factory=list)  # the prompt, then the reply
+    done: int = 0  # how many of `ids` have their KV in the slot
+    cached: int = 0
+    sampler: Sampler | None = None
+    submitted: float = field(default_factory=time.monotonic)
+    admitted: float | None = None
+    first: float | None = None
+
+    @property
+    def new(self):
+        return len(self.ids) - len(self.request.ids)
+
+    def end(self, result, stop_id=None):
+        """Tell the reader: `result` is the finish reason or the exception."""
+        if isinstance(result, Exception):
+            return self.out.put(result)
+        now = time.monotonic()
+        self.out.put(
+            Finished(
+                reason=result,
+                prompt_tokens=len(self.request.ids),
+                cached_tokens=self.cached,
+                new_tokens=max(self.new, 0),
+                waited_s=(self.admitted or now) - self.submitted,
+                ttft_s=(self.first or now) - self.submitted,
+                total_s=now - self.submitted,
+                stop_id=stop_id,
+            )
+        )
+
+
+class Scheduler:
+    """The waiting room and the running jobs. `submit` may be called by any thread."""
+
+    def __init__(self, model, cache):
+        self.model, self.cache = model, cache
+        self.lock = threading.Condition()  # guards `waiting`
+        self.waiting = []
+        self.running = []
+
+    def submit(self, job):
+        with self.lock:
+            self.waiting.append(job)
+            job.place = len(self.waiting)
+            self.lock.notify()
+
+    def step(self):
+        """Compute one step; False when there was nothing to do."""
+        for job in [job for job in self.running if job.cancelled]:
+            self.end(job, "cancelled")
+        self._admit()
+        if not self.running:
+            return False
+        jobs, chunks = self._next_chunks()
+        logits = self.model.forward(chunks, self.cache.kv)
+        for job, chunk, row in zip(jobs, chunks, logits, strict=True):
+            self.cache.ids[job.slot] += chunk.ids
+            job.done += len(chunk.ids)
+            if job.done == len(job.ids):
+                self._advance(job, row)
+        return True
+
+    def end(self, job, result, stop_id=None):
+        """Take a running job out; `result` is its finish reason or the exception that ended it."""
+        self.running.remove(job)
+        self.cache.release(job.slot)
+        job.end(result, stop_id)
+
+    def _admit(self):
+        """Cancelled jobs leave the waiting room, and the first others get the free slots."""
+        with self.lock:
+            for job in [job for job in self.waiting if job.cancelled]:
+                self.waiting.remove(job)
+                job.end("cancelled")
+            count = min(len(self.waiting), len(self.cache.free))
+            admitted, self.waiting = self.waiting[:count], self.waiting[count:]
+            for place, job in enumerate(self.waiting, 1):
+                job.place = place
+            self.running += admitted
+        for job in admitted:
+            job.ids = list(job.request.ids)
+            job.slot, job.cached = self.cache.take(job.ids)
+            job.done = job.cached
+            job.sampler = Sampler(job.request)
+            job.admitted, job.place = time.monotonic(), 0
+
+    def _next_chunks(self):
+        """The running jobs with something to compute in this step, and what each computes."""
+        decoding = any(job.first for job in self.running)
+        budget = CHUNK_SHARED if decoding else CHUNK_ALONE
+        jobs, chunks = [], []
+        for job in self.running:
+            ids = job.ids[job.done :] if job.first else job.ids[job.done : job.done + budget]
+            if not job.first:
+                budget -= len(ids)
+            if ids:
+                jobs.append(job)
+                chunks.append(Chunk(ids, job.slot, job.done))
+        return jobs, chunks
+
+    def _advance(self, job, logits):
+        """All of the job's ids are computed: pin them, or draw the next one."""
+        if job.pin:
+            self.cache.pin(job.slot)
+            return self.end(job, "stop")
+        try:
+            token = job.sampler.draw(logits)
+        except EngineError as error:
+            return self.end(job, error)
+        job.first = job.first or time.monotonic()
+        if token in job.request.stop_ids:
+            return self.end(job, "stop", token)
+        job.ids.append(token)
+        job.out.put(token)
+        if job.new == job.request.max_new_tokens:
+            self.end(job, "length")

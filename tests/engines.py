@@ -1,0 +1,44 @@
+"""Real engines on small checkpoints, and how tests read from them."""
+
+from types import SimpleNamespace
+
+from assistant.engine import Finished, Piece, Request
+from assistant.engine.local import LocalEngine
+from assistant.engine.tokenizer import load_tokenizer
+from assistant.sampling import Sampling
+
+GREEDY = Sampling(temperature=0)
+
+
+def load_module(folder, **config):
+    """The transformers module in float32: the oracle, and what the engine's tensors come from."""
+    from transformers import GPTBigCodeForCausalLM
+
+    return GPTBigCodeForCausalLM.from_pretrained(folder, dtype="float32", **config).eval()
+
+
+def make_engine(folder, module=None, **options):
+    checkpoint = SimpleNamespace(
+        name="tiny",
+        revision=None,
+        embedded=False,
+        module=module or load_module(folder),
+        tokenizer=load_tokenizer(folder),
+    )
+    return LocalEngine(checkpoint, **options)
+
+
+def greedy(ids, max_new_tokens, **options):
+    return Request(tuple(ids), GREEDY, max_new_tokens, **options)
+
+
+def read(stream):
+    """All of a stream: its text, its ids and its Finished."""
+    text, ids = "", []
+    for item in stream:
+        if isinstance(item, Piece):
+            text += item.text
+            ids += item.ids
+        elif isinstance(item, Finished):
+            return text, ids, item
+    raise AssertionError("the stream ended without Finished")
