@@ -169,7 +169,7 @@ def gate(engine):
 
 def test_a_reader_is_never_held_and_sees_its_place(engine, oracle):
     with gate(engine) as steps:
-        streams = [engine.generate(greedy(PROMPTS[0], 64), wait_s=0) for _ in range(7)]
+        streams = [engine.generate(greedy(PROMPTS[0], 64), wait_s=0.02) for _ in range(7)]
         steps.release(1)  # the first step may have begun before all had come
         until(lambda: engine.status().running == 4)
         assert [next(stream) for stream in streams[4:]] == [Waiting(1), Waiting(2), Waiting(3)]

@@ -1,0 +1,47 @@
+"""What takes minutes: many requests, many of them abandoned, and nothing may pile up."""
+
+import random
+import threading
+
+import psutil
+import pytest
+
+from assistant.engine import Request
+from assistant.sampling import Sampling
+from tests.engines import make_engine, read
+from tests.test_local import until
+
+pytestmark = pytest.mark.soak
+
+
+def test_two_thousand_requests_with_random_cancels_leak_nothing(tiny_checkpoint):
+    engine = make_engine(tiny_checkpoint, slots=4, queue=16)
+    chance = random.Random(4)
+    trunk = [chance.randrange(19, 300) for _ in range(60)]
+    process = psutil.Process()
+
+    def serve(count):
+        """Requests with a shared prefix; a third is left at once, a third in the middle."""
+        open_streams = []
+        for number in range(count):
+            ids = trunk[: chance.randrange(1, 60)] + [chance.randrange(19, 300)] * 9
+            request = Request(tuple(ids), Sampling(seed=number), chance.randrange(1, 40))
+            open_streams.append(engine.generate(request))
+            if len(open_streams) == 20:
+                chance.shuffle(open_streams)
+                for stream in open_streams[:7]:
+                    stream.close()
+                for stream in open_streams[7:14]:
+                    next(stream)
+                    stream.close()
+                assert [read(stream)[2].reason for stream in open_streams[14:]] == ["length"] * 6
+                open_streams.clear()
+                until(lambda: engine.status().running == engine.status().waiting == 0)
+        assert sorted(engine._scheduler.cache.free) == [0, 1, 2, 3]
+        return process.memory_info().rss, threading.active_count(), process.num_fds()
+
+    memory, threads, files = serve(500)
+    memory_after, threads_after, files_after = serve(2000)
+    engine.close()
+    assert (threads_after, files_after) == (threads, files)
+    assert memory_after < memory * 1.05
