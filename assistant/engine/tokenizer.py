@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from assistant.engine.files import broken, read_json
 from assistant.errors import CheckpointError
 
 _END_OF_TEXT = "<|endoftext|>"
@@ -24,7 +25,7 @@ def load_tokenizer(folder):
     """The BPETokenizer of the checkpoint in `folder`. Raises CheckpointError."""
     folder = Path(folder)
     path = folder / "tokenizer.json"
-    spec = _read_json(path)
+    spec = read_json(path)
     if spec is None:
         raise CheckpointError(f"The checkpoint has no tokenizer: {path} does not exist.")
     try:
@@ -35,9 +36,7 @@ def load_tokenizer(folder):
     except CheckpointError:
         raise
     except Exception as error:  # the library raises Exception itself; a malformed file anything
-        raise CheckpointError(
-            f"The tokenizer file {path} is not usable ({error}): delete it and fetch it again."
-        ) from error
+        raise broken(path, error) from error
     if not exact:
         raise CheckpointError(
             f"The tokenizer file {path} is no byte-level BPE, the only kind that is supported."
@@ -129,10 +128,10 @@ def _byte_alphabet():
 
 
 def _eos_id(folder, special, path):
-    token = (_read_json(folder / "tokenizer_config.json") or {}).get("eos_token")
+    token = (read_json(folder / "tokenizer_config.json") or {}).get("eos_token")
     if isinstance(token, dict):  # as older versions of transformers saved it
         token = token.get("content")
-    generation_id = (_read_json(folder / "generation_config.json") or {}).get("eos_token_id")
+    generation_id = (read_json(folder / "generation_config.json") or {}).get("eos_token_id")
     if token in special:
         return special[token]
     if generation_id in special.values():
@@ -140,20 +139,3 @@ def _eos_id(folder, special, path):
     if _END_OF_TEXT in special:
         return special[_END_OF_TEXT]
     raise CheckpointError(f"The tokenizer file {path} has no token that ends a document.")
-
-
-def _read_json(path):
-    """The JSON object in `path`, None if there is no such file. Raises CheckpointError."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"The file {path} cannot be read ({error}): delete it and fetch it again."
-        ) from error
-    if not isinstance(value, dict):
-        raise CheckpointError(
-            f"The file {path} holds no JSON object: delete it and fetch it again."
-        )
-    return value

@@ -1,0 +1,250 @@
+"""Finds, fetches, checks and loads a gpt_bigcode checkpoint: embedded, a folder, or from the hub.
+
+The small files come first, so that a checkpoint that cannot be served is refused before gigabytes
+are downloaded or read. Nothing in a checkpoint is ever executed: no code from the repository, no
+pickle. Knows files and tensors; the forward pass is model.py's.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from transformers import GPTBigCodeConfig, GPTBigCodeForCausalLM
+from transformers.utils import logging
+
+from assistant.engine.device import choose_device, choose_dtype
+from assistant.engine.files import broken, read_json
+from assistant.engine.model import ACTIVATIONS
+from assistant.engine.tokenizer import BPETokenizer, load_tokenizer
+from assistant.errors import CheckpointError
+from assistant.hub import fetch_file, fetch_snapshot
+from assistant.sampling import shown
+from assistant.settings import EMBEDDED
+
+MODELS = Path(__file__).resolve().parents[2] / "models"
+SAFETENSORS = "model.safetensors"
+BIN = "pytorch_model.bin"  # a pickle: some older family members have nothing else
+_SMALL_FILES = ["tokenizer.json", "tokenizer_config.json", "generation_config.json"]
+_SIZES = ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head")
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A loaded model.
+
+    name: what people read, a hub id or a folder's name. revision: the commit, for one from the hub.
+    embedded: the one that ships with the repository. folder: where its files are. module: in
+    evaluation mode on its device, in its dtype, without gradients.
+    """
+
+    name: str
+    revision: str | None
+    embedded: bool
+    folder: Path
+    module: GPTBigCodeForCausalLM
+    tokenizer: BPETokenizer
+
+
+def load_checkpoint(settings):
+    """The Checkpoint that `settings` name. Raises CheckpointError and HubError."""
+    logging.set_verbosity_error()  # what it would warn of is checked here
+    logging.disable_progress_bar()
+    embedded = settings.model == EMBEDDED
+    folder = _embedded_folder() if embedded else _local_folder(settings.model)
+    repo = None if folder else settings.model
+    if repo:
+        folder = fetch_file(repo, "config.json", revision=settings.revision).parent
+    elif settings.revision:
+        raise CheckpointError("--revision goes with a hub id; a folder has no revisions.")
+    name = repo or folder.resolve().name
+
+    config = _read_config(folder, name)
+    device = choose_device(settings.device)
+    values = count_parameters(config) + settings.slots * _kv_values(config)
+    dtype = choose_dtype(settings.dtype, device, values, name)
+    revision = folder.name if repo else None  # the cache names a snapshot's folder by its commit
+    if repo:
+        _fetch(repo, revision, settings.allow_bin)
+    tokenizer = load_tokenizer(folder)
+    if len(tokenizer) > config.vocab_size:
+        raise CheckpointError(
+            f"The tokenizer of {name} has {len(tokenizer)} tokens and its model only "
+            f"{config.vocab_size}: they do not belong together."
+        )
+    files = _weight_files(folder, name, settings.allow_bin)
+    module = _load(folder, files, config, device, dtype)
+    return Checkpoint(name, revision, embedded, folder, module, tokenizer)
+
+
+# -- where it is ------------------------------------------------------------------------------
+
+
+def _embedded_folder():
+    folders = [path.parent for path in MODELS.glob("*/config.json")]
+    if len(folders) != 1:
+        raise CheckpointError(
+            f"{MODELS} must hold one checkpoint and holds {len(folders)}: fetch the repository "
+            "again, or choose a checkpoint with --model."
+        )
+    return folders[0]
+
+
+def _local_folder(model):
+    """The folder that a --model flag names, None if it has the form of a hub id."""
+    path = Path(model).expanduser()
+    if path.is_dir():
+        return path
+    if model.count("/") == 1 and model[0] not in "/.~":
+        return None
+    raise CheckpointError(
+        f"--model {shown(model)} is neither a folder nor a hub id of the form owner/name."
+    )
+
+
+def _fetch(repo, commit, allow_bin):
+    """Tokenizer and weights into the hub's cache; .bin files only where there is nothing else."""
+    folder = fetch_snapshot(
+        repo, revision=commit, allow_patterns=[*_SMALL_FILES, *_patterns(SAFETENSORS)]
+    )
+    if allow_bin and not _listed(folder, SAFETENSORS):
+        fetch_snapshot(repo, revision=commit, allow_patterns=_patterns(BIN))
+
+
+def _patterns(weights):
+    stem, suffix = weights.split(".")
+    return [weights, f"{stem}-*.{suffix}", f"{weights}.index.json"]
+
+
+# -- what it is -------------------------------------------------------------------------------
+
+
+def _read_config(folder, name):
+    """The GPTBigCodeConfig in `folder`, made of the keys that this architecture has.
+
+    Others, such as auto_map, which names code to run, and what older versions wrote, are left out.
+    """
+    path = folder / "config.json"
+    raw = read_json(path)
+    if raw is None:
+        raise CheckpointError(f"{folder} is no checkpoint: it has no config.json.")
+    if raw.get("model_type") != "gpt_bigcode":
+        raise CheckpointError(
+            f"{name} has the architecture {shown(raw.get('model_type'))}, and only gpt_bigcode "
+            "(StarCoder's) runs here: serve it with another program and name that with --endpoint."
+        )
+    if raw.get("quantization_config"):
+        raise CheckpointError(f"{name} is quantised, which is not supported: choose the original.")
+    keys = {*GPTBigCodeConfig.__annotations__, *GPTBigCodeConfig.attribute_map}
+    try:
+        config = GPTBigCodeConfig(**{key: value for key, value in raw.items() if key in keys})
+        if not all(getattr(config, size) > 0 for size in _SIZES) or config.n_embd % config.n_head:
+            raise ValueError("its sizes do not fit together")
+    except Exception as error:  # its validation raises errors of several kinds
+        raise broken(path, error) from error
+    if not config.multi_query:
+        raise CheckpointError(f"{name} has no multi-query attention, the only kind that runs here.")
+    if config.activation_function not in ACTIVATIONS:
+        raise CheckpointError(
+            f"{name} has the activation function {shown(config.activation_function)}; only "
+            f"{', '.join(ACTIVATIONS)} are supported."
+        )
+    return config
+
+
+def count_parameters(config):
+    """How many numbers the weights hold; a tied output layer counts once."""
+    width, inner = config.n_embd, config.n_inner or 4 * config.n_embd
+    qkv = width + 2 * width // config.n_head  # all queries, one key, one value
+    norms = 4 * width
+    attention = width * qkv + qkv + width * width + width
+    mlp = 2 * width * inner + inner + width
+    embeddings = config.vocab_size * width * (1 if config.tie_word_embeddings else 2)
+    layers = config.n_layer * (norms + attention + mlp)
+    return embeddings + config.n_positions * width + layers + 2 * width
+
+
+def _kv_values(config):
+    """How many numbers the keys and values of one full window hold."""
+    return 2 * config.n_positions * config.n_layer * config.n_embd // config.n_head
+
+
+# -- its weights ------------------------------------------------------------------------------
+
+
+def _weight_files(folder, name, allow_bin):
+    """The weight files, each there and whole as far as its header tells."""
+    files = _listed(folder, SAFETENSORS)
+    if not files and not allow_bin:
+        raise CheckpointError(
+            f"{name} has no safetensors weights: if it has .bin files, --allow-bin loads them "
+            "through torch's weights_only reader."
+        )
+    files = files or _listed(folder, BIN)
+    if not files:
+        raise CheckpointError(f"{name} has neither safetensors nor .bin weights.")
+    for path in files:
+        if not path.exists():
+            raise CheckpointError(f"The checkpoint file {path} is missing: download it again.")
+        try:
+            if path.suffix == ".safetensors":
+                with safe_open(path, framework="pt"):
+                    pass
+            else:
+                torch.load(path, map_location="meta", weights_only=True)
+        except Exception as error:  # each format's reader has errors of its own
+            raise broken(path, f"it is cut off or no such file: {type(error).__name__}") from error
+    return files
+
+
+def _listed(folder, weights):
+    """Paths of the files that make up `weights`: one file, or the shards that its index names."""
+    if (folder / weights).exists():
+        return [folder / weights]
+    path = folder / f"{weights}.index.json"
+    index = read_json(path)
+    if index is None:
+        return []
+    try:
+        names = sorted(set(index["weight_map"].values()))
+        if not names or any(Path(name).name != name for name in names):
+            raise ValueError("no list of files beside it")
+    except (KeyError, AttributeError, TypeError, ValueError) as error:
+        raise broken(path, error) from error
+    return [folder / name for name in names]
+
+
+def _load(folder, files, config, device, dtype):
+    """The module with all its weights, converted to `dtype` straight onto `device`."""
+    try:
+        module, report = GPTBigCodeForCausalLM.from_pretrained(
+            folder,
+            config=config,
+            dtype=dtype,
+            device_map={"": device},
+            attn_implementation="sdpa",
+            use_safetensors=files[0].suffix == ".safetensors",
+            weights_only=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            ignore_mismatched_sizes=True,  # reported below, with the file's name
+            output_loading_info=True,
+        )
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise CheckpointError(
+            f"The memory on {device} ran out while {folder.name} was loaded: close other programs "
+            "or choose a smaller checkpoint with --model."
+        ) from error
+    except Exception as error:  # whatever is wrong with files that anyone may have written
+        raise CheckpointError(
+            f"The weights in {folder} cannot be loaded on {device} ({type(error).__name__}): "
+            "download them again, or try --device cpu."
+        ) from error
+    wrong = [*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])]
+    if wrong:
+        raise CheckpointError(
+            f"The weights in {folder} do not fit its config.json ({len(wrong)} tensors are missing "
+            f"or have another shape, such as {shown(min(wrong))}): delete {files[0].resolve()} and "
+            "download it again."
+        )
+    return module.eval().requires_grad_(False)

@@ -1,0 +1,29 @@
+"""Reading a checkpoint's files, and the sentence for one that cannot be read."""
+
+import json
+from pathlib import Path
+
+from assistant.errors import CheckpointError
+
+
+def read_json(path):
+    """The JSON object in `path`, None if there is no such file. Raises CheckpointError."""
+    try:
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise broken(path, error) from error
+    if not isinstance(value, dict):
+        raise broken(path, "no JSON object")
+    return value
+
+
+def broken(path, why):
+    """A CheckpointError that names the file. In the hub's cache a name is only a link: what has to
+    go is the file behind it, or the next download would link to it again."""
+    why = " ".join(str(why).split())[:200]
+    return CheckpointError(
+        f"The checkpoint file {path} cannot be used ({why}): delete {Path(path).resolve()} and "
+        "download it again."
+    )

@@ -1,0 +1,392 @@
+import dataclasses
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+
+import psutil
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import GPTBigCodeConfig, GPTBigCodeForCausalLM
+
+from assistant.engine import checkpoint, device
+from assistant.engine.checkpoint import count_parameters, load_checkpoint
+from assistant.errors import CheckpointError
+from assistant.settings import Settings
+from tests.checkpoints import VOCAB_SIZE, make_checkpoint
+
+WEIGHTS = "model.safetensors"
+
+
+@pytest.fixture
+def folder(tiny_checkpoint, tmp_path):
+    """A copy of the tiny checkpoint that a test may damage."""
+    return shutil.copytree(tiny_checkpoint, tmp_path / "tiny")
+
+
+def load(folder, **options):
+    return load_checkpoint(Settings(model=str(folder), **{"device": "cpu", **options}))
+
+
+def refusal(folder, **options):
+    """The sentence with which `folder` is refused."""
+    with pytest.raises(CheckpointError) as caught:
+        load(folder, **options)
+    sentence = str(caught.value)
+    assert sentence.endswith(".") and "\n" not in sentence
+    return sentence
+
+
+def edit_json(path, **changes):
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def edit_weights(path, change):
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+def to_bin(folder):
+    """Replaces the safetensors file by a .bin file with the same tensors."""
+    torch.save(load_file(folder / WEIGHTS), folder / "pytorch_model.bin")
+    (folder / WEIGHTS).unlink()
+    return folder / "pytorch_model.bin"
+
+
+# -- good ones --------------------------------------------------------------------------------
+
+
+def test_a_folder_is_loaded_as_transformers_loads_it(tiny_checkpoint):
+    loaded = load(tiny_checkpoint)
+    assert (loaded.name, loaded.revision, loaded.embedded) == ("tiny", None, False)
+    assert loaded.folder == tiny_checkpoint
+    assert len(loaded.tokenizer) == VOCAB_SIZE
+    module = loaded.module
+    assert isinstance(module, GPTBigCodeForCausalLM) and not module.training
+    assert not any(weight.requires_grad for weight in module.parameters())
+    ids = torch.tensor([loaded.tokenizer.encode("def total(numbers):")])
+    oracle = GPTBigCodeForCausalLM.from_pretrained(tiny_checkpoint)
+    assert torch.equal(module(ids).logits, oracle(ids).logits)
+    assert module.lm_head.weight is module.transformer.wte.weight
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_dtype(tiny_checkpoint, dtype):
+    module = load(tiny_checkpoint, dtype=dtype).module
+    assert {weight.dtype for weight in module.parameters()} == {getattr(torch, dtype)}
+
+
+def test_shards_are_loaded(tiny_checkpoint, tmp_path):
+    sharded = make_checkpoint(tmp_path / "sharded", max_shard_size="100KB")
+    assert len(list(sharded.glob("*.safetensors"))) > 3 and not (sharded / WEIGHTS).exists()
+    one, many = load(tiny_checkpoint).module, load(sharded).module
+    assert torch.equal(one.transformer.h[1].mlp.c_fc.weight, many.transformer.h[1].mlp.c_fc.weight)
+
+
+def test_config_of_an_older_version(folder):
+    old = {"inference_runner": 0, "pad_key_length": True, "pre_allocate_kv_cache": False}
+    edit_json(folder / "config.json", **old, validate_runner_input=True, torch_dtype="float16")
+    assert load(folder).module.dtype == torch.float32
+
+
+def test_a_checkpoint_with_further_tokens_and_its_own_output_layer(tmp_path):
+    folder = make_checkpoint(tmp_path, vocab_size=VOCAB_SIZE + 4, tie_word_embeddings=False)
+    module = load(folder).module
+    assert module.lm_head.weight is not module.transformer.wte.weight
+    assert count_parameters(module.config) == sum(p.numel() for p in module.parameters())
+
+
+def test_the_embedded_checkpoint_is_the_one_in_models(tiny_checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "MODELS", tmp_path)
+    assert str(tmp_path) in refusal("embedded")
+    shutil.copytree(tiny_checkpoint, tmp_path / "tech-assistant")
+    loaded = load("embedded")
+    assert loaded.name == "tech-assistant" and loaded.embedded
+    shutil.copytree(tiny_checkpoint, tmp_path / "another")
+    assert "holds 2" in refusal("embedded")
+
+
+@pytest.mark.parametrize(
+    "count, shape",
+    [  # layers, width and heads of the StarCoder family, largest first
+        (15_517_456_384, (40, 6144, 48)),
+        (7_327_263_232, (42, 4096, 32)),
+        (3_043_311_104, (36, 2816, 22)),
+        (1_137_207_296, (24, 2048, 16)),
+        (164_144_128, (20, 768, 12)),
+    ],
+)
+def test_count_of_parameters(count, shape):
+    layers, width, heads = shape
+    config = GPTBigCodeConfig(
+        vocab_size=49152, n_positions=8192, n_layer=layers, n_embd=width, n_head=heads
+    )
+    assert count_parameters(config) == count
+
+
+# -- what is refused --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", ["no/such/folder", "./nothing", "/nothing", "~/nothing", "x"])
+def test_neither_folder_nor_hub_id(model):
+    assert "neither a folder nor a hub id" in refusal(model)
+
+
+def test_a_folder_has_no_revisions(tiny_checkpoint):
+    assert "--revision" in refusal(tiny_checkpoint, revision="main")
+
+
+def test_a_folder_without_checkpoint(tmp_path):
+    assert "no config.json" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"model_type": "starcoder2"}, ["'starcoder2'", "--endpoint"]),
+        ({"model_type": "llama"}, ["'llama'", "--endpoint"]),
+        ({"model_type": "\x1b[31m" * 99}, ["--endpoint"]),
+        ({"model_type": None}, ["--endpoint"]),
+        ({"multi_query": False}, ["multi-query"]),
+        ({"activation_function": "relu"}, ["'relu'", "gelu_pytorch_tanh"]),
+        ({"quantization_config": {"quant_method": "gptq"}}, ["quantised"]),
+        ({"n_layer": "two"}, ["config.json"]),
+        ({"n_layer": 0}, ["config.json"]),
+        ({"n_head": 3}, ["config.json"]),
+        ({"n_embd": -64}, ["config.json"]),
+        ({"n_layer": 10**9}, ["GB are free"]),
+        ({"vocab_size": VOCAB_SIZE - 1}, [str(VOCAB_SIZE), str(VOCAB_SIZE - 1)]),
+        ({"n_embd": 128}, ["config.json", "shape"]),
+        ({"n_layer": 3}, ["config.json", "missing"]),
+        ({"vocab_size": VOCAB_SIZE + 1}, ["config.json", "shape"]),
+    ],
+)
+def test_configurations_that_cannot_be_served(folder, changes, words):
+    good = (folder / "config.json").read_text()
+    edit_json(folder / "config.json", **changes)
+    sentence = refusal(folder)
+    assert all(word in sentence for word in words), sentence
+    assert "\x1b" not in sentence
+    (folder / "config.json").write_text(good)
+    assert load(folder)
+
+
+def test_code_in_a_checkpoint_is_not_run(folder):
+    marker = folder / "marker"
+    (folder / "code.py").write_text(f"open({str(marker)!r}, 'w')\nclass Config: ...\n")
+    edit_json(
+        folder / "config.json", auto_map={"AutoConfig": "code.Config"}, fusion_config={"a": 1}
+    )
+    edit_json(folder / "config.json", _attn_implementation="someone/kernel", use_kernels=True)
+    assert load(folder)
+    assert not marker.exists()
+
+
+def test_missing_tensor(folder):
+    edit_weights(
+        folder / WEIGHTS, lambda tensors: tensors.pop("transformer.h.1.attn.c_attn.weight")
+    )
+    sentence = refusal(folder)
+    assert "1 tensors are missing" in sentence and "h.1.attn.c_attn.weight" in sentence
+
+
+def test_further_tensors_do_no_harm(folder):
+    """Checkpoints of the first versions hold attention masks as buffers."""
+    extra = {"transformer.h.0.attn.bias": torch.ones(1, 1, 8, 8, dtype=torch.bool)}
+    edit_weights(folder / WEIGHTS, lambda tensors: tensors.update(extra))
+    assert load(folder)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data[: len(data) // 2],
+        lambda data: data[:4],
+        lambda data: b"",
+        lambda data: b"\xff" * 8 + data[8:],
+        lambda data: data[:8] + b"}" + data[9:],
+        lambda data: b"version https://git-lfs.github.com/spec/v1\n",
+        lambda data: b"<html>Service unavailable</html>" * 9,
+    ],
+)
+def test_broken_safetensors(folder, damage):
+    path = folder / WEIGHTS
+    good = path.read_bytes()
+    path.write_bytes(damage(good))
+    sentence = refusal(folder)
+    assert str(path) in sentence and "delete" in sentence and "again" in sentence
+    path.write_bytes(good)
+    assert load(folder)
+
+
+def test_a_damaged_file_in_a_cache_is_named_behind_its_link(folder):
+    blob = folder.parent / "blob"
+    (folder / WEIGHTS).rename(blob)
+    (folder / WEIGHTS).symlink_to(blob)
+    assert load(folder)
+    os.truncate(blob, 1000)
+    assert f"delete {blob} " in refusal(folder)
+
+
+def test_missing_and_broken_shards(tmp_path):
+    folder = make_checkpoint(tmp_path, max_shard_size="100KB")
+    shard = sorted(folder.glob("*.safetensors"))[1]
+    good = shard.read_bytes()
+    shard.unlink()
+    assert f"{shard} is missing" in refusal(folder)
+    shard.write_bytes(good[:-1])
+    assert str(shard) in refusal(folder)
+    shard.write_bytes(good)
+    assert load(folder)
+
+
+@pytest.mark.parametrize(
+    "index",
+    ["{", "[]", "{}", '{"weight_map": {}}', '{"weight_map": 3}', '{"weight_map": {"a": 3}}'],
+)
+def test_broken_index(folder, index):
+    (folder / WEIGHTS).unlink()
+    path = folder / f"{WEIGHTS}.index.json"
+    path.write_text(index)
+    assert str(path) in refusal(folder)
+
+
+def test_an_index_does_not_lead_out_of_the_folder(folder):
+    (folder / WEIGHTS).rename(folder.parent / WEIGHTS)
+    path = folder / f"{WEIGHTS}.index.json"
+    path.write_text(json.dumps({"weight_map": {"transformer.wte.weight": f"../{WEIGHTS}"}}))
+    assert str(path) in refusal(folder)
+
+
+# -- .bin files -------------------------------------------------------------------------------
+
+
+def test_bin_weights_only_with_the_flag(folder, tiny_checkpoint):
+    to_bin(folder)
+    assert "--allow-bin" in refusal(folder)
+    loaded, oracle = load(folder, allow_bin=True).module, load(tiny_checkpoint).module
+    assert torch.equal(loaded.transformer.wpe.weight, oracle.transformer.wpe.weight)
+
+
+def test_safetensors_come_first(folder):
+    shutil.copy(folder / WEIGHTS, folder.parent)
+    to_bin(folder).write_bytes(b"never read")
+    shutil.move(folder.parent / WEIGHTS, folder)
+    assert load(folder, allow_bin=True)
+
+
+def test_no_weights_at_all(folder):
+    (folder / WEIGHTS).unlink()
+    assert "neither safetensors nor .bin" in refusal(folder, allow_bin=True)
+
+
+class Payload:
+    """Unpickled by a careless reader, this makes a file."""
+
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.marker),)
+
+
+def test_a_pickle_is_not_executed(folder):
+    marker = folder / "marker"
+    path = to_bin(folder)
+    tensors = torch.load(path, weights_only=True)
+    careless = pickle.dumps(Payload(marker))
+    pickle.loads(careless)
+    assert marker.exists()  # the payload would work
+    marker.rmdir()
+    for write in (
+        lambda: torch.save({**tensors, "x": Payload(marker)}, path),
+        lambda: torch.save({"x": Payload(marker)}, path, _use_new_zipfile_serialization=False),
+        lambda: path.write_bytes(careless),
+        lambda: path.write_bytes(b"\x80"),
+    ):
+        write()
+        assert str(path) in refusal(folder, allow_bin=True)
+        assert not marker.exists()
+    torch.save(tensors, path)
+    assert load(folder, allow_bin=True)
+
+
+# -- memory and devices -----------------------------------------------------------------------
+
+
+def with_free_memory(monkeypatch, free):
+    memory = psutil.virtual_memory()._replace(available=free)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+
+
+def test_too_little_memory_is_found_before_weights_are_read(folder, monkeypatch):
+    (folder / WEIGHTS).write_bytes(b"")
+    (folder / "tokenizer.json").unlink()
+    with_free_memory(monkeypatch, 10**8)
+    sentence = refusal(folder, dtype="float32")
+    assert "needs 0.3 GB" in sentence and "0.1 GB are free" in sentence
+    assert "--model, --dtype bfloat16 or" in sentence
+    assert "--dtype" not in refusal(folder, dtype="bfloat16")
+
+
+def test_the_kv_cache_of_all_slots_counts(tiny_checkpoint, monkeypatch):
+    with_free_memory(monkeypatch, 300 * 2**20)
+    assert load(tiny_checkpoint, slots=8)
+    assert "--slots" in refusal(tiny_checkpoint, slots=10**6)
+
+
+@pytest.mark.parametrize("share, dtype", [(0.49, torch.float32), (0.51, torch.bfloat16)])
+def test_auto_dtype_on_a_cpu(monkeypatch, share, dtype):
+    values = 10**9
+    needed = 4 * values + device.RESERVE
+    with_free_memory(monkeypatch, int(needed / share))
+    assert device.choose_dtype("auto", torch.device("cpu"), values, "x") is dtype
+
+
+@pytest.mark.parametrize(
+    "limit, used, free", [("1000", "600", 500), ("max", "600", None), ("500", "700", 0)]
+)
+def test_a_container_may_have_less_memory_than_its_machine(tmp_path, limit, used, free):
+    (tmp_path / "memory.max").write_text(limit + "\n")
+    (tmp_path / "memory.current").write_text(used + "\n")
+    (tmp_path / "memory.stat").write_text("anon 1\ninactive_file 100\n")
+    assert device._cgroup_free_bytes(tmp_path) == (float("inf") if free is None else free)
+    assert device._cgroup_free_bytes(tmp_path / "none") == float("inf")
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:x", "cuda:-1", "cuda:", "mps", "meta", "", "cpu:0"])
+def test_unknown_devices(name):
+    with pytest.raises(CheckpointError, match="--device must be auto, cpu, cuda or cuda:N"):
+        device.choose_device(name)
+
+
+def test_a_device_that_does_not_exist(tiny_checkpoint):
+    count = torch.cuda.device_count()
+    assert f"torch sees {count} CUDA devices" in refusal(tiny_checkpoint, device=f"cuda:{count}")
+
+
+def test_auto_device(tiny_checkpoint):
+    expected = "cuda" if torch.cuda.is_available() else "cpu"
+    assert load(tiny_checkpoint, device="auto").module.device.type == expected
+
+
+# -- the console ------------------------------------------------------------------------------
+
+
+def test_nothing_is_printed_by_a_good_start_in_a_fresh_process(tiny_checkpoint):
+    code = (
+        "import sys; from assistant.engine.checkpoint import load_checkpoint;"
+        "from assistant.settings import Settings; load_checkpoint(Settings(model=sys.argv[1]))"
+    )
+    command = [sys.executable, "-c", code, str(tiny_checkpoint)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_checkpoint_is_a_value(tiny_checkpoint):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        load(tiny_checkpoint).name = "other"
