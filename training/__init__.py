@@ -1,0 +1,1 @@
+"""Training: how the embedded checkpoint is made, from source text to weights. See README.md."""
