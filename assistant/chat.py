@@ -7,6 +7,7 @@ import dataclasses
 
 from assistant.conversation import trusted_ids
 from assistant.engine import Request
+from assistant.errors import TemplateError
 from assistant.generate import generate
 from assistant.prompt import Segment, encode
 from assistant.sampling import check_max_new_tokens, check_stops
@@ -46,6 +47,12 @@ class Assistant:
         self.template = template
         self.max_new_tokens = max_new_tokens
         self._preamble = tuple(encode([Segment(template.preamble, trusted=True)], engine.tokenizer))
+        if len(self._preamble) + max_new_tokens >= engine.window:
+            raise TemplateError(
+                f"The prompt template {template.name!r} has {len(self._preamble)} tokens, and with "
+                f"{max_new_tokens} for the reply they fill the model's window of {engine.window}; "
+                "choose a shorter one with --prompt, or lower --max-new-tokens."
+            )
         if self._preamble:
             engine.pin(self._preamble)
 

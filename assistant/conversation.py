@@ -116,10 +116,11 @@ def _turn(index, item):
         try:
             return Turn(role, check_message(text))
         except TextError as error:
-            raise HistoryError(f"{where} cannot be used. {error}") from None
+            reason = str(error)
+            raise HistoryError(f"{where} is refused: {reason[:1].lower()}{reason[1:]}") from None
     if len(text) > PROMPT_CHARS_MAX:
         raise HistoryError(
-            f"{where} may have at most {PROMPT_CHARS_MAX} characters; it has {len(text)}."
+            f"{where} may have at most {PROMPT_CHARS_MAX:,} characters; it has {len(text):,}."
         )
     ids = item.get("ids")
     return Turn(role, clean(text).strip(), tuple(ids) if isinstance(ids, list) else None)
@@ -135,7 +136,7 @@ def _content(where, content):
             or block.get("type") != "text"
             or not isinstance(block.get("text"), str)
         ):
-            raise HistoryError(f"The content of {where[0].lower()}{where[1:]} must be text.")
+            raise HistoryError(f"{where} must have text as its content.")
     return "\n".join(block["text"] for block in blocks)
 
 

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import Literal
 
-from assistant.engine import Finished, Piece, Waiting
+from assistant.engine import Finished, Waiting
 from assistant.errors import EngineError
 
 
@@ -59,7 +59,6 @@ class Generation:
 
     def close(self):
         self._stream.close()
-        self._events.close()
 
     def _run(self, tokenizer, request, scanner):
         submitted = time.monotonic()
@@ -67,30 +66,33 @@ class Generation:
         raw, shown, ids = [], [], []
         finished = None
         try:
-            while finished is None and scanner.fired is None:
-                item = next(self._stream)
-                if isinstance(item, Piece):
+            for item in self._stream:
+                if isinstance(item, Waiting):
+                    yield item
+                elif isinstance(item, Finished):
+                    finished = item
+                    break
+                else:
                     first = first or time.monotonic()
                     raw.append(item.text)
                     ids.extend(item.ids)
                     if text := scanner.feed(item.text):
                         shown.append(text)
                         yield Delta(text)
-                elif isinstance(item, Waiting):
-                    yield item
-                else:
-                    finished = item
+                    if scanner.fired is not None:
+                        break
         except EngineError:
             if text := scanner.flush():
                 yield Delta(text)
             raise
         finally:
             self._stream.close()
+        if finished is None and scanner.fired is None:
+            return  # closed by the reader
         if text := scanner.flush():
             shown.append(text)
             yield Delta(text)
         if finished is None:  # cancelled because of a stop sequence: the counts up to there
-            now = time.monotonic()
             finished = Finished(
                 "stop",
                 prompt_tokens=len(request.ids),
@@ -98,7 +100,7 @@ class Generation:
                 new_tokens=len(ids),
                 waited_s=0.0,
                 ttft_s=first - submitted,
-                total_s=now - submitted,
+                total_s=time.monotonic() - submitted,
             )
         stop = scanner.fired
         if stop is not None:

@@ -218,8 +218,10 @@ def parse_template(values, where):
     if values.get("kind", "chat") != "chat":
         refuse(f"'kind' must be 'chat', not {shown(values['kind'])}")
     for key in ("user", "assistant"):
-        if not values[key].strip() or values[key].endswith((" ", "\t")):
-            refuse(f"{key!r} must be a marker that does not end in a space")
+        if not values[key].strip() or "\n" in values[key].strip():
+            refuse(f"{key!r} must be a marker on one line")
+        if values[key].endswith((" ", "\t")):
+            refuse(f"{key!r} must not end in a space: the space belongs to the message")
     if "separator" in values and not re.fullmatch(r"\S(.*\S)?", values["separator"]):
         refuse("'separator' must be one line without blanks at its ends")
     if not isinstance(values.get("sampling", {}), dict):
@@ -249,13 +251,15 @@ def _from_hub(spec):
         text = fetch_file(repo, filename, repo_type="dataset").read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise TemplateError(f"The prompt {filename} of {repo} cannot be read: {error}.") from None
-    text = text.replace("\r\n", "\n")
-    end = text.rfind("\n-----")
-    return PromptTemplate(
-        name=f"{repo}/{filename}",
-        user="Human:",
-        assistant="Assistant:",
-        turn_end="\n\n",
-        separator="-----",
-        preamble=(text[:end] + "\n-----" if end >= 0 else text.rstrip()) + "\n",
-    )
+    separators = list(re.finditer(r"^-----[ \t]*$", text, re.MULTILINE))
+    if separators:
+        text = text[: separators[-1].start()] + "-----\n"
+    values = {
+        "name": f"{repo}/{filename}",
+        "user": "Human:",
+        "assistant": "Assistant:",
+        "turn_end": "\n\n",
+        "separator": "-----",
+        "preamble": text,
+    }
+    return parse_template(values, filename)

@@ -56,14 +56,18 @@ def fit(preamble, exchanges, message, max_new_tokens, window):
 
     Raises WindowError with the counts when what must stay does not fit.
     """
-    must_stay = preamble + message + max_new_tokens
     pinned = sum(exchange.tokens for exchange in exchanges if exchange.pinned)
-    if must_stay + pinned > window:
-        pins = f" + {pinned} of pinned turns" if pinned else ""
+    parts = {
+        "the prompt template": preamble,
+        "pinned turns": pinned,
+        "the text": message,
+        "the reply": max_new_tokens,
+    }
+    if sum(parts.values()) > window:
+        counts = " + ".join(f"{count} for {part}" for part, count in parts.items() if count)
         raise WindowError(
-            f"This does not fit the model's window of {window} tokens: {preamble} of the prompt "
-            f"template{pins} + {message} of the message + {max_new_tokens} kept for the reply "
-            f"are {must_stay + pinned}."
+            f"The model's window holds {window} tokens, and {counts} are {sum(parts.values())}; "
+            "shorten the text or ask for fewer new tokens."
         )
     dropped = []
     kept = 0

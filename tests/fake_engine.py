@@ -217,7 +217,8 @@ class FakeStream:
         self._ended = True
         engine, now = self._engine, time.monotonic()
         with engine.lock:
-            engine.active.remove(self)
+            if self in engine.active:
+                engine.active.remove(self)
             engine.computed.append((*self._request.ids, *self._ids))
         return Finished(
             reason,
