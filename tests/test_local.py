@@ -198,10 +198,11 @@ def test_cancel_takes_effect_within_one_step(engine, oracle):
         while len(ids) < 3:
             item = next(stream)
             ids += item.ids if isinstance(item, Piece) else ()
-        stream.close()
+        so_far = stream.close()
         steps.release(1)
         until(lambda: engine.status().running == 0)
     assert ids == oracle[0][:3]
+    assert (so_far.reason, so_far.new_tokens) == ("cancelled", 3)
     healthy(engine, oracle)
 
 

@@ -149,6 +149,7 @@ class LocalStream:
 
     def __init__(self, job, decoder, wait_s):
         self._job, self._decoder, self._wait_s = job, decoder, wait_s
+        self._read = 0  # tokens given out
         self._last = None  # a Finished or an exception that came behind tokens not yet read
         self._ended = False
 
@@ -163,6 +164,7 @@ class LocalStream:
         if self._last is not None:
             text += self._decoder.flush()
         if ids or text:
+            self._read += len(ids)
             return Piece(text, tuple(ids))
         if self._last is None:
             return Waiting(self._job.place)
@@ -187,6 +189,7 @@ class LocalStream:
     def close(self):
         self._job.cancelled = True
         self._ended = True
+        return self._job.finished("cancelled", self._read)
 
     __del__ = close  # a reader that simply goes away must not keep its slot
 

@@ -42,24 +42,26 @@ class Job:
 
     @property
     def new(self):
-        return len(self.ids) - len(self.request.ids)
+        """How many tokens were drawn: none before `ids` is filled at admission."""
+        return max(len(self.ids) - len(self.request.ids), 0)
 
     def end(self, result, stop_id=None):
         """Tell the reader: `result` is the finish reason or the exception."""
-        if isinstance(result, Exception):
-            return self.out.put(result)
+        failed = isinstance(result, Exception)
+        self.out.put(result if failed else self.finished(result, self.new, stop_id))
+
+    def finished(self, reason, new_tokens, stop_id=None):
+        """The Finished of this job as it stands now."""
         now = time.monotonic()
-        self.out.put(
-            Finished(
-                reason=result,
-                prompt_tokens=len(self.request.ids),
-                cached_tokens=self.cached,
-                new_tokens=max(self.new, 0),
-                waited_s=(self.admitted or now) - self.submitted,
-                ttft_s=(self.first or now) - self.submitted,
-                total_s=now - self.submitted,
-                stop_id=stop_id,
-            )
+        return Finished(
+            reason=reason,
+            prompt_tokens=len(self.request.ids),
+            cached_tokens=self.cached,
+            new_tokens=new_tokens,
+            waited_s=(self.admitted or now) - self.submitted,
+            ttft_s=(self.first or now) - self.submitted,
+            total_s=now - self.submitted,
+            stop_id=stop_id,
         )
 
 
