@@ -49,7 +49,6 @@ class Checkpoint:
 def load_checkpoint(settings):
     """The Checkpoint that `settings` name. Raises CheckpointError and HubError."""
     logging.set_verbosity_error()  # what it would warn of is checked here
-    logging.disable_progress_bar()
     embedded = settings.model == EMBEDDED
     folder = _embedded_folder() if embedded else _local_folder(settings.model)
     repo = None if folder else settings.model
@@ -216,6 +215,7 @@ def _listed(folder, weights):
 
 def _load(folder, files, config, device, dtype):
     """The module with all its weights, converted to `dtype` straight onto `device`."""
+    logging.disable_progress_bar()  # only now: it turns those of downloads off, too
     try:
         module, report = GPTBigCodeForCausalLM.from_pretrained(
             folder,
