@@ -195,7 +195,8 @@ def _typo(rng, text, topic):
     """`text` with one letter lost, doubled or swapped in a word that is not the name."""
     words = text.split(" ")
     free = [i for i, word in enumerate(words) if word.isalpha() and len(word) > 3]
-    free = [i for i in free if not any(words[i] in name for name in topic.names)]
+    names = " ".join(topic.names).lower()
+    free = [i for i in free if words[i].lower() not in names]
     if not free:
         return text
     i = rng.choice(free)

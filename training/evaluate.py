@@ -77,7 +77,7 @@ def holds(reply, answer):
 
 
 def ask_all(replies, pairs, name):
-    """(share that holds the fact, share that is exact, share that ended) over (question, answer)."""
+    """Shares of (question, answer) pairs: fact held, exact, ended by itself."""
     held = exact = ended = 0
     for asked, answer in tqdm(pairs, desc=name):
         text, done = replies.reply((asked, None))

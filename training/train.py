@@ -23,7 +23,7 @@ from training.tokenizer import END, Encoder, Tokenizer, save_tokenizer, train_to
 SHARD_SIZE = "9MB"  # hubs ask for other means of storage above ten
 
 
-def arguments():
+def arguments(argv):
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     add = parser.add_argument
     add("--out", type=Path, default=Path("build/tech-assistant-7m"))
@@ -39,7 +39,7 @@ def arguments():
     add("--threads", type=int, default=2)
     add("--save-every", type=int, default=100)
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 def new_model(args):
@@ -111,8 +111,8 @@ def save(model, out):
     copy.save_pretrained(out, max_shard_size=SHARD_SIZE)
 
 
-def main():
-    args = arguments()
+def main(argv=None):
+    args = arguments(argv)
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     args.out.mkdir(parents=True, exist_ok=True)
