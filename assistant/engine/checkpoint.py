@@ -222,7 +222,6 @@ def _load(folder, files, config, device, dtype):
             config=config,
             dtype=dtype,
             device_map={"": device},
-            attn_implementation="sdpa",
             use_safetensors=files[0].suffix == ".safetensors",
             weights_only=True,
             local_files_only=True,
