@@ -1,0 +1,71 @@
+"""The entry point, for people and for Spaces: settings, then engine, then web app.
+
+python app.py --help
+"""
+
+import os
+import sys
+import time
+
+from assistant.errors import StartError
+from assistant.settings import read_settings
+from assistant.web.server import listen, local_address, serve, warnings
+
+
+def main(argv=None):
+    """The exit code. What keeps the program from starting is one sentence on stderr, and 1."""
+    try:
+        start(read_settings(sys.argv[1:] if argv is None else argv, os.environ))
+    except StartError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def start(settings):
+    for sentence in warnings(settings):
+        say(sentence)
+    sock = listen(settings)
+
+    # The heavy imports wait until here, so that --help and a taken port show at once.
+    parts = {}
+    clock = time.perf_counter()
+
+    def done(part):
+        nonlocal clock
+        clock, before = time.perf_counter(), clock
+        parts[part] = clock - before
+
+    from assistant.chat import Assistant
+    from assistant.engine import open_engine
+    from assistant.prompt import load_template
+    from assistant.web.app import build_app
+    from assistant.web.ui import examples_for
+
+    done("imports")
+    engine = open_engine(settings)
+    done("weights")
+    template = load_template(settings.prompt or _suitable_prompt(engine))
+    assistant = Assistant(engine, template, max_new_tokens=settings.max_new_tokens)
+    done("preamble")
+    app = build_app(assistant, settings, examples_for(engine))
+    done("page")
+    took = ", ".join(f"{part} {seconds:.1f} s" for part, seconds in parts.items())
+    say(f"{engine.model} is at {local_address(settings, sock)} ({took})")
+    serve(app, settings, sock, say)
+
+
+def _suitable_prompt(engine):
+    if "<|assistant|>" in engine.tokenizer.special:
+        return "starchat"
+    return "tech-assistant-short" if engine.embedded else "tech-assistant"
+
+
+def say(sentence):
+    print(sentence, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

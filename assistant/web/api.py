@@ -1,0 +1,85 @@
+"""The two API names, /chat and /complete, as Gradio's clients call them: by keyword, streamed.
+
+Knows nothing of pages. What comes in is untrusted and unchecked; whoever it is handed to checks it.
+"""
+
+import logging
+from contextlib import aclosing
+from functools import partial
+from typing import Any
+
+import gradio as gr
+from anyio import to_thread
+
+from assistant.conversation import Conversation
+from assistant.errors import AssistantError
+from assistant.playground import complete
+from assistant.sampling import Sampling
+from assistant.web.chat_tab import INTERNAL
+from assistant.web.follow import follow
+
+log = logging.getLogger(__name__)
+
+
+def add_api(assistant):
+    """Adds both names to the Blocks that is open."""
+
+    async def chat(
+        message: str,
+        history: Any = None,
+        temperature: Any = 0.2,
+        top_p: Any = 0.95,
+        top_k: Any = 0,
+        max_new_tokens: Any = 256,
+        seed: Any = None,
+    ) -> str:
+        def start():
+            conversation = Conversation.from_history(history).add_message(message)
+            sampling = Sampling(temperature, top_p, top_k, seed=seed)
+            return assistant.reply(
+                conversation, sampling=sampling, max_new_tokens=max_new_tokens, wait_s=0
+            )
+
+        async with aclosing(_texts(start)) as texts:
+            async for text in texts:
+                yield text
+
+    async def continuation(
+        prompt: str,
+        temperature: Any = 0.2,
+        top_p: Any = 0.95,
+        top_k: Any = 0,
+        max_new_tokens: Any = 256,
+        seed: Any = None,
+    ) -> str:
+        sampling = partial(Sampling, temperature, top_p, top_k, seed=seed)
+
+        def start():
+            return complete(
+                assistant.engine,
+                prompt,
+                sampling=sampling(),
+                max_new_tokens=max_new_tokens,
+                wait_s=0,
+            )
+
+        async with aclosing(_texts(start)) as texts:
+            async for text in texts:
+                yield text
+
+    gr.api(chat, api_name="chat")
+    gr.api(continuation, api_name="complete")
+
+
+async def _texts(start):
+    """The text so far, again and again; every failure is one sentence."""
+    try:
+        reply = await to_thread.run_sync(start)
+        async with aclosing(follow(reply)) as steps:
+            async for step in steps:
+                yield step.text
+    except AssistantError as error:
+        raise gr.Error(str(error), print_exception=False) from None
+    except Exception:
+        log.exception("a call failed")
+        raise gr.Error(INTERNAL, print_exception=False) from None

@@ -1,0 +1,91 @@
+"""build_app(): Gradio's page and /health in one FastAPI app, behind the Gate."""
+
+import os
+import time
+from http.cookies import CookieError, SimpleCookie
+from pathlib import Path
+
+# Read by Gradio when it is imported: no calls home, and no statistics of every event.
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = str(10**9)
+
+import gradio as gr  # noqa: E402
+from fastapi import FastAPI  # noqa: E402
+from fastapi.responses import JSONResponse  # noqa: E402
+
+from assistant.web.security import Gate, Hosts  # noqa: E402
+from assistant.web.ui import EXAMPLES, SESSIONS_MAX, build_page, look  # noqa: E402
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def build_app(assistant, settings, examples=EXAMPLES):
+    """The ASGI app. `app.state` has hosts (a Hosts), the assistant, and gradio (Gradio's app)."""
+    engine, started = assistant.engine, time.monotonic()
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.get("/health")
+    async def health():
+        status = engine.status()
+        body = {
+            "model": engine.model,
+            "window": engine.window,
+            "running": status.running,
+            "waiting": status.waiting,
+            "uptime_s": round(time.monotonic() - started, 1),
+        }
+        if status.dead:
+            return JSONResponse({**body, "error": status.dead}, 503)
+        return body
+
+    page = build_page(assistant, examples)
+    # The engine's waiting room is the only one: Gradio lets all that it admits run at once.
+    events = 4 * (settings.slots + settings.queue) + 40
+    page.max_threads = events
+    page.queue(max_size=events, api_open=False, default_concurrency_limit=None)
+    page.state_session_capacity = SESSIONS_MAX
+    gr.mount_gradio_app(
+        app,
+        page,
+        path="/",
+        auth=settings.auth,
+        root_path=settings.root_path or None,
+        show_error=False,
+        enable_monitoring=False,
+        max_file_size="1kb",
+        blocked_paths=[str(ROOT), str(Path.home())],
+        run_history=False,
+        footer_links=[],
+        mcp_server=False,
+        ssr_mode=False,
+        pwa=False,
+        **look(),
+    )
+    app.state.hosts = Hosts(settings)
+    app.state.assistant = assistant
+    app.state.gradio = app.routes[-1].app
+    app.add_middleware(
+        Gate,
+        hosts=app.state.hosts,
+        root_path=settings.root_path,
+        framed_by_hub=settings.on_space,
+        logged_in=_login_check(app.state.gradio) if settings.auth else None,
+    )
+    return app
+
+
+def _login_check(gradio_app):
+    """Whether a Cookie header carries a session that Gradio's login gave out."""
+
+    def logged_in(header):
+        try:
+            cookies = SimpleCookie(header)
+        except CookieError:
+            return False
+        names = (
+            f"access-token-{gradio_app.cookie_id}",
+            f"access-token-unsecure-{gradio_app.cookie_id}",
+        )
+        return any(name in cookies and cookies[name].value in gradio_app.tokens for name in names)
+
+    return logged_in

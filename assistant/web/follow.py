@@ -1,0 +1,56 @@
+"""follow(): a Reply's events, read on the event loop and gathered into few steps.
+
+Knows nothing of pages. The loop is never blocked: a reply that was asked for with `wait_s=0` says
+at once that there is nothing new, and the time until the next look is slept away.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+from assistant.engine import Waiting
+from assistant.generate import Delta, Done
+
+TICK_S = 0.03  # between two looks
+PULSE_S = 0.25  # a step at least this often: only a step lets a closed page end its reply
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """text: all so far. place: as in Waiting. done: the last event, with the last step."""
+
+    text: str
+    place: int
+    done: Done | None
+
+
+async def follow(reply):
+    """The Steps of `reply`, which is closed when this generator ends or is closed.
+
+    The pause after a step is longer than the step took to handle, so that pages which are costly
+    to update cannot fill the loop. Raises EngineError.
+    """
+    clock = asyncio.get_running_loop().time
+    text, place, seen, next_pulse = "", 0, None, 0.0
+    try:
+        while True:
+            done = None
+            for event in reply:
+                match event:
+                    case Delta():
+                        text += event.text
+                        place = 0
+                    case Waiting():
+                        place = event.place
+                        break
+                    case Done():
+                        done = event
+            now, cost = clock(), 0.0
+            if done or (text, place) != seen or now >= next_pulse:
+                yield Step(text, place, done)
+                cost = clock() - now
+                seen, next_pulse = (text, place), clock() + PULSE_S
+            if done:
+                return
+            await asyncio.sleep(min(max(TICK_S, 2 * cost), PULSE_S))
+    finally:
+        reply.close()

@@ -1,0 +1,200 @@
+"""What stands before every route: names, origins, paths, sizes and headers.
+
+Pure ASGI, so that streams pass untouched. Knows HTTP and the server's own names; knows nothing of
+chats or models.
+"""
+
+import json
+import re
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+BODY_MAX = 1 << 20  # bytes; the longest message is 32,000 characters, a whole window far below this
+DRAIN_MAX = (
+    64 << 20
+)  # bytes of a refused body that are read on, so that its sender hears the answer
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+HUB_FRAMES = " https://huggingface.co https://*.hf.space"  # what frames the page on a Space
+
+CSP = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; "
+    "worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'none'; "
+    "frame-ancestors 'self'"
+)
+
+# The routes that the page and its API use. All else that Gradio mounts (uploads, files, proxies,
+# recordings, run histories, monitoring ...) is closed.
+OPEN_PATHS = re.compile(
+    r"/|/health|/config/?|/login/?|/logout|/theme\.css|/robots\.txt|/favicon\.ico"
+    r"|/(?:static|assets|svelte)/.+"
+    r"|/gradio_api/(?:info/?|user/?|login_check/?|app_id/?|theme\.css|startup-events"
+    r"|queue/join|queue/data|call/.+|cancel|reset/?|heartbeat/[^/]+)"
+)
+# Of these, the ones that Gradio itself leaves open to visitors who have not logged in.
+BEHIND_LOGIN = re.compile(r"/gradio_api/(?:app_id|startup-events|cancel|reset|heartbeat)\b.*")
+
+
+class Hosts:
+    """The names that this server answers to: loopback, what it was told, what it learns."""
+
+    def __init__(self, settings):
+        given = [*settings.allow_host, settings.space_host or "", settings.host]
+        self.names = {_hostname(name) for name in given} - {None, "0.0.0.0", "::"}
+
+    def add(self, name):
+        self.names.add(name.lower())
+
+    def allow(self, host, server_address):
+        """Whether the header `host` names us; `server_address` is the connection's own end."""
+        name = _hostname(host)
+        return name is not None and (
+            name in LOOPBACK or name in self.names or name == _plain_address(server_address)
+        )
+
+    def own(self, origin, host):
+        """Whether a page of `origin` may post to the server that was reached as `host`."""
+        parts = _split(origin)
+        if parts is None or parts.scheme not in ("http", "https"):
+            return False
+        return parts.netloc.lower() == host.lower() or (
+            parts.hostname in self.names and parts.hostname not in LOOPBACK
+        )
+
+
+def _split(url):
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018  raises where it is no number
+    except ValueError:
+        return None
+    return parts if parts.hostname else None
+
+
+def _hostname(host):
+    """The name in a Host header ("[::1]:7860" is "::1"), or None where there is none."""
+    if host and host.count(":") > 1 and not host.startswith("["):
+        host = f"[{host}]"
+    parts = _split(f"//{host}")
+    return parts.hostname if parts and not parts.username and not parts.path else None
+
+
+def _plain_address(address):
+    """`address` without the IPv6 form of an IPv4 address."""
+    try:
+        ip = ip_address(address or "")
+    except ValueError:
+        return None
+    return str(getattr(ip, "ipv4_mapped", None) or ip)
+
+
+class Gate:
+    """ASGI middleware: refuses what is not for us, caps bodies, sets the security headers.
+
+    root_path: the prefix of a reverse proxy; requests may come with it or without. logged_in:
+    tells from the cookies' header whether a visitor has logged in; None where no login is asked.
+    """
+
+    def __init__(self, app, *, hosts, root_path="", framed_by_hub=False, logged_in=None):
+        self.app = app
+        self.hosts = hosts
+        self.root_path = root_path
+        self.logged_in = logged_in
+        self.headers = [
+            (b"content-security-policy", (CSP + HUB_FRAMES * framed_by_hub).encode()),
+            (b"x-content-type-options", b"nosniff"),
+            (b"referrer-policy", b"no-referrer"),
+        ]
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] == "lifespan":
+            return await self.app(scope, receive, send)
+        if scope["type"] != "http":
+            return await send({"type": "websocket.close", "code": 1000})
+
+        async def send_with_headers(message):
+            if message["type"] == "http.response.start":
+                names = {name for name, _ in self.headers}
+                kept = [pair for pair in message["headers"] if pair[0].lower() not in names]
+                message = {**message, "headers": kept + self.headers}
+            await send(message)
+
+        scope = self._without_prefix(scope)
+        refusal = self._refusal(scope)
+        if refusal is None and scope["method"] not in ("GET", "HEAD"):
+            body = await _read(receive)
+            if body is None:
+                refusal = 413, f"A request may have at most {BODY_MAX} bytes; this one has more."
+            else:
+                receive = _replay(body, receive)
+        if refusal is None:
+            await self.app(scope, receive, send_with_headers)
+        else:
+            await _answer(send_with_headers, *refusal)
+
+    def _without_prefix(self, scope):
+        path = scope["path"]
+        if self.root_path and (path + "/").startswith(self.root_path + "/"):
+            path = path[len(self.root_path) :] or "/"
+            scope = {**scope, "path": path, "raw_path": path.encode()}
+        return scope
+
+    def _refusal(self, scope):
+        """Status and sentence why this request is not served, or None."""
+        headers = {name.decode("latin-1"): value for name, value in scope["headers"]}
+        host = headers.get("host", b"").decode("latin-1")
+        if not self.hosts.allow(host, (scope.get("server") or ("",))[0]):
+            return 400, "This server does not answer to that name; --allow-host NAME adds one."
+        origin = headers.get("origin")
+        if (
+            origin is not None
+            and scope["method"] not in ("GET", "HEAD")
+            and not self.hosts.own(origin.decode("latin-1"), host)
+        ):
+            return 403, "Pages of other sites may not send requests to this server."
+        path = scope["path"]
+        if not OPEN_PATHS.fullmatch(path):
+            return 404, "There is nothing at this address."
+        if self.logged_in and BEHIND_LOGIN.fullmatch(path):
+            cookies = headers.get("cookie", b"").decode("latin-1")
+            if not self.logged_in(cookies):
+                return 401, "Log in first."
+        return None
+
+
+async def _read(receive):
+    """The whole body, or None when it is longer than BODY_MAX."""
+    body, size = bytearray(), 0
+    while size <= DRAIN_MAX:
+        message = await receive()
+        if message["type"] != "http.request":
+            break
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size <= BODY_MAX:
+            body += chunk
+        if not message.get("more_body"):
+            break
+    return bytes(body) if size <= BODY_MAX else None
+
+
+def _replay(body, receive):
+    """A `receive` that gives `body` once, then what the connection brings (its end)."""
+    sent = False
+
+    async def replay():
+        nonlocal sent
+        if sent:
+            return await receive()
+        sent = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay
+
+
+async def _answer(send, status, sentence):
+    body = json.dumps({"detail": sentence}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

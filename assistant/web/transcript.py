@@ -1,0 +1,136 @@
+"""The transcript: a conversation as HTML.
+
+Every text is untrusted, the user's and the model's. The user's is shown to the letter. A reply is
+Markdown without HTML and without images; its links go to http(s) alone. So no element, request or
+dialog can come from a text. Knows nothing of events or of the engine.
+"""
+
+from functools import lru_cache
+from html import escape
+
+from markdown_it import MarkdownIt
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import get_lexer_by_name
+from pygments.util import ClassNotFound
+
+MARKS = {
+    "length": "Cut at the reply's length limit",
+    "cancelled": "Stopped",
+    "error": "Interrupted by an error",
+}
+LEFT_OUT = "The model no longer sees the messages above: they left its window"
+
+
+class _Formatter(HtmlFormatter):
+    """Highlighted spans alone, without a block around them."""
+
+    def wrap(self, source):
+        return source
+
+
+@lru_cache(maxsize=512)
+def _code(text, language):
+    """A block of code: its language, a copy button, and the highlighted text."""
+    try:
+        lexer = get_lexer_by_name(language, stripnl=False, ensurenl=False)
+        body = highlight(text, lexer, _Formatter(nowrap=True))
+    except ClassNotFound:
+        body = escape(text)
+    return (
+        f'<div class="code"><div class="code-head"><span>{escape(language)}</span>'
+        f'{_button("copy-code", "Copy")}</div><pre class="code-text">{body}</pre></div>'
+    )
+
+
+def _button(act, label, turn=0):
+    # The page's sanitiser keeps classes, not data attributes: the turn travels as a class.
+    return f'<button type="button" class="act act-{act} turn-{turn}">{escape(label)}</button>'
+
+
+def _markdown():
+    markdown = MarkdownIt("commonmark", {"html": False, "breaks": True})
+    markdown.enable(["table", "strikethrough"]).disable("image")
+    markdown.validateLink = lambda url: url.lower().startswith(("https://", "http://"))
+
+    def fence(tokens, index, options, env):
+        token = tokens[index]
+        language = token.info.split(maxsplit=1)[0] if token.info.strip() else ""
+        return _code(token.content.removesuffix("\n"), language[:20])
+
+    def heading(tokens, index, options, env):
+        tokens[index].tag = f"h{min(int(tokens[index].tag[1:]) + 2, 6)}"  # below the page's own
+        return markdown.renderer.renderToken(tokens, index, options, env)
+
+    rules = markdown.renderer.rules
+    rules["fence"] = rules["code_block"] = fence
+    rules["heading_open"] = rules["heading_close"] = heading
+    return markdown
+
+
+_MARKDOWN = _markdown()
+
+
+@lru_cache(maxsize=512)
+def markdown(text):
+    """A reply's Markdown as HTML. Cached: a transcript is rendered anew with each exchange."""
+    return _MARKDOWN.render(text)
+
+
+def _user(index, turn):
+    return (
+        f'<article class="turn user"><h3 class="sr">You said</h3>'
+        f'<div class="said">{escape(turn.text)}</div>'
+        f'<div class="acts">{_button("copy-text", "Copy")}{_button("edit", "Edit", index)}</div>'
+        "</article>"
+    )
+
+
+def _assistant(turn, *, newest):
+    said = markdown(turn.text) if turn.text else '<p class="none">No text came back.</p>'
+    mark = f'<span class="mark">{MARKS[turn.finish]}</span>' if turn.finish in MARKS else ""
+    again = _button("regenerate", "Regenerate") if newest else ""
+    copy = _button("copy-text", "Copy") if turn.text else ""
+    return (
+        f'<article class="turn assistant"><h3 class="sr">The assistant said</h3>'
+        f'<div class="said">{said}</div><pre class="raw">{escape(turn.text)}</pre>'
+        f'<div class="acts">{copy}{again}{mark}</div></article>'
+    )
+
+
+def transcript(conversation, dropped=(), *, running=False):
+    """The turns of `conversation`. dropped: indices of the exchanges that left the window."""
+    parts, turns = [], conversation.turns
+    for index, turn in enumerate(turns):
+        if turn.role == "user":
+            if index // 2 - 1 in dropped and index // 2 not in dropped:
+                parts.append(f'<p class="left-out">{LEFT_OUT}</p>')
+            part = _user(index, turn)
+        else:
+            part = _assistant(turn, newest=index == len(turns) - 1 and not running)
+        if index // 2 in dropped:
+            part = part.replace('class="turn ', 'class="turn gone ', 1)
+        parts.append(part)
+    return _one_line("".join(parts))
+
+
+def live(text):
+    """The reply that is being written."""
+    said = markdown(text) if text else '<p class="dots"><i></i><i></i><i></i></p>'
+    return _one_line(
+        f'<article class="turn assistant live"><div class="said">{said}</div></article>'
+    )
+
+
+def welcome(examples):
+    """What stands in an empty transcript. examples: questions, each a button."""
+    buttons = "".join(_button("example", text, index) for index, text in enumerate(examples))
+    return _one_line(
+        '<div class="welcome"><h2>Ask about code</h2><p>Writing it, reading it, changing it.</p>'
+        f'<div class="examples">{buttons}</div></div>'
+    )
+
+
+def _one_line(html):
+    """`html` without line ends: Gradio's Markdown component leaves such a block as it is."""
+    return html.replace("\n", "&#10;")

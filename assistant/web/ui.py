@@ -1,0 +1,111 @@
+"""The page: the tabs together, its look, and the example questions of a checkpoint."""
+
+import json
+from html import escape
+from pathlib import Path
+
+import gradio as gr
+
+from assistant.web.api import add_api
+from assistant.web.chat_tab import ChatTab
+from assistant.web.playground_tab import PlaygroundTab
+
+TITLE = "Tech Assistant"
+HERE = Path(__file__).parent
+MODELS = HERE.parent.parent / "models"
+FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
+MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
+COLOURS = {
+    "body_background_fill": "#ffffff",
+    "body_text_color": "#1e2430",
+    "body_text_color_subdued": "#566072",
+    "background_fill_secondary": "#f5f6f9",
+    "border_color_primary": "#dfe3ea",
+    "block_background_fill": "#ffffff",
+    "block_label_text_color": "#1e2430",
+    "block_title_text_color": "#1e2430",
+    "block_info_text_color": "#566072",
+    "input_background_fill": "#ffffff",
+    "input_border_color": "#cdd3dd",
+    "input_border_width": "1px",
+    "input_placeholder_color": "#667085",
+    "button_primary_background_fill": "#4147c9",
+    "button_primary_background_fill_hover": "#353ab0",
+    "button_primary_text_color": "#ffffff",
+    "slider_color": "#4147c9",
+}
+DARK = {
+    "body_background_fill": "#12151c",
+    "body_text_color": "#e7eaf0",
+    "body_text_color_subdued": "#a2abba",
+    "background_fill_secondary": "#1b202a",
+    "border_color_primary": "#2f3644",
+    "block_background_fill": "#12151c",
+    "block_label_text_color": "#e7eaf0",
+    "block_title_text_color": "#e7eaf0",
+    "block_info_text_color": "#a2abba",
+    "input_background_fill": "#171b23",
+    "input_border_color": "#3a4252",
+    "input_placeholder_color": "#8d97a8",
+    "button_primary_background_fill": "#4f56db",
+    "button_primary_background_fill_hover": "#6168e6",
+    "button_primary_text_color": "#ffffff",
+    "slider_color": "#7a80f0",
+}
+EXAMPLES = (
+    "What does zip do in Python?",
+    "Write a function that reverses a linked list in Python.",
+    "Explain this regular expression: ^\\d{4}-\\d{2}$",
+    "How do I find all files larger than 100 MB on Linux?",
+)
+SESSIONS_MAX = 500  # open pages whose conversations are kept; the oldest leave
+
+
+def build_page(assistant, examples=EXAMPLES):
+    """The Blocks with both tabs and the API. examples: questions that the model can answer."""
+    engine, template = assistant.engine, assistant.template
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
+        gr.Markdown(_header(engine.model, template), latex_delimiters=[], elem_id="header")
+        with gr.Tabs():
+            with gr.Tab("Chat", elem_id="chat"):
+                ChatTab(assistant, examples)
+            with gr.Tab("Playground"):
+                PlaygroundTab(engine)
+        add_api(assistant)
+    return page
+
+
+def _header(model, template):
+    return (
+        f'<div class="bar"><h1>{TITLE}</h1><span class="chip" title="Model">{escape(model)}</span>'
+        f'<span class="chip" title="Prompt template {template.short}">'
+        f"Prompt: {escape(template.name)}</span></div>"
+    )
+
+
+def look():
+    """Theme, styles and script, as mount_gradio_app takes them. No font comes from a network."""
+    theme = gr.themes.Base(
+        primary_hue="indigo",
+        neutral_hue="slate",
+        radius_size="lg",
+        spacing_size="sm",
+        font=FONT,
+        font_mono=MONO,
+    ).set(**COLOURS, **{f"{name}_dark": value for name, value in DARK.items()})
+    return {
+        "theme": theme,
+        "css": (HERE / "page.css").read_text(),
+        "head": f"<script>{(HERE / 'page.js').read_text()}</script>",
+    }
+
+
+def examples_for(engine):
+    """Four questions that the model can answer: the embedded checkpoint brings its own."""
+    if not engine.embedded:
+        return EXAMPLES
+    try:
+        found = json.loads((MODELS / engine.model / "examples.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return EXAMPLES
+    return tuple(found)[:4]
