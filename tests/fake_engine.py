@@ -19,6 +19,7 @@ from assistant.engine import Finished, Piece, Status, Waiting
 from assistant.errors import EngineBusy, EngineDead, WindowError
 
 SPECIAL = ("<|endoftext|>", "<fim_prefix>", "<fim_middle>", "<fim_suffix>", "<fim_pad>")
+REPLIES = ({str}, {list}, {str, list})  # what a list of replies is made of
 STARCHAT = ("<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
 
 
@@ -108,7 +109,7 @@ class FakeEngine:
         script = self.script
         if callable(script):
             script = script(request)
-        elif isinstance(script, list) and all(isinstance(item, (str, list)) for item in script):
+        elif isinstance(script, list) and {type(item) for item in script} in REPLIES:
             script = script[min(len(self.requests), len(script)) - 1]
         return [script] if isinstance(script, str) else script
 
