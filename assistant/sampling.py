@@ -5,7 +5,6 @@ is engine/sampler.py's.
 """
 
 import dataclasses
-import math
 import secrets
 from dataclasses import dataclass
 
@@ -24,7 +23,7 @@ def _number(name, value, low, high, *, above=False):
     """`value` as a finite float in [low, high], or in (low, high] with `above`."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise SamplingError(f"{name} must be a number, not {shown(value)}.")
-    if not math.isfinite(value) or not low <= value <= high or (above and value == low):
+    if not low <= value <= high or (above and value == low):  # NaN is in no range
         bounds = f"above {low:g} and at most {high:g}" if above else f"from {low:g} to {high:g}"
         raise SamplingError(f"{name} must be {bounds}; {shown(value)} was given.")
     return float(value)
