@@ -61,7 +61,7 @@ def _checked(name, value, limit):
 # is spelt in character references; a code block stands at the left margin behind a blank line, in a
 # fence that is longer than any within.
 
-_BLOCKS = MarkdownIt("commonmark", {"html": False}).disable("reference")
+_BLOCKS = MarkdownIt("commonmark", {"html": False})
 _BLOCKS.core.ruler.enableOnly(["normalize", "block"])
 
 _ESCAPE_OR_TICKS = re.compile(r"\\[!-/:-@[-`{-~]|`+")

@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -115,6 +117,12 @@ def test_what_ends_a_reply(script, text, stop):
     done = read(helper.reply(HELLO, stop=["END"]))
     assert (done.text, done.reason, done.stop) == (text, "stop", stop)
     healthy(helper)
+
+
+def test_a_templates_own_stop_strings():
+    template = dataclasses.replace(TEMPLATE, stop=("FIN",))
+    done = read(assistant("One. FIN Two.", template=template).reply(HELLO, stop=["END"]))
+    assert (done.text, done.stop) == ("One.", "FIN")
 
 
 def test_a_template_of_special_tokens():

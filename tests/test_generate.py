@@ -64,6 +64,7 @@ def test_events_come_in_order():
         ("  \n ", {"strip": True}, {}, ("", "stop", "<|endoftext|>")),
         ("Human:", {"markers": ("Human:",)}, {}, ("", "stop", "Human:")),
         ("a\n-----", {"separator": "-----", "strip": True}, {}, ("a", "stop", "-----")),
+        ("a\n-----", {"separator": "-----"}, {"max_new_tokens": 7}, ("a\n", "stop", "-----")),
         ([b"a\xf0\x9f"], {}, {}, ("a\ufffd", "stop", "<|endoftext|>")),
         (["a", 1, "b"], {}, {}, ("a<fim_prefix>b", "stop", "<|endoftext|>")),
         (["a", 1, "b"], {}, {"banned_ids": frozenset({1})}, ("ab", "stop", "<|endoftext|>")),

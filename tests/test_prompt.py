@@ -156,6 +156,8 @@ def test_jinja_renders_the_same_prompt(template, texts):
 def test_jinja_of_the_shipped_templates(name):
     template = load_template(name)
     assert render_jinja(template, TALK) == text(template.render(TALK))
+    loose = [Turn(turn.role, f" {turn.text}\n") for turn in TALK]
+    assert render_jinja(template, loose) == text(template.render(TALK))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -113,6 +113,18 @@ def test_text_is_given_out_as_soon_as_it_is_safe():
     assert scanner.flush() == ""
 
 
+def test_in_a_fence_a_separator_is_not_held_back():
+    scanner = StopScanner(**CHAT)
+    pieces = ["```\n", "-----", "\n```", "\n-----", " x"]
+    assert [scanner.feed(piece) for piece in pieces] == ["```", "\n-----", "\n```", "", "\n----- x"]
+
+
+def test_a_separator_that_begins_a_marker():
+    stops = {"markers": ("--> You:",), "separator": "--", "strip": True}
+    assert scan("```\n--\n```\n--> You: x", **stops) == ("```\n--\n```", "--> You:")
+    assert scan("One\n--\nTwo", **stops) == ("One", "--")
+
+
 def first_stop(text, markers, separator, strings):
     """The definition: the earliest position that completes a stop; there the longest. Returns its
     start, and the stop."""

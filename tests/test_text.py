@@ -107,6 +107,7 @@ HOSTILE = [
     '[a]: /x "\n```\n"\n<img src=x onerror=alert(1)>\n```\n',
     "$$<img src=x onerror=alert(1)>$$",
     "\\$$$<img src=x onerror=alert(1)>$$$\\$",
+    "\\$$<img src=x onerror=alert(1)>\\$$",
     "$$\n```sh\necho $$ <img src=x onerror=alert(1)>\n```\n$$",
     "```sh\necho $$ <img src=x onerror=alert(1)> $$\n```",
     "```mermaid\n<img src=x onerror=alert(1)>\n```",
@@ -158,6 +159,7 @@ def is_inert(markdown):
     assert shown.tags <= TAGS
     for name, value in shown.attributes:
         assert name in ("href", "class", "start", "title", "style")
+        assert (value or "").lower() != "language-mermaid"
         if name == "href":
             assert value.lower().startswith(("https://", "http://", "mailto:"))
         if name == "style":
@@ -209,6 +211,8 @@ CODE = 'if a < b && c > d: print("<b>&lt;</b>")'
         f"```\n$$ {CODE} $$\n```",
         f"``$$ {CODE} $$``",
         f"````\n```\n{CODE}\n```\n````",
+        f"<div>\n```\n{CODE}\n```\n</div>",
+        f"[a]: b\n```\n{CODE}\n```",
     ],
 )
 def test_code_is_shown_as_it_is(markdown):
@@ -228,6 +232,8 @@ def test_code_is_shown_as_it_is(markdown):
         ("vector<int> v;", "vector<int> v;"),
         ("![alt](https://x.example/p.png)", "!alt"),
         ("see [x](ftp://y)", "see [x](ftp://y)"),
+        ("[x]: https://y.example", "[x]: https://y.example"),
+        ("a `` ` `` b", "a ` b"),
     ],
 )
 def test_prose_is_shown_as_it_is_spelt(text, shown):

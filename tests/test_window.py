@@ -57,6 +57,12 @@ def test_the_last_exchange_stays_where_it_can():
     assert fit(0, [Exchange(10, 40), Exchange(10, 91)], 10, 10, 120).dropped == (0, 1)
 
 
+def test_a_shorter_message_changes_nothing_about_what_left():
+    exchanges = [EXCHANGE] * 6 + [Exchange(250, 10)]
+    assert fit(0, exchanges[:6], 250, 50, 800).dropped == (0, 1, 2)
+    assert fit(0, exchanges, 20, 50, 800).dropped == (0, 1, 2)
+
+
 def test_few_turns_pay_for_a_full_window():
     """A prompt goes on from a cached prefix unless something left at this very turn."""
     exchanges = [EXCHANGE] * 60
