@@ -1,5 +1,6 @@
 """README and its relatives say what the code does: flags, versions, files, steps."""
 
+import ast
 import re
 import tomllib
 from pathlib import Path
@@ -73,9 +74,68 @@ def test_links_and_pictures_exist(paper):
 
 def test_readme_names_only_targets_that_make_knows():
     known = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert set(re.findall(r"\bmake ([a-z]+)[` \n]", README)) <= known | {"as"}
+    assert set(re.findall(r"(?:`|^)make (\w+)", README, re.MULTILINE)) <= known
 
 
 def test_the_example_compiles():
     for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
         compile(code, "README.md", "exec")
+
+
+def spoken():
+    """Every string in the program, with a NUL where an f-string puts a value."""
+    for path in sorted((ROOT / "assistant").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                yield "".join(
+                    getattr(part, "value", "\0") if isinstance(part, ast.Constant) else "\0"
+                    for part in node.values
+                )
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
+
+
+def test_errors_that_readme_explains_exist():
+    table = README.partition("## Troubleshooting")[2].partition("## ")[0]
+    quoted = re.findall(r"^\| `(.+?)` \|", table, re.MULTILINE)
+    said = list(spoken())
+    assert len(quoted) > 10
+    for text in quoted:
+        parts = [re.escape(part) for part in text.split("…")]
+        assert any(re.search(".*".join(parts), sentence) for sentence in said), text
+
+
+SHAPES = {  # layers, width, heads: of the published config.json files
+    "bigcode/tiny_starcoder_py": (20, 768, 12),
+    "bigcode/starcoderbase-1b": (24, 2048, 16),
+    "bigcode/starcoderbase-3b": (36, 2816, 22),
+    "bigcode/starcoderbase-7b": (42, 4096, 32),
+    "bigcode/starcoder": (40, 6144, 48),
+}
+
+
+@pytest.mark.parametrize("model", SHAPES)
+def test_readme_gives_the_memory_that_the_program_asks_for(model):
+    from transformers import GPTBigCodeConfig
+
+    from assistant.engine.checkpoint import _kv_values, count_parameters
+    from assistant.engine.device import RESERVE
+
+    layers, width, heads = SHAPES[model]
+    config = GPTBigCodeConfig(
+        n_layer=layers,
+        n_embd=width,
+        n_head=heads,
+        n_positions=8192,
+        vocab_size=49152,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    weights, kv = count_parameters(config), _kv_values(config)
+    row = (
+        f"| `{model}` | {weights * 2 / 1e9:.2f} / {weights * 4 / 1e9:.2f} "
+        f"| {kv * 2 / 1e6:.0f} / {kv * 4 / 1e6:.0f} "
+        f"| {((weights + 8 * kv) * 2 + RESERVE) / 1e9:.1f} / "
+        f"{((weights + 8 * kv) * 4 + RESERVE) / 1e9:.1f} |"
+    )
+    assert row in README
