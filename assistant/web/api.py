@@ -1,12 +1,12 @@
 """The two API names, /chat and /complete, as Gradio's clients call them: by keyword, streamed.
 
-Knows nothing of pages. What comes in is untrusted and unchecked; whoever it is handed to checks it.
+Knows nothing of pages. The type hints only document: what comes in can be anything, and whoever it
+is handed to checks it.
 """
 
 import logging
 from contextlib import aclosing
 from functools import partial
-from typing import Any
 
 import gradio as gr
 from anyio import to_thread
@@ -26,12 +26,12 @@ def add_api(assistant):
 
     async def chat(
         message: str,
-        history: Any = None,
-        temperature: Any = 0.2,
-        top_p: Any = 0.95,
-        top_k: Any = 0,
-        max_new_tokens: Any = 256,
-        seed: Any = None,
+        history: list[dict] | None = None,
+        temperature: float = 0.2,
+        top_p: float = 0.95,
+        top_k: int = 0,
+        max_new_tokens: int = 256,
+        seed: int | None = None,
     ) -> str:
         def start():
             conversation = Conversation.from_history(history).add_message(message)
@@ -46,11 +46,11 @@ def add_api(assistant):
 
     async def continuation(
         prompt: str,
-        temperature: Any = 0.2,
-        top_p: Any = 0.95,
-        top_k: Any = 0,
-        max_new_tokens: Any = 256,
-        seed: Any = None,
+        temperature: float = 0.2,
+        top_p: float = 0.95,
+        top_k: int = 0,
+        max_new_tokens: int = 256,
+        seed: int | None = None,
     ) -> str:
         sampling = partial(Sampling, temperature, top_p, top_k, seed=seed)
 

@@ -1,5 +1,6 @@
 """build_app(): Gradio's page and /health in one FastAPI app, behind the Gate."""
 
+import asyncio
 import os
 import time
 from http.cookies import CookieError, SimpleCookie
@@ -21,6 +22,15 @@ ROOT = Path(__file__).parent.parent.parent
 
 def build_app(assistant, settings, examples=EXAMPLES):
     """The ASGI app. `app.state` has hosts (a Hosts), the assistant, and gradio (Gradio's app)."""
+
+    async def build():
+        return _build(assistant, settings, examples)
+
+    # For each lock that it makes, Gradio opens an event loop, unless one is running.
+    return asyncio.run(build())
+
+
+def _build(assistant, settings, examples):
     engine, started = assistant.engine, time.monotonic()
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 

@@ -99,8 +99,8 @@ class ChatTab:
             )
             with gr.Row(elem_id="below"):
                 self.status = gr.Markdown(said(""), elem_id="chat-status")
-                self.undo = gr.Button("Undo", size="sm", interactive=False)
-                self.clear = gr.Button("Clear", size="sm", interactive=False)
+                self.undo = gr.Button("Undo", elem_id="undo", size="sm", interactive=False)
+                self.clear = gr.Button("Clear", elem_id="clear", size="sm", interactive=False)
             gr.Markdown(said(NOTICE), elem_id="notice")
         self.action = gr.Textbox(visible="hidden", elem_id="act")
         self.go = gr.Button(visible="hidden", elem_id="act-go")
@@ -108,7 +108,7 @@ class ChatTab:
 
     def _connect(self):
         shown = [self.log, self.live, self.box, self.status, self.editing, self.undo, self.clear]
-        options = {"show_progress": "hidden", "api_visibility": "private"}
+        options = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False}
         both = [self.box, self.session]
         self.box.submit(self.send, both, shown, **options)
         self.box.stop(self.stop, self.session, None, **options)
@@ -121,31 +121,29 @@ class ChatTab:
 
     async def send(self, text, session):
         """The message in the box: a new one, or the new text of an earlier one."""
-        try:
+
+        def conversation():
             if session.editing is None:
-                conversation = session.conversation.add_message(text)
-            else:
-                conversation = session.conversation.edit(session.editing, text)
-        except AssistantError as error:
-            yield self.say(str(error) if isinstance(text, str) and text.strip() else "")
-            return
+                return session.conversation.add_message(text)
+            return session.conversation.edit(session.editing, text)
+
         async for page in self.answer(session, conversation, box=""):
             yield page
 
     async def act(self, action, session):
         """A button inside the transcript: "regenerate:0", "edit:<turn>" or "example:<number>"."""
-        name, _, number = (action or "").partition(":")
+        name, _, number = str(action).partition(":")
         number = int(number) if number.isdecimal() and len(number) < 6 else -1
         turns = session.conversation.turns
-        if name == "edit" and number < len(turns) and number % 2 == 0 and session.run is None:
+        if name == "edit" and number in range(0, len(turns), 2) and session.run is None:
             session.editing = number
             yield self.page(session, box=turns[number].text)
         elif name == "regenerate" and turns:
-            async for page in self.answer(session, session.conversation.drop_reply()):
+            async for page in self.answer(session, session.conversation.drop_reply):
                 yield page
-        elif name == "example" and 0 <= number < len(self.examples) and not turns:
-            message = session.conversation.add_message(self.examples[number])
-            async for page in self.answer(session, message):
+        elif name == "example" and number in range(len(self.examples)):
+            question = partial(session.conversation.add_message, self.examples[number])
+            async for page in self.answer(session, question):
                 yield page
         else:
             yield self.say(BUSY if session.run else "")
@@ -174,16 +172,16 @@ class ChatTab:
 
     # What the person sees
 
-    async def answer(self, session, conversation, box=None):
-        """Pages, while the reply to the conversation's last message is written."""
+    async def answer(self, session, next_conversation, box=None):
+        """Pages, while the reply to the last message of `next_conversation()` is written."""
         if session.run:
             yield self.say(BUSY)
             return
         run = session.run = Run()
         reply = done = None
-        note = "Stopped"
-        finish = "cancelled"
+        note, finish = "Stopped", "cancelled"
         try:
+            conversation = next_conversation()
             start = partial(self.assistant.reply, conversation, wait_s=0)
             reply = await to_thread.run_sync(start)
             if session.run is run:

@@ -33,22 +33,27 @@ async def follow(reply):
     text, place, seen, next_pulse = "", 0, None, 0.0
     try:
         while True:
-            done = None
-            for event in reply:
-                match event:
-                    case Delta():
-                        text += event.text
-                        place = 0
-                    case Waiting():
-                        place = event.place
-                        break
-                    case Done():
-                        done = event
+            done = failure = None
+            try:
+                for event in reply:
+                    match event:
+                        case Delta():
+                            text += event.text
+                            place = 0
+                        case Waiting():
+                            place = event.place
+                            break
+                        case Done():
+                            done = event
+            except Exception as error:  # what came before it is shown first
+                failure = error
             now, cost = clock(), 0.0
-            if done or (text, place) != seen or now >= next_pulse:
+            if done or failure or (text, place) != seen or now >= next_pulse:
                 yield Step(text, place, done)
                 cost = clock() - now
                 seen, next_pulse = (text, place), clock() + PULSE_S
+            if failure:
+                raise failure
             if done:
                 return
             await asyncio.sleep(min(max(TICK_S, 2 * cost), PULSE_S))

@@ -49,7 +49,12 @@ class PlaygroundTab:
                 )
                 with gr.Row(elem_id="playground-buttons"):
                     self.run = gr.Button(
-                        "Continue", variant="primary", size="md", min_width=110, scale=0
+                        "Continue",
+                        elem_id="continue",
+                        variant="primary",
+                        size="md",
+                        min_width=110,
+                        scale=0,
                     )
                     self.stop = gr.Button("Stop", size="md", min_width=110, scale=0, visible=False)
                     self.status = gr.Markdown("", elem_id="playground-status")
@@ -80,7 +85,7 @@ class PlaygroundTab:
         self.session = gr.State(Session())
 
     def _connect(self):
-        options = {"show_progress": "hidden", "api_visibility": "private"}
+        options = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False}
         inputs = [self.prompt, *self.controls, self.session]
         shown = [self.text, self.status, self.run, self.stop]
         self.run.click(self.write, inputs, shown, **options)
@@ -133,14 +138,14 @@ class PlaygroundTab:
 
 
 def read_seed(text):
-    """The seed that a person typed: None for none. What is no number is left for Sampling."""
-    text = (text or "").strip()
-    if not text:
-        return None
-    return int(text) if text.isdecimal() and len(text) < 20 else text
+    """The seed that a person typed, None for none. What is no number is left for Sampling."""
+    text = text.strip() if isinstance(text, str) else text
+    return (
+        int(text) if isinstance(text, str) and text.isdecimal() and len(text) < 20 else text or None
+    )
 
 
 def read_stops(text):
     """Stop strings, one per line; `\\n` and `\\t` stand for what they are in code."""
-    lines = [line for line in (text or "").splitlines() if line]
-    return [line.replace("\\n", "\n").replace("\\t", "\t") for line in lines]
+    lines = text.splitlines() if isinstance(text, str) else []
+    return [line.replace("\\n", "\n").replace("\\t", "\t") for line in lines if line]

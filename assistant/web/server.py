@@ -62,30 +62,37 @@ def warnings(settings):
 
 def serve(app, settings, sock, say=print):
     """Serve until SIGTERM or Ctrl-C. say: takes sentences for the person at the terminal."""
+    make_server(app, settings, say).run(sockets=[sock])
+
+
+def make_server(app, settings, say=print):
     import uvicorn
 
     class Server(uvicorn.Server):
         async def startup(self, sockets=None):
             await super().startup(sockets)
             if settings.share:
-                threading.Thread(target=share, args=(app, settings, sock, say), daemon=True).start()
+                arguments = (app, settings, sockets[0], say)
+                threading.Thread(target=share, args=arguments, daemon=True).start()
 
         async def shutdown(self, sockets=None):
             # Replies end first, as cancelled, so that what was written reaches its page; then the
-            # pages' heartbeats.
+            # pages' heartbeats, which would otherwise go on for ever.
             await asyncio.to_thread(app.state.assistant.engine.close)
             app.state.gradio.stop_event.set()
-            close_tunnels()
+            if settings.share:
+                close_tunnels()
             await super().shutdown(sockets)
 
-    config = uvicorn.Config(
-        app,
-        log_level="critical",
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=GRACE_S,
+    return Server(
+        uvicorn.Config(
+            app,
+            log_level="critical",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=GRACE_S,
+        )
     )
-    Server(config).run(sockets=[sock])
 
 
 def share(app, settings, sock, say=print):

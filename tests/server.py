@@ -1,0 +1,160 @@
+"""A real server on loopback in a thread, and a raw client that speaks to it as a page does."""
+
+import contextlib
+import functools
+import json
+import secrets
+import threading
+import time
+
+import httpx
+
+from assistant.chat import Assistant
+from assistant.prompt import PromptTemplate
+from assistant.settings import Settings
+from assistant.web.app import build_app
+from assistant.web.server import listen, local_address, make_server
+from tests.fake_engine import FakeEngine
+
+TEMPLATE = PromptTemplate(
+    name="Test",
+    user="Human:",
+    assistant="Assistant:",
+    turn_end="\n\n",
+    preamble="A dialogue.\n",
+    separator="-----",
+)
+
+
+def until(condition, seconds=10):
+    """Wait until `condition()` is true, and give its value; fail after `seconds`."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if value := condition():
+            return value
+        time.sleep(0.01)
+    raise AssertionError("the condition did not come true in time")
+
+
+def slowly(text, size=4, pause=0.02):
+    """A script that writes `text` in pieces."""
+    script = []
+    for at in range(0, len(text), size):
+        script += [text[at : at + size], pause]
+    return script
+
+
+class Running:
+    """A running server. url: its address; engine, app, settings: what it was built from."""
+
+    def __init__(self, engine, settings, **options):
+        self.engine, self.settings = engine, settings
+        assistant = Assistant(engine, TEMPLATE, max_new_tokens=options.pop("max_new_tokens", 256))
+        self.said = []
+        self.app = build_app(assistant, settings, **options)
+        sock = listen(settings)
+        self.url = local_address(settings, sock)
+        self._server = make_server(self.app, settings, self.said.append)
+        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [sock]})
+        self._thread.start()
+        until(lambda: self._server.started)
+
+    def stop(self):
+        self._server.should_exit = True
+        self._thread.join()
+
+    def request(self, method, path, **options):
+        return httpx.request(method, self.url + path, verify=False, **options)
+
+    def get(self, path, **options):
+        return self.request("GET", path, **options)
+
+    def post(self, path, **options):
+        return self.request("POST", path, **options)
+
+    def health(self):
+        return self.get("/health").json()
+
+    def idle(self):
+        """Wait until no request runs or waits."""
+        until(lambda: not self.engine.active)
+
+
+@contextlib.contextmanager
+def running(engine=None, settings=None, **options):
+    server = Running(engine or FakeEngine(), settings or Settings(port=0), **options)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+class Page:
+    """What an open page is to the server: a session that joins the queue and reads its stream."""
+
+    def __init__(self, url, **options):
+        self.session = secrets.token_hex(6)
+        self.http = httpx.Client(base_url=url, timeout=30, verify=False, **options)
+
+    @functools.cached_property
+    def config(self):
+        return self.http.get("/config").json()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.http.close()
+
+    def event(self, elem_id, event):
+        """The number of the function behind an event of the component with this elem_id."""
+        found = [c["id"] for c in self.config["components"] if c["props"].get("elem_id") == elem_id]
+        return next(
+            d["id"] for d in self.config["dependencies"] if [found[0], event] in d["targets"]
+        )
+
+    def join(self, number, data):
+        body = {"fn_index": number, "data": data, "session_hash": self.session}
+        return self.post("/gradio_api/queue/join", body)
+
+    def post(self, path, body):
+        # json.dumps, unlike httpx, also writes a bare NaN and lone surrogates
+        headers = {"content-type": "application/json"}
+        return self.http.post(path, content=json.dumps(body), headers=headers)
+
+    @contextlib.contextmanager
+    def stream(self):
+        """The messages of this session, until the block is left."""
+        query = {"session_hash": self.session}
+        with self.http.stream("GET", "/gradio_api/queue/data", params=query) as response:
+            yield (json.loads(line[6:]) for line in response.iter_lines() if line[:6] == "data: ")
+
+    def run(self, number, data):
+        """All that the server sends for one event, as one text."""
+        answer = self.join(number, data)
+        assert answer.status_code == 200, answer.text
+        seen = []
+        with self.stream() as messages:
+            for message in messages:
+                seen.append(message)
+                if message["msg"] == "process_completed":
+                    break
+        return json.dumps(seen, ensure_ascii=False)
+
+    def say(self, text):
+        """Send a chat message; all that the page is told until the reply is there."""
+        return self.run(self.event("message", "submit"), [text, None])
+
+    def call(self, name, **keywords):
+        """Call /chat or /complete; the last text, or the error's sentence."""
+        answer = self.post(f"/gradio_api/call/v2/{name}", keywords)
+        assert answer.status_code == 200, answer.text
+        path = f"/gradio_api/call/{name}/{answer.json()['event_id']}"
+        with self.http.stream("GET", path) as response:
+            event = None
+            for line in response.iter_lines():
+                if line.startswith("event: "):
+                    event = line[7:]
+                elif line.startswith("data: ") and event in ("complete", "error"):
+                    value = json.loads(line[6:])
+                    return value[0] if event == "complete" else value["error"]

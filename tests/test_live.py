@@ -1,0 +1,603 @@
+"""A real server on loopback, with a scripted engine: what the page, the API and strangers meet."""
+
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from gradio_client import Client
+
+from assistant.settings import Settings
+from assistant.web.chat_tab import BUSY
+from assistant.web.security import BODY_MAX
+from tests.fake_engine import FakeEngine
+from tests.server import Page, running, slowly, until
+
+ROOT = Path(__file__).parent.parent
+
+
+def echo(request):
+    """Writes back the last word of the prompt that holds a nonce, slowly."""
+    prompt = FakeEngine().tokenizer.decode(request.ids)
+    nonce = prompt[prompt.rindex("nonce") :].split()[0] if "nonce" in prompt else "Hello there."
+    return slowly(f"You said {nonce}.", pause=0.01)
+
+
+@pytest.fixture(scope="module")
+def server():
+    with running(FakeEngine(echo)) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def healthy(request):
+    """Every test ends with one healthy request, and no slot is left taken."""
+    yield
+    if "server" in request.fixturenames:
+        server = request.getfixturevalue("server")
+        server.idle()
+        with Page(server.url) as page:
+            assert page.call("chat", message="nonce-healthy") == "You said nonce-healthy."
+
+
+# -- health, names, headers ------------------------------------------------------------------
+
+
+def test_health_is_small_and_tells_when_the_engine_is_dead(server):
+    assert server.health().keys() == {"model", "window", "running", "waiting", "uptime_s"}
+    assert server.health()["model"] == "fake"
+    server.engine.dead = "The engine has stopped."
+    try:
+        answer = server.get("/health")
+        assert answer.status_code == 503
+        assert answer.json()["error"] == "The engine has stopped."
+        with Page(server.url) as page:
+            assert page.call("chat", message="hi") == "The engine has stopped."
+    finally:
+        server.engine.dead = None
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/health", "/config", "/theme.css", "/nothing", "/gradio_api/info"]
+)
+def test_every_response_has_the_security_headers(server, path):
+    for headers in ({}, {"host": "evil.example"}):
+        answer = server.get(path, headers=headers)
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'self'" in policy and "frame-ancestors 'self'" in policy
+        assert "huggingface" not in policy
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["referrer-policy"] == "no-referrer"
+        assert answer.headers.get_list("content-security-policy") == [policy]
+
+
+def test_a_foreign_host_is_refused(server):
+    answer = server.get("/health", headers={"host": "evil.example"})
+    assert answer.status_code == 400
+    assert "--allow-host" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:1"])
+@pytest.mark.parametrize("kind", ["application/json", "text/plain"])
+def test_a_page_of_another_site_cannot_post(server, origin, kind):
+    body = json.dumps({"message": "hi"})
+    answer = server.post(
+        "/gradio_api/call/v2/chat",
+        content=body,
+        headers={"origin": origin, "content-type": kind},
+    )
+    assert answer.status_code == 403
+    assert not server.engine.active
+
+
+def test_our_own_page_can_post(server):
+    with Page(server.url, headers={"origin": server.url}) as page:
+        assert page.call("chat", message="nonce-own") == "You said nonce-own."
+
+
+# -- what is closed --------------------------------------------------------------------------
+
+CLOSED = """\
+GET /docs
+GET /openapi.json
+GET /gradio_api/openapi.json
+GET /monitoring
+GET /monitoring/summary
+GET /gradio_api/file=/etc/passwd
+GET /gradio_api/file=app.py
+GET /gradio_api/file=prompts/tech-assistant.toml
+GET /gradio_api/file=http://169.254.169.254/latest/meta-data
+GET /gradio_api/file/etc/passwd
+GET /gradio_api/proxy=http://169.254.169.254/
+GET /gradio_api/deep_link?session_hash=x
+GET /gradio_api/runs
+GET /gradio_api/token
+GET /gradio_api/upload_progress?upload_id=x
+POST /gradio_api/upload
+POST /gradio_api/component_server
+POST /gradio_api/process_recording
+POST /gradio_api/vibe-edit
+POST /gradio_api/run/chat
+POST /gradio_api/api/chat
+GET /static/../../app.py
+GET /static/%2e%2e/%2e%2e/app.py
+GET /assets/..%2f..%2f..%2fetc%2fpasswd
+GET /health/../../../../etc/passwd
+""".splitlines()
+
+
+@pytest.mark.parametrize("line", CLOSED)
+def test_what_the_page_does_not_use_is_closed(server, line):
+    method, path = line.split()
+    answer = server.request(method, path)
+    assert answer.status_code in (403, 404)
+    assert "import" not in answer.text and "root:" not in answer.text
+
+
+def test_an_upload_leaves_nothing(server):
+    files = {"files": ("a.txt", b"x" * 1000)}
+    assert server.post("/gradio_api/upload", files=files).status_code == 404
+    assert not list(Path(server.app.state.gradio.uploaded_file_dir).glob("**/a.txt"))
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_above_the_limit_is_refused(server, chunked):
+    body = b'{"data": ["' + b"x" * BODY_MAX + b'"]}'
+    content = iter([body[:1000], body[1000:]]) if chunked else body
+    answer = server.post("/gradio_api/call/chat", content=content)
+    assert answer.status_code == 413
+    assert str(BODY_MAX) in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "method, content, kind",
+    [
+        ("POST", b"{", "application/json"),
+        ("POST", b"[" * 100_000, "application/json"),
+        ("POST", b'{"data": 5}', "application/json"),
+        ("POST", b"\xff\xfe", "application/json"),
+        ("POST", b'{"data": ["hi"]}', "text/plain"),
+        ("TRACE", b"", "application/json"),
+        ("DELETE", b"", "application/json"),
+        ("OPTIONS", b"", "application/json"),
+    ],
+)
+def test_broken_requests_get_a_client_error(server, method, content, kind):
+    answer = server.request(
+        method,
+        "/gradio_api/call/chat",
+        content=content,
+        headers={"content-type": kind},
+    )
+    assert 400 <= answer.status_code < 500
+
+
+# -- the API ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def client(server):
+    return Client(server.url, verbose=False)
+
+
+def test_chat_by_keyword(server, client):
+    history = [{"role": "user", "content": "One?"}, {"role": "assistant", "content": "Two."}]
+    reply = client.predict(
+        message="nonce-7",
+        history=history,
+        temperature=0,
+        top_p=0.5,
+        top_k=3,
+        max_new_tokens=99,
+        seed=11,
+        api_name="/chat",
+    )
+    assert reply == "You said nonce-7."
+    request = server.engine.requests[-1]
+    sampling = request.sampling
+    assert (sampling.temperature, sampling.top_p, sampling.top_k, sampling.seed) == (0, 0.5, 3, 11)
+    assert request.max_new_tokens == 99
+    assert server.engine.prompt().endswith(
+        "Human: One?\n\nAssistant: Two.\n\nHuman: nonce-7\n\nAssistant:"
+    )
+
+
+def test_only_the_first_keyword_is_needed(server, client):
+    assert client.predict(message="nonce-8", api_name="/chat") == "You said nonce-8."
+    assert client.predict(prompt="nonce-9", api_name="/complete") == "You said nonce-9."
+    assert server.engine.prompt() == "nonce-9"
+    assert server.engine.requests[-1].max_new_tokens == 256
+    named = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    assert sorted(named) == ["/chat", "/complete"]
+
+
+def test_the_text_so_far_is_streamed(client):
+    texts = list(client.submit(message="nonce-10", api_name="/chat"))
+    assert texts[-1] == "You said nonce-10."
+    assert len(set(texts)) > 2
+    assert all(later.startswith(earlier) for earlier, later in zip(texts, texts[1:], strict=False))
+
+
+NAN = float("nan")
+KEYWORDS = ["message", "history", "temperature", "top_p", "top_k", "max_new_tokens", "seed"]
+BAD_CALLS = [
+    ([""], "The message is empty."),
+    (["\x00"], "The message is empty."),
+    ([None], "message must be text"),
+    ([["a"]], "message must be text"),
+    (["a" * 1_000_000], "at most 32,000 characters; it has 1,000,000"),
+    (["a", "history"], "history must be a list"),
+    (["a", [{"role": "system", "content": "x"}]], "'system'"),
+    (["a", [{"role": "user", "content": "x"}]], "must end with a reply"),
+    (["a", [{"role": "user"}]], "content"),
+    (["a", [{"role": "user", "content": "x"}] * 5000], "at most 1000 turns"),
+    (["a", None, NAN], "temperature must be"),
+    (["a", None, float("inf")], "temperature must be"),
+    (["a", None, -1], "temperature must be"),
+    (["a", None, 99], "temperature must be"),
+    (["a", None, "hot"], "temperature must be a number"),
+    (["a", None, 0.2, 0], "top_p must be"),
+    (["a", None, 0.2, NAN], "top_p must be"),
+    (["a", None, 0.2, 0.9, -5], "top_k must be"),
+    (["a", None, 0.2, 0.9, 0, 0], "max_new_tokens must be"),
+    (["a", None, 0.2, 0.9, 0, 2.7], "max_new_tokens must be"),
+    (["a", None, 0.2, 0.9, 0, 10**9], "max_new_tokens must be"),
+    (["a", None, 0.2, 0.9, 0, 9, -1], "seed must be"),
+    (["a", None, 0.2, 0.9, 0, 9, "x"], "seed must be"),
+]
+
+
+@pytest.mark.parametrize("data, sentence", BAD_CALLS)
+def test_what_cannot_be_done_is_one_sentence(server, data, sentence):
+    before = len(server.engine.requests)
+    with Page(server.url) as page:
+        told = page.call("chat", **dict(zip(KEYWORDS, data, strict=False)))
+    assert sentence in told
+    assert "\n" not in told and "Traceback" not in told and len(told) < 300
+    assert len(server.engine.requests) == before
+
+
+@pytest.mark.parametrize("text", ["nonce-\x00\x1b[31m1", "nonce-1 \ud83d", "nonce-1 \u202e\u200d"])
+def test_odd_characters_do_no_harm(server, text):
+    with Page(server.url) as page:
+        assert page.call("chat", message=text) == "You said nonce-1."
+        page.say(text)
+    assert "\x00" not in server.engine.prompt() and "\x1b" not in server.engine.prompt()
+
+
+# -- the page over HTTP ----------------------------------------------------------------------
+
+
+def test_a_chat_goes_on(server):
+    with Page(server.url) as page:
+        assert "You said nonce-1." in page.say("nonce-1")
+        assert "tokens/s" in page.say("nonce-2")
+    assert server.engine.prompt().count("Human:") == 2
+    assert "Assistant:You said nonce-1.\n\n" in server.engine.prompt()  # the ids of the reply
+
+
+@pytest.mark.parametrize("text, sentence", [("a" * 1_000_000, "32,000"), ("", ""), (" \n", "")])
+def test_a_refused_message_stays_in_the_box(server, text, sentence):
+    with Page(server.url) as page:
+        told = page.say(text)
+        assert sentence in told
+        assert "You said" not in told and '"value": ""' not in told
+        assert "You said nonce-3." in page.say("nonce-3")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        [0.2, 0.95, 0, 1, 0],
+        [NAN, 0.95, 0, 1, 9],
+        [-1, 0.95, 0, 1, 9],
+        ["hot", 0.95, 0, 1, 9],
+        [0.2, 0.95, 0, 1, "nine"],
+        [0.2, 0.95, 0, 1, 9, "not a seed"],
+        [0.2, 0.95, 0, 1, 9, "", "a\nb\nc\nd\ne"],
+    ],
+)
+def test_the_playground_refuses_in_a_sentence(server, data):
+    data = ["def f", *data, *["", ""][len(data) - 5 :], None]
+    before = len(server.engine.requests)
+    with Page(server.url) as page:
+        told = page.run(page.event("continue", "click"), data)
+    assert "Traceback" not in told
+    assert len(server.engine.requests) == before
+
+
+def test_events_called_with_junk_do_no_harm(server):
+    junk = [None, "x", -1, NAN, [], {}, "../../etc/passwd", "edit:99999", "example:-1"]
+    with Page(server.url) as page:
+        events = [d for d in page.config["dependencies"] if d["targets"]]
+        assert len(events) >= 8
+        for event in events:
+            for value in junk:
+                data = [value] * len(event["inputs"])
+                page.join(event["id"], data)
+        server.idle()
+    with Page(server.url) as page:
+        assert "You said nonce-4." in page.say("nonce-4")
+
+
+def test_nothing_secret_is_served(monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_planted")
+    settings = Settings(port=0, auth=("ada", "lovelace-1815"))
+    with running(FakeEngine("Hi."), settings) as server, Page(server.url) as page:
+        answer = page.http.post("/login", data={"username": "ada", "password": "lovelace-1815"})
+        assert answer.status_code == 200
+        for path in ("/", "/config", "/gradio_api/info", "/health"):
+            text = page.http.get(path).text
+            assert "hf_planted" not in text and "lovelace-1815" not in text
+            assert str(ROOT) not in text
+
+
+# -- many at once, and leaving ---------------------------------------------------------------
+
+
+def test_thirty_chats_at_once_are_not_crossed(server):
+    def chat(number):
+        with Page(server.url) as page:
+            if number % 2:
+                return page.call("chat", message=f"nonce-{number:04}")
+            return page.say(f"nonce-{number:04}")
+
+    with ThreadPoolExecutor(30) as pool:
+        told = list(pool.map(chat, range(30)))
+    for number, text in enumerate(told):
+        assert f"You said nonce-{number:04}." in text
+        assert {f"nonce-{n:04}" for n in range(30) if f"nonce-{n:04}" in text} == {
+            f"nonce-{number:04}"
+        }
+    assert server.health()["running"] == server.health()["waiting"] == 0
+
+
+@pytest.fixture
+def held():
+    """A server with two slots and a waiting room of one, whose replies go on for ever."""
+    go_on = threading.Event()
+    engine = FakeEngine(lambda request: ["Once ", go_on, "more."], slots=2, queue=1)
+    with running(engine) as server:
+        server.go_on = go_on
+        yield server
+        go_on.set()
+
+
+def first_text(messages):
+    """Read on until a reply's first words have come."""
+    for message in messages:
+        if "Once" in json.dumps(message):
+            return
+    raise AssertionError("the stream ended")
+
+
+def test_leaving_frees_the_slot(held):
+    with Page(held.url) as page:
+        page.join(page.event("message", "submit"), ["hi", None])
+        with page.stream() as messages:
+            first_text(messages)
+            assert held.health()["running"] == 1
+    until(lambda: held.health()["running"] == 0)
+    assert held.engine.cancelled == 1
+
+
+def test_leaving_during_a_long_prompt_frees_the_slot(held):
+    held.engine.script = lambda request: [held.go_on, "late"]
+    with Page(held.url) as page:
+        page.join(page.event("message", "submit"), ["hi", None])
+        with page.stream() as messages:
+            next(messages)
+            until(lambda: held.health()["running"] == 1)
+    until(lambda: held.health()["running"] == 0)
+
+
+def test_an_api_client_that_leaves_frees_the_slot(held):
+    with Page(held.url) as page:
+        answer = page.post("/gradio_api/call/v2/chat", {"message": "hi"})
+        path = f"/gradio_api/call/chat/{answer.json()['event_id']}"
+        with page.http.stream("GET", path) as response:
+            assert any("Once" in line for line in response.iter_lines())
+    until(lambda: held.health()["running"] == 0)
+
+
+def test_who_waits_is_told_the_place_and_can_leave(held):
+    with Page(held.url) as one, Page(held.url) as two, Page(held.url) as three:
+        for page in (one, two):
+            page.join(page.event("message", "submit"), ["hi", None])
+        until(lambda: held.health()["running"] == 2)
+        three.join(three.event("message", "submit"), ["hi", None])
+        with three.stream() as messages:
+            for message in messages:
+                if "number 1 in line" in json.dumps(message):
+                    break
+            assert held.health()["waiting"] == 1
+            with Page(held.url) as four:
+                told = four.say("hi")
+                assert "places are taken" in told or "slots" in told
+        until(lambda: held.health()["waiting"] == 0)
+        assert held.engine.cancelled == 1
+        held.go_on.set()
+        held.idle()
+
+
+def test_stop_keeps_what_was_written(held):
+    with Page(held.url) as page:
+        page.join(page.event("message", "submit"), ["hi", None])
+        with page.stream() as messages:
+            first_text(messages)
+            for _ in range(2):  # once more changes nothing
+                page.join(page.event("message", "stop"), [None])
+            seen = ""
+            for message in messages:
+                seen += json.dumps(message)
+                if "Stopped" in seen and "act-regenerate" in seen:
+                    break
+        assert "Once" in seen
+        held.idle()
+        held.go_on.set()
+        assert "Once more." in page.say("again")
+    assert "Assistant: Once\n\nHuman: again" in held.engine.prompt()
+
+
+def test_one_reply_at_a_time_in_a_chat(held):
+    with Page(held.url) as page:
+        for text in ("first", "second", "third"):
+            page.join(page.event("message", "submit"), [text, None])
+        with page.stream() as messages:
+            for message in messages:
+                if BUSY in json.dumps(message):
+                    break
+            assert held.health()["running"] == 1
+            held.go_on.set()
+            held.idle()
+    assert len(held.engine.requests) == 1
+    assert "Human: first\n\nAssistant:" in held.engine.prompt()
+
+
+def test_clear_during_a_reply_ends_it(held):
+    with Page(held.url) as page:
+        page.join(page.event("message", "submit"), ["hi", None])
+        with page.stream() as messages:
+            first_text(messages)
+            page.join(page.event("clear", "click"), [None])
+            held.idle()
+        held.go_on.set()
+        page.say("anew")
+    assert held.engine.prompt().count("Human:") == 1
+
+
+def test_an_engine_that_fails_keeps_what_was_written():
+    from assistant.errors import EngineError
+
+    scripts = [["Half", EngineError("The machine ran out of memory.")], ["Whole."]]
+    with running(FakeEngine(scripts)) as server, Page(server.url) as page:
+        told = page.say("hi")
+        assert "The machine ran out of memory." in told and "Half" in told
+        assert "Whole." in page.say("again")
+
+
+def test_an_unknown_failure_is_one_sentence(caplog):
+    scripts = [["Half", RuntimeError("secret detail")], ["Whole."]]
+    with running(FakeEngine(scripts)) as server, Page(server.url) as page:
+        told = page.say("hi")
+        assert "secret detail" not in told and "Something went wrong" in told
+        assert "Whole." in page.say("again")
+    assert "secret detail" in caplog.text  # the log has it
+
+
+def test_an_empty_reply_is_said():
+    with running(FakeEngine(["", "Hello."])) as server, Page(server.url) as page:
+        assert "No text came back" in page.say("hi")
+        assert "Hello." in page.say("again")
+
+
+def test_turns_that_left_the_window_are_marked():
+    engine = FakeEngine("word " * 60, window=1024)
+    with running(engine, max_new_tokens=320) as server, Page(server.url) as page:
+        told = [page.say(f"message {number}") for number in range(8)]
+        assert "left-out" not in told[0] and "left-out" in told[-1]
+        assert "no longer fit" in told[-1]
+    assert all(len(r.ids) + r.max_new_tokens <= 1024 for r in engine.requests)
+
+
+# -- login, proxies, the public link ---------------------------------------------------------
+
+
+def routes_of(app):
+    """All paths of an app, those of its included routers too."""
+    for route in app.routes:
+        if hasattr(route, "path"):
+            yield route.path
+        else:
+            yield from routes_of(route.original_router)
+
+
+def test_with_a_login_nothing_answers_before_it():
+    settings = Settings(port=0, auth=("ada", "secret"))
+    with running(FakeEngine("Hi."), settings) as server:
+        health = server.get("/health")
+        assert health.status_code == 200
+        paths = set(routes_of(server.app.state.gradio))
+        asked = 0
+        for path in paths:
+            if "gradio_api" not in path and path != "/config":
+                continue
+            path = path.replace("{session_hash}", "x").replace("{api_name}", "chat")
+            path = path.replace("{event_id}", "x").split("{")[0]
+            for method in ("GET", "POST"):
+                body = {"data": ["hi"], "session_hash": "x", "fn_index": 0, "event_id": "x"}
+                content = None if method == "GET" else json.dumps(body)
+                answer = server.request(
+                    method,
+                    path,
+                    content=content,
+                    headers={"content-type": "application/json"},
+                )
+                open_ones = ("/gradio_api/login_check", "/gradio_api/user", "/gradio_api/theme.css")
+                if not path.rstrip("/").endswith(open_ones):
+                    assert answer.status_code in (401, 403, 404, 405), (method, path)
+                asked += 1
+        assert asked > 50
+        wrong = server.post("/login", data={"username": "ada", "password": "x"})
+        assert wrong.status_code == 400
+        client = Client(server.url, auth=("ada", "secret"), verbose=False)
+        assert client.predict(message="hi", api_name="/chat") == "Hi."
+
+
+@pytest.mark.parametrize("prefix", ["", "/assistant"])
+def test_behind_a_proxy_that_strips_its_prefix_or_does_not(prefix):
+    settings = Settings(port=0, root_path="/assistant", allow_host=("proxy.example",))
+    headers = {"host": "proxy.example", "origin": "https://proxy.example"}
+    with running(FakeEngine("Hi."), settings) as server:
+        health = server.get(f"{prefix}/health", headers=headers)
+        assert health.status_code == 200
+        page = server.get(f"{prefix}/", headers=headers)
+        assert page.status_code == 200
+        config = server.get(f"{prefix}/config", headers=headers).json()
+        assert config["root"].endswith("/assistant")
+        assert server.get(f"/assistantx/health", headers=headers).status_code == 404
+        answer = server.post(
+            f"{prefix}/gradio_api/call/v2/chat", json={"message": "hi"}, headers=headers
+        )
+        assert answer.status_code == 200
+
+
+def test_the_public_link_is_let_in_and_said(monkeypatch):
+    from gradio import networking
+
+    asked = []
+
+    def tunnel(host, port, *rest):
+        asked.append((host, port))
+        return "http://abc123.gradio.live"
+
+    monkeypatch.setattr(networking, "setup_tunnel", tunnel)
+    with running(FakeEngine("Hi."), Settings(port=0, share=True)) as server:
+        until(lambda: server.said)
+        assert server.said == ["Public link: https://abc123.gradio.live"]
+        assert asked == [("127.0.0.1", int(server.url.rpartition(":")[2]))]
+        headers = {"host": "abc123.gradio.live", "origin": "https://abc123.gradio.live"}
+        assert server.get("/", headers=headers).status_code == 200
+        answer = server.post("/gradio_api/call/v2/chat", json={"message": "hi"}, headers=headers)
+        assert answer.status_code == 200
+
+
+def test_without_a_network_the_local_page_goes_on(monkeypatch):
+    from gradio import networking
+
+    monkeypatch.setattr(networking, "GRADIO_API_SERVER", "http://127.0.0.1:9/")
+    with running(FakeEngine("Hi."), Settings(port=0, share=True)) as server:
+        until(lambda: server.said, 30)
+        assert server.said[0].startswith("No public link could be made")
+        assert server.url in server.said[0]
+        with Page(server.url) as page:
+            assert page.call("chat", message="hi") == "Hi."
+
+
+def test_on_a_space_the_hub_may_frame_the_page():
+    settings = Settings(port=0, on_space=True, space_host="me-mine.hf.space")
+    with running(FakeEngine("Hi."), settings) as server:
+        answer = server.get("/", headers={"host": "me-mine.hf.space"})
+        assert answer.status_code == 200
+        assert "https://huggingface.co" in answer.headers["content-security-policy"]
