@@ -5,7 +5,6 @@ Events are the engine's Waiting, then Delta after Delta, then one Done.
 """
 
 import dataclasses
-import time
 from dataclasses import dataclass
 from typing import Literal
 
@@ -61,8 +60,6 @@ class Generation:
         self._stream.close()
 
     def _run(self, tokenizer, request, scanner):
-        submitted = time.monotonic()
-        first = None
         raw, shown, ids = [], [], []
         finished = None
         try:
@@ -73,7 +70,6 @@ class Generation:
                     finished = item
                     break
                 else:
-                    first = first or time.monotonic()
                     raw.append(item.text)
                     ids.extend(item.ids)
                     if text := scanner.feed(item.text):
@@ -86,25 +82,15 @@ class Generation:
                 yield Delta(text)
             raise
         finally:
-            self._stream.close()
+            counts = self._stream.close()  # a stop sequence cancels what the engine still writes
         if finished is None and scanner.fired is None:
             return  # closed by the reader
         if text := scanner.flush():
             shown.append(text)
             yield Delta(text)
-        if finished is None:  # cancelled because of a stop sequence: the counts up to there
-            finished = Finished(
-                "stop",
-                prompt_tokens=len(request.ids),
-                cached_tokens=0,
-                new_tokens=len(ids),
-                waited_s=0.0,
-                ttft_s=first - submitted,
-                total_s=time.monotonic() - submitted,
-            )
         stop = scanner.fired
         if stop is not None:
-            finished = dataclasses.replace(finished, reason="stop", stop_id=None)
+            finished = dataclasses.replace(finished or counts, reason="stop", stop_id=None)
         elif finished.stop_id is not None:
             stop = tokenizer.decode([finished.stop_id])
         text = "".join(shown)

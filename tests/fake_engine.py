@@ -166,6 +166,7 @@ class FakeStream:
         if not self._ended:
             self._engine.cancelled += 1
             self._end("cancelled")
+        return self._finished("cancelled")
 
     def _play(self, script):
         limit = self._request.max_new_tokens
@@ -216,11 +217,14 @@ class FakeStream:
 
     def _end(self, reason, stop_id=None):
         self._ended = True
-        engine, now = self._engine, time.monotonic()
-        with engine.lock:
-            if self in engine.active:
-                engine.active.remove(self)
-            engine.computed.append((*self._request.ids, *self._ids))
+        with self._engine.lock:
+            if self in self._engine.active:
+                self._engine.active.remove(self)
+            self._engine.computed.append((*self._request.ids, *self._ids))
+        return self._finished(reason, stop_id)
+
+    def _finished(self, reason, stop_id=None):
+        now = time.monotonic()
         return Finished(
             reason,
             prompt_tokens=len(self._request.ids),
