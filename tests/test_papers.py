@@ -10,6 +10,8 @@ import yaml
 from packaging.requirements import Requirement
 
 from assistant.settings import _parser
+from tests.fake_engine import FakeEngine
+from tests.server import running
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -77,9 +79,15 @@ def test_readme_names_only_targets_that_make_knows():
     assert set(re.findall(r"(?:`|^)make (\w+)", README, re.MULTILINE)) <= known
 
 
-def test_the_example_compiles():
-    for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
-        compile(code, "README.md", "exec")
+def test_the_example_runs():
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    engine = FakeEngine()
+    with running(engine) as server:
+        values = {}
+        exec(code.replace("http://127.0.0.1:7860", server.url), values)
+        values["client"].close()
+        server.idle()
+    assert values["reply"] and values["more"] and values["code"]
 
 
 def spoken():
