@@ -22,6 +22,16 @@ PROMPTS = Path(__file__).parent.parent / "prompts"
 HUB_FILE = "TA_prompt_v1.txt"
 SPECIAL = re.compile(r"<\|[^|<>\s]+\|>")  # what looks like a special token in a template
 
+_JINJA = """\
+{%- for message in messages -%}
+{%- if message['role'] == 'user' -%}{{- OPENING if loop.first else USER -}}
+{%- else -%}{{- ASSISTANT -}}
+{%- endif -%}
+{{- message['content'] | trim + TURN_END -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- MARKER -}}{%- endif -%}
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:
@@ -110,28 +120,16 @@ class PromptTemplate:
 
     def to_jinja(self):
         """The same prompt as a chat template for transformers, vLLM, TGI and llama.cpp."""
-        opening, user, assistant, turn_end = (
-            json.dumps(text, ensure_ascii=False)
-            for text in (
-                self.opening()[0].text,
-                self.user,
-                self.assistant,
-                self.turn_end,
-            )
-        )
-        user_space, assistant_space = map(_space_after, (self.user, self.assistant))
-        return (
-            "{%- for message in messages -%}"
-            "{%- if message['role'] == 'user' -%}"
-            "{{- " + opening + " if loop.first else " + user + " -}}"
-            "{{- '" + user_space + "' + message['content'] | trim + " + turn_end + " -}}"
-            "{%- else -%}"
-            "{{- " + assistant + " + '" + assistant_space + "' -}}"
-            "{{- message['content'] | trim + " + turn_end + " -}}"
-            "{%- endif -%}"
-            "{%- endfor -%}"
-            "{%- if add_generation_prompt -%}{{- " + assistant + " -}}{%- endif -%}"
-        )
+        user, assistant = (marker + _space_after(marker) for marker in (self.user, self.assistant))
+        values = {
+            "OPENING": self.opening()[0].text + _space_after(self.user),
+            "USER": user,
+            "ASSISTANT": assistant,
+            "TURN_END": self.turn_end,
+            "MARKER": self.assistant,
+        }
+        spell = lambda match: json.dumps(values[match[0]], ensure_ascii=False)  # noqa: E731
+        return re.sub("|".join(values), spell, _JINJA)
 
     # Reading what the model writes
 
