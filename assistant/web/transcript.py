@@ -14,6 +14,8 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
 
+from assistant.text import clean
+
 MARKS = {
     "length": "Cut at the reply's length limit",
     "cancelled": "Stopped",
@@ -74,7 +76,7 @@ _MARKDOWN = _markdown()
 @lru_cache(maxsize=512)
 def markdown(text):
     """A reply's Markdown as HTML. Cached: a transcript is rendered anew with each exchange."""
-    return _MARKDOWN.render(text)
+    return _MARKDOWN.render(clean(text))
 
 
 def _user(index, turn):
