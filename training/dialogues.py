@@ -19,6 +19,7 @@ SAYINGS = Path(__file__).with_name("sayings.toml")
 _PHRASINGS = tomllib.loads(Path(__file__).with_name("phrasings.toml").read_text("utf-8"))
 FAMILIES, MODULES = _PHRASINGS["families"], _PHRASINGS["modules"]
 CORES, HELD_OUT = _PHRASINGS["cores"], _PHRASINGS["held_out"]
+OFTEN = set(_PHRASINGS["often"])
 OPENERS, CLOSERS = _PHRASINGS["openers"], _PHRASINGS["closers"]
 _IMPERATIVE = set(_PHRASINGS["verbs"])
 FAQ_ABOUT = re.compile(r"^(Why|How do (I|you)|What is)")
@@ -153,7 +154,7 @@ def _topic(fact):
         cores = [core for core in CORES["what"] if "call" not in core and "does {x}" not in core]
         return Topic(fact.name, "what", names, tuple(cores), said)
     if fact.kind == "question" and FAQ_ABOUT.match(fact.name) and len(said) > 50:
-        return Topic(fact.name, "question", (), (fact.name,), said, share=2)
+        return Topic(fact.name, "question", (), (fact.name,), said)
     return None
 
 
@@ -216,7 +217,7 @@ class Dialogues:
 
     def __init__(self, facts, sayings=SAYINGS):
         self.topics, self.slots = topics(facts, sayings)
-        self._shares = [topic.share for topic in self.topics]
+        self._shares = [t.share * (4 if t.key in OFTEN else 1) for t in self.topics]
 
     def draw(self, rng: random.Random):
         """One dialogue: a list of (question, answer)."""

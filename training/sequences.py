@@ -17,13 +17,14 @@ WINDOW = 8192
 PROMPT = Path(__file__).parent.parent / "prompts" / "tech-assistant-short.toml"
 NOT_LEARNED = -100  # the label that the loss leaves out
 MIXTURE = {  # kind: (share of the batches, rows, tokens of a row)
-    "prompt": (0.36, 3, 1280),
-    "dialogue": (0.34, 10, 384),
-    "text": (0.26, 10, 384),
-    "long": (0.03, 1, 3072),
+    "prompt": (0.40, 3, 1280),
+    "dialogue": (0.38, 10, 384),
+    "text": (0.19, 10, 384),
+    "long": (0.02, 1, 3072),
     "window": (0.01, 1, WINDOW),
 }
 FIM_RATE, SPM_RATE = 0.5, 0.5
+NEAR, NEAR_RATE = 1536, 0.7  # the share of rows that stand within the first positions
 PROMPT_LEARNED = 0.1  # the share of preambles that count in the loss
 
 
@@ -43,7 +44,7 @@ class Sequences:
     def batch(self, step):
         """(kind, ids, positions, labels); each array is (rows, tokens), int64.
 
-        labels are the ids themselves, NOT_LEARNED where the loss must not look.
+        labels are the ids that follow, NOT_LEARNED where the loss must not look.
         """
         rng = random.Random(f"{self.seed}/{step}")
         kinds = list(MIXTURE)
@@ -55,14 +56,15 @@ class Sequences:
 
     def _row(self, rng, kind, size):
         if kind in ("prompt", "dialogue"):
-            ids, learned = self.dialogue_ids(rng, size, behind_prompt=kind == "prompt")
+            ids, learned = self.dialogue_ids(rng, size + 1, behind_prompt=kind == "prompt")
         else:
-            ids = self.text_ids(rng, size)
-            learned = [True] * size
-        at_start = kind == "prompt" and rng.random() < 0.7
+            ids = self.text_ids(rng, size + 1)
+            learned = [True] * len(ids)
+        at_start = kind == "prompt" and rng.random() < 0.75
         offset = 0 if at_start else random_offset(rng, size)
         ids = np.array(ids, dtype=np.int64)
-        return ids, np.arange(offset, offset + size), np.where(learned, ids, NOT_LEARNED)
+        labels = np.where(learned, ids, NOT_LEARNED)[1:]
+        return ids[:-1], np.arange(offset, offset + size), labels
 
     # --- dialogues: trusted and untrusted segments are encoded apart and joined as ids
 
@@ -128,5 +130,9 @@ def part_of(rng, text, characters):
 
 
 def random_offset(rng, size):
-    """Where a row of `size` begins: anywhere, its two ends more often, so that all are visited."""
-    return min(max(rng.randrange(-size, WINDOW), 0), WINDOW - size)
+    """Where a row of `size` begins: in the first positions, where most chats are, or anywhere.
+
+    Its two ends come more often than the rest, so that the first and the last position are visited.
+    """
+    window = NEAR if size < NEAR and rng.random() < NEAR_RATE else WINDOW
+    return min(max(rng.randrange(-size, window), 0), window - size)

@@ -85,10 +85,9 @@ def loss_of(model, ids, positions, labels):
     """Mean cross-entropy in nats of the learned tokens; logits are made for those alone."""
     with torch.autocast(ids.device.type, dtype=torch.bfloat16):
         hidden = model.transformer(ids, position_ids=positions, use_cache=False).last_hidden_state
-        targets = labels[:, 1:]
-        learned = targets != NOT_LEARNED
-        logits = model.lm_head(hidden[:, :-1][learned])
-    return cross_entropy(logits.float(), targets[learned])
+        learned = labels != NOT_LEARNED
+        logits = model.lm_head(hidden[learned])
+    return cross_entropy(logits.float(), labels[learned])
 
 
 @torch.no_grad()
@@ -97,9 +96,10 @@ def held_out_loss(model, encoder, documents, device, tokens=1024):
     total, count = 0.0, 0
     for document in documents:
         ids = torch.tensor([encoder.plain(document.text[: 6 * tokens])[:tokens]], device=device)
+        ids, labels = ids[:, :-1], ids[:, 1:]
         positions = torch.arange(ids.shape[1], device=device)[None]
-        total += loss_of(model, ids, positions, ids).item() * (ids.shape[1] - 1)
-        count += ids.shape[1] - 1
+        total += loss_of(model, ids, positions, labels).item() * labels.numel()
+        count += labels.numel()
     return total / count
 
 
