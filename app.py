@@ -25,9 +25,9 @@ def main(argv=None):
 
 
 def start(settings):
+    sock = listen(settings)
     for sentence in warnings(settings):
         say(sentence)
-    sock = listen(settings)
 
     # The heavy imports wait until here, so that --help and a taken port show at once.
     parts = {}

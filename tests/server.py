@@ -47,17 +47,21 @@ def slowly(text, size=4, pause=0.02):
 class Running:
     """A running server. url: its address; engine, app, settings: what it was built from."""
 
-    def __init__(self, engine, settings, **options):
-        self.engine, self.settings = engine, settings
-        assistant = Assistant(engine, TEMPLATE, max_new_tokens=options.pop("max_new_tokens", 256))
-        self.said = []
-        self.app = build_app(assistant, settings, **options)
+    def __init__(self, engine, settings, max_new_tokens=256, **options):
+        self.engine, self.settings, self.said = engine, settings, []
+        assistant = Assistant(engine, TEMPLATE, max_new_tokens=max_new_tokens)
         sock = listen(settings)
         self.url = local_address(settings, sock)
-        self._server = make_server(self.app, settings, self.said.append)
-        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [sock]})
+        self._server = None
+
+        def run():  # all in the thread: playwright's event loop runs in the tests' own
+            self.app = build_app(assistant, settings, **options)
+            self._server = make_server(self.app, settings, self.said.append)
+            self._server.run(sockets=[sock])
+
+        self._thread = threading.Thread(target=run)
         self._thread.start()
-        until(lambda: self._server.started)
+        until(lambda: self._server and self._server.started)
 
     def stop(self):
         self._server.should_exit = True

@@ -42,6 +42,7 @@ class PlaygroundTab:
                 self.prompt = gr.Textbox(
                     PROMPT,
                     label="Prompt",
+                    elem_id="prompt",
                     info="The model continues it as it stands; special tokens count.",
                     lines=8,
                     max_lines=20,

@@ -4,6 +4,7 @@ Imports nothing heavy before it is needed: a port that is taken shows before a m
 """
 
 import asyncio
+import errno
 import secrets
 import socket
 import threading
@@ -30,6 +31,8 @@ def listen(settings):
         sock.listen(128)
     except OSError as error:
         sock.close()
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise PortError(f"--host {host!r} is no address of this machine.") from None
         raise PortError(
             f"Cannot listen on {host}:{port} ({error.strerror}); --port 0 takes a free port, "
             "--port N another."

@@ -24,19 +24,12 @@ MARKS = {
 LEFT_OUT = "The model no longer sees the messages above: they left its window"
 
 
-class _Formatter(HtmlFormatter):
-    """Highlighted spans alone, without a block around them."""
-
-    def wrap(self, source):
-        return source
-
-
 @lru_cache(maxsize=512)
 def _code(text, language):
     """A block of code: its language, a copy button, and the highlighted text."""
     try:
         lexer = get_lexer_by_name(language, stripnl=False, ensurenl=False)
-        body = highlight(text, lexer, _Formatter(nowrap=True))
+        body = highlight(text, lexer, HtmlFormatter(nowrap=True)).removesuffix("\n")
     except ClassNotFound:
         body = escape(text)
     return (

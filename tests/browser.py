@@ -1,0 +1,56 @@
+"""A real headless Chromium, and pages that notice what must not happen in them."""
+
+import contextlib
+import os
+import shutil
+
+import pytest
+
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+@contextlib.contextmanager
+def chromium():
+    """A running browser; a skip where none is installed, and a failure of that in CI."""
+    path = next(filter(None, map(shutil.which, NAMES)), None)
+    if path is None:
+        sentence = "No Chromium is installed, so the pages are not tested in a browser."
+        pytest.fail(sentence) if os.environ.get("CI") else pytest.skip(sentence)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@contextlib.contextmanager
+def opened(browser, url, **options):
+    """A page at `url`. When the block ends, nothing may have gone wrong in it: no error on the
+    console, no failed or foreign request, no dialog."""
+    options = {"viewport": {"width": 1280, "height": 800}, **options}
+    context = browser.new_context(**options)
+    page = context.new_page()
+    faults = []
+    page.on("console", lambda m: m.type in ("error", "warning") and faults.append(m.text))
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("dialog", lambda dialog: (faults.append(dialog.message), dialog.dismiss()))
+    page.on("response", lambda r: r.status >= 400 and faults.append(f"{r.status} {r.url}"))
+    page.on(
+        "request",
+        lambda r: r.url.startswith((url, "data:", "blob:")) or faults.append(f"request {r.url}"),
+    )
+    page.set_default_timeout(15_000)
+    page.goto(url)
+    page.wait_for_selector("#message textarea")
+    yield page
+    context.close()
+    assert faults == []

@@ -1,0 +1,373 @@
+"""The pages in a real browser, on a real server with a scripted engine."""
+
+import threading
+
+import pytest
+
+from assistant.settings import Settings
+from tests.browser import chromium, opened
+from tests.fake_engine import FakeEngine
+from tests.server import running, slowly, until
+
+CODE = "Here it is:\n\n```python\nfor n in range(3):\n    print(n)\n```\n\nIt **counts**."
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    '<img src="https://evil.example/a.png">',
+    "![a](https://evil.example/b.png)",
+    "[a](javascript:alert(1))",
+    "[a](data:text/html,<script>alert(1)</script>)",
+    "<javascript:alert(1)>",
+    '<form action="https://evil.example"><input type=password></form>',
+    "<button formaction=javascript:alert(1)>x</button>",
+    '<div style="position:fixed;inset:0;background:url(https://evil.example/c)">x</div>',
+    '<video autoplay src="https://evil.example/d"></video>',
+    "<svg onload=alert(1)><a href=javascript:alert(1)><text>x</text></a></svg>",
+    "<style>body{display:none}</style>",
+    '<link rel=stylesheet href="https://evil.example/e.css">',
+    '<iframe src="https://evil.example"></iframe>',
+    "<meta http-equiv=refresh content='0;url=https://evil.example'>",
+    "$$\\href{javascript:alert(1)}{x}$$ $$<img src=x onerror=alert(1)>$$",
+    "```mermaid\ngraph TD; A-->B\n```",
+    '```"><img src=x onerror=alert(1)>\nx\n```',
+    "</article></div></span><img src=x onerror=alert(1)>",
+    "&lt;img src=x onerror=alert(1)&gt;",
+    '<p class="act act-clear">x</p> <math><mtext></p><img src=x onerror=alert(1)>',
+]
+FORBIDDEN = "form, iframe, embed, object, img, video, audio, svg, style, link, script, input, math"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def server():
+    engine = FakeEngine()
+    with running(engine, examples=("What is a list?", "What is a dict?")) as server:
+        yield server
+
+
+@pytest.fixture
+def script(server):
+    """Sets what the engine writes."""
+
+    def set_script(value):
+        server.engine.script = value
+
+    yield set_script
+    server.idle()
+
+
+@pytest.fixture
+def page(browser, server, script):
+    with opened(browser, server.url) as page:
+        yield page
+
+
+def send(page, text):
+    page.fill("#message textarea", text)
+    page.press("#message textarea", "Enter")
+
+
+def becomes_true(page, expression):
+    # page.wait_for_function evaluates inside the page, which its security policy forbids
+    until(lambda: page.evaluate(expression), 15)
+
+
+def finished(page, replies=1):
+    """Wait for so many finished replies."""
+    becomes_true(page, f"document.querySelectorAll('#log .turn.assistant').length === {replies}")
+    page.wait_for_selector("#log .act-regenerate")
+
+
+def said(page, role):
+    return page.locator(f"#log .turn.{role} .said").all_inner_texts()
+
+
+def status(page):
+    return page.inner_text("#chat-status")
+
+
+def test_ask_watch_stop_ask_again_reload(page, server, script):
+    go_on = threading.Event()
+    script(["First words. ", go_on, "Last words."])
+    send(page, "What is a list?")
+    page.wait_for_selector("#live :text('First words.')")
+    assert said(page, "user") == ["What is a list?"]
+    assert page.input_value("#message textarea") == ""
+
+    page.click("#message .stop-button")
+    finished(page)
+    assert said(page, "assistant") == ["First words."]
+    assert page.inner_text("#log .mark") == "Stopped"
+    assert "Stopped" in status(page)
+    server.idle()
+
+    go_on.set()
+    send(page, "And now?")
+    finished(page, 2)
+    assert said(page, "assistant")[1] == "First words. Last words."
+    assert "tokens/s" in status(page) and "first token after" in status(page)
+
+    page.reload()
+    page.wait_for_selector(".welcome")
+    send(page, "Again?")
+    finished(page)
+
+
+def test_enter_sends_and_shift_enter_breaks_the_line(page, script):
+    script("Yes.")
+    page.fill("#message textarea", "one")
+    page.press("#message textarea", "Shift+Enter")
+    page.type("#message textarea", "    two")
+    page.press("#message textarea", "Enter")
+    finished(page)
+    assert said(page, "user") == ["one\n    two"]
+
+
+def test_enter_many_times_asks_once(page, server, script):
+    script(slowly("A slow reply."))
+    before = len(server.engine.requests)
+    page.fill("#message textarea", "one")
+    for _ in range(5):
+        page.press("#message textarea", "Enter")
+    finished(page)
+    assert len(server.engine.requests) == before + 1
+    assert said(page, "assistant") == ["A slow reply."]
+
+
+def test_a_refused_message_stays_in_the_box(page, script):
+    script("Yes.")
+    send(page, "a" * 32_001)
+    page.wait_for_selector("#chat-status :text('32,000')")
+    assert len(page.input_value("#message textarea")) == 32_001
+    send(page, "short")
+    finished(page)
+
+
+def test_examples_are_asked_at_a_click(page, script):
+    script("A sequence.")
+    page.click("text=What is a list?")
+    finished(page)
+    assert said(page, "user") == ["What is a list?"]
+
+
+def test_edit_regenerate_undo_clear(page, server, script):
+    script(["One.", "Two.", "Three.", "Four."])
+    server.engine.requests.clear()
+    send(page, "first <b>")
+    finished(page)
+    send(page, "second")
+    finished(page, 2)
+
+    page.click(".act-regenerate")
+    page.wait_for_selector("#log :text('Three.')")
+    assert said(page, "assistant") == ["One.", "Three."]
+
+    page.hover("#log .turn.user >> nth=0")
+    page.click("#log .turn.user >> nth=0 >> .act-edit")
+    page.wait_for_selector("#editing")
+    assert page.input_value("#message textarea") == "first <b>"
+    page.click("#editing button")
+    page.wait_for_selector("#editing", state="hidden")
+    assert page.input_value("#message textarea") == ""
+
+    page.click("#log .turn.user >> nth=0 >> .act-edit")
+    page.wait_for_selector("#editing")
+    send(page, "first, better")
+    page.wait_for_selector("#log :text('Four.')")
+    finished(page)
+    assert said(page, "user") == ["first, better"] and said(page, "assistant") == ["Four."]
+
+    page.click("#undo")
+    page.wait_for_selector(".welcome")
+    assert page.input_value("#message textarea") == "first, better"
+    send(page, "third")
+    finished(page)
+    page.click("#clear")
+    page.wait_for_selector(".welcome")
+
+
+def test_copies_are_exact(browser, server, script):
+    script(CODE)
+    with opened(browser, server.url, permissions=["clipboard-read", "clipboard-write"]) as page:
+        send(page, "a < b && <b>\n    c")
+        finished(page)
+        clipboard = "navigator.clipboard.readText()"
+        page.click(".act-copy-code")
+        page.wait_for_selector("text=Copied")
+        assert page.evaluate(clipboard) == "for n in range(3):\n    print(n)"
+        page.click(".turn.assistant .act-copy-text")
+        becomes_true(page, f"{clipboard}.then(text => text.startsWith('Here'))")
+        assert page.evaluate(clipboard) == CODE
+        page.hover(".turn.user")
+        page.click(".turn.user .act-copy-text")
+        becomes_true(page, f"{clipboard}.then(text => text.startsWith('a <'))")
+        assert page.evaluate(clipboard) == "a < b && <b>\n    c"
+
+
+def test_replies_are_markdown(page, script):
+    script(CODE)
+    send(page, "hi")
+    finished(page)
+    assert page.inner_text(".turn.assistant strong") == "counts"
+    assert page.locator(".code-text .k").count() > 0  # highlighted
+
+
+@pytest.mark.parametrize("by", ["user", "model"])
+def test_hostile_text_stays_text(page, script, by):
+    everything = "\n\n".join(HOSTILE)
+    script(slowly(everything, size=40, pause=0.01) if by == "model" else "Yes.")
+    send(page, everything if by == "user" else "hi")
+    finished(page)
+    assert page.locator("#transcript").locator(FORBIDDEN).count() == 0
+    assert page.locator(".turn [formaction], .turn [style]").count() == 0
+    assert page.locator(".turn a:not([href^=http])").count() == 0
+    shown = page.inner_text("#transcript")
+    assert "<script>alert(1)</script>" in shown and "<form action=" in shown
+    if by == "user":
+        assert said(page, "user") == [everything]
+
+
+def test_long_and_broken_markdown_does_not_stop_the_page(page, script):
+    broken = "`" * 10_000 + "\n" + "- " * 300 + "\n```python\n" + "x = 1  # " + "y" * 20_000
+    script([broken[at : at + 4000] for at in range(0, len(broken), 4000)])
+    page.evaluate("window.alive = 0; setInterval(() => window.alive++, 20)")
+    send(page, "hi")
+    finished(page)
+    before = page.evaluate("window.alive")
+    becomes_true(page, f"window.alive > {before}")
+
+
+def test_an_empty_reply_is_said(page, script):
+    script("")
+    send(page, "hi")
+    finished(page)
+    assert "No text came back" in page.inner_text("#log")
+
+
+def test_what_left_the_window_is_marked(browser):
+    engine = FakeEngine("word " * 60, window=1024)
+    with running(engine, max_new_tokens=320) as server, opened(browser, server.url) as page:
+        for number in range(1, 6):
+            send(page, f"message {number}")
+            finished(page, number)
+        assert page.locator(".left-out").count() == 1
+        assert page.locator(".turn.gone").count() > 0
+        assert "no longer fit" in status(page)
+
+
+@pytest.mark.parametrize("scheme, light", [("light", True), ("dark", False)])
+def test_the_page_follows_the_systems_colours(browser, server, scheme, light):
+    with opened(browser, server.url, color_scheme=scheme) as page:
+        page.wait_for_selector(".welcome")
+        colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (colour == "rgb(255, 255, 255)") == light
+
+
+@pytest.mark.parametrize("width, height", [(360, 640), (390, 844), (1280, 800)])
+def test_it_fits_the_window(browser, server, script, width, height):
+    script(CODE + "\n\n" + "`" + "long_name_" * 30 + "`\n\n|a|b|\n|-|-|\n|" + "x" * 90 + "|y|")
+    with opened(browser, server.url, viewport={"width": width, "height": height}) as page:
+        send(page, "hi " * 100)
+        finished(page)
+        wide = "document.documentElement.scrollWidth > innerWidth"
+        assert not page.evaluate(wide)
+        box = page.locator("#message").bounding_box()
+        assert box["y"] + box["height"] <= height and box["width"] > width * 0.6
+        page.get_by_role("tab", name="Playground").click()
+        page.wait_for_selector("#continue")
+        assert not page.evaluate(wide)
+
+
+def test_the_transcript_stays_at_its_end(page, script):
+    script(slowly("A line.\n\n" * 60, size=30, pause=0.01))
+    send(page, "hi")
+    finished(page)
+    at_end = "(t => t.scrollHeight - t.clientHeight - t.scrollTop < 60)"
+    becomes_true(page, at_end + "(document.querySelector('#transcript'))")
+
+
+def test_a_screen_reader_hears_the_status(page, script):
+    script("Yes.")
+    send(page, "hi")
+    finished(page)
+    region = page.get_by_role("status").first
+    assert "tokens" in region.inner_text()
+    assert page.locator("#transcript [aria-live]").count() == 0  # not every update of the text
+    assert page.get_by_role("heading", name="You said").count() == 1
+
+
+def test_closing_the_tab_frees_the_slot(browser, server, script):
+    script(["Once ", threading.Event()])
+    with opened(browser, server.url) as page:
+        send(page, "hi")
+        page.wait_for_selector("#live :text('Once')")
+        assert server.health()["running"] == 1
+    until(lambda: server.health()["running"] == 0)
+
+
+def test_two_tabs_are_two_conversations(browser, server, script):
+    script(["For the first.", "For the second."])
+    server.engine.requests.clear()
+    with opened(browser, server.url) as one, opened(browser, server.url) as two:
+        send(one, "one")
+        finished(one)
+        send(two, "two")
+        finished(two)
+        assert said(one, "assistant") == ["For the first."]
+        assert said(two, "user") == ["two"]
+
+
+def test_nothing_is_left_in_the_browser(page, script):
+    script("A secret reply.")
+    send(page, "a secret question")
+    finished(page)
+    stored = page.evaluate("JSON.stringify([localStorage, sessionStorage, document.cookie])")
+    assert "secret" not in stored
+
+
+def test_the_playground_continues_and_stops(page, server, script):
+    go_on = threading.Event()
+    script(["    return <b>", go_on, "n</b>\n<|end"])
+    page.get_by_role("tab", name="Playground").click()
+    page.fill("#prompt textarea", "def f(n):\n")
+    page.click("#continue")
+    becomes_true(page, "document.querySelector('#continuation textarea').value.length > 5")
+    page.get_by_role("button", name="Stop", exact=True).click()
+    page.wait_for_selector("#continue")
+    assert page.input_value("#continuation textarea") == "    return <b>"
+    assert "Stopped" in page.inner_text("#playground-status")
+    assert server.engine.prompt() == "def f(n):\n"
+
+    go_on.set()
+    page.get_by_label("Seed").fill("12")
+    page.click("#continue")
+    page.wait_for_selector("#playground-status :text('seed 12')")
+    assert page.input_value("#continuation textarea") == "    return <b>n</b>\n<|end"
+    assert server.engine.requests[-1].sampling.seed == 12
+
+    page.get_by_label("Seed").fill("twelve")
+    page.click("#continue")
+    page.wait_for_selector("#playground-status :text('seed must be')")
+    page.fill("#prompt textarea", "")
+    page.get_by_label("Seed").fill("")
+    page.click("#continue")
+    page.wait_for_selector("#playground-status :text('The prompt is empty.')")
+
+
+def test_the_login_page_lets_in(browser):
+    settings = Settings(port=0, auth=("ada", "secret"))
+    with running(FakeEngine("Hi."), settings) as server:
+        page = browser.new_page()
+        page.goto(server.url)
+        page.get_by_label("username").fill("ada")
+        page.get_by_label("password").fill("secret")
+        page.get_by_role("button", name="Login").click()
+        page.wait_for_selector("#message textarea")
+        send(page, "hi")
+        finished(page)
+        page.close()

@@ -1,0 +1,348 @@
+"""The web room's parts by themselves: names, transcript, streams, the socket, the entry point."""
+
+import asyncio
+import contextlib
+import html
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import aclosing
+from html.parser import HTMLParser
+from pathlib import Path
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assistant.conversation import Conversation, Turn
+from assistant.errors import EngineError, PortError
+from assistant.settings import Settings
+from assistant.web.follow import follow
+from assistant.web.security import Hosts
+from assistant.web.server import listen, local_address, warnings
+from assistant.web.transcript import live, markdown, transcript, welcome
+from tests.fake_engine import FakeEngine
+from tests.server import TEMPLATE, Page
+from tests.test_browser import HOSTILE
+
+ROOT = Path(__file__).parent.parent
+
+
+# -- names -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "host, allowed",
+    [
+        ("127.0.0.1:7860", True),
+        ("localhost:1", True),
+        ("LOCALHOST", True),
+        ("[::1]:7860", True),
+        ("::1", True),
+        ("me.hf.space", True),
+        ("given.example:443", True),
+        ("192.168.1.5:7860", True),  # the address that the connection came in on
+        ("192.168.1.6:7860", False),
+        ("evil.example", False),
+        ("localhost.evil.example", False),
+        ("evil.example:7860", False),
+        ("user@localhost", False),
+        ("localhost/x", False),
+        ("localhost:port", False),
+        ("[::1", False),
+        ("", False),
+        ("0.0.0.0", False),
+    ],
+)
+def test_which_names_are_ours(host, allowed):
+    hosts = Hosts(Settings(host="0.0.0.0", space_host="me.hf.space", allow_host=("given.example",)))
+    assert hosts.allow(host, "192.168.1.5") == allowed
+    assert not hosts.allow("tunnel.example", "192.168.1.5")
+    hosts.add("Tunnel.example")
+    assert hosts.allow("tunnel.example", "192.168.1.5")
+
+
+@pytest.mark.parametrize(
+    "origin, host, own",
+    [
+        ("http://localhost:7860", "localhost:7860", True),
+        ("https://given.example", "127.0.0.1:7860", True),  # a proxy that rewrites the host
+        ("http://localhost:3000", "localhost:7860", False),  # another program on this machine
+        ("https://evil.example", "localhost:7860", False),
+        ("null", "localhost:7860", False),
+        ("", "localhost:7860", False),
+        ("file://localhost:7860", "localhost:7860", False),
+        ("http://[bad", "localhost:7860", False),
+    ],
+)
+def test_which_pages_may_post(origin, host, own):
+    assert Hosts(Settings(allow_host=("given.example",))).own(origin, host) == own
+
+
+# -- the transcript --------------------------------------------------------------------------
+
+# fmt: off
+ALLOWED = {
+    "article", "h3", "h4", "h5", "h6", "div", "span", "button", "pre", "code", "p", "br", "strong",
+    "em", "s", "a", "ul", "ol", "li", "blockquote", "hr", "table", "thead", "tbody", "tr", "th",
+    "td", "i",
+}
+# fmt: on
+
+
+class Reader(HTMLParser):
+    """Collects what is no plain element of a transcript."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.foreign = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        if tag not in ALLOWED:
+            self.foreign.append(tag)
+        for name, value in attributes:
+            if name == "href":
+                ours = value.startswith(("http://", "https://"))
+            else:  # start: of a list; style: the alignment of a table's column
+                ours = name in ("class", "type", "title", "start") or (
+                    name == "style" and value.startswith("text-align:")
+                )
+            if not ours:
+                self.foreign.append((tag, name, value))
+
+    def handle_comment(self, data):
+        self.foreign.append(data)
+
+
+def conversation(*texts):
+    roles = ("user", "assistant")
+    return Conversation(tuple(Turn(roles[n % 2], text) for n, text in enumerate(texts)))
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_text_becomes_no_element(text):
+    for shown in (transcript(conversation(text, text)), live(text), welcome([text])):
+        assert Reader(shown).foreign in ([], ["h2"])
+        assert "\n" not in shown
+
+
+@given(st.text(alphabet=st.sampled_from("<>&\"'`*_[]()!#|-$\\/:ahj tps\n=1"), max_size=80))
+def test_no_text_becomes_a_foreign_element(text):
+    shown = transcript(conversation(text, text), dropped=(0,))
+    assert Reader(shown).foreign == []
+    assert "\n" not in shown
+
+
+@given(st.text(st.characters(exclude_categories=["Cs", "Cc"]) | st.just("\n")))
+def test_the_users_text_is_shown_to_the_letter(text):
+    shown = transcript(conversation(text))
+    start = shown.index('class="said">') + len('class="said">')
+    assert html.unescape(shown[start : shown.index("</div>", start)]) == text
+
+
+def test_a_reply_is_markdown():
+    text = (
+        "# T\n\n- **a** `b<c>`\n\n```python\nx = 1\n```\n\n[l](https://e.example) ![i](https://f)"
+    )
+    shown = markdown(text)
+    for part in (
+        "<h3>T</h3>",
+        "<strong>a</strong>",
+        "<code>b&lt;c&gt;</code>",
+        '<span class="mi">',
+    ):
+        assert part in shown
+    assert '<a href="https://e.example">' in shown and "<img" not in shown
+    assert '<pre class="code-text">if &lt; 1' in markdown("```nolanguage\nif < 1\n```")
+    assert "```" not in markdown("```python\nx = 1")  # a fence that is still open
+
+
+def test_turns_that_left_are_marked_once():
+    shown = transcript(conversation("a", "b", "c", "d", "e"), dropped=(0, 1))
+    assert shown.count('class="left-out"') == 1
+    assert shown.count("turn gone") == 4
+    assert shown.index("left-out") > shown.index(">d<")
+
+
+@pytest.mark.parametrize(
+    "finish, mark", [("length", "Cut"), ("cancelled", "Stopped"), ("error", "Interrupted")]
+)
+def test_how_a_reply_ended_is_marked(finish, mark):
+    turns = conversation("a").add_reply("b", finish=finish)
+    assert mark in transcript(turns)
+    assert "mark" not in transcript(conversation("a").add_reply("b", finish="stop"))
+
+
+# -- following a reply -----------------------------------------------------------------------
+
+
+def replies(script, **options):
+    from assistant.chat import Assistant
+
+    engine = FakeEngine(script, **options)
+    assistant = Assistant(engine, TEMPLATE)
+    return engine, lambda: assistant.reply(Conversation().add_message("hi"), wait_s=0)
+
+
+def test_follow_gathers_and_ends():
+    _, reply = replies(["Hel", 0.05, "lo."])
+
+    async def read():
+        return [step async for step in follow(reply())]
+
+    steps = asyncio.run(read())
+    assert [step.text for step in steps if step.text] in (["Hel", "Hello."], ["Hello."])
+    assert steps[-1].done.text == "Hello." and not any(step.done for step in steps[:-1])
+
+
+def test_follow_shows_what_came_before_a_failure():
+    _, reply = replies(["Half", EngineError("No memory.")])
+    texts = []
+
+    async def read():
+        async for step in follow(reply()):
+            texts.append(step.text)
+
+    with pytest.raises(EngineError):
+        asyncio.run(read())
+    assert texts[-1] == "Half"
+
+
+def test_follow_gives_signs_of_life_and_closes_the_reply():
+    engine, reply = replies([60.0])
+
+    async def read():
+        async with aclosing(follow(reply())) as steps:
+            await anext(steps)
+            await anext(steps)  # nothing new, and yet a step: here a closed page is noticed
+
+    asyncio.run(asyncio.wait_for(read(), 10))
+    assert engine.cancelled == 1 and engine.active == []
+
+
+# -- the socket, the warnings ----------------------------------------------------------------
+
+
+def test_a_taken_port_is_a_sentence():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(PortError, match=f"{port}.*--port"):
+            listen(Settings(port=port))
+    with listen(Settings(port=0)) as sock:
+        assert local_address(Settings(), sock).startswith("http://127.0.0.1:")
+
+
+@pytest.mark.parametrize("host", ["203.0.113.7", "no such host", "::ffff:203.0.113.7"])
+def test_a_host_that_is_not_ours_is_a_sentence(host):
+    with pytest.raises(PortError):
+        listen(Settings(host=host, port=0))
+
+
+@pytest.mark.parametrize(
+    "settings, words",
+    [
+        (Settings(), []),
+        (Settings(host="0.0.0.0"), ["--auth"]),
+        (Settings(host="0.0.0.0", auth=("a", "b")), []),
+        (Settings(host="0.0.0.0", on_space=True), []),
+        (Settings(share=True), ["--share without --auth"]),
+        (Settings(share=True, auth=("a", "b")), []),
+        (Settings(host="192.168.1.5", share=True), ["192.168.1.5", "--share without --auth"]),
+    ],
+)
+def test_who_can_reach_the_page_is_said(settings, words):
+    said = list(warnings(settings))
+    assert len(said) == len(words)
+    assert all(word in sentence for word, sentence in zip(words, said, strict=True))
+
+
+# -- the program -----------------------------------------------------------------------------
+
+
+def program(*arguments, code=None, **options):
+    command = [sys.executable, *(("-c", code) if code else ("app.py",)), *arguments]
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        **options,
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        (["--port", "PORT"], "--port 0 takes a free port"),
+        (["--port", "x"], "port"),
+        (["--nonsense"], "--help"),
+        (["--host", "203.0.113.7"], "203.0.113.7"),
+    ],
+)
+def test_what_keeps_it_from_starting_is_one_sentence(arguments, sentence):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        process = program(*[port if word == "PORT" else word for word in arguments])
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert sentence in err and err.count("\n") == 1 and out == ""
+
+
+def test_help_needs_nothing_heavy():
+    code = "import app, sys; sys.exit(any(m in sys.modules for m in ('torch', 'gradio')))"
+    process = program(code=code)
+    assert process.communicate(timeout=60) == ("", "") and process.returncode == 0
+
+
+SERVE = """
+import sys
+from assistant.chat import Assistant
+from assistant.settings import read_settings
+from assistant.web.app import build_app
+from assistant.web.server import listen, local_address, serve
+from tests.fake_engine import FakeEngine
+from tests.server import TEMPLATE
+settings = read_settings(sys.argv[1:], {})
+sock = listen(settings)
+app = build_app(Assistant(FakeEngine(["Once ", 60.0]), TEMPLATE), settings)
+print(local_address(settings, sock), flush=True)
+serve(app, settings, sock)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_replies_and_the_program(number):
+    process = program("--port", "0", code=SERVE)
+    try:
+        url = process.stdout.readline().strip()
+        with Page(url) as page, contextlib.ExitStack() as stack:
+            stack.enter_context(page.http.stream("GET", "/gradio_api/heartbeat/" + page.session))
+            page.join(page.event("message", "submit"), ["hi", None])
+            seen, sent = "", None
+            with page.stream() as messages:
+                for message in messages:
+                    seen += json.dumps(message)
+                    if sent is None and "Once" in seen:
+                        process.send_signal(number)
+                        sent = time.monotonic()
+            assert "Stopped" in seen[seen.index("Once") :]  # the partial reply, marked
+            process.communicate(timeout=20)
+            assert time.monotonic() - sent < 10
+        with contextlib.closing(listen(Settings(port=int(url.rpartition(":")[2])))):
+            pass  # the port is free again
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(url, verify=False)
+    finally:
+        process.kill()
+        process.communicate()
