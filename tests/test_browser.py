@@ -8,32 +8,9 @@ from assistant.settings import Settings
 from tests.browser import chromium, opened
 from tests.fake_engine import FakeEngine
 from tests.server import running, slowly, until
+from tests.test_transcript import HOSTILE
 
 CODE = "Here it is:\n\n```python\nfor n in range(3):\n    print(n)\n```\n\nIt **counts**."
-HOSTILE = [
-    "<script>alert(1)</script>",
-    "<img src=x onerror=alert(1)>",
-    '<img src="https://evil.example/a.png">',
-    "![a](https://evil.example/b.png)",
-    "[a](javascript:alert(1))",
-    "[a](data:text/html,<script>alert(1)</script>)",
-    "<javascript:alert(1)>",
-    '<form action="https://evil.example"><input type=password></form>',
-    "<button formaction=javascript:alert(1)>x</button>",
-    '<div style="position:fixed;inset:0;background:url(https://evil.example/c)">x</div>',
-    '<video autoplay src="https://evil.example/d"></video>',
-    "<svg onload=alert(1)><a href=javascript:alert(1)><text>x</text></a></svg>",
-    "<style>body{display:none}</style>",
-    '<link rel=stylesheet href="https://evil.example/e.css">',
-    '<iframe src="https://evil.example"></iframe>',
-    "<meta http-equiv=refresh content='0;url=https://evil.example'>",
-    "$$\\href{javascript:alert(1)}{x}$$ $$<img src=x onerror=alert(1)>$$",
-    "```mermaid\ngraph TD; A-->B\n```",
-    '```"><img src=x onerror=alert(1)>\nx\n```',
-    "</article></div></span><img src=x onerror=alert(1)>",
-    "&lt;img src=x onerror=alert(1)&gt;",
-    '<p class="act act-clear">x</p> <math><mtext></p><img src=x onerror=alert(1)>',
-]
 FORBIDDEN = "form, iframe, embed, object, img, video, audio, svg, style, link, script, input, math"
 
 
@@ -227,7 +204,7 @@ def test_hostile_text_stays_text(page, script, by):
     assert page.locator(".turn [formaction], .turn [style]").count() == 0
     assert page.locator(".turn a:not([href^=http])").count() == 0
     shown = page.inner_text("#transcript")
-    assert "<script>alert(1)</script>" in shown and "<form action=" in shown
+    assert "<script>alert(1)</script>" in shown and "<form action=https" in shown
     if by == "user":
         assert said(page, "user") == [everything]
 

@@ -175,6 +175,15 @@ def test_turns_that_left_the_window_are_marked():
     assert page.index("r1") < page.index("they left its window") < page.index("m2")
 
 
+@pytest.mark.parametrize(
+    "finish, mark", [("length", "Cut"), ("cancelled", "Stopped"), ("error", "Interrupted")]
+)
+def test_how_a_reply_ended_is_marked(finish, mark):
+    asked = Conversation().add_message("a")
+    assert mark in transcript(asked.add_reply("b", finish=finish))
+    assert "mark" not in transcript(asked.add_reply("b", finish="stop"))
+
+
 def test_examples_are_buttons():
     assert Elements(welcome(["<b>one</b>", "two"])).tags.count("button") == 2
 

@@ -1,8 +1,7 @@
-"""The web room's parts by themselves: names, transcript, streams, the socket, the entry point."""
+"""The web room's parts by themselves: names, streams, the socket, the entry point."""
 
 import asyncio
 import contextlib
-import html
 import json
 import signal
 import socket
@@ -10,24 +9,19 @@ import subprocess
 import sys
 import time
 from contextlib import aclosing
-from html.parser import HTMLParser
 from pathlib import Path
 
 import httpx
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from assistant.conversation import Conversation, Turn
+from assistant.conversation import Conversation
 from assistant.errors import EngineError, PortError
 from assistant.settings import Settings
 from assistant.web.follow import follow
 from assistant.web.security import Hosts
 from assistant.web.server import listen, local_address, warnings
-from assistant.web.transcript import live, markdown, transcript, welcome
 from tests.fake_engine import FakeEngine
 from tests.server import TEMPLATE, Page
-from tests.test_browser import HOSTILE
 
 ROOT = Path(__file__).parent.parent
 
@@ -81,102 +75,6 @@ def test_which_names_are_ours(host, allowed):
 )
 def test_which_pages_may_post(origin, host, own):
     assert Hosts(Settings(allow_host=("given.example",))).own(origin, host) == own
-
-
-# -- the transcript --------------------------------------------------------------------------
-
-# fmt: off
-ALLOWED = {
-    "article", "h3", "h4", "h5", "h6", "div", "span", "button", "pre", "code", "p", "br", "strong",
-    "em", "s", "a", "ul", "ol", "li", "blockquote", "hr", "table", "thead", "tbody", "tr", "th",
-    "td", "i",
-}
-# fmt: on
-
-
-class Reader(HTMLParser):
-    """Collects what is no plain element of a transcript."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.foreign = []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag, attributes):
-        if tag not in ALLOWED:
-            self.foreign.append(tag)
-        for name, value in attributes:
-            if name == "href":
-                ours = value.startswith(("http://", "https://"))
-            else:  # start: of a list; style: the alignment of a table's column
-                ours = name in ("class", "type", "title", "start") or (
-                    name == "style" and value.startswith("text-align:")
-                )
-            if not ours:
-                self.foreign.append((tag, name, value))
-
-    def handle_comment(self, data):
-        self.foreign.append(data)
-
-
-def conversation(*texts):
-    roles = ("user", "assistant")
-    return Conversation(tuple(Turn(roles[n % 2], text) for n, text in enumerate(texts)))
-
-
-@pytest.mark.parametrize("text", HOSTILE)
-def test_hostile_text_becomes_no_element(text):
-    for shown in (transcript(conversation(text, text)), live(text), welcome([text])):
-        assert Reader(shown).foreign in ([], ["h2"])
-        assert "\n" not in shown
-
-
-@given(st.text(alphabet=st.sampled_from("<>&\"'`*_[]()!#|-$\\/:ahj tps\n=1"), max_size=80))
-def test_no_text_becomes_a_foreign_element(text):
-    shown = transcript(conversation(text, text), dropped=(0,))
-    assert Reader(shown).foreign == []
-    assert "\n" not in shown
-
-
-@given(st.text(st.characters(exclude_categories=["Cs", "Cc"]) | st.just("\n")))
-def test_the_users_text_is_shown_to_the_letter(text):
-    shown = transcript(conversation(text))
-    start = shown.index('class="said">') + len('class="said">')
-    assert html.unescape(shown[start : shown.index("</div>", start)]) == text
-
-
-def test_a_reply_is_markdown():
-    text = (
-        "# T\n\n- **a** `b<c>`\n\n```python\nx = 1\n```\n\n[l](https://e.example) ![i](https://f)"
-    )
-    shown = markdown(text)
-    for part in (
-        "<h3>T</h3>",
-        "<strong>a</strong>",
-        "<code>b&lt;c&gt;</code>",
-        '<span class="mi">',
-    ):
-        assert part in shown
-    assert '<a href="https://e.example">' in shown and "<img" not in shown
-    assert '<pre class="code-text">if &lt; 1' in markdown("```nolanguage\nif < 1\n```")
-    assert "```" not in markdown("```python\nx = 1")  # a fence that is still open
-
-
-def test_turns_that_left_are_marked_once():
-    shown = transcript(conversation("a", "b", "c", "d", "e"), dropped=(0, 1))
-    assert shown.count('class="left-out"') == 1
-    assert shown.count("turn gone") == 4
-    assert shown.index("left-out") > shown.index(">d<")
-
-
-@pytest.mark.parametrize(
-    "finish, mark", [("length", "Cut"), ("cancelled", "Stopped"), ("error", "Interrupted")]
-)
-def test_how_a_reply_ended_is_marked(finish, mark):
-    turns = conversation("a").add_reply("b", finish=finish)
-    assert mark in transcript(turns)
-    assert "mark" not in transcript(conversation("a").add_reply("b", finish="stop"))
 
 
 # -- following a reply -----------------------------------------------------------------------

@@ -101,11 +101,11 @@ def look():
 
 
 def examples_for(engine):
-    """Four questions that the model can answer: the embedded checkpoint brings its own."""
+    """Questions that the model can answer: the embedded checkpoint brings its own."""
     if not engine.embedded:
         return EXAMPLES
     try:
         found = json.loads((MODELS / engine.model / "examples.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return EXAMPLES
-    return tuple(found)[:4]
+    return tuple(found)[:6]
