@@ -127,5 +127,6 @@ def welcome(examples):
 
 
 def _one_line(html):
-    """`html` without line ends: Gradio's Markdown component leaves such a block as it is."""
-    return html.replace("\n", "&#10;")
+    """`html` as Gradio's Markdown component leaves it alone: one line, without the mark that this
+    component puts in the place of formulas."""
+    return html.replace("\n", "&#10;").replace("%%%LATEX_BLOCK_", "&#37;%%LATEX_BLOCK_")
