@@ -1,0 +1,1 @@
+"""Measurements: each prints a table and the machine that it ran on."""
