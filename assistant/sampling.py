@@ -15,6 +15,7 @@ TEMPERATURE_MIN = 0.01  # below it the softmax overflows; values between 0 and t
 TOP_K_MAX = 1000
 PENALTY_MIN, PENALTY_MAX = 0.5, 2.0
 SEED_MAX = 2**53 - 1  # the largest whole number that a browser holds exactly
+SEED_DRAWN = 2**31  # below it those drawn here: short enough to be copied by hand
 STOPS_MAX = 4
 STOP_CHARS_MAX = 64
 
@@ -78,7 +79,7 @@ class Sampling:
         """The same with a seed: the one given, or a new one at random."""
         if self.seed is not None:
             return self
-        return dataclasses.replace(self, seed=secrets.randbelow(SEED_MAX + 1))
+        return dataclasses.replace(self, seed=secrets.randbelow(SEED_DRAWN))
 
 
 def check_max_new_tokens(value, limit):
