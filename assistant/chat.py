@@ -17,7 +17,8 @@ from assistant.window import Exchange, fit
 
 class Reply:
     """Iterator over the events of generate.py. ledger: where the window's tokens go. sampling: as
-    used, with its seed. `close()` cancels what still runs."""
+    used, with its seed. `close()` cancels what still runs, and gives the Finished of what was
+    read."""
 
     def __init__(self, generation, ledger, sampling):
         self._generation = generation
@@ -31,7 +32,7 @@ class Reply:
         return next(self._generation)
 
     def close(self):
-        self._generation.close()
+        return self._generation.close()
 
 
 class Assistant:

@@ -44,7 +44,8 @@ def generate(engine, request, scanner, *, wait_s=0.1):
 
 
 class Generation:
-    """Iterator over Waiting, Delta and one Done. `close()` cancels what still runs."""
+    """Iterator over Waiting, Delta and one Done. `close()` cancels what still runs, and gives the
+    Finished of what was read."""
 
     def __init__(self, engine, request, scanner, wait_s):
         self._stream = engine.generate(request, wait_s=wait_s)
@@ -57,7 +58,7 @@ class Generation:
         return next(self._events)
 
     def close(self):
-        self._stream.close()
+        return self._stream.close()
 
     def _run(self, tokenizer, request, scanner):
         raw, shown, ids = [], [], []

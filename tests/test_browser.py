@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from assistant.settings import Settings
+from assistant.web.security import BODY_MAX
 from tests.browser import chromium, opened
 from tests.fake_engine import FakeEngine
 from tests.server import running, slowly, until
@@ -80,7 +81,7 @@ def test_ask_watch_stop_ask_again_reload(page, server, script):
     finished(page)
     assert said(page, "assistant") == ["First words."]
     assert page.inner_text("#log .mark") == "Stopped"
-    assert "Stopped" in status(page)
+    assert "stopped" in status(page)
     server.idle()
 
     go_on.set()
@@ -317,7 +318,7 @@ def test_the_playground_continues_and_stops(page, server, script):
     page.get_by_role("button", name="Stop", exact=True).click()
     page.wait_for_selector("#continue")
     assert page.input_value("#continuation textarea") == "    return <b>"
-    assert "Stopped" in page.inner_text("#playground-status")
+    assert "stopped" in page.inner_text("#playground-status")
     assert server.engine.prompt() == "def f(n):\n"
 
     go_on.set()
@@ -334,6 +335,48 @@ def test_the_playground_continues_and_stops(page, server, script):
     page.get_by_label("Seed").fill("")
     page.click("#continue")
     page.wait_for_selector("#playground-status :text('The prompt is empty.')")
+
+
+def test_on_a_space_nothing_is_asked_of_other_hosts(browser, monkeypatch):
+    monkeypatch.setenv("SPACE_ID", "me/mine")
+    settings = Settings(port=0, on_space=True, space_host="me-mine.hf.space")
+    with running(FakeEngine("Hi."), settings) as server, opened(browser, server.url) as page:
+        send(page, "hi")
+        finished(page)
+
+
+def test_a_body_above_the_limit_is_said_and_stays(browser, server, script):
+    script("Yes.")
+    page = browser.new_page()
+    page.goto(server.url)
+    page.wait_for_selector("#message textarea")
+    send(page, "x" * BODY_MAX)
+    page.wait_for_selector(f":text('{BODY_MAX} bytes')")
+    assert len(page.input_value("#message textarea")) == BODY_MAX
+    send(page, "hi")
+    finished(page)
+    page.close()
+
+
+def test_a_lost_server_is_said_and_its_end_marks_the_reply(browser):
+    page = browser.new_page()
+    engine = FakeEngine(["Once ", threading.Event()])
+    with running(engine) as server:
+        page.goto(server.url)
+        page.wait_for_selector("#message textarea")
+        send(page, "hi")
+        page.wait_for_selector("#live :text('Once')")
+    finished(page)
+    assert page.inner_text("#log .mark") == "Stopped"
+    send(page, "hello?")
+    page.wait_for_selector(":text('Connection to the server was lost')")
+    assert page.input_value("#message textarea") == "hello?"
+    with running(FakeEngine("Back."), Settings(port=int(server.url.rpartition(":")[2]))):
+        page.wait_for_selector(".welcome")
+        send(page, "hello?")
+        finished(page)
+        assert said(page, "assistant") == ["Back."]
+    page.close()
 
 
 def test_the_login_page_lets_in(browser):

@@ -54,6 +54,7 @@ def _build(assistant, settings, examples):
     page.max_threads = events
     page.queue(max_size=events, api_open=False, default_concurrency_limit=None)
     page.state_session_capacity = SESSIONS_MAX
+    page.space_id = None  # on a Space it would load a header and fonts from other hosts
     gr.mount_gradio_app(
         app,
         page,

@@ -52,19 +52,18 @@ def said(text):
     return f"<p>{escape(text)}</p>" if text else ""
 
 
-def summary(ledger, done):
-    """What a finished reply cost."""
-    finished = done.finished
-    speed = finished.tokens_per_s
-    end = {"stop": "finished", "length": f"cut at {finished.new_tokens:,} tokens"}
+def summary(reply, done):
+    """What a reply cost. done: its Done, or None where it was stopped."""
+    finished = done.finished if done else reply.close()
+    speed, dropped = finished.tokens_per_s, len(reply.ledger.dropped)
+    ends = {"stop": "finished", "length": f"cut at {finished.new_tokens:,} tokens"}
     parts = [
-        f"{finished.prompt_tokens + finished.new_tokens:,} of {ledger.window:,} tokens",
-        f"first token after {finished.ttft_s:.2f} s",
+        f"{finished.prompt_tokens + finished.new_tokens:,} of {reply.ledger.window:,} tokens",
+        f"first token after {finished.ttft_s:.2f} s" if finished.new_tokens else "",
         f"{speed:.0f} tokens/s" if speed else "",
-        end.get(done.reason, "stopped"),
+        ends.get(done.reason if done else "cancelled", "stopped"),
+        f"{dropped} earlier exchanges no longer fit" if dropped else "",
     ]
-    if ledger.dropped:
-        parts.append(f"{len(ledger.dropped)} earlier exchanges no longer fit")
     return " · ".join(part for part in parts if part)
 
 
@@ -179,7 +178,7 @@ class ChatTab:
             return
         run = session.run = Run()
         reply = done = None
-        note, finish = "Stopped", "cancelled"
+        note, finish = "", "cancelled"
         try:
             conversation = next_conversation()
             start = partial(self.assistant.reply, conversation, wait_s=0)
@@ -194,14 +193,17 @@ class ChatTab:
                     if done or run.stopped or session.run is not run:
                         break
                     yield {self.live: live(step.text), self.status: said(_phase(step))}
-            if done:
-                finish, note = done.reason, summary(reply.ledger, done)
+            if session.run is run:
+                finish = done.reason if done else "cancelled"
+                note = summary(reply, done)
         except AssistantError as error:
             finish, note = "error", str(error)
         except Exception:
             log.exception("a reply failed")
             finish, note = "error", INTERNAL
         finally:
+            if reply is not None:
+                reply.close()  # a page can be closed before its reply is followed
             if session.run is run:
                 session.run = None
                 if reply is not None:

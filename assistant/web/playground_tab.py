@@ -100,6 +100,7 @@ class PlaygroundTab:
             yield {self.status: said(BUSY)}
             return
         run = session.run = Run()
+        reply = None
         try:
             start = partial(
                 complete,
@@ -113,15 +114,13 @@ class PlaygroundTab:
             reply = await to_thread.run_sync(start)
             yield {self.text: "", self.run: gr.update(visible=False),
                    self.stop: gr.update(visible=True), self.status: said("Reading")}  # fmt: skip
-            note = "Stopped"
             async with aclosing(follow(reply)) as steps:
                 async for step in steps:
                     run.text = step.text
-                    if step.done:
-                        note = f"{summary(reply.ledger, step.done)} · seed {reply.sampling.seed}"
                     if step.done or run.stopped:
                         break
                     yield {self.text: step.text}
+            note = f"{summary(reply, step.done)} · seed {reply.sampling.seed}"
         except AssistantError as error:
             note = str(error)
         except Exception:
@@ -129,6 +128,8 @@ class PlaygroundTab:
             note = INTERNAL
         finally:
             session.run = None
+            if reply is not None:
+                reply.close()
         text = {self.text: run.text} if run.text else {}
         yield {**text, self.run: gr.update(visible=True), self.stop: gr.update(visible=False),
                self.status: said(note)}  # fmt: skip
@@ -140,10 +141,10 @@ class PlaygroundTab:
 
 def read_seed(text):
     """The seed that a person typed, None for none. What is no number is left for Sampling."""
-    text = text.strip() if isinstance(text, str) else text
-    return (
-        int(text) if isinstance(text, str) and text.isdecimal() and len(text) < 20 else text or None
-    )
+    if not isinstance(text, str):
+        return text
+    text = text.strip()
+    return int(text) if text.isdecimal() and len(text) < 20 else text or None
 
 
 def read_stops(text):
