@@ -17,15 +17,15 @@ WINDOW = 8192
 PROMPT = Path(__file__).parent.parent / "prompts" / "tech-assistant-short.toml"
 NOT_LEARNED = -100  # the label that the loss leaves out
 MIXTURE = {  # kind: (share of the batches, rows, tokens of a row)
-    "prompt": (0.40, 3, 1280),
-    "dialogue": (0.38, 10, 384),
-    "text": (0.19, 10, 384),
+    "prompt": (0.32, 4, 960),
+    "dialogue": (0.48, 24, 160),
+    "text": (0.17, 10, 384),
     "long": (0.02, 1, 3072),
     "window": (0.01, 1, WINDOW),
 }
 FIM_RATE, SPM_RATE = 0.5, 0.5
 NEAR, NEAR_RATE = 1536, 0.7  # the share of rows that stand within the first positions
-PROMPT_LEARNED = 0.1  # the share of preambles that count in the loss
+ASKED_LEARNED = 0.1  # the share of rows in which preamble and questions count in the loss
 
 
 class Sequences:
@@ -73,7 +73,7 @@ class Sequences:
         user, model = self.template["user"], self.template["assistant"]
         end, separator = self.template["turn_end"], self.template["separator"]
         preamble = self.preamble if behind_prompt else f"{separator}\n"
-        counts = rng.random() < PROMPT_LEARNED
+        counts = rng.random() < ASKED_LEARNED
         trusted, plain = self.encoder.trusted, self.encoder.plain
         ids = trusted(f"{preamble}\n{user}")
         learned = [counts] * len(ids)
@@ -84,7 +84,7 @@ class Sequences:
                 close = last and rng.random() < 0.3
                 after = f"{end}{separator}\n\n{user}" if close else f"{end}{user}"
                 for segment, is_learned in (
-                    (plain(f" {question.strip()}"), not behind_prompt),
+                    (plain(f" {question.strip()}"), counts),
                     (trusted(f"{end}{model}"), True),
                     (plain(f" {answer.strip()}"), True),
                     (trusted(after), True),

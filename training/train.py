@@ -29,7 +29,7 @@ def arguments(argv):
     add("--out", type=Path, default=Path("build/tech-assistant-7m"))
     add("--docs", type=Path, default=corpus.DOCS, help="the documentation's .rst sources")
     add("--stdlib", type=Path, default=corpus.STDLIB, help="the standard library's source")
-    add("--steps", type=int, default=1800)
+    add("--steps", type=int, default=1700)
     add("--warmup", type=int, default=60)
     add("--lr", type=float, default=1.5e-3, help="at the top of the cosine")
     add("--layers", type=int, default=6)
@@ -59,7 +59,21 @@ def new_model(args):
         bos_token_id=END,
         eos_token_id=END,
     )
-    return GPTBigCodeForCausalLM(config)
+    model = GPTBigCodeForCausalLM(config)
+    with torch.no_grad():
+        model.transformer.wpe.weight += waves(WINDOW, args.width)
+    return model
+
+
+def waves(positions, width, scale=0.03):
+    """Sines and cosines that position embeddings start with, (positions, width).
+
+    Out of random numbers alone each of 8,192 positions would have to learn for itself which one is
+    the next; with waves that step is the same everywhere, so that rare positions learn from common
+    ones (arXiv:1706.03762, 3.5). scale: standard deviation; the random part has 0.02.
+    """
+    steps = torch.arange(positions)[:, None] * 10_000 ** (-torch.arange(0, width, 2) / width)
+    return scale * math.sqrt(2) * torch.stack((steps.sin(), steps.cos()), dim=2).flatten(1)
 
 
 def optimizer_for(model, lr):
