@@ -338,6 +338,7 @@ def test_the_playground_continues_and_stops(page, server, script):
 
 
 def test_on_a_space_nothing_is_asked_of_other_hosts(browser, monkeypatch):
+    monkeypatch.setenv("SYSTEM", "spaces")
     monkeypatch.setenv("SPACE_ID", "me/mine")
     settings = Settings(port=0, on_space=True, space_host="me-mine.hf.space")
     with running(FakeEngine("Hi."), settings) as server, opened(browser, server.url) as page:

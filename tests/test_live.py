@@ -279,7 +279,16 @@ def test_a_chat_goes_on(server):
     assert "Assistant:You said nonce-1.\n\n" in server.engine.prompt()  # the ids of the reply
 
 
-@pytest.mark.parametrize("text, sentence", [("a" * 1_000_000, "32,000"), ("", ""), (" \n", "")])
+@pytest.mark.parametrize(
+    "text, sentence",
+    [
+        ("a" * 1_000_000, "32,000"),
+        (" \n", "The message is empty."),
+        (5, "message must be text, not 5"),
+        (None, "message must be text"),
+    ],
+    ids=["long", "blank", "number", "null"],
+)
 def test_a_refused_message_stays_in_the_box(server, text, sentence):
     with Page(server.url) as page:
         told = page.say(text)
@@ -289,23 +298,32 @@ def test_a_refused_message_stays_in_the_box(server, text, sentence):
 
 
 @pytest.mark.parametrize(
-    "data",
+    "changed, sentence",
     [
-        [0.2, 0.95, 0, 1, 0],
-        [NAN, 0.95, 0, 1, 9],
-        [-1, 0.95, 0, 1, 9],
-        ["hot", 0.95, 0, 1, 9],
-        [0.2, 0.95, 0, 1, "nine"],
-        [0.2, 0.95, 0, 1, 9, "not a seed"],
-        [0.2, 0.95, 0, 1, 9, "", "a\nb\nc\nd\ne"],
+        ({0: ""}, "The prompt is empty."),
+        ({0: 5}, "prompt must be text"),
+        ({1: NAN}, "temperature must be"),
+        ({1: -1}, "temperature must be"),
+        ({1: "hot"}, "temperature must be a number"),
+        ({2: None}, "top_p must be"),
+        ({3: 10**9}, "top_k must be"),
+        ({4: 0}, "repetition_penalty must be"),
+        ({5: 0}, "max_new_tokens must be"),
+        ({5: NAN}, "max_new_tokens must be"),
+        ({6: "not a seed"}, "seed must be"),
+        ({6: "9" * 30}, "seed must be"),
+        ({7: "a\nb\nc\nd\ne"}, "At most 4 stop strings"),
+        ({7: "a" * 65}, "1 to 64 characters"),
     ],
 )
-def test_the_playground_refuses_in_a_sentence(server, data):
-    data = ["def f", *data, *["", ""][len(data) - 5 :], None]
+def test_the_playground_refuses_in_a_sentence(server, changed, sentence):
+    data = ["def f", 0.2, 0.95, 0, 1, 9, "", "", None]
+    for index, value in changed.items():
+        data[index] = value
     before = len(server.engine.requests)
     with Page(server.url) as page:
         told = page.run(page.event("continue", "click"), data)
-    assert "Traceback" not in told
+    assert sentence in told and "Traceback" not in told
     assert len(server.engine.requests) == before
 
 
@@ -421,6 +439,19 @@ def test_who_waits_is_told_the_place_and_can_leave(held):
         assert held.engine.cancelled == 1
         held.go_on.set()
         held.idle()
+
+
+def test_the_engines_waiting_room_is_the_only_one():
+    go_on = threading.Event()
+    engine = FakeEngine(lambda request: [go_on], slots=2, queue=60)
+    settings = Settings(port=0, slots=2, queue=60)
+    with running(engine, settings) as server, Page(server.url) as page:
+        number = page.event("message", "submit")
+        for _ in range(50):
+            with Page(server.url) as other:
+                assert other.join(number, ["hi", None]).status_code == 200
+        until(lambda: server.health()["waiting"] == 48)
+        go_on.set()
 
 
 def test_stop_keeps_what_was_written(held):

@@ -48,7 +48,7 @@ async def follow(reply):
             except Exception as error:  # what came before it is shown first
                 failure = error
             now, cost = clock(), 0.0
-            if done or failure or (text, place) != seen or now >= next_pulse:
+            if done or (text, place) != seen or now >= next_pulse:
                 yield Step(text, place, done)
                 cost = clock() - now
                 seen, next_pulse = (text, place), clock() + PULSE_S
