@@ -254,6 +254,8 @@ def test_it_fits_the_window(browser, server, script, width, height):
         finished(page)
         wide = "document.documentElement.scrollWidth > innerWidth"
         assert not page.evaluate(wide)
+        inside = "(t => t.scrollWidth - t.clientWidth)(document.querySelector('#transcript'))"
+        assert page.evaluate(inside) == 0
         box = page.locator("#message").bounding_box()
         assert box["y"] + box["height"] <= height and box["width"] > width * 0.6
         page.get_by_role("tab", name="Playground").click()

@@ -50,6 +50,7 @@
       subtree: true,
       characterData: true,
     });
+    new ResizeObserver(stay).observe(area);
     area.setAttribute("tabindex", "0");
     area.setAttribute("role", "region");
     area.setAttribute("aria-label", "Conversation");
