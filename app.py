@@ -29,7 +29,7 @@ def start(settings):
     for sentence in warnings(settings):
         say(sentence)
 
-    # The heavy imports wait until here, so that --help and a taken port show at once.
+    # Heavy imports wait until they are needed, so that what is wrong shows as soon as it can.
     parts = {}
     clock = time.perf_counter()
 
@@ -40,27 +40,23 @@ def start(settings):
 
     from assistant.chat import Assistant
     from assistant.engine import open_engine
-    from assistant.prompt import load_template
+    from assistant.prompt import load_template, suitable_template
+
+    template = load_template(settings.prompt) if settings.prompt else None
+    engine = open_engine(settings)
+    done("model")
+    template = template or load_template(suitable_template(engine))
+    assistant = Assistant(engine, template, max_new_tokens=settings.max_new_tokens)
+    done("preamble")
+
     from assistant.web.app import build_app
     from assistant.web.ui import examples_for
 
-    done("imports")
-    engine = open_engine(settings)
-    done("weights")
-    template = load_template(settings.prompt or _suitable_prompt(engine))
-    assistant = Assistant(engine, template, max_new_tokens=settings.max_new_tokens)
-    done("preamble")
     app = build_app(assistant, settings, examples_for(engine))
     done("page")
     took = ", ".join(f"{part} {seconds:.1f} s" for part, seconds in parts.items())
     say(f"{engine.model} is at {local_address(settings, sock)} ({took})")
     serve(app, settings, sock, say)
-
-
-def _suitable_prompt(engine):
-    if "<|assistant|>" in engine.tokenizer.special:
-        return "starchat"
-    return "tech-assistant-short" if engine.embedded else "tech-assistant"
 
 
 def say(sentence):

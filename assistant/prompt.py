@@ -169,6 +169,13 @@ def _space_after(marker):
 # Loading
 
 
+def suitable_template(engine):
+    """The name of the template that suits an engine's model, where none was chosen."""
+    if "<|assistant|>" in engine.tokenizer.special:
+        return "starchat"
+    return "tech-assistant-short" if engine.embedded else "tech-assistant"
+
+
 def load_template(spec):
     """The PromptTemplate that `spec` names: a name in prompts/, the path of a .toml file, or
     hub:OWNER/NAME[/FILE], a dataset's text file of "Human:" and "Assistant:" dialogues.

@@ -9,10 +9,18 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from assistant.conversation import Conversation, Turn
 from assistant.errors import TemplateError
-from assistant.prompt import PROMPTS, PromptTemplate, Segment, encode, load_template, parse_template
+from assistant.prompt import (
+    PROMPTS,
+    PromptTemplate,
+    Segment,
+    encode,
+    load_template,
+    parse_template,
+    suitable_template,
+)
 from assistant.sampling import Sampling
 from tests.checkpoints import SPECIAL, make_tokenizer
-from tests.fake_engine import STARCHAT, ByteTokenizer
+from tests.fake_engine import STARCHAT, ByteTokenizer, FakeEngine
 from tests.loopback_hub import loopback_hub
 
 NAMES = sorted(path.stem for path in PROMPTS.glob("*.toml"))
@@ -372,3 +380,17 @@ def test_the_hash_changes_with_every_part():
     others = {parse_template(GOOD | {k: v}, "x").hash for k, v in changes.items()}
     assert len(others | {template.hash}) == len(changes) + 1
     assert len(template.hash) == 64 and template.hash.startswith(template.short)
+
+
+@pytest.mark.parametrize(
+    "special, embedded, name",
+    [
+        (SPECIAL, True, "tech-assistant-short"),
+        (SPECIAL, False, "tech-assistant"),
+        ((*SPECIAL, *STARCHAT), False, "starchat"),
+    ],
+)
+def test_the_template_that_suits_a_model(special, embedded, name):
+    engine = FakeEngine(special=special, embedded=embedded)
+    assert suitable_template(engine) == name
+    load_template(name).check(engine.tokenizer)
