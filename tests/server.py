@@ -5,7 +5,6 @@ import functools
 import json
 import secrets
 import threading
-import time
 
 import httpx
 
@@ -15,6 +14,7 @@ from assistant.settings import Settings
 from assistant.web.app import build_app
 from assistant.web.server import listen, local_address, make_server
 from tests.fake_engine import FakeEngine
+from tests.waiting import until
 
 TEMPLATE = PromptTemplate(
     name="Test",
@@ -24,16 +24,6 @@ TEMPLATE = PromptTemplate(
     preamble="A dialogue.\n",
     separator="-----",
 )
-
-
-def until(condition, seconds=10):
-    """Wait until `condition()` is true, and give its value; fail after `seconds`."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if value := condition():
-            return value
-        time.sleep(0.01)
-    raise AssertionError("the condition did not come true in time")
 
 
 def slowly(text, size=4, pause=0.02):

@@ -8,8 +8,9 @@ from assistant.settings import Settings
 from assistant.web.security import BODY_MAX
 from tests.browser import chromium, opened
 from tests.fake_engine import FakeEngine
-from tests.server import running, slowly, until
+from tests.server import running, slowly
 from tests.test_transcript import HOSTILE
+from tests.waiting import until
 
 CODE = "Here it is:\n\n```python\nfor n in range(3):\n    print(n)\n```\n\nIt **counts**."
 FORBIDDEN = "form, iframe, embed, object, img, video, audio, svg, style, link, script, input, math"

@@ -12,7 +12,8 @@ from assistant.settings import Settings
 from assistant.web.chat_tab import BUSY
 from assistant.web.security import BODY_MAX
 from tests.fake_engine import FakeEngine
-from tests.server import Page, running, slowly, until
+from tests.server import Page, running, slowly
+from tests.waiting import until
 
 ROOT = Path(__file__).parent.parent
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import threading
-import time
 
 import pytest
 import torch
@@ -20,6 +19,7 @@ from assistant.errors import (
 from assistant.sampling import Sampling
 from tests.checkpoints import VOCAB_SIZE
 from tests.engines import greedy, load_module, make_engine, read
+from tests.waiting import until
 
 RANDOM = torch.Generator().manual_seed(2)
 PROMPTS = [
@@ -53,14 +53,6 @@ def oracle(module):
         )[0, len(ids) :].tolist()
         for ids in PROMPTS
     ]
-
-
-def until(condition, seconds=10):
-    """Waits for a condition of another thread; fails when it never comes."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition never came"
-        time.sleep(0.005)
 
 
 def idle(engine):

@@ -9,7 +9,7 @@ import pytest
 from assistant.engine import Request
 from assistant.sampling import Sampling
 from tests.engines import make_engine, read
-from tests.test_local import until
+from tests.waiting import until
 
 pytestmark = pytest.mark.soak
 
