@@ -122,23 +122,27 @@ SHAPES = {  # layers, width, heads: of the published config.json files
 }
 
 
-@pytest.mark.parametrize("model", SHAPES)
+@pytest.mark.parametrize("model", ["embedded", *SHAPES])
 def test_readme_gives_the_memory_that_the_program_asks_for(model):
     from transformers import GPTBigCodeConfig
 
     from assistant.engine.checkpoint import _kv_values, count_parameters
     from assistant.engine.device import RESERVE
 
-    layers, width, heads = SHAPES[model]
-    config = GPTBigCodeConfig(
-        n_layer=layers,
-        n_embd=width,
-        n_head=heads,
-        n_positions=8192,
-        vocab_size=49152,
-        bos_token_id=0,
-        eos_token_id=0,
-    )
+    if model == "embedded":
+        (folder,) = (path.parent for path in ROOT.glob("models/*/config.json"))
+        config = GPTBigCodeConfig.from_pretrained(folder)
+    else:
+        layers, width, heads = SHAPES[model]
+        config = GPTBigCodeConfig(
+            n_layer=layers,
+            n_embd=width,
+            n_head=heads,
+            n_positions=8192,
+            vocab_size=49152,
+            bos_token_id=0,
+            eos_token_id=0,
+        )
     weights, kv = count_parameters(config), _kv_values(config)
     row = (
         f"| `{model}` | {weights * 2 / 1e9:.2f} / {weights * 4 / 1e9:.2f} "
