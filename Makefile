@@ -24,6 +24,8 @@ bench: .venv/run.stamp
 	$(BIN)/python -m benchmarks.start $(ARGS)
 
 .venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+		"Python 3.11 or newer is needed; name it: make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
 
 .venv/run.stamp: requirements.txt constraints.txt | .venv/bin/python
