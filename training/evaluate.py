@@ -5,6 +5,7 @@ training never saw. Knows how a reply ends; the app has its own, stricter rules 
 """
 
 import argparse
+import math
 import random
 import re
 from copy import deepcopy
@@ -70,10 +71,12 @@ def greedy(model, ids, cache, most):
 
 
 def holds(reply, answer):
-    """Whether a reply says what the first sentence of an answer says: all of its longer words."""
-    words = lambda text: re.findall(r"[\w.]{4,}", text.lower())  # noqa: E731
-    wanted = {word.strip(".") for word in words(re.split(r"(?<=[.:])\s", answer)[0])}
-    return wanted <= {word.strip(".") for word in words(reply)}
+    """Whether a reply says what an answer says: its first line of code, where it has code, else
+    all longer words of its first sentence."""
+    if "```" in answer:
+        return answer.split("\n")[answer.split("\n").index("```python") + 1] in reply
+    words = lambda text: {w.strip(".") for w in re.findall(r"[\w.]{4,}", text.lower())}  # noqa: E731
+    return words(re.split(r"(?<=[.:])\s", answer)[0]) <= words(reply)
 
 
 def ask_all(replies, pairs, name):
@@ -147,7 +150,7 @@ def main():
         share = fill_lines(replies, [d for d in chosen if d.code], rng)
         print(f"| masked source line, files {name} | 40 | | {share:.0%} | |")
     loss = held_out_loss(replies.model, replies.encoder, held_out, "cpu")
-    print(f"\nheld-out loss {loss:.3f} nats per token, perplexity {2.718281828**loss:.1f}")
+    print(f"\nheld-out loss {loss:.3f} nats per token, perplexity {math.exp(loss):.0f}")
 
 
 if __name__ == "__main__":
