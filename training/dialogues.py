@@ -217,7 +217,8 @@ class Dialogues:
 
     def __init__(self, facts, sayings=SAYINGS):
         self.topics, self.slots = topics(facts, sayings)
-        self._shares = [t.share * (4 if t.key in OFTEN else 1) for t in self.topics]
+        often = [(4 if t.key in OFTEN else 1) * (2 if t.example else 1) for t in self.topics]
+        self._shares = [t.share * times for t, times in zip(self.topics, often, strict=True)]
 
     def draw(self, rng: random.Random):
         """One dialogue: a list of (question, answer)."""

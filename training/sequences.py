@@ -1,8 +1,8 @@
 """Training sequences: token ids, the positions they stand at, and which of them are learned.
 
-Knows the mixture: dialogues behind the short prompt's preamble, dialogues alone, documentation and
-source with fill-in-the-middle, and long documents. A batch depends on the seed and the step alone,
-so that a resumed run goes on exactly where it stopped.
+Knows the mixture: short and long chats behind the short prompt's preamble, dialogues alone,
+documentation and source with fill-in-the-middle, and long documents. A batch depends on the seed
+and the step alone, so that a resumed run goes on exactly where it stopped.
 """
 
 import random
@@ -17,8 +17,9 @@ WINDOW = 8192
 PROMPT = Path(__file__).parent.parent / "prompts" / "tech-assistant-short.toml"
 NOT_LEARNED = -100  # the label that the loss leaves out
 MIXTURE = {  # kind: (share of the batches, rows, tokens of a row)
-    "prompt": (0.32, 4, 960),
-    "dialogue": (0.48, 24, 160),
+    "prompt": (0.20, 4, 960),
+    "chat": (0.20, 2, 1792),
+    "dialogue": (0.40, 24, 160),
     "text": (0.17, 10, 384),
     "long": (0.02, 1, 3072),
     "window": (0.01, 1, WINDOW),
@@ -55,12 +56,12 @@ class Sequences:
         return kind, ids, positions, labels
 
     def _row(self, rng, kind, size):
-        if kind in ("prompt", "dialogue"):
-            ids, learned = self.dialogue_ids(rng, size + 1, behind_prompt=kind == "prompt")
+        if kind in ("prompt", "chat", "dialogue"):
+            ids, learned = self.dialogue_ids(rng, size + 1, behind_prompt=kind != "dialogue")
         else:
             ids = self.text_ids(rng, size + 1)
             learned = [True] * len(ids)
-        at_start = kind == "prompt" and rng.random() < 0.75
+        at_start = kind in ("prompt", "chat") and rng.random() < 0.75
         offset = 0 if at_start else random_offset(rng, size)
         ids = np.array(ids, dtype=np.int64)
         labels = np.where(learned, ids, NOT_LEARNED)[1:]
