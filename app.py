@@ -7,7 +7,7 @@ import os
 import sys
 import time
 
-from assistant.errors import StartError
+from assistant.errors import AssistantError
 from assistant.settings import read_settings
 from assistant.web.server import listen, local_address, serve, warnings
 
@@ -16,7 +16,7 @@ def main(argv=None):
     """The exit code. What keeps the program from starting is one sentence on stderr, and 1."""
     try:
         start(read_settings(sys.argv[1:] if argv is None else argv, os.environ))
-    except StartError as error:
+    except AssistantError as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:

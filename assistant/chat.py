@@ -17,8 +17,7 @@ from assistant.window import Exchange, fit
 
 class Reply:
     """Iterator over the events of generate.py. ledger: where the window's tokens go. sampling: as
-    used, with its seed. `close()` cancels what still runs, and gives the Finished of what was
-    read."""
+    used, with its seed. `close()` cancels what still runs; its end can still be read."""
 
     def __init__(self, generation, ledger, sampling):
         self._generation = generation
@@ -32,7 +31,7 @@ class Reply:
         return next(self._generation)
 
     def close(self):
-        return self._generation.close()
+        self._generation.close()
 
 
 class Assistant:

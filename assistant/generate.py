@@ -44,8 +44,8 @@ def generate(engine, request, scanner, *, wait_s=0.1):
 
 
 class Generation:
-    """Iterator over Waiting, Delta and one Done. `close()` cancels what still runs, and gives the
-    Finished of what was read."""
+    """Iterator over Waiting, Delta and one Done. `close()` cancels what still runs; who reads on
+    gets what was held back, and Done with the reason "cancelled"."""
 
     def __init__(self, engine, request, scanner, wait_s):
         self._stream = engine.generate(request, wait_s=wait_s)
@@ -58,7 +58,7 @@ class Generation:
         return next(self._events)
 
     def close(self):
-        return self._stream.close()
+        self._stream.close()
 
     def _run(self, tokenizer, request, scanner):
         raw, shown, ids = [], [], []
@@ -84,14 +84,13 @@ class Generation:
             raise
         finally:
             counts = self._stream.close()  # a stop sequence cancels what the engine still writes
-        if finished is None and scanner.fired is None:
-            return  # closed by the reader
         if text := scanner.flush():
             shown.append(text)
             yield Delta(text)
+        finished = finished or counts
         stop = scanner.fired
         if stop is not None:
-            finished = dataclasses.replace(finished or counts, reason="stop", stop_id=None)
+            finished = dataclasses.replace(finished, reason="stop", stop_id=None)
         elif finished.stop_id is not None:
             stop = tokenizer.decode([finished.stop_id])
         text = "".join(shown)

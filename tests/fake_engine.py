@@ -96,14 +96,17 @@ class FakeEngine:
         if prompt + request.max_new_tokens > self.window:
             raise WindowError(f"{prompt} + {request.max_new_tokens} is above {self.window}.")
         with self.lock:
-            if self.dead or self._closed:
-                raise EngineDead(self.dead or "The engine is closed.")
-            if len(self.active) >= self.slots + self.queue:
-                raise EngineBusy(f"All {self.slots} slots and {self.queue} places are taken.")
+            self.check_room()
             self.requests.append(request)
             stream = FakeStream(self, request, self._script(request), wait_s)
             self.active.append(stream)
         return stream
+
+    def check_room(self):
+        if self.dead or self._closed:
+            raise EngineDead(self.dead or "The engine is closed.")
+        if len(self.active) >= self.slots + self.queue:
+            raise EngineBusy(f"All {self.slots} slots and {self.queue} places are taken.")
 
     def _script(self, request):
         script = self.script

@@ -192,7 +192,24 @@ def test_a_blocked_engine_lets_its_reader_leave():
     events.close()
     assert engine.status().running == 0
     assert engine.cancelled == 1
-    assert list(events) == []
+    (done,) = events
+    assert (done.text, done.reason, done.finished.new_tokens) == ("One", "cancelled", 3)
+    healthy(engine)
+
+
+def test_what_was_held_back_comes_after_a_stop():
+    engine = FakeEngine(["First line.\nAss", threading.Event()])
+    scanner = StopScanner(markers=["Assistant:"], strip=True)
+    events = generate(engine, request(engine), scanner, wait_s=0.01)
+    text = ""
+    while not isinstance(event := next(events), Waiting):
+        text += event.text
+    assert text == "First line."
+    events.close()
+    tail, done = events
+    assert tail == Delta("\nAss")
+    assert (done.text, done.reason) == ("First line.\nAss", "cancelled")
+    assert engine.tokenizer.decode(done.ids) == done.text
     healthy(engine)
 
 

@@ -6,7 +6,7 @@ import threading
 import pytest
 import torch
 
-from assistant.engine import Finished, Piece, Request, Waiting
+from assistant.engine import Finished, Piece, Request, Waiting, scheduler
 from assistant.errors import (
     CheckpointError,
     EngineBusy,
@@ -205,41 +205,104 @@ def test_a_stream_that_is_dropped_frees_its_slot(engine, oracle):
     healthy(engine, oracle)
 
 
-@pytest.mark.parametrize("error", [RuntimeError("broken"), torch.OutOfMemoryError("out")])
-def test_a_failed_step_ends_with_a_sentence_and_the_next_request_works(
-    engine, oracle, monkeypatch, error, caplog
-):
-    model = engine._scheduler.model
-    forward, calls = model.forward, []
+def failing_once(monkeypatch, target, name, error, call=1):
+    """Makes the `call`-th call of `target.name` raise `error`; all others go through."""
+    real, calls = getattr(target, name), []
 
     def failing(*args):
         calls.append(args)
-        if len(calls) == 4:
+        if len(calls) == call:
             raise error
-        return forward(*args)
+        return real(*args)
 
-    monkeypatch.setattr(model, "forward", failing)
+    monkeypatch.setattr(target, name, failing)
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (RuntimeError("broken"), "send the message again"),
+        (torch.OutOfMemoryError("out"), "out of memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "out of memory"),
+        (MemoryError(), "out of memory"),
+    ],
+)
+def test_a_failed_step_ends_with_a_sentence_and_the_next_request_works(
+    engine, oracle, monkeypatch, error, sentence, caplog
+):
+    failing_once(monkeypatch, engine._scheduler.model, "forward", error, call=4)
     stream = engine.generate(greedy(PROMPTS[0], 64))
-    with pytest.raises(EngineError, match="memory|send the message again"):
+    with pytest.raises(EngineError, match=sentence):
         read(stream)
     assert next(stream, None) is None
-    monkeypatch.undo()
     healthy(engine, oracle)
 
 
-def test_a_broken_device_marks_the_engine_dead(tiny_checkpoint, module, monkeypatch, caplog):
+@pytest.mark.parametrize("part", ["cache", "sampler"])
+def test_a_request_that_cannot_start_ends_alone(engine, oracle, monkeypatch, part, caplog):
+    target, name = {
+        "cache": (engine._scheduler.cache, "take"),
+        "sampler": (scheduler, "Sampler"),
+    }[part]
+    failing_once(monkeypatch, target, name, RuntimeError("broken"))
+    with gate(engine) as steps:
+        streams = [engine.generate(greedy(PROMPTS[0], 64)) for _ in range(3)]
+        steps.release(10_000)
+        with pytest.raises(EngineError, match="send the message again"):
+            read(streams[0])
+        assert [read(stream)[1] for stream in streams[1:]] == [oracle[0]] * 2
+    for _ in range(6):
+        healthy(engine, oracle)
+
+
+def test_a_prefix_that_is_no_number_is_not_used_again(engine, oracle, monkeypatch):
+    ids = [25, *PROMPTS[5]]
+    model = engine._scheduler.model
+    forward = model.forward
+
+    def poisoned(chunks, cache):
+        logits = forward(chunks, cache)
+        for chunk in chunks:
+            cache[:, chunk.slot] = torch.nan
+        return logits * torch.nan
+
+    monkeypatch.setattr(model, "forward", poisoned)
+    with pytest.raises(EngineError, match="not a number"):
+        read(engine.generate(greedy(ids, 5)))
+    monkeypatch.undo()
+    assert read(engine.generate(greedy(ids, 5)))[2].new_tokens == 5
+    healthy(engine, oracle)
+
+
+@pytest.mark.parametrize("handler", [False, True])
+def test_a_broken_device_marks_the_engine_dead(
+    tiny_checkpoint, module, monkeypatch, caplog, handler
+):
+    """Also when the handling of an error fails in its turn, as it does on a broken device."""
     engine = make_engine(tiny_checkpoint, module, slots=1)
-    monkeypatch.setattr(engine._scheduler.model, "device", torch.device("cuda"))
-    monkeypatch.setattr(engine._scheduler.model, "forward", lambda *args: 1 / 0)
-    stream, waiting = (engine.generate(greedy(PROMPTS[0], 5)) for _ in range(2))
-    with pytest.raises(EngineError):
-        read(stream)
-    with pytest.raises(EngineDead):
-        read(waiting)
+    core = engine._scheduler
+    with gate(engine) as steps:
+        monkeypatch.setattr(core.model, "device", torch.device("cuda"))
+        error = torch.OutOfMemoryError() if handler else RuntimeError("device-side assert")
+        streams = [engine.generate(greedy(PROMPTS[0], 5)) for _ in range(2)]
+        failing_once(monkeypatch, core.model, "forward", error)
+        failing_once(monkeypatch, torch.cuda, "empty_cache", RuntimeError("device-side assert"))
+        steps.release(10_000)
+        for stream in streams:
+            with pytest.raises(EngineDead, match="restarted"):
+                read(stream)
     assert "restarted" in engine.status().dead
-    with pytest.raises(EngineDead):
-        engine.generate(greedy(PROMPTS[0], 5))
+    for call in (engine.check_room, lambda: engine.generate(greedy(PROMPTS[0], 5))):
+        with pytest.raises(EngineDead):
+            call()
     engine.close()
+
+
+def test_a_prefix_that_cannot_be_computed_is_said(engine, oracle, monkeypatch, caplog):
+    failing_once(monkeypatch, engine._scheduler.model, "forward", MemoryError())
+    with pytest.raises(EngineError, match="tokens of the prompt template could not be computed"):
+        engine.pin(tuple(PROMPTS[6]))
+    healthy(engine, oracle)
 
 
 def test_weights_that_are_not_numbers_are_refused_at_start(tiny_checkpoint):

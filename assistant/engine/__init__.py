@@ -132,14 +132,20 @@ class Engine(Protocol):
         seconds (0 never blocks). Raises RequestError, EngineBusy or EngineDead at once."""
         ...
 
+    def check_room(self) -> None:
+        """Raises EngineBusy or EngineDead when a request would be refused for it now, so that no
+        work is spent on preparing one."""
+        ...
+
     def pin(self, ids: tuple[int, ...]) -> None:
-        """Compute a prefix now and keep its KV for ever. ids: a prompt template's preamble."""
+        """Compute a prefix now and keep its KV for ever. ids: a prompt template's preamble.
+        Raises EngineError."""
         ...
 
     def status(self) -> Status: ...
 
     def close(self) -> None:
-        """End what runs with reason "cancelled" and give the memory back."""
+        """End what runs with reason "cancelled", and take no more requests."""
         ...
 
 

@@ -12,10 +12,9 @@ import torch
 from assistant.engine import Piece, Request, Status, Waiting
 from assistant.engine.cache import Cache
 from assistant.engine.model import Chunk, Model
-from assistant.engine.scheduler import Job, Scheduler
+from assistant.engine.scheduler import FAILED, Job, Scheduler
 from assistant.errors import (
     CheckpointError,
-    EngineBusy,
     EngineDead,
     EngineError,
     RequestError,
@@ -28,8 +27,9 @@ log = logging.getLogger(__name__)
 OUT_OF_MEMORY = (
     "The machine ran out of memory during this reply; shorten the conversation or try again later."
 )
-FAILED = "The engine failed during this reply; send the message again."
 DEAD = "The engine has stopped after a failure of the device; the program must be restarted."
+CLOSED = "The engine is closed."
+STEP_S = 1.5  # how long closing waits for the step that is being computed
 
 
 class LocalEngine:
@@ -40,18 +40,17 @@ class LocalEngine:
         self.revision = checkpoint.revision
         self.embedded = checkpoint.embedded
         self.tokenizer = checkpoint.tokenizer
-        self.slots, self.queue = slots, queue
         model = Model(checkpoint.module)
         self.window, self._vocabulary = model.window, model.vocab_size
         try:
-            self._scheduler = Scheduler(model, Cache(model, slots))
+            cache = Cache(model, slots)
+            _self_check(model, cache, self.tokenizer.eos_id, self.model)
         except RuntimeError as error:  # torch's out-of-memory errors, on the CPU and on CUDA
             raise CheckpointError(
                 f"The KV cache of {slots} slots of {model.window} tokens does not fit in memory; "
                 "give fewer with --slots."
             ) from error
-        _self_check(model, self._scheduler.cache, self.tokenizer.eos_id, self.model)
-        self._dead = None
+        self._scheduler = Scheduler(model, cache, queue)
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
@@ -65,8 +64,11 @@ class LocalEngine:
     def generate(self, request, *, wait_s=0.1):
         self._check(request)
         job = Job(request)
-        self._submit(job)
+        self._scheduler.submit(job)
         return LocalStream(job, self.tokenizer.decoder(), wait_s)
+
+    def check_room(self):
+        self._scheduler.check_room()
 
     def pin(self, ids):
         if any(pinned == tuple(ids) for pinned, _ in self._scheduler.cache.pinned):
@@ -74,20 +76,24 @@ class LocalEngine:
         request = Request(tuple(ids), Sampling(), max_new_tokens=1)
         self._check(request)
         job = Job(request, pin=True)
-        self._submit(job)
+        self._scheduler.submit(job)
         result = job.out.get()
         if isinstance(result, Exception):
-            raise result
+            raise EngineError(
+                f"The {len(ids)} tokens of the prompt template could not be computed; if memory "
+                "is short, choose a smaller checkpoint with --model or fewer --slots."
+            ) from result
 
     def status(self):
-        running, waiting = len(self._scheduler.running), len(self._scheduler.waiting)
-        return Status(running, waiting, self.slots, self._dead)
+        scheduler = self._scheduler
+        dead = scheduler.closed if scheduler.closed != CLOSED else None
+        return Status(len(scheduler.running), len(scheduler.waiting), scheduler.slots, dead)
 
     def close(self):
         self._closing = True
         with self._scheduler.lock:
             self._scheduler.lock.notify()
-        self._thread.join()
+        self._thread.join(STEP_S)
 
     def _check(self, request):
         if not request.ids:
@@ -101,47 +107,46 @@ class LocalEngine:
                 f"are asked for; the model's window holds {self.window} in all."
             )
 
-    def _submit(self, job):
-        if self._dead or self._closing:
-            raise EngineDead(self._dead or "The engine is closed.")
-        running, waiting = len(self._scheduler.running), len(self._scheduler.waiting)
-        if running + waiting >= self.slots + self.queue:
-            raise EngineBusy(
-                f"{running + waiting} requests are running or waiting, which is the limit "
-                f"({self.slots} slots and a queue of {self.queue}); try again in a moment."
-            )
-        self._scheduler.submit(job)
-
     @torch.inference_mode()
     def _run(self):
-        scheduler = self._scheduler
-        while not self._closing:
-            try:
-                if scheduler.step():
-                    continue
-            except torch.OutOfMemoryError:
-                log.exception("out of memory")
-                torch.cuda.empty_cache()
-                self._fail(EngineError(OUT_OF_MEMORY))
-            except Exception:
-                log.exception("a step failed")
-                if scheduler.model.device.type != "cpu":  # CUDA errors last until the process ends
-                    self._dead = DEAD
-                    self._closing = True
-                self._fail(EngineError(FAILED))
-            with scheduler.lock:
-                while not (scheduler.waiting or scheduler.running or self._closing):
-                    scheduler.lock.wait()
-        with scheduler.lock:
-            waiting, scheduler.waiting = scheduler.waiting, []
-        for job in waiting:
-            job.end(EngineDead(self._dead) if self._dead else "cancelled")
-        for job in list(scheduler.running):
-            scheduler.end(job, "cancelled")
+        """The engine's thread. However it ends, no reader is left waiting."""
+        try:
+            while not self._closing:
+                self._step()
+        except BaseException:  # a broken device: its errors last until the process ends
+            log.exception("the engine has stopped")
+            self._scheduler.close(DEAD, EngineDead(DEAD))
+        else:
+            self._scheduler.close(CLOSED, "cancelled")
 
-    def _fail(self, error):
-        for job in list(self._scheduler.running):
-            self._scheduler.end(job, error)
+    def _step(self):
+        """One step, or a wait for work. A step that fails ends the requests that run."""
+        scheduler = self._scheduler
+        try:
+            if scheduler.step():
+                return
+        except Exception as error:
+            on_device = scheduler.model.device.type != "cpu" and isinstance(error, RuntimeError)
+            no_memory = _is_out_of_memory(error)
+            if on_device and not no_memory:
+                raise
+            log.exception("a step failed")
+        else:
+            with scheduler.lock:
+                while not (scheduler.waiting or self._closing):
+                    scheduler.lock.wait()
+            return
+        # Behind the except block, where the traceback no longer holds the step's tensors.
+        if on_device:
+            torch.cuda.empty_cache()
+        for job in list(scheduler.running):
+            scheduler.end(job, EngineError(OUT_OF_MEMORY if no_memory else FAILED))
+
+
+def _is_out_of_memory(error):
+    """torch raises a plain RuntimeError when the CPU's memory runs out."""
+    cpu = isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    return cpu or isinstance(error, (MemoryError, torch.OutOfMemoryError))
 
 
 class LocalStream:

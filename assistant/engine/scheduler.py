@@ -5,6 +5,7 @@ decodes, plus a bounded chunk of the prompts that are still being read, so that 
 stalls the others. Knows jobs, slots and steps; no threads, no text.
 """
 
+import logging
 import threading
 import time
 from dataclasses import dataclass, field
@@ -13,7 +14,11 @@ from queue import SimpleQueue
 from assistant.engine import Finished, Request
 from assistant.engine.model import Chunk
 from assistant.engine.sampler import Sampler
-from assistant.errors import EngineError
+from assistant.errors import EngineBusy, EngineDead, EngineError
+
+log = logging.getLogger(__name__)
+
+FAILED = "The engine failed during this reply; send the message again."
 
 CHUNK_ALONE = 512  # prompt tokens in a step when nobody decodes: bounds the time to a cancel
 CHUNK_SHARED = 64  # prompt tokens in a step beside decoding requests: bounds their pause
@@ -68,17 +73,41 @@ class Job:
 class Scheduler:
     """The waiting room and the running jobs. `submit` may be called by any thread."""
 
-    def __init__(self, model, cache):
+    def __init__(self, model, cache, queue):
         self.model, self.cache = model, cache
-        self.lock = threading.Condition()  # guards `waiting`
+        self.slots, self.queue = len(cache.ids), queue
+        self.lock = threading.Condition()  # guards `waiting` and `closed`
         self.waiting = []
         self.running = []
+        self.closed = None  # the sentence why no job is taken any more
+
+    def check_room(self):
+        """Raises EngineDead when closed, EngineBusy when slots and waiting room are full."""
+        if self.closed:
+            raise EngineDead(self.closed)
+        count = len(self.running) + len(self.waiting)
+        if count >= self.slots + self.queue:
+            raise EngineBusy(
+                f"{count} requests are running or waiting, which is the limit ({self.slots} slots "
+                f"and a queue of {self.queue}); try again in a moment."
+            )
 
     def submit(self, job):
         with self.lock:
+            self.check_room()
             self.waiting.append(job)
             job.place = len(self.waiting)
             self.lock.notify()
+
+    def close(self, why, result):
+        """Take no more jobs, for the reason `why`, and end those that there are with `result`."""
+        with self.lock:
+            self.closed = why
+            waiting, self.waiting = self.waiting, []
+        for job in waiting:
+            job.end(result)
+        for job in list(self.running):
+            self.end(job, result)
 
     def step(self):
         """Compute one step; False when there was nothing to do."""
@@ -108,17 +137,22 @@ class Scheduler:
             for job in [job for job in self.waiting if job.cancelled]:
                 self.waiting.remove(job)
                 job.end("cancelled")
-            count = min(len(self.waiting), len(self.cache.free))
-            admitted, self.waiting = self.waiting[:count], self.waiting[count:]
+            while self.waiting and self.cache.free:
+                self._start(self.waiting.pop(0))
             for place, job in enumerate(self.waiting, 1):
                 job.place = place
-            self.running += admitted
-        for job in admitted:
-            job.ids = list(job.request.ids)
-            job.slot, job.cached = self.cache.take(job.ids)
-            job.done = job.cached
+
+    def _start(self, job):
+        """Give a job its slot. One that cannot start ends alone."""
+        try:
             job.sampler = Sampler(job.request)
-            job.admitted, job.place = time.monotonic(), 0
+            job.slot, job.cached = self.cache.take(job.request.ids)
+        except Exception:
+            log.exception("a request could not start")
+            return job.end(EngineError(FAILED))
+        job.ids, job.done = list(job.request.ids), job.cached
+        job.admitted, job.place = time.monotonic(), 0
+        self.running.append(job)
 
     def _next_chunks(self):
         """The running jobs with something to compute in this step, and what each computes."""
@@ -142,6 +176,7 @@ class Scheduler:
         try:
             token = job.sampler.draw(logits)
         except EngineError as error:
+            self.cache.ids[job.slot] = []  # its keys and values may be no numbers either
             return self.end(job, error)
         job.first = job.first or time.monotonic()
         if token in job.request.stop_ids:

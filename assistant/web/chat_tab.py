@@ -13,6 +13,7 @@ from html import escape
 import gradio as gr
 from anyio import to_thread
 
+from assistant.chat import Reply
 from assistant.conversation import Conversation
 from assistant.errors import AssistantError
 from assistant.web.follow import follow
@@ -30,10 +31,22 @@ INTERNAL = "Something went wrong inside the server; its log says more. Try again
 
 @dataclass(eq=False, slots=True)
 class Run:
-    """A reply that is being written."""
+    """A reply that is being written: its text so far. It can be stopped before it has begun; what
+    was held back, and the counts, still come after a stop."""
 
     text: str = ""
+    reply: Reply | None = None
     stopped: bool = False
+
+    def begin(self, reply):
+        self.reply = reply
+        if self.stopped:
+            reply.close()
+
+    def stop(self):
+        self.stopped = True
+        if self.reply is not None:
+            self.reply.close()
 
 
 class Session:
@@ -53,15 +66,15 @@ def said(text):
 
 
 def summary(reply, done):
-    """What a reply cost. done: its Done, or None where it was stopped."""
-    finished = done.finished if done else reply.close()
+    """What a reply cost."""
+    finished = done.finished
     speed, dropped = finished.tokens_per_s, len(reply.ledger.dropped)
     ends = {"stop": "finished", "length": f"cut at {finished.new_tokens:,} tokens"}
     parts = [
         f"{finished.prompt_tokens + finished.new_tokens:,} of {reply.ledger.window:,} tokens",
         f"first token after {finished.ttft_s:.2f} s" if finished.new_tokens else "",
         f"{speed:.0f} tokens/s" if speed else "",
-        ends.get(done.reason if done else "cancelled", "stopped"),
+        ends.get(done.reason, "stopped"),
         f"{dropped} earlier exchanges no longer fit" if dropped else "",
     ]
     return " · ".join(part for part in parts if part)
@@ -149,7 +162,7 @@ class ChatTab:
 
     async def stop(self, session):
         if session.run:
-            session.run.stopped = True
+            session.run.stop()
 
     async def take_back(self, session):
         """The last exchange leaves; its message is in the box again."""
@@ -183,6 +196,7 @@ class ChatTab:
             conversation = next_conversation()
             start = partial(self.assistant.reply, conversation, wait_s=0)
             reply = await to_thread.run_sync(start)
+            run.begin(reply)
             if session.run is run:
                 session.conversation, session.editing = conversation, None
                 session.dropped = reply.ledger.dropped
@@ -190,12 +204,11 @@ class ChatTab:
             async with aclosing(follow(reply)) as steps:
                 async for step in steps:
                     run.text, done = step.text, step.done
-                    if done or run.stopped or session.run is not run:
+                    if done or session.run is not run:
                         break
                     yield {self.live: live(step.text), self.status: said(_phase(step))}
-            if session.run is run:
-                finish = done.reason if done else "cancelled"
-                note = summary(reply, done)
+            if done:
+                finish, note = done.reason, summary(reply, done)
         except AssistantError as error:
             finish, note = "error", str(error)
         except Exception:

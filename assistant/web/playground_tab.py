@@ -112,13 +112,12 @@ class PlaygroundTab:
                 wait_s=0,
             )
             reply = await to_thread.run_sync(start)
+            run.begin(reply)
             yield {self.text: "", self.run: gr.update(visible=False),
                    self.stop: gr.update(visible=True), self.status: said("Reading")}  # fmt: skip
             async with aclosing(follow(reply)) as steps:
                 async for step in steps:
                     run.text = step.text
-                    if step.done or run.stopped:
-                        break
                     yield {self.text: step.text}
             note = f"{summary(reply, step.done)} · seed {reply.sampling.seed}"
         except AssistantError as error:
@@ -136,7 +135,7 @@ class PlaygroundTab:
 
     async def end(self, session):
         if session.run:
-            session.run.stopped = True
+            session.run.stop()
 
 
 def read_seed(text):
