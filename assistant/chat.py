@@ -38,7 +38,8 @@ class Assistant:
     """A base model that answers as the dialogues of `template` do.
 
     max_new_tokens: the longest reply unless a call says otherwise. The template's preamble is
-    computed here and kept by the engine. Raises TemplateError when template and model do not fit.
+    computed here and kept by the engine. Raises TemplateError when template and model do not fit,
+    EngineError when the preamble cannot be computed.
     """
 
     def __init__(self, engine, template, *, max_new_tokens=512):
@@ -53,6 +54,7 @@ class Assistant:
                 f"{max_new_tokens} for the reply they fill the model's window of {engine.window}; "
                 "choose a shorter one with --prompt, or lower --max-new-tokens."
             )
+        self._opening = encode(template.opening(), engine.tokenizer)
         if self._preamble:
             engine.pin(self._preamble)
 
@@ -63,12 +65,12 @@ class Assistant:
         that one `next()` waits, in seconds. Raises RequestError, EngineBusy or EngineDead.
         """
         engine, template, tokenizer = self.engine, self.template, self.engine.tokenizer
+        engine.check_room()
         limit = self.max_new_tokens if max_new_tokens is None else max_new_tokens
         limit = check_max_new_tokens(limit, engine.window)
         stops = check_stops(stop)
         sampling = (sampling or template.sampling).seeded()
 
-        opening = encode(template.opening(), tokenizer)
         newest = encode(template.message(conversation.message), tokenizer)
         exchanges, counts = [], []
         for message, reply in conversation.exchanges:
@@ -80,12 +82,12 @@ class Assistant:
             exchanges.append(asked + answered)
             pinned = message.pinned or reply.pinned
             counts.append(Exchange(len(asked), len(answered), pinned))
-        ledger = fit(len(opening), counts, len(newest), limit, engine.window)
+        ledger = fit(len(self._opening), counts, len(newest), limit, engine.window)
         for index in ledger.dropped:
             exchanges[index] = []
 
         request = Request(
-            ids=(*opening, *(token for ids in exchanges for token in ids), *newest),
+            ids=(*self._opening, *(token for ids in exchanges for token in ids), *newest),
             sampling=sampling,
             max_new_tokens=limit,
             stop_ids=template.stop_ids(tokenizer),

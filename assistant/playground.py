@@ -18,6 +18,7 @@ def complete(engine, prompt, *, sampling, max_new_tokens, stop=(), wait_s=0.1):
 
     Raises RequestError, EngineBusy or EngineDead.
     """
+    engine.check_room()
     limit = check_max_new_tokens(max_new_tokens, engine.window)
     stops = check_stops(stop)
     ids = engine.tokenizer.encode(check_prompt(prompt), trusted=True)

@@ -25,7 +25,8 @@ SPECIAL = re.compile(r"<\|[^|<>\s]+\|>")  # what looks like a special token in a
 _JINJA = """\
 {%- for message in messages -%}
 {%- if message['role'] == 'user' -%}{{- OPENING if loop.first else USER -}}
-{%- else -%}{{- ASSISTANT -}}
+{%- elif message['role'] == 'assistant' -%}{{- ASSISTANT -}}
+{%- else -%}{{- raise_exception('Only the roles user and assistant are known.') -}}
 {%- endif -%}
 {{- message['content'] | trim + TURN_END -}}
 {%- endfor -%}

@@ -67,7 +67,8 @@ class BPETokenizer:
         """
         tokenizer = self._trusted if trusted else self._plain
         text = _LONE_SURROGATE.sub("\ufffd", text)
-        return tokenizer.encode(text, add_special_tokens=False).ids
+        # A batch of one: unlike encode(), encode_batch() lets other threads run meanwhile.
+        return tokenizer.encode_batch([text], add_special_tokens=False)[0].ids
 
     def decode(self, ids):
         """Text of `ids`: special tokens as they are spelt, invalid UTF-8 as U+FFFD, and nothing
