@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assistant.conversation import Conversation
-from assistant.web.transcript import live, markdown, transcript, welcome
+from assistant.web import transcript as room
+from assistant.web.transcript import COLOURED_MAX, live, markdown, transcript, welcome
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -153,6 +154,30 @@ def test_markdown_works():
 @pytest.mark.parametrize("language", ["python", "typescript", "csharp", "kotlin", "toml", "diff"])
 def test_code_is_highlighted(language):
     assert "span" in Elements(markdown(f"```{language}\nx = 1\n```")).tags[2:]
+
+
+def fences(*blocks):
+    return "\n".join(f"```python\n{block}\n```" for block in blocks)
+
+
+def test_long_code_is_shown_plain():
+    fits, more = "x = 1\n" * (COLOURED_MAX // 6), "y = 2\n" * 3
+    assert "<span " in markdown(fences(fits))
+    assert "<span " not in markdown(fences(fits + more))
+    both = markdown(fences(more, fits))  # together above it: the second stays plain
+    assert '<span class="n">y' in both and '<span class="n">x' not in both
+    assert fits in Elements(both).text
+
+
+def test_a_reply_that_is_being_written_costs_no_colours(monkeypatch):
+    asked = []
+    monkeypatch.setattr(room, "highlight", lambda *arguments: asked.append(arguments) or "")
+    kept = room._finished.cache_info().currsize
+    for end in range(1, 200):
+        is_inert(live(fences("x = 1\n" * 40)[:end]))
+    assert asked == [] and room._finished.cache_info().currsize == kept
+    transcript(Conversation().add_message("a").add_reply(fences("first = 'finished'")))
+    assert len(asked) == 1 and room._finished.cache_info().currsize == kept + 1
 
 
 def test_a_users_text_is_shown_to_the_letter():

@@ -16,6 +16,9 @@ from pygments.util import ClassNotFound
 
 from assistant.text import clean
 
+# Characters of code that are coloured in one reply; a block that goes beyond is shown plain. Some
+# of Pygments' lexers take time with the square of the length: the worst, java, 0.2 s for these.
+COLOURED_MAX = 2_000
 MARKS = {
     "length": "Cut at the reply's length limit",
     "cancelled": "Stopped",
@@ -24,18 +27,21 @@ MARKS = {
 LEFT_OUT = "The model no longer sees the messages above: they left its window"
 
 
-@lru_cache(maxsize=512)
-def _code(text, language):
-    """A block of code: its language, a copy button, and the highlighted text."""
-    try:
-        lexer = get_lexer_by_name(language, stripnl=False, ensurenl=False)
-        body = highlight(text, lexer, HtmlFormatter(nowrap=True)).removesuffix("\n")
-    except ClassNotFound:
-        body = escape(text)
+def _code(text, language, coloured):
+    """A block of code: its language, a copy button, and the text."""
+    body = _coloured(text, language) if coloured else escape(text)
     return (
         f'<div class="code"><div class="code-head"><span>{escape(language)}</span>'
         f'{_button("copy-code", "Copy")}</div><pre class="code-text">{body}</pre></div>'
     )
+
+
+def _coloured(text, language):
+    try:
+        lexer = get_lexer_by_name(language, stripnl=False, ensurenl=False)
+    except ClassNotFound:
+        return escape(text)
+    return highlight(text, lexer, HtmlFormatter(nowrap=True)).removesuffix("\n")
 
 
 def _button(act, label, turn=0):
@@ -51,7 +57,9 @@ def _markdown():
     def fence(tokens, index, options, env):
         token = tokens[index]
         language = token.info.split(maxsplit=1)[0] if token.info.strip() else ""
-        return _code(token.content.removesuffix("\n"), language[:20])
+        coloured = 0 < len(token.content) <= env["colour"]
+        env["colour"] -= len(token.content) * coloured
+        return _code(token.content.removesuffix("\n"), language[:20], coloured)
 
     def heading(tokens, index, options, env):
         tokens[index].tag = f"h{min(int(tokens[index].tag[1:]) + 2, 6)}"  # below the page's own
@@ -66,10 +74,13 @@ def _markdown():
 _MARKDOWN = _markdown()
 
 
-@lru_cache(maxsize=512)
-def markdown(text):
-    """A reply's Markdown as HTML. Cached: a transcript is rendered anew with each exchange."""
-    return _MARKDOWN.render(clean(text))
+def markdown(text, colour=COLOURED_MAX):
+    """A reply's Markdown as HTML. colour: characters of code that may be coloured."""
+    return _MARKDOWN.render(clean(text), {"colour": colour})
+
+
+# A transcript is rendered anew with each exchange; most of its replies are there already.
+_finished = lru_cache(maxsize=512)(markdown)
 
 
 def _user(index, turn):
@@ -82,7 +93,7 @@ def _user(index, turn):
 
 
 def _assistant(turn, *, newest):
-    said = markdown(turn.text) if turn.text else '<p class="none">No text came back.</p>'
+    said = _finished(turn.text) if turn.text else '<p class="none">No text came back.</p>'
     mark = f'<span class="mark">{MARKS[turn.finish]}</span>' if turn.finish in MARKS else ""
     again = _button("regenerate", "Regenerate") if newest else ""
     copy = _button("copy-text", "Copy") if turn.text else ""
@@ -110,8 +121,8 @@ def transcript(conversation, dropped=(), *, running=False):
 
 
 def live(text):
-    """The reply that is being written."""
-    said = markdown(text) if text else '<p class="dots"><i></i><i></i><i></i></p>'
+    """The reply that is being written: rendered at every tick, so its code is not coloured yet."""
+    said = markdown(text, colour=0) if text else '<p class="dots"><i></i><i></i><i></i></p>'
     return _one_line(
         f'<article class="turn assistant live"><div class="said">{said}</div></article>'
     )
