@@ -10,7 +10,7 @@ from gradio_client import Client
 
 from assistant.settings import Settings
 from assistant.web.chat_tab import BUSY
-from assistant.web.security import BODY_MAX
+from assistant.web.security import BAD_CALL, BODY_MAX, FAILED
 from tests.fake_engine import FakeEngine
 from tests.server import Page, running, slowly
 from tests.waiting import until
@@ -94,6 +94,19 @@ def test_a_page_of_another_site_cannot_post(server, origin, kind):
     assert not server.engine.active
 
 
+@pytest.mark.parametrize("method", ["GET", "OPTIONS"])
+def test_a_page_of_another_site_cannot_read(method):
+    headers = {
+        "host": "given.example",
+        "origin": "https://evil.example",
+        "access-control-request-method": "GET",
+    }
+    with running(FakeEngine("Hi."), Settings(port=0, allow_host=("given.example",))) as server:
+        answer = server.request(method, "/config", headers=headers)
+        assert not [name for name in answer.headers if name.startswith("access-control-")]
+        assert server.get("/health", headers={"host": "given.example"}).status_code == 200
+
+
 def test_our_own_page_can_post(server):
     with Page(server.url, headers={"origin": server.url}) as page:
         assert page.call("chat", message="nonce-own") == "You said nonce-own."
@@ -124,10 +137,11 @@ POST /gradio_api/vibe-edit
 POST /gradio_api/run/chat
 POST /gradio_api/api/chat
 GET /static/../../app.py
+GET /assets/LONG
 GET /static/%2e%2e/%2e%2e/app.py
 GET /assets/..%2f..%2f..%2fetc%2fpasswd
 GET /health/../../../../etc/passwd
-""".splitlines()
+""".replace("LONG", "a" * 5000).splitlines()
 
 
 @pytest.mark.parametrize("line", CLOSED)
@@ -174,6 +188,40 @@ def test_broken_requests_get_a_client_error(server, method, content, kind):
         headers={"content-type": kind},
     )
     assert 400 <= answer.status_code < 500
+
+
+CALLS = [
+    ("call/v2/chat", {}),
+    ("call/v2/chat", {"message": "hi", "nope": 1}),
+    ("call/v2/chat", {"data": ["hi"]}),
+    ("call/v2/nope", {"message": "hi"}),
+    ("call/nope", {"data": ["hi"]}),
+    ("queue/join", {"fn_index": 99_999, "data": [], "session_hash": "x"}),
+    ("queue/join", {"fn_index": -1, "data": [], "session_hash": "x"}),
+    ("queue/join", {"fn_index": 10**30, "data": [], "session_hash": "x"}),
+]
+
+
+@pytest.mark.parametrize("path, body", CALLS)
+def test_calls_of_what_is_not_there_get_a_sentence(server, path, body, caplog, capfd):
+    answer = server.post(f"/gradio_api/{path}", json=body)
+    assert answer.status_code == 400
+    assert answer.json()["detail"] == BAD_CALL
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "Traceback" not in caplog.text + "".join(capfd.readouterr())
+
+
+def test_a_failure_of_our_own_is_a_sentence_too(server, caplog):
+    def fail():
+        raise RuntimeError("secret detail")
+
+    server.engine.status = fail
+    try:
+        answer = server.get("/health")
+    finally:
+        del server.engine.status
+    assert (answer.status_code, answer.json()) == (500, {"detail": FAILED})
+    assert "secret detail" in caplog.text
 
 
 # -- the API ---------------------------------------------------------------------------------
@@ -532,6 +580,7 @@ def test_turns_that_left_the_window_are_marked():
         told = [page.say(f"message {number}") for number in range(8)]
         assert "left-out" not in told[0] and "left-out" in told[-1]
         assert "no longer fit" in told[-1]
+        assert "left-out" not in page.run(page.event("undo", "click"), [None])
     assert all(len(r.ids) + r.max_new_tokens <= 1024 for r in engine.requests)
 
 

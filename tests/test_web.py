@@ -16,6 +16,7 @@ import pytest
 
 from assistant.conversation import Conversation
 from assistant.errors import EngineError, PortError
+from assistant.generate import Delta
 from assistant.settings import Settings
 from assistant.web.follow import follow
 from assistant.web.security import Hosts
@@ -110,6 +111,22 @@ def test_follow_shows_what_came_before_a_failure():
     with pytest.raises(EngineError):
         asyncio.run(read())
     assert texts[-1] == "Half"
+
+
+def test_follow_ends_with_a_reply_that_ends_without_done():
+    class Cut:
+        events = iter([Delta("Half")])
+
+        def __iter__(self):
+            return self.events
+
+        def close(self):
+            pass
+
+    async def read():
+        return [step.text async for step in follow(Cut())]
+
+    assert asyncio.run(asyncio.wait_for(read(), 10)) == ["Half"]
 
 
 def test_follow_gives_signs_of_life_and_closes_the_reply():

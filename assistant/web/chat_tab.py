@@ -169,7 +169,7 @@ class ChatTab:
         if session.run:
             return self.say(BUSY)
         session.conversation, text = session.conversation.undo()
-        session.editing = None
+        session.dropped, session.editing = (), None
         return self.page(session, box=text)
 
     async def start_anew(self, session):

@@ -34,6 +34,7 @@ async def follow(reply):
     try:
         while True:
             done = failure = None
+            ended = False
             try:
                 for event in reply:
                     match event:
@@ -45,6 +46,8 @@ async def follow(reply):
                             break
                         case Done():
                             done = event
+                else:
+                    ended = True
             except Exception as error:  # what came before it is shown first
                 failure = error
             now, cost = clock(), 0.0
@@ -54,7 +57,7 @@ async def follow(reply):
                 seen, next_pulse = (text, place), clock() + PULSE_S
             if failure:
                 raise failure
-            if done:
+            if ended:
                 return
             await asyncio.sleep(min(max(TICK_S, 2 * cost), PULSE_S))
     finally:

@@ -5,9 +5,12 @@ chats or models.
 """
 
 import json
+import logging
 import re
 from ipaddress import ip_address
 from urllib.parse import urlsplit
+
+log = logging.getLogger(__name__)
 
 BODY_MAX = 1 << 20  # bytes; the longest message is 32,000 characters, a whole window far below this
 DRAIN_MAX = (
@@ -28,12 +31,20 @@ CSP = (
 # recordings, run histories, monitoring ...) is closed.
 OPEN_PATHS = re.compile(
     r"/|/health|/config/?|/login/?|/logout|/theme\.css|/robots\.txt|/favicon\.ico"
-    r"|/(?:static|assets|svelte)/.+"
+    r"|/(?:static|assets|svelte)/.{1,200}"
     r"|/gradio_api/(?:info/?|user/?|login_check/?|app_id/?|theme\.css|startup-events"
     r"|queue/join|queue/data|call/.+|cancel|reset/?|heartbeat/[^/]+)"
 )
 # Of these, the ones that Gradio itself leaves open to visitors who have not logged in.
 BEHIND_LOGIN = re.compile(r"/gradio_api/(?:app_id|startup-events|cancel|reset|heartbeat)\b.*")
+
+# Here a call is only taken up, not run: what fails is what it names, or the shape of its values.
+CALL_PATHS = re.compile(r"/gradio_api/(?:queue/join|call/.+)")
+BAD_CALL = (
+    "No function of this server can be called like this; /gradio_api/info lists the functions and "
+    "their parameters."
+)
+FAILED = "Something went wrong inside the server; its log says more."
 
 
 class Hosts:
@@ -90,7 +101,8 @@ def _plain_address(address):
 
 
 class Gate:
-    """ASGI middleware: refuses what is not for us, caps bodies, sets the security headers.
+    """ASGI middleware: refuses what is not for us, caps bodies, sets the security headers, and
+    gives a failure's answer as a sentence.
 
     root_path: the prefix of a reverse proxy; requests may come with it or without. logged_in:
     tells from the cookies' header whether a visitor has logged in; None where no login is asked.
@@ -113,10 +125,16 @@ class Gate:
         if scope["type"] != "http":
             return await send({"type": "websocket.close", "code": 1000})
 
+        names = {name for name, _ in self.headers}
+
         async def send_with_headers(message):
             if message["type"] == "http.response.start":
-                names = {name for name, _ in self.headers}
-                kept = [pair for pair in message["headers"] if pair[0].lower() not in names]
+                # Gradio's own access-control headers would let pages of other sites read answers.
+                kept = [
+                    (name, value)
+                    for name, value in message["headers"]
+                    if name.lower() not in names and not name.lower().startswith(b"access-control-")
+                ]
                 message = {**message, "headers": kept + self.headers}
             await send(message)
 
@@ -129,9 +147,33 @@ class Gate:
             else:
                 receive = _replay(body, receive)
         if refusal is None:
-            await self.app(scope, receive, send_with_headers)
-        else:
+            refusal = await self._pass_on(scope, receive, send_with_headers)
+        if refusal is not None:
             await _answer(send_with_headers, *refusal)
+
+    async def _pass_on(self, scope, receive, send):
+        """Let the app answer. Where it fails before its answer has begun: a refusal instead."""
+        begun = failed = False
+
+        async def send_if_whole(message):
+            nonlocal begun, failed
+            if message["type"] == "http.response.start":
+                failed = message["status"] == 500  # Gradio says so, and raises afterwards
+                begun = not failed
+            if begun:
+                await send(message)
+
+        try:
+            await self.app(scope, receive, send_if_whole)
+        except Exception as error:
+            if begun:
+                raise
+            if scope["method"] == "POST" and CALL_PATHS.fullmatch(scope["path"]):
+                log.warning("a call was refused: %s", type(error).__name__)
+                return 400, BAD_CALL
+            log.exception("a request failed")
+            return 500, FAILED
+        return (500, FAILED) if failed else None
 
     def _without_prefix(self, scope):
         path = scope["path"]
