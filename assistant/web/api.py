@@ -6,7 +6,6 @@ is handed to checks it.
 
 import logging
 from contextlib import aclosing
-from functools import partial
 
 import gradio as gr
 from anyio import to_thread
@@ -52,13 +51,12 @@ def add_api(assistant):
         max_new_tokens: int = 256,
         seed: int | None = None,
     ) -> str:
-        sampling = partial(Sampling, temperature, top_p, top_k, seed=seed)
-
         def start():
+            sampling = Sampling(temperature, top_p, top_k, seed=seed)
             return complete(
                 assistant.engine,
                 prompt,
-                sampling=sampling(),
+                sampling=sampling,
                 max_new_tokens=max_new_tokens,
                 wait_s=0,
             )
