@@ -69,9 +69,9 @@ class Running:
     def health(self):
         return self.get("/health").json()
 
-    def idle(self):
+    def idle(self, seconds=10):
         """Wait until no request runs or waits."""
-        until(lambda: not self.engine.active)
+        until(lambda: not self.engine.active, seconds)
 
 
 @contextlib.contextmanager

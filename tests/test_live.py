@@ -9,11 +9,11 @@ import pytest
 from gradio_client import Client
 
 from assistant.settings import Settings
-from assistant.web.chat_tab import BUSY
+from assistant.web.chat_tab import BUSY, INTERNAL
 from assistant.web.security import BAD_CALL, BODY_MAX, FAILED
 from tests.fake_engine import FakeEngine
 from tests.server import Page, running, slowly
-from tests.waiting import until
+from tests.waiting import FREED_S, STOPPED_S, keeps, until
 
 ROOT = Path(__file__).parent.parent
 
@@ -383,9 +383,8 @@ def test_events_called_with_junk_do_no_harm(server):
         assert len(events) >= 8
         for event in events:
             for value in junk:
-                data = [value] * len(event["inputs"])
-                page.join(event["id"], data)
-        server.idle()
+                told = page.run(event["id"], [value] * len(event["inputs"]))
+                assert "Traceback" not in told and INTERNAL not in told
     with Page(server.url) as page:
         assert "You said nonce-4." in page.say("nonce-4")
 
@@ -400,6 +399,22 @@ def test_nothing_secret_is_served(monkeypatch):
             text = page.http.get(path).text
             assert "hf_planted" not in text and "lovelace-1815" not in text
             assert str(ROOT) not in text
+
+
+def test_code_that_is_slow_to_colour_keeps_nobody_waiting():
+    """A reply of 16,000 characters, of a kind that Pygments takes seconds for."""
+    reply = "```java\n" + "a b c d " * 2000
+    pieces = [item for at in range(0, len(reply), 1000) for item in (reply[at : at + 1000], 0.02)]
+    with running(FakeEngine([pieces]), max_new_tokens=4096) as server, Page(server.url) as page:
+        number = page.event("message", "submit")
+        with ThreadPoolExecutor(1) as pool:
+            told = pool.submit(page.run, number, ["hi", None])
+            until(lambda: server.engine.active)
+            asked = 0
+            while not told.done():
+                assert server.get("/health", timeout=2).status_code == 200
+                asked += 1
+        assert asked > 5 and "code-text" in told.result()
 
 
 # -- many at once, and leaving ---------------------------------------------------------------
@@ -442,32 +457,63 @@ def first_text(messages):
 
 
 def test_leaving_frees_the_slot(held):
-    with Page(held.url) as page:
-        page.join(page.event("message", "submit"), ["hi", None])
-        with page.stream() as messages:
-            first_text(messages)
-            assert held.health()["running"] == 1
-    until(lambda: held.health()["running"] == 0)
-    assert held.engine.cancelled == 1
+    def leave():
+        held.idle()
+        with Page(held.url) as page:
+            page.join(page.event("message", "submit"), ["hi", None])
+            with page.stream() as messages:
+                first_text(messages)
+                assert held.health()["running"] == 1
+        held.idle(FREED_S)
+
+    keeps(leave)
+    assert held.health()["running"] == 0
+    assert held.engine.cancelled == len(held.engine.requests)
 
 
 def test_leaving_during_a_long_prompt_frees_the_slot(held):
     held.engine.script = lambda request: [held.go_on, "late"]
-    with Page(held.url) as page:
-        page.join(page.event("message", "submit"), ["hi", None])
-        with page.stream() as messages:
-            next(messages)
-            until(lambda: held.health()["running"] == 1)
-    until(lambda: held.health()["running"] == 0)
+
+    def leave():
+        held.idle()
+        with Page(held.url) as page:
+            page.join(page.event("message", "submit"), ["hi", None])
+            with page.stream() as messages:
+                next(messages)
+                until(lambda: held.health()["running"] == 1)
+        held.idle(FREED_S)
+
+    keeps(leave)
+    assert held.health()["running"] == 0
 
 
 def test_an_api_client_that_leaves_frees_the_slot(held):
-    with Page(held.url) as page:
-        answer = page.post("/gradio_api/call/v2/chat", {"message": "hi"})
-        path = f"/gradio_api/call/chat/{answer.json()['event_id']}"
-        with page.http.stream("GET", path) as response:
-            assert any("Once" in line for line in response.iter_lines())
-    until(lambda: held.health()["running"] == 0)
+    def leave():
+        held.idle()
+        with Page(held.url) as page:
+            answer = page.post("/gradio_api/call/v2/chat", {"message": "hi"})
+            path = f"/gradio_api/call/chat/{answer.json()['event_id']}"
+            with page.http.stream("GET", path) as response:
+                assert any("Once" in line for line in response.iter_lines())
+        held.idle(FREED_S)
+
+    keeps(leave)
+    assert held.health()["running"] == 0
+
+
+def test_stop_frees_the_slot_at_once(held):
+    def stop():
+        held.idle()
+        with Page(held.url) as page:
+            number, end = page.event("message", "submit"), page.event("message", "stop")
+            page.join(number, ["hi", None])
+            with page.stream() as messages:
+                first_text(messages)
+                assert page.join(end, [None]).status_code == 200
+                held.idle(STOPPED_S)
+
+    keeps(stop)
+    assert held.health()["running"] == 0
 
 
 def test_who_waits_is_told_the_place_and_can_leave(held):
@@ -519,7 +565,7 @@ def test_stop_keeps_what_was_written(held):
         held.idle()
         held.go_on.set()
         assert "Once more." in page.say("again")
-    assert "Assistant: Once\n\nHuman: again" in held.engine.prompt()
+    assert "Assistant:Once\n\nHuman: again" in held.engine.prompt()
 
 
 def test_one_reply_at_a_time_in_a_chat(held):

@@ -2,6 +2,26 @@
 
 import time
 
+# What the product promises, in seconds.
+STOPPED_S = 0.2  # from Stop until the slot is free
+FREED_S = 0.5  # from a page that is closed until the slot is free
+EXIT_S = 4  # from SIGTERM until the process has ended
+
+
+class TooLate(AssertionError):
+    """A condition did not come true in time."""
+
+
+def keeps(promise, tries=3):
+    """Call `promise`, which waits for something with a limit of its own; a machine that is busy
+    with other things may be too late for it, but not every time."""
+    for _ in range(tries - 1):
+        try:
+            return promise()
+        except TooLate:
+            continue
+    return promise()
+
 
 def until(condition, seconds=10):
     """Wait until `condition()` is true, and give its value; fail after `seconds`."""
@@ -10,4 +30,4 @@ def until(condition, seconds=10):
         if value := condition():
             return value
         time.sleep(0.01)
-    raise AssertionError("the condition did not come true in time")
+    raise TooLate(f"the condition did not come true in {seconds} s")
