@@ -210,7 +210,9 @@ def test_how_a_reply_ended_is_marked(finish, mark):
 
 
 def test_examples_are_buttons():
-    assert Elements(welcome(["<b>one</b>", "two"])).tags.count("button") == 2
+    shown = is_inert(welcome(["<b>one</b>", "two"], "An <i>intro</i>."))
+    assert shown.tags.count("button") == 2
+    assert "An <i>intro</i>." in shown.text
 
 
 @pytest.mark.parametrize(

@@ -128,11 +128,11 @@ def live(text):
     )
 
 
-def welcome(examples):
-    """What stands in an empty transcript. examples: questions, each a button."""
+def welcome(examples, intro):
+    """What stands in an empty transcript. examples: questions, each a button. intro: a sentence."""
     buttons = "".join(_button("example", text, index) for index, text in enumerate(examples))
     return _one_line(
-        '<div class="welcome"><h2>Ask about code</h2><p>Writing it, reading it, changing it.</p>'
+        f'<div class="welcome"><h2>Ask about code</h2><p>{escape(intro)}</p>'
         f'<div class="examples">{buttons}</div></div>'
     )
 
