@@ -61,7 +61,7 @@ HOSTILE = [
     "%%%LATEX_BLOCK_0%%% <b>x</b>",
 ]
 TAGS = {"p", "br", "hr", "ul", "ol", "li", "pre", "code", "blockquote", "em", "strong", "s", "a"}
-TAGS |= {"h3", "h4", "h5", "h6", "table", "thead", "tbody", "tr", "th", "td"}
+TAGS |= {"h2", "h3", "h4", "h5", "h6", "table", "thead", "tbody", "tr", "th", "td"}
 TAGS |= {"div", "span", "button", "article", "i"}  # the transcript's own
 
 
