@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from assistant.conversation import Conversation
 from assistant.web import transcript as room
-from assistant.web.transcript import COLOURED_MAX, live, markdown, transcript, welcome
+from assistant.web.transcript import COLOURED, COLOURED_MAX, live, markdown, transcript, welcome
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -160,8 +160,19 @@ def fences(*blocks):
     return "\n".join(f"```python\n{block}\n```" for block in blocks)
 
 
+@pytest.mark.parametrize("language", sorted(COLOURED))
+def test_each_coloured_language_is_known(language):
+    assert "code-text" in markdown(f"```{language}\nx\n```")
+
+
+@pytest.mark.parametrize("language", ["systemd", "autohotkey", "xpp"])
+def test_other_languages_are_shown_plain(language):
+    """Pygments has lexers of these that take seconds for some short texts."""
+    assert "<span " not in markdown(f"```{language}\n[x]\ny=1 # z\n```")
+
+
 def test_long_code_is_shown_plain():
-    fits, more = "x = 1\n" * (COLOURED_MAX // 6), "y = 2\n" * 3
+    fits, more = "x = 1\n" * (COLOURED_MAX // 6 - 1), "y = 2\n" * 3
     assert "<span " in markdown(fences(fits))
     assert "<span " not in markdown(fences(fits + more))
     both = markdown(fences(more, fits))  # together above it: the second stays plain

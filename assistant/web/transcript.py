@@ -12,13 +12,19 @@ from markdown_it import MarkdownIt
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
-from pygments.util import ClassNotFound
 
 from assistant.text import clean
 
-# Characters of code that are coloured in one reply; a block that goes beyond is shown plain. Some
-# of Pygments' lexers take time with the square of the length: the worst, java, 0.2 s for these.
-COLOURED_MAX = 2_000
+# Only these are coloured, and only so many characters of one reply: some of Pygments' lexers take
+# time with the square of the length (the worst here, csharp: 0.4 s), others without end.
+_LANGUAGES = """
+    asm awk bash c c# c++ clojure cmake console cpp cs csharp css dart diff docker dockerfile elixir
+    erlang go golang graphql groovy haskell html http ini java javascript js json julia kotlin latex
+    lua make makefile matlab nginx ocaml perl php powershell ps1 py pycon python python3 r rb rs
+    ruby rust scala scss sh shell sql swift terraform tex toml ts typescript xml yaml yml zsh
+"""
+COLOURED = frozenset(_LANGUAGES.split())
+COLOURED_MAX = 1_500
 MARKS = {
     "length": "Cut at the reply's length limit",
     "cancelled": "Stopped",
@@ -29,19 +35,14 @@ LEFT_OUT = "The model no longer sees the messages above: they left its window"
 
 def _code(text, language, coloured):
     """A block of code: its language, a copy button, and the text."""
-    body = _coloured(text, language) if coloured else escape(text)
+    body = escape(text)
+    if coloured and language.lower() in COLOURED:
+        lexer = get_lexer_by_name(language, stripnl=False, ensurenl=False)
+        body = highlight(text, lexer, HtmlFormatter(nowrap=True)).removesuffix("\n")
     return (
         f'<div class="code"><div class="code-head"><span>{escape(language)}</span>'
         f'{_button("copy-code", "Copy")}</div><pre class="code-text">{body}</pre></div>'
     )
-
-
-def _coloured(text, language):
-    try:
-        lexer = get_lexer_by_name(language, stripnl=False, ensurenl=False)
-    except ClassNotFound:
-        return escape(text)
-    return highlight(text, lexer, HtmlFormatter(nowrap=True)).removesuffix("\n")
 
 
 def _button(act, label, turn=0):
