@@ -1,5 +1,6 @@
 """What takes minutes: many requests, many of them abandoned, and nothing may pile up."""
 
+import json
 import random
 import threading
 
@@ -9,6 +10,8 @@ import pytest
 from assistant.engine import Request
 from assistant.sampling import Sampling
 from tests.engines import make_engine, read
+from tests.fake_engine import FakeEngine
+from tests.server import Page, running
 from tests.waiting import until
 
 pytestmark = pytest.mark.soak
@@ -45,3 +48,36 @@ def test_two_thousand_requests_with_random_cancels_leak_nothing(tiny_checkpoint)
     engine.close()
     assert (threads_after, files_after) == (threads, files)
     assert memory_after < memory * 1.05
+
+
+def test_three_hundred_chats_over_http_leak_nothing():
+    """A fifth of them are left in the middle of the reply."""
+    process, go_on = psutil.Process(), threading.Event()
+
+    def script(request):
+        held = "leave" in FakeEngine().tokenizer.decode(request.ids)
+        return ["Once ", go_on, "more."] if held else "Hello."
+
+    with running(FakeEngine(script)) as server:
+
+        def chat(count):
+            for number in range(count):
+                with Page(server.url) as page:
+                    if number % 5:
+                        assert "Hello." in page.say("stay")
+                        continue
+                    page.join(page.event("message", "submit"), ["leave", None])
+                    with page.stream() as messages:
+                        assert any("Once" in json.dumps(message) for message in messages)
+            server.idle()
+            until(lambda: server.health()["running"] == server.health()["waiting"] == 0)
+
+        chat(100)
+        memory = process.memory_info().rss
+        threads, files = threading.active_count(), process.num_fds()
+        chat(200)
+        until(lambda: threading.active_count() <= threads and process.num_fds() <= files)
+        assert process.memory_info().rss < memory * 1.1
+        assert server.engine.cancelled == 60
+        with Page(server.url) as page:
+            assert page.call("chat", message="stay") == "Hello."
