@@ -405,7 +405,10 @@ def test_code_that_is_slow_to_colour_keeps_nobody_waiting():
     """A reply of 16,000 characters, of a kind that Pygments takes seconds for."""
     reply = "```java\n" + "a b c d " * 2000
     pieces = [item for at in range(0, len(reply), 1000) for item in (reply[at : at + 1000], 0.02)]
-    with running(FakeEngine([pieces]), max_new_tokens=4096) as server, Page(server.url) as page:
+    with (
+        running(FakeEngine([pieces], window=40_000), max_new_tokens=20_000) as server,
+        Page(server.url) as page,
+    ):
         number = page.event("message", "submit")
         with ThreadPoolExecutor(1) as pool:
             told = pool.submit(page.run, number, ["hi", None])
