@@ -29,7 +29,7 @@ def arguments(argv):
     add("--out", type=Path, default=Path("build/tech-assistant-7m"))
     add("--docs", type=Path, default=corpus.DOCS, help="the documentation's .rst sources")
     add("--stdlib", type=Path, default=corpus.STDLIB, help="the standard library's source")
-    add("--steps", type=int, default=2000)
+    add("--steps", type=int, default=2700)
     add("--warmup", type=int, default=60)
     add("--lr", type=float, default=1.5e-3, help="at the top of the cosine")
     add("--layers", type=int, default=6)
