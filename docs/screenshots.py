@@ -12,7 +12,6 @@ from tests.browser import chromium, opened
 
 ROOT = Path(__file__).parent.parent
 IMAGES = ROOT / "docs" / "images"
-PROMPT = "def read_lines(path):\n"
 
 
 def main():
@@ -27,14 +26,15 @@ def main():
 
 
 def take(page):
-    examples = page.locator(".act-example")
-    examples.first.click()
+    page.locator(".act-example").nth(1).click()
     page.wait_for_selector("#log .act-regenerate", timeout=120_000)
+    page.fill("#message textarea", "Why are Python strings immutable?")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#log .turn.assistant >> nth=1", timeout=120_000)
     page.screenshot(path=IMAGES / "chat.png")
 
     page.get_by_role("tab", name="Playground").click()
-    page.fill("#prompt textarea", PROMPT)
-    page.get_by_label("New tokens, at most").fill("64")
+    page.get_by_label("New tokens, at most").fill("100")
     page.click("#continue")
     page.wait_for_selector("#playground-status :text('seed')", timeout=120_000)
     page.screenshot(path=IMAGES / "playground.png")

@@ -18,7 +18,8 @@ from assistant.web.follow import follow
 
 log = logging.getLogger(__name__)
 
-PROMPT = 'def fibonacci(n):\n    """The first n Fibonacci numbers, as a list."""\n'
+# A dialogue shows what a base model does: it answers, and then goes on to write the next question.
+PROMPT = "-----\n\nHuman: How do I read a file line by line?\n\nAssistant:"
 
 
 class Session:
