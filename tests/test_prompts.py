@@ -27,7 +27,7 @@ SPECIAL = re.compile(
     r"<\|[^|\n]+\|>|<(?:fim_|issue_|jupyter_|commit_)\w+>"
     r"|<(?:filename|gh_stars|empty_output|reponame)>"
 )
-SECRET = re.compile(r"\bhf_\w{8,}|HF_TOKEN|ASSISTANT_|/home/|/root\b|/work/|/tmp/|[A-Z]:\\Users")
+SECRET = re.compile(r"\bhf_\w{8,}|HF_TOKEN|ASSISTANT_|/home/|/root\b|/tmp/|[A-Z]:\\Users")
 
 
 @functools.cache
