@@ -9,6 +9,7 @@ from assistant.conversation import Conversation, Turn
 from assistant.engine import Waiting
 from assistant.errors import (
     EngineBusy,
+    EngineDead,
     EngineError,
     HistoryError,
     SamplingError,
@@ -16,6 +17,7 @@ from assistant.errors import (
     WindowError,
 )
 from assistant.generate import Delta, Done
+from assistant.playground import complete
 from assistant.prompt import PromptTemplate
 from assistant.sampling import Sampling
 from tests.fake_engine import SPECIAL, STARCHAT, FakeEngine
@@ -353,3 +355,19 @@ def test_many_chats_at_once_are_not_crossed():
                 del waiting[number]
     assert texts == {number: f"nonce {number}" for number in range(30)}
     assert engine.status().running == engine.status().waiting == 0
+
+
+@pytest.mark.parametrize("state", ["full", "dead"])
+def test_nothing_is_encoded_for_an_engine_that_would_refuse(state, monkeypatch):
+    helper = assistant()
+    engine = helper.engine
+    engine.slots, engine.queue = (0, 0) if state == "full" else (8, 64)
+    engine.dead = "It has stopped." if state == "dead" else None
+    monkeypatch.setattr(engine.tokenizer, "encode", None)  # calling it would be a TypeError
+    with pytest.raises((EngineBusy, EngineDead)):
+        helper.reply(HELLO)
+    with pytest.raises((EngineBusy, EngineDead)):
+        complete(engine, "x", sampling=Sampling(), max_new_tokens=5)
+    monkeypatch.undo()
+    engine.slots, engine.queue, engine.dead = 8, 64, None
+    healthy(helper)

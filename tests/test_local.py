@@ -325,3 +325,11 @@ def test_close_ends_replies_as_cancelled(tiny_checkpoint, module):
         assert [item.reason for item in last] == ["cancelled"]
     with pytest.raises(EngineDead):
         engine.generate(greedy(PROMPTS[0], 5))
+
+
+def test_a_request_that_comes_after_the_end_is_refused_not_lost(tiny_checkpoint, module):
+    engine = make_engine(tiny_checkpoint, module, slots=1)
+    engine.close()
+    with pytest.raises(EngineDead, match="closed"):
+        engine._scheduler.submit(scheduler.Job(greedy(PROMPTS[0], 5)))
+    assert engine.status().waiting == 0

@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 
+import jinja2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -182,6 +183,12 @@ def test_transformers_applies_the_jinja_template(name, tmp_path):
         add_generation_prompt=True,
     )
     assert rendered == text(template.render(TALK))
+    with pytest.raises(jinja2.TemplateError, match="roles"):
+        tokenizer.apply_chat_template(
+            [{"role": "system", "content": "x"}, *messages(TALK)],
+            chat_template=template.to_jinja(),
+            tokenize=False,
+        )
 
 
 # With a tokenizer

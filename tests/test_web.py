@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+import app
 from assistant.conversation import Conversation
 from assistant.errors import EngineError, PortError
 from assistant.generate import Delta
@@ -265,3 +266,12 @@ def end_by(number):
     finally:
         process.kill()
         process.communicate()
+
+
+def test_an_engine_that_fails_at_the_start_is_one_sentence(monkeypatch, capsys):
+    def broken(settings):
+        raise EngineError("The preamble could not be computed.")
+
+    monkeypatch.setattr(app, "start", broken)
+    assert app.main(["--port", "0"]) == 1
+    assert capsys.readouterr().err == "The preamble could not be computed.\n"
