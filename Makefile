@@ -1,9 +1,10 @@
-# make run · make test · make check · make soak · make bench   (each sets up all it needs)
+# make run · make test · make check · make soak   (each sets up all it needs)
+# make bench · make bench-engine · make bench-serve · make bench-peers (llama.cpp, for bench-engine)
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check soak bench
+.PHONY: run test check soak bench bench-engine bench-serve bench-peers
 
 run: .venv/run.stamp
 	$(BIN)/python app.py $(ARGS)
@@ -23,6 +24,14 @@ check: .venv/dev.stamp
 bench: .venv/run.stamp
 	$(BIN)/python -m benchmarks.start $(ARGS)
 
+bench-engine: .venv/dev.stamp
+	$(BIN)/python -m benchmarks.engine $(ARGS)
+
+bench-serve: .venv/run.stamp
+	$(BIN)/python -m benchmarks.serve $(ARGS)
+
+bench-peers: .venv-peers/stamp
+
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
 		"Python 3.11 or newer is needed; name it: make PYTHON=python3.12")'
@@ -35,3 +44,8 @@ bench: .venv/run.stamp
 .venv/dev.stamp: requirements-dev.txt requirements.txt constraints.txt | .venv/bin/python
 	$(BIN)/python -m pip install -r requirements-dev.txt -c constraints.txt
 	touch $@ .venv/run.stamp
+
+.venv-peers/stamp: benchmarks/requirements-peers.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install -r benchmarks/requirements-peers.txt
+	touch $@

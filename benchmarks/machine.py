@@ -1,0 +1,68 @@
+"""The machine: its name, how fast it reads memory, and whether it was left alone meanwhile."""
+
+import datetime
+import os
+import sys
+import time
+
+import psutil
+import torch
+import transformers
+
+from benchmarks.start import machine
+
+DISTURBED = 0.05  # of the machine's time, used by other processes: such a run is done again
+TRIES = 8
+STREAM_BYTES = 2**30  # larger than any cache
+
+
+def bandwidth(repeat=40):
+    """Bytes per second that this machine reads on the CPU (a sum over 1 GiB), or copies on a GPU
+    (bytes read plus written); the best of `repeat`."""
+    cuda = torch.cuda.is_available()
+    data = torch.ones(STREAM_BYTES // 4, device="cuda" if cuda else "cpu")
+    copy = torch.empty_like(data) if cuda else None
+    best = 0.0
+    for _ in range(repeat):
+        started = time.perf_counter()
+        if cuda:
+            copy.copy_(data)
+            torch.cuda.synchronize()
+        else:
+            data.sum()
+        best = max(best, data.nbytes * (2 if cuda else 1) / (time.perf_counter() - started))
+    return best
+
+
+def where(bytes_per_s):
+    """The machine and the versions, in a sentence."""
+    gpu = f"{torch.cuda.get_device_name()}, " if torch.cuda.is_available() else ""
+    rate = f"{'copies' if gpu else 'reads'} {bytes_per_s / 1e9:,.0f} GB/s from memory"
+    return (
+        f"{datetime.date.today()}, {gpu}{machine()}, torch {torch.__version__}, "
+        f"transformers {transformers.__version__}, {torch.get_num_threads()} threads; {rate}"
+    )
+
+
+def undisturbed(measure, *arguments):
+    """What `measure(*arguments)` gives in a run in which other processes did next to nothing.
+
+    Two threads that wait for each other hundreds of times a token are slowed tenfold by a third
+    one. After TRIES disturbed runs the last one counts, and that is said.
+    """
+    for _ in range(TRIES):
+        others, started = _others(), time.perf_counter()
+        result = measure(*arguments)
+        elapsed = time.perf_counter() - started
+        if _others() - others <= 0.02 + DISTURBED * elapsed * os.cpu_count():
+            return result
+        time.sleep(1)
+    print("other processes kept the machine busy during a measurement", file=sys.stderr)
+    return result
+
+
+def _others():
+    """Seconds of processor time that all but this process and its children have used."""
+    every, process = psutil.cpu_times(), psutil.Process()
+    own = [p.cpu_times() for p in (process, *process.children(recursive=True))]
+    return every.user + every.nice + every.system - sum(t.user + t.system for t in own)
