@@ -76,7 +76,7 @@ def _root_path(text):
     return text.rstrip("/")
 
 
-_DTYPES = ("auto", "float32", "bfloat16", "float16")
+_DTYPES = ("auto", "float32", "bfloat16", "float16", "int8")
 
 
 def _parser(on_space):

@@ -25,7 +25,7 @@ FLAGS = [
     ("model", "bigcode/starcoder", "bigcode/starcoder"),
     ("revision", "v1.0", "v1.0"),
     ("device", "cuda:1", "cuda:1"),
-    ("dtype", "bfloat16", "bfloat16"),
+    ("dtype", "int8", "int8"),
     ("prompt", "hub:bigcode/ta-prompt", "hub:bigcode/ta-prompt"),
     ("max_new_tokens", "1024", 1024),
     ("slots", "2", 2),

@@ -2,21 +2,22 @@
 
 The small files come first, so that a checkpoint that cannot be served is refused before gigabytes
 are downloaded or read. Nothing in a checkpoint is ever executed: no code from the repository, no
-pickle. Knows files and tensors; the forward pass is model.py's.
+pickle. Knows where files are and what they must hold; reading tensors is weights.py's.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import torch
-from safetensors import safe_open
-from transformers import GPTBigCodeConfig, GPTBigCodeForCausalLM
-from transformers.utils import logging
+from torch import Tensor
+from transformers.models.gpt_bigcode.configuration_gpt_bigcode import GPTBigCodeConfig
 
-from assistant.engine.device import choose_device, choose_dtype
+from assistant.engine.device import choose_device, choose_dtype, free_bytes
 from assistant.engine.files import broken, read_json
+from assistant.engine.int8 import Quantized
 from assistant.engine.model import ACTIVATIONS
 from assistant.engine.tokenizer import BPETokenizer, load_tokenizer
+from assistant.engine.weights import bytes_needed, find_tensors, read_tensors
 from assistant.errors import CheckpointError
 from assistant.hub import fetch_file, fetch_snapshot
 from assistant.sampling import shown
@@ -34,21 +35,26 @@ class Checkpoint:
     """A loaded model.
 
     name: what people read, a hub id or a folder's name. revision: the commit, for one from the hub.
-    embedded: the one that ships with the repository. folder: where its files are. module: in
-    evaluation mode on its device, in its dtype, without gradients.
+    embedded: the one that ships with the repository. tensors: as in its files, but without a
+    leading "transformer.", on their device in their dtype; "lm_head.weight" only where it is not
+    "wte.weight". dtype: float32, bfloat16 or float16, which the tensors have; int8; or auto.
+
+    Under int8 the linear weights are Quantized on CUDA, the head as well, tied or not. On a CPU
+    they are dense, for prefill; what decode takes is the engine's to make. auto: the tensors are
+    float32, on a CPU with memory for int8 as well, and the engine chooses.
     """
 
     name: str
     revision: str | None
     embedded: bool
-    folder: Path
-    module: GPTBigCodeForCausalLM
+    config: GPTBigCodeConfig
+    tensors: dict[str, Tensor | Quantized]
     tokenizer: BPETokenizer
+    dtype: str
 
 
 def load_checkpoint(settings):
     """The Checkpoint that `settings` name. Raises CheckpointError and HubError."""
-    logging.set_verbosity_error()  # what it would warn of is checked here
     embedded = settings.model == EMBEDDED
     folder = _embedded_folder() if embedded else _local_folder(settings.model)
     repo = None if folder else settings.model
@@ -60,8 +66,8 @@ def load_checkpoint(settings):
 
     config = _read_config(folder, name)
     device = choose_device(settings.device)
-    values = count_parameters(config) + settings.slots * _kv_values(config)
-    dtype = choose_dtype(settings.dtype, device, values, name)
+    needed = partial(bytes_needed, config, settings.slots, device)
+    choice, dtype = choose_dtype(settings.dtype, device, needed, free_bytes(device), name)
     revision = folder.name if repo else None  # the cache names a snapshot's folder by its commit
     if repo:
         _fetch(repo, revision, settings.allow_bin)
@@ -71,9 +77,10 @@ def load_checkpoint(settings):
             f"The tokenizer of {name} has {len(tokenizer)} tokens and its model only "
             f"{config.vocab_size}: they do not belong together."
         )
-    files = _weight_files(folder, name, settings.allow_bin)
-    module = _load(folder, files, config, device, dtype)
-    return Checkpoint(name, revision, embedded, folder, module, tokenizer)
+    stored = find_tensors(_weight_files(folder, name, settings.allow_bin), config)
+    quantised = choice == "int8" and device.type != "cpu"
+    tensors = read_tensors(stored, device, dtype, quantised)
+    return Checkpoint(name, revision, embedded, config, tensors, tokenizer, choice)
 
 
 # -- where it is ------------------------------------------------------------------------------
@@ -151,28 +158,11 @@ def _read_config(folder, name):
     return config
 
 
-def count_parameters(config):
-    """How many numbers the weights hold; a tied output layer counts once."""
-    width, inner = config.n_embd, config.n_inner or 4 * config.n_embd
-    qkv = width + 2 * width // config.n_head  # all queries, one key, one value
-    norms = 4 * width
-    attention = width * qkv + qkv + width * width + width
-    mlp = 2 * width * inner + inner + width
-    embeddings = config.vocab_size * width * (1 if config.tie_word_embeddings else 2)
-    layers = config.n_layer * (norms + attention + mlp)
-    return embeddings + config.n_positions * width + layers + 2 * width
-
-
-def _kv_values(config):
-    """How many numbers the keys and values of one full window hold."""
-    return 2 * config.n_positions * config.n_layer * config.n_embd // config.n_head
-
-
 # -- its weights ------------------------------------------------------------------------------
 
 
 def _weight_files(folder, name, allow_bin):
-    """The weight files, each there and whole as far as its header tells."""
+    """Paths of the weight files, safetensors before .bin."""
     files = _listed(folder, SAFETENSORS)
     if not files and not allow_bin:
         raise CheckpointError(
@@ -182,17 +172,6 @@ def _weight_files(folder, name, allow_bin):
     files = files or _listed(folder, BIN)
     if not files:
         raise CheckpointError(f"{name} has neither safetensors nor .bin weights.")
-    for path in files:
-        if not path.exists():
-            raise CheckpointError(f"The checkpoint file {path} is missing: download it again.")
-        try:
-            if path.suffix == ".safetensors":
-                with safe_open(path, framework="pt"):
-                    pass
-            else:
-                torch.load(path, map_location="meta", weights_only=True)
-        except Exception as error:  # each format's reader has errors of its own
-            raise broken(path, f"it is cut off or no such file: {type(error).__name__}") from error
     return files
 
 
@@ -211,39 +190,3 @@ def _listed(folder, weights):
     except (KeyError, AttributeError, TypeError, ValueError) as error:
         raise broken(path, error) from error
     return [folder / name for name in names]
-
-
-def _load(folder, files, config, device, dtype):
-    """The module with all its weights, converted to `dtype` straight onto `device`."""
-    logging.disable_progress_bar()  # only now: it turns those of downloads off, too
-    try:
-        module, report = GPTBigCodeForCausalLM.from_pretrained(
-            folder,
-            config=config,
-            dtype=dtype,
-            device_map={"": device},
-            use_safetensors=files[0].suffix == ".safetensors",
-            weights_only=True,
-            local_files_only=True,
-            trust_remote_code=False,
-            ignore_mismatched_sizes=True,  # reported below, with the file's name
-            output_loading_info=True,
-        )
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        raise CheckpointError(
-            f"The memory on {device} ran out while {folder.name} was loaded: close other programs "
-            "or choose a smaller checkpoint with --model."
-        ) from error
-    except Exception as error:  # whatever is wrong with files that anyone may have written
-        raise CheckpointError(
-            f"The weights in {folder} cannot be loaded on {device} ({type(error).__name__}): "
-            "download them again, or try --device cpu."
-        ) from error
-    wrong = [*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])]
-    if wrong:
-        raise CheckpointError(
-            f"The weights in {folder} do not fit its config.json ({len(wrong)} tensors are missing "
-            f"or have another shape, such as {shown(min(wrong))}): delete {files[0].resolve()} and "
-            "download it again."
-        )
-    return module.eval().requires_grad_(False)

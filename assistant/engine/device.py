@@ -1,6 +1,6 @@
 """Which device and number format a model gets, and whether it fits in the memory that is free.
 
-Knows counts of values, no models.
+Knows bytes, no models.
 """
 
 from pathlib import Path
@@ -30,31 +30,37 @@ def choose_device(name):
     raise CheckpointError(f"--device must be auto, cpu, cuda or cuda:N, not {name!r}.")
 
 
-def choose_dtype(name, device, values, what):
-    """The torch.dtype for a --dtype flag, once it is known to fit.
+def choose_dtype(name, device, needed, free, what):
+    """What a --dtype flag comes to, once it is known to fit: (choice, dtype of dense tensors).
 
-    auto is bfloat16 on CUDA; on a CPU float32, unless that takes more than half of the free memory.
-    values: how many numbers will be held, weights and KV cache. what: the model's name, for the
-    sentence. Raises CheckpointError.
+    auto is bfloat16 on CUDA; on a CPU it stays "auto" with float32 tensors, for the engine to
+    choose by measuring, unless those take more than half of the free memory: then it is bfloat16.
+    Under int8 the tensors that are not int8 follow the same rule.
+
+    needed: function of (dtype, int8) to the bytes that this takes. free: bytes. what: the model's
+    name, for the sentence. Raises CheckpointError.
     """
-    free = free_bytes(device)
-    if name == "auto":
-        roomy = device.type == "cpu" and _needed(values, torch.float32) <= free / 2
-        name = "float32" if roomy else "bfloat16"
-    dtype = getattr(torch, name)
-    needed = _needed(values, dtype)
-    if needed > free:
-        narrower = ", --dtype bfloat16" if dtype is torch.float32 else ""
+
+    def total(choice, dtype):
+        return needed(dtype, choice == "int8") + RESERVE
+
+    choice = name
+    if name in ("auto", "int8"):
+        roomy = device.type == "cpu" and total(name, torch.float32) <= free / 2
+        dtype = torch.float32 if roomy else torch.bfloat16
+        choice = "bfloat16" if name == "auto" and not roomy else name
+    else:
+        dtype = getattr(torch, name)
+    size = total(choice, dtype)
+    if size > free:
+        least = "bfloat16" if device.type == "cpu" else "int8"
+        narrower = f", --dtype {least}" if total(least, torch.bfloat16) < size else ""
         raise CheckpointError(
-            f"{what} needs {needed / 1e9:.1f} GB of memory on {device} in {name} and "
+            f"{what} needs {size / 1e9:.1f} GB of memory on {device} in {choice} and "
             f"{free / 1e9:.1f} GB are free: choose a smaller checkpoint with --model{narrower} or "
             "fewer --slots."
         )
-    return dtype
-
-
-def _needed(values, dtype):
-    return values * dtype.itemsize + RESERVE
+    return choice, dtype
 
 
 def free_bytes(device):
@@ -73,3 +79,15 @@ def _cgroup_free_bytes(folder=Path("/sys/fs/cgroup")):
         return max(0, limit - used + int(stat["inactive_file"]))
     except (OSError, ValueError, KeyError):
         return float("inf")
+
+
+def is_out_of_memory(error):
+    """Whether `error` says so: for the CPU's memory torch raises a plain RuntimeError."""
+    cpu = isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    return cpu or isinstance(error, (MemoryError, torch.OutOfMemoryError))
+
+
+def give_back_memory(device):
+    """Let others have what torch keeps for later, once memory has run out."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
