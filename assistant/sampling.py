@@ -16,6 +16,7 @@ TOP_K_MAX = 1000
 PENALTY_MIN, PENALTY_MAX = 0.5, 2.0
 SEED_MAX = 2**53 - 1  # the largest whole number that a browser holds exactly
 SEED_DRAWN = 2**31  # below it those drawn here: short enough to be copied by hand
+LOGPROBS_MAX = 20
 STOPS_MAX = 4
 STOP_CHARS_MAX = 64
 
@@ -54,6 +55,8 @@ class Sampling:
     temperature: 0 is greedy, else 0.01 to 2. top_p: nucleus, above 0 up to 1. top_k: 0 is off, up
     to 1000. repetition_penalty: 0.5 to 2, 1 is off (CTRL, arXiv:1909.05858; counted from
     `Request.penalty_from` on). seed: 0 to 2**53 - 1; None draws a new one for each request.
+    min_p: the least probability in relation to the likeliest token's, after temperature; 0, which
+    is off, to 1 (arXiv:2407.01082).
 
     Raises SamplingError.
     """
@@ -63,6 +66,7 @@ class Sampling:
     top_k: int = 0
     repetition_penalty: float = 1.0
     seed: int | None = None
+    min_p: float = 0.0
 
     def __post_init__(self):
         put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731
@@ -70,6 +74,7 @@ class Sampling:
         put("temperature", max(temperature, TEMPERATURE_MIN) if temperature else 0.0)
         put("top_p", _number("top_p", self.top_p, 0, 1, above=True))
         put("top_k", _whole("top_k", self.top_k, 0, TOP_K_MAX))
+        put("min_p", _number("min_p", self.min_p, 0, 1))
         penalty = _number("repetition_penalty", self.repetition_penalty, PENALTY_MIN, PENALTY_MAX)
         put("repetition_penalty", penalty)
         if self.seed is not None:
@@ -85,6 +90,11 @@ class Sampling:
 def check_max_new_tokens(value, limit):
     """`value` as an int from 1 to `limit` (the model's window). Raises SamplingError."""
     return _whole("max_new_tokens", value, 1, limit)
+
+
+def check_logprobs(count):
+    """None, or an int from 1 to 20. Raises SamplingError."""
+    return None if count is None else _whole("logprobs", count, 1, LOGPROBS_MAX)
 
 
 def check_stops(stops):

@@ -17,15 +17,24 @@ def load_module(folder, **config):
     return GPTBigCodeForCausalLM.from_pretrained(folder, dtype="float32", **config).eval()
 
 
-def make_engine(folder, module=None, **options):
+def tensors_of(module):
+    """A transformers module's tensors under the names that the engine knows them by."""
+    named = module.state_dict().items()
+    return {name.removeprefix("transformer."): tensor for name, tensor in named}
+
+
+def make_engine(folder, module=None, *, dtype="float32", **options):
+    module = module or load_module(folder)
     checkpoint = SimpleNamespace(
         name="tiny",
         revision=None,
         embedded=False,
-        module=module or load_module(folder),
+        config=module.config,
+        tensors=tensors_of(module),
         tokenizer=load_tokenizer(folder),
+        dtype=dtype,
     )
-    return LocalEngine(checkpoint, **options)
+    return LocalEngine(lambda: checkpoint, **options)
 
 
 def greedy(ids, max_new_tokens, **options):

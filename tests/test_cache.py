@@ -18,11 +18,11 @@ MODEL = SimpleNamespace(
 )
 
 
-def compute(cache, slot, ids, start):
+def compute(cache, slot, ids, start, *, cold=True):
     """Stands for a forward pass: a position's KV is made of all the ids up to it."""
     for position in range(start, len(ids)):
         cache.kv[0, slot, position] = hash(tuple(ids[: position + 1])) % 2**20
-    cache.ids[slot] = list(ids)
+    cache.computed(slot, list(ids[start:]), cold=cold)
 
 
 def check(cache, slot, length, ids):
@@ -93,6 +93,23 @@ def test_the_least_recently_used_slot_goes_first():
     run(cache, [3] * 30)
     assert run(cache, [*[2] * 30, 9])[1] == 30
     assert run(cache, [*[1] * 30, 9])[1] == 0
+
+
+def test_what_prefill_computed_is_told_from_what_decode_did():
+    cache = Cache(MODEL, 2)
+    slot, _ = cache.take([1, 2, 3])
+    compute(cache, slot, [1, 2, 3], 0)
+    compute(cache, slot, [1, 2, 3, 4, 5], 3, cold=False)
+    compute(cache, slot, [1, 2, 3, 4, 5, 6], 5)
+    assert cache.cold[slot] == 3
+    cache.pin(slot)
+    cache.release(slot)
+    for ids, cached, cold in [([1, 2, 9], 2, 2), ([1, 2, 3, 4, 9], 4, 3), ([7], 0, 0)]:
+        slot, length = cache.take(ids)
+        assert (length, cache.cold[slot]) == (cached, cold)
+        cache.release(slot)
+    cache.forget(slot)
+    assert (cache.ids[slot], cache.cold[slot]) == ([], 0)
 
 
 @given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=30), max_size=30), st.data())

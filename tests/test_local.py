@@ -6,7 +6,8 @@ import threading
 import pytest
 import torch
 
-from assistant.engine import Finished, Piece, Request, Waiting, scheduler
+from assistant.engine import Finished, Piece, Request, Waiting
+from assistant.engine.job import Job
 from assistant.errors import (
     CheckpointError,
     EngineBusy,
@@ -91,6 +92,64 @@ def test_a_seed_gives_the_same_alone_and_in_company(engine):
     assert len({tuple(ids) for ids in alone}) == 4
 
 
+@pytest.mark.parametrize("temperature", [0, 0.7])
+def test_guessed_tokens_change_the_speed_and_not_the_text(tiny_checkpoint, module, temperature):
+    """With three tokens to choose from a reply repeats itself; the model's steps are counted."""
+    plain = make_engine(tiny_checkpoint, module, slots=2, drafts=False)
+    guessing = make_engine(tiny_checkpoint, module, slots=2)
+    steps = []
+    decode = guessing._scheduler.model.decode
+    guessing._scheduler.model.decode = lambda *args: steps.append(len(args[0])) or decode(*args)
+    for seed, ids in enumerate(PROMPTS[:6]):
+        sampling = Sampling(temperature=temperature, seed=seed)
+        banned = frozenset(range(VOCAB_SIZE)) - {20, 21, 22}
+        request = Request(tuple(ids[:99]), sampling, 120, frozenset({22}), banned, logprobs=1)
+        expected, given = (read_all(engine.generate(request)) for engine in (plain, guessing))
+        assert given[::2] == expected[::2]
+        assert given[1] == pytest.approx(expected[1], abs=1e-3)
+    assert len(steps) < sum(steps) / (2 if temperature == 0 else 1.2)
+    plain.close()
+    guessing.close()
+
+
+def read_all(stream):
+    """Ids, their log-probabilities, and the finish reason."""
+    items = list(stream)
+    pieces = [item for item in items if isinstance(item, Piece)]
+    logprobs = [logprob.logprob for piece in pieces for logprob in piece.logprobs]
+    ids = [id for piece in pieces for id in piece.ids]
+    return ids, logprobs, items[-1].reason
+
+
+def test_log_probabilities_are_the_models_own(engine, module):
+    request = Request(
+        tuple(PROMPTS[1]), Sampling(seed=1, temperature=1.5), 12, frozenset(), frozenset({5}), 0, 3
+    )
+    pieces = [item for item in engine.generate(request) if isinstance(item, Piece)]
+    ids = [id for piece in pieces for id in piece.ids]
+    with torch.inference_mode():
+        scores = module(torch.tensor([[*PROMPTS[1], *ids]])).logits[0].log_softmax(-1)
+    for n, logprob in enumerate(logprob for piece in pieces for logprob in piece.logprobs):
+        row = scores[len(PROMPTS[1]) + n - 1]
+        assert logprob.logprob == pytest.approx(row[ids[n]].item(), abs=1e-3)
+        assert [id for id, _ in logprob.top] == row.topk(3).indices.tolist()
+        assert [p for _, p in logprob.top] == pytest.approx(row.topk(3).values.tolist(), abs=1e-3)
+    assert read(engine.generate(greedy(PROMPTS[1], 3)))[1] and not any(
+        item.logprobs for item in engine.generate(greedy(PROMPTS[1], 3)) if isinstance(item, Piece)
+    )
+
+
+def test_a_reply_says_whether_it_would_come_again(tiny_checkpoint, module):
+    engine = make_engine(tiny_checkpoint, module, slots=2)
+    assert engine._scheduler.steady
+    ids = PROMPTS[7]
+    _, reply, first = read(engine.generate(greedy(ids, 20)))
+    assert first.repeatable and read(engine.generate(greedy(ids, 20)))[2].repeatable
+    further = read(engine.generate(greedy([*ids, *reply, 30], 5)))[2]  # on what decode computed
+    assert further.cached_tokens > len(ids) and not further.repeatable
+    engine.close()
+
+
 def test_the_counts_and_times_of_a_reply(engine):
     first = read(engine.generate(greedy(PROMPTS[2], 10)))[2]
     again = read(engine.generate(greedy(PROMPTS[2], 10)))[2]
@@ -145,17 +204,20 @@ def gate(engine):
     """Holds the engine's thread before each forward pass; each release lets one through."""
     steps = threading.Semaphore(0)
     model = engine._scheduler.model
-    forward = model.forward
+    passes = {"prefill": model.prefill, "decode": model.decode}
 
-    def gated(*args):
-        steps.acquire()
-        return forward(*args)
+    def gated(forward):
+        def wait_and_go(*args):
+            steps.acquire()
+            return forward(*args)
 
-    model.forward = gated
+        return wait_and_go
+
+    vars(model).update({name: gated(forward) for name, forward in passes.items()})
     try:
         yield steps
     finally:
-        model.forward = forward
+        vars(model).update(passes)
         steps.release(10_000)
 
 
@@ -227,10 +289,11 @@ def failing_once(monkeypatch, target, name, error, call=1):
         (MemoryError(), "out of memory"),
     ],
 )
+@pytest.mark.parametrize(("name", "call"), [("prefill", 1), ("decode", 4)])
 def test_a_failed_step_ends_with_a_sentence_and_the_next_request_works(
-    engine, oracle, monkeypatch, error, sentence, caplog
+    engine, oracle, monkeypatch, error, sentence, name, call, caplog
 ):
-    failing_once(monkeypatch, engine._scheduler.model, "forward", error, call=4)
+    failing_once(monkeypatch, engine._scheduler.model, name, error, call=call)
     stream = engine.generate(greedy(PROMPTS[0], 64))
     with pytest.raises(EngineError, match=sentence):
         read(stream)
@@ -242,7 +305,7 @@ def test_a_failed_step_ends_with_a_sentence_and_the_next_request_works(
 def test_a_request_that_cannot_start_ends_alone(engine, oracle, monkeypatch, part, caplog):
     target, name = {
         "cache": (engine._scheduler.cache, "take"),
-        "sampler": (scheduler, "Sampler"),
+        "sampler": (engine._scheduler.sampler, "start"),
     }[part]
     failing_once(monkeypatch, target, name, RuntimeError("broken"))
     with gate(engine) as steps:
@@ -251,22 +314,51 @@ def test_a_request_that_cannot_start_ends_alone(engine, oracle, monkeypatch, par
         with pytest.raises(EngineError, match="send the message again"):
             read(streams[0])
         assert [read(stream)[1] for stream in streams[1:]] == [oracle[0]] * 2
-    for _ in range(6):
-        healthy(engine, oracle)
+    healthy(engine, oracle)
+    assert sorted(engine._scheduler.cache.free) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("name", ["prefill", "decode"])
+def test_a_request_that_fails_in_company_ends_alone(engine, oracle, monkeypatch, name, caplog):
+    """Whatever is computed with the token `bad` fails; the others of the same pass go on."""
+    bad = 21
+    model = engine._scheduler.model
+    real = getattr(model, name)
+
+    def failing(*args):
+        ids = args[0].tolist() if name == "decode" else [i for chunk in args[0] for i in chunk.ids]
+        if bad in ids:
+            raise MemoryError
+        return real(*args)
+
+    others = [n for n in range(1, 20) if bad not in PROMPTS[n] + oracle[n]][:3]
+    doomed = greedy(PROMPTS[0], 64, banned_ids=frozenset({bad}) ^ frozenset(range(VOCAB_SIZE)))
+    if name == "prefill":
+        doomed = greedy([*PROMPTS[0], bad], 64)
+    with gate(engine) as steps:
+        monkeypatch.setattr(model, name, failing)
+        streams = [engine.generate(greedy(PROMPTS[n], 64)) for n in others]
+        stream = engine.generate(doomed)
+        steps.release(10_000)
+        with pytest.raises(EngineError, match="out of memory"):
+            read(stream)
+        assert [read(stream)[1] for stream in streams] == [oracle[n] for n in others]
+        monkeypatch.undo()
+    healthy(engine, oracle)
 
 
 def test_a_prefix_that_is_no_number_is_not_used_again(engine, oracle, monkeypatch):
     ids = [25, *PROMPTS[5]]
     model = engine._scheduler.model
-    forward = model.forward
+    prefill = model.prefill
 
     def poisoned(chunks, cache):
-        logits = forward(chunks, cache)
+        hidden = prefill(chunks, cache)
         for chunk in chunks:
             cache[:, chunk.slot] = torch.nan
-        return logits * torch.nan
+        return hidden * torch.nan
 
-    monkeypatch.setattr(model, "forward", poisoned)
+    monkeypatch.setattr(model, "prefill", poisoned)
     with pytest.raises(EngineError, match="not a number"):
         read(engine.generate(greedy(ids, 5)))
     monkeypatch.undo()
@@ -285,7 +377,7 @@ def test_a_broken_device_marks_the_engine_dead(
         monkeypatch.setattr(core.model, "device", torch.device("cuda"))
         error = torch.OutOfMemoryError() if handler else RuntimeError("device-side assert")
         streams = [engine.generate(greedy(PROMPTS[0], 5)) for _ in range(2)]
-        failing_once(monkeypatch, core.model, "forward", error)
+        failing_once(monkeypatch, core.model, "prefill", error)
         failing_once(monkeypatch, torch.cuda, "empty_cache", RuntimeError("device-side assert"))
         steps.release(10_000)
         for stream in streams:
@@ -299,7 +391,7 @@ def test_a_broken_device_marks_the_engine_dead(
 
 
 def test_a_prefix_that_cannot_be_computed_is_said(engine, oracle, monkeypatch, caplog):
-    failing_once(monkeypatch, engine._scheduler.model, "forward", MemoryError())
+    failing_once(monkeypatch, engine._scheduler.model, "prefill", MemoryError())
     with pytest.raises(EngineError, match="tokens of the prompt template could not be computed"):
         engine.pin(tuple(PROMPTS[6]))
     healthy(engine, oracle)
@@ -331,5 +423,5 @@ def test_a_request_that_comes_after_the_end_is_refused_not_lost(tiny_checkpoint,
     engine = make_engine(tiny_checkpoint, module, slots=1)
     engine.close()
     with pytest.raises(EngineDead, match="closed"):
-        engine._scheduler.submit(scheduler.Job(greedy(PROMPTS[0], 5)))
+        engine._scheduler.submit(Job(greedy(PROMPTS[0], 5)))
     assert engine.status().waiting == 0

@@ -126,8 +126,8 @@ SHAPES = {  # layers, width, heads: of the published config.json files
 def test_readme_gives_the_memory_that_the_program_asks_for(model):
     from transformers import GPTBigCodeConfig
 
-    from assistant.engine.checkpoint import _kv_values, count_parameters
     from assistant.engine.device import RESERVE
+    from assistant.engine.weights import count_kv, count_parameters
 
     if model == "embedded":
         (folder,) = (path.parent for path in ROOT.glob("models/*/config.json"))
@@ -143,7 +143,7 @@ def test_readme_gives_the_memory_that_the_program_asks_for(model):
             bos_token_id=0,
             eos_token_id=0,
         )
-    weights, kv = count_parameters(config), _kv_values(config)
+    weights, kv = count_parameters(config), count_kv(config)
     row = (
         f"| `{model}` | {weights * 2 / 1e9:.2f} / {weights * 4 / 1e9:.2f} "
         f"| {kv * 2 / 1e6:.0f} / {kv * 4 / 1e6:.0f} "

@@ -18,7 +18,8 @@ class Request:
     ids: the prompt, at least one token. max_new_tokens: at least 1; `len(ids) + max_new_tokens`
     must not pass the engine's window. stop_ids end the reply and are not part of its text.
     banned_ids are never drawn. penalty_from: the first position of the prompt that the repetition
-    penalty counts (the reply is always counted).
+    penalty counts (the reply is always counted). logprobs: how many likeliest tokens are wanted
+    beside each drawn one, 1 to 20; None for no log-probabilities.
     """
 
     ids: tuple[int, ...]
@@ -27,6 +28,7 @@ class Request:
     stop_ids: frozenset[int] = frozenset()
     banned_ids: frozenset[int] = frozenset()
     penalty_from: int = 0
+    logprobs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +39,22 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class Logprob:
+    """A drawn token's natural log-probability, by the model itself: before temperature, penalty
+    and bans. top: (id, log-probability) of the likeliest tokens, likeliest first."""
+
+    logprob: float
+    top: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Piece:
-    """New text: whole UTF-8, empty while a character is unfinished. ids: the new tokens."""
+    """New text: whole UTF-8, empty while a character is unfinished. ids: the new tokens.
+    logprobs: one for each id, None unless asked for."""
 
     text: str
     ids: tuple[int, ...]
+    logprobs: tuple[Logprob, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +64,8 @@ class Finished:
     reason: "stop" for a stop id only, "length" for max_new_tokens, "cancelled" when the engine was
     closed. stop_id: the stop id that fired. prompt_tokens, cached_tokens (those of the prompt that
     were not computed anew), new_tokens: counts. waited_s, ttft_s (from submission to the first
-    token, waiting included), total_s: seconds.
+    token, waiting included), total_s: seconds. repeatable: the same request gives the same ids
+    again, alone or in company; False where a cached prefix or the company may change the last bits.
     """
 
     reason: Literal["stop", "length", "cancelled"]
@@ -62,6 +76,7 @@ class Finished:
     ttft_s: float
     total_s: float
     stop_id: int | None = None
+    repeatable: bool = False
 
     @property
     def tokens_per_s(self) -> float | None:

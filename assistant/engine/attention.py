@@ -1,37 +1,71 @@
-"""Multi-query attention of one request's new tokens over its own keys and values.
+"""Multi-query attention over the KV cache: prefill of a chunk, and decode of single rows.
 
 All query heads share one key and one value head (Shazeer 2019, arXiv:1911.02150), so K and V are
-read once and never repeated per head. Knows no slots, layers or batches.
+read once and never repeated per head. Knows one layer of the cache; no requests.
 """
 
 import torch
 import torch.nn.functional as F
+from torch.nn.attention.bias import causal_lower_right
+
+from assistant.engine import kernels
+
+_BLOCK = 64  # new tokens whose scores the CPU holds at once: they stay in its cache
 
 
-def attend(query, key, value, scale):
-    """Causal attention of the last T positions over all L.
+def prefill(query, kv, scale):
+    """Causal attention of a chunk, the last T of L positions.
 
-    query: [T, heads, head_dim]. key, value: [L, head_dim], L >= T; the last T rows are the new
-    tokens' own. Returns [T, heads, head_dim], all of one dtype.
+    query: [T, heads, head_dim]. kv: [L, 2 x head_dim], keys then values, the chunk's own included.
+    Returns [T, heads, head_dim], all of one dtype.
     """
-    tokens, length = query.shape[0], key.shape[0]
-    if tokens == 1:
-        # The heads stand as rows of a single query: one pass over K and V for all of them.
-        return F.scaled_dot_product_attention(
-            query[None], key[None, None], value[None, None], scale=scale
-        )[0]
-    heads = query.shape[1]
-    out = F.scaled_dot_product_attention(
-        query.transpose(0, 1)[None],
-        key.expand(1, heads, length, -1),
-        value.expand(1, heads, length, -1),
-        attn_mask=None if tokens == length else _suffix_mask(tokens, length, query.device),
-        is_causal=tokens == length,
-        scale=scale,
+    tokens, heads, _ = query.shape
+    length = kv.shape[0]
+    if query.is_cuda:
+        key, value = (t.expand(1, heads, length, -1) for t in kv.chunk(2, dim=-1))
+        mask = causal_lower_right(tokens, length)
+        out = F.scaled_dot_product_attention(
+            query.transpose(0, 1)[None], key, value, attn_mask=mask, scale=scale
+        )
+        return out[0].transpose(0, 1)
+    query = query * scale
+    first = length - tokens
+    return torch.cat(
+        [
+            _block(query[start : start + _BLOCK], kv[: first + min(start + _BLOCK, tokens)])
+            for start in range(0, tokens, _BLOCK)
+        ]
     )
-    return out[0].transpose(0, 1)
 
 
-def _suffix_mask(tokens, length, device):
-    """[T, L], true where new token t may look: at every position up to its own, L - T + t."""
-    return torch.ones(tokens, length, dtype=torch.bool, device=device).tril(length - tokens)
+def _block(query, kv):
+    """prefill() of at most _BLOCK tokens, the query scaled already: two plain products.
+
+    Bit for bit the same for a token whatever else is in its block, as long as it is float32.
+    """
+    tokens, heads, head_dim = query.shape
+    length = kv.shape[0]
+    key, value = kv.split(head_dim, dim=-1)
+    scores = query.reshape(tokens * heads, head_dim) @ key.T
+    if tokens > 1:
+        ahead = torch.full((tokens, tokens), -torch.inf, dtype=kv.dtype).triu(1)
+        scores.view(tokens, heads, length)[:, :, length - tokens :] += ahead[:, None]
+    return (scores.softmax(-1) @ value).view(tokens, heads, head_dim)
+
+
+def decode(query, kv, slots, positions, scale):
+    """Attention of single tokens, each over all that its slot holds up to it.
+
+    query: [rows, heads, head_dim]. kv: [slots, window, 2 x head_dim]. slots, positions: [rows],
+    int64 tensors for the kernels, else lists; two rows may be of one slot. Returns query's shape.
+    """
+    if on_kernels(query.device, *query.shape[1:]):
+        return kernels.mqa_decode(query, kv, slots, positions, scale)
+    rows = (query * scale).split(1)
+    spans = [kv[slot, : position + 1] for slot, position in zip(slots, positions, strict=True)]
+    return torch.cat([_block(row, span) for row, span in zip(rows, spans, strict=True)])
+
+
+def on_kernels(device, heads, head_dim):
+    """Whether decode() runs on the kernels for CUDA, and so can be captured in a graph."""
+    return kernels.available(device) and kernels.supported(heads, head_dim)

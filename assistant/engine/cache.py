@@ -14,14 +14,17 @@ LEFTOVER = 16
 
 
 class Cache:
-    """`kv` is the model's static cache; `ids[slot]` says what the slot holds from position 0 on."""
+    """`kv` is the model's static cache; `ids[slot]` says what the slot holds from position 0 on,
+    `cold[slot]` how much of that prefill computed: decode's products may differ in the last bits.
+    """
 
     def __init__(self, model, slots):
         shape = model.kv_shape(slots, model.window)
         self.kv = torch.empty(shape, dtype=model.dtype, device=model.device)
         self.ids = [[] for _ in range(slots)]
+        self.cold = [0] * slots
         self.free = OrderedDict.fromkeys(range(slots))  # least recently used first
-        self.pinned = []  # (ids, KV [layers, length, 2 x head_dim]) for ever
+        self.pinned = []  # (ids, KV [layers, length, 2 x head_dim], cold) for ever
 
     def take(self, ids):
         """A free slot that holds the longest known prefix of `ids`, and that prefix's length.
@@ -30,22 +33,35 @@ class Cache:
         be any slot, running ones too, or a pinned prefix. There must be a free slot.
         """
         limit = len(ids) - 1
-        pins = [(common_prefix(pin, ids, limit), kv) for pin, kv in self.pinned]
+        pins = [(common_prefix(pin, ids, limit), kv, cold) for pin, kv, cold in self.pinned]
         held = [common_prefix(slot, ids, limit) for slot in self.ids]
-        length, kv = max(pins, key=lambda pin: pin[0], default=(0, None))
+        length, kv, cold = max(pins, key=lambda pin: pin[0], default=(0, None, 0))
         source = max(self.free, key=lambda slot: held[slot])
         if held[source] > length and len(self.ids[source]) - held[source] <= LEFTOVER:
-            slot, length = source, held[source]
+            slot, length, cold = source, held[source], self.cold[source]
         else:
             slot = next(iter(self.free))
             best = max(range(len(held)), key=lambda other: held[other])
             if held[best] > length:
-                length, kv = held[best], self.kv[:, best, : held[best]]
+                length, kv, cold = held[best], self.kv[:, best, : held[best]], self.cold[best]
             if length and held[slot] < length:
                 self.kv[:, slot, :length] = kv[:, :length]
+            elif length:
+                cold = self.cold[slot]
         del self.free[slot]
         self.ids[slot] = list(ids[:length])
+        self.cold[slot] = min(cold, length)
         return slot, length
+
+    def computed(self, slot, ids, *, cold=False):
+        """The KV of `ids` now stands behind what `slot` held. cold: prefill computed it."""
+        if cold and self.cold[slot] == len(self.ids[slot]):
+            self.cold[slot] += len(ids)
+        self.ids[slot] += ids
+
+    def forget(self, slot):
+        """What `slot` holds must not be used again."""
+        self.ids[slot], self.cold[slot] = [], 0
 
     def release(self, slot):
         """Give a slot back; what it holds can be used again until the slot is needed."""
@@ -54,7 +70,8 @@ class Cache:
     def pin(self, slot):
         """Keep a copy of all that `slot` holds for ever."""
         ids = self.ids[slot]
-        self.pinned.append((tuple(ids), self.kv[:, slot, : len(ids)].clone()))
+        kv = self.kv[:, slot, : len(ids)].clone()
+        self.pinned.append((tuple(ids), kv, self.cold[slot]))
 
 
 def common_prefix(a, b, limit):

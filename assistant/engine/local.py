@@ -3,16 +3,23 @@
 Tokens become text on the reader's side, so the engine's thread does nothing but compute.
 """
 
+import functools
 import logging
 import queue
 import threading
+from concurrent.futures import Future
 
 import torch
 
-from assistant.engine import Piece, Request, Status, Waiting
+from assistant.engine import Logprob, Piece, Request, Status, Waiting
 from assistant.engine.cache import Cache
-from assistant.engine.model import Chunk, Model
-from assistant.engine.scheduler import FAILED, Job, Scheduler
+from assistant.engine.choose import choose_model, is_steady
+from assistant.engine.draw import Draw
+from assistant.engine.job import Job
+from assistant.engine.model import Chunk
+from assistant.engine.pace import Pace
+from assistant.engine.sampler import Sampler
+from assistant.engine.scheduler import DRAFT_ROWS, Scheduler
 from assistant.errors import (
     CheckpointError,
     EngineDead,
@@ -20,46 +27,37 @@ from assistant.errors import (
     RequestError,
     WindowError,
 )
-from assistant.sampling import Sampling, check_max_new_tokens
+from assistant.sampling import Sampling, check_logprobs, check_max_new_tokens
 
 log = logging.getLogger(__name__)
 
-OUT_OF_MEMORY = (
-    "The machine ran out of memory during this reply; shorten the conversation or try again later."
-)
 DEAD = "The engine has stopped after a failure of the device; the program must be restarted."
 CLOSED = "The engine is closed."
 STEP_S = 1.5  # how long closing waits for the step that is being computed
 
 
 class LocalEngine:
-    """One model on one device, serving up to `slots` requests at once. See the Engine protocol."""
+    """One model on one device, serving up to `slots` requests at once. See the Engine protocol.
 
-    def __init__(self, checkpoint, *, slots=8, queue=64):
-        self.model = checkpoint.name
-        self.revision = checkpoint.revision
-        self.embedded = checkpoint.embedded
-        self.tokenizer = checkpoint.tokenizer
-        model = Model(checkpoint.module)
-        self.window, self._vocabulary = model.window, model.vocab_size
-        try:
-            cache = Cache(model, slots)
-            _self_check(model, cache, self.tokenizer.eos_id, self.model)
-        except RuntimeError as error:  # torch's out-of-memory errors, on the CPU and on CUDA
-            raise CheckpointError(
-                f"The KV cache of {slots} slots of {model.window} tokens does not fit in memory; "
-                "give fewer with --slots."
-            ) from error
-        self._scheduler = Scheduler(model, cache, queue)
+    load: gives the Checkpoint. drafts: whether tokens are guessed ahead; it changes the speed, not
+    the text. Raises CheckpointError and HubError.
+    """
+
+    def __init__(self, load, *, slots=8, queue=64, drafts=True):
         self._closing = False
-        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        ready = Future()
+        self._thread = threading.Thread(
+            target=self._run, args=(load, slots, queue, drafts, ready), name="engine", daemon=True
+        )
         self._thread.start()
+        ready.result()
 
     @classmethod
     def open(cls, settings):
         from assistant.engine.checkpoint import load_checkpoint  # transformers is slow to import
 
-        return cls(load_checkpoint(settings), slots=settings.slots, queue=settings.queue)
+        load = functools.partial(load_checkpoint, settings)
+        return cls(load, slots=settings.slots, queue=settings.queue)
 
     def generate(self, request, *, wait_s=0.1):
         self._check(request)
@@ -71,7 +69,7 @@ class LocalEngine:
         self._scheduler.check_room()
 
     def pin(self, ids):
-        if any(pinned == tuple(ids) for pinned, _ in self._scheduler.cache.pinned):
+        if any(pinned == tuple(ids) for pinned, *_ in self._scheduler.cache.pinned):
             return
         request = Request(tuple(ids), Sampling(), max_new_tokens=1)
         self._check(request)
@@ -101,6 +99,7 @@ class LocalEngine:
         if not all(0 <= i < self._vocabulary for i in request.ids):
             raise RequestError(f"A token id is outside of 0 to {self._vocabulary - 1}.")
         check_max_new_tokens(request.max_new_tokens, self.window)
+        check_logprobs(request.logprobs)
         if len(request.ids) + request.max_new_tokens > self.window:
             raise WindowError(
                 f"The prompt has {len(request.ids)} tokens and {request.max_new_tokens} new ones "
@@ -108,8 +107,16 @@ class LocalEngine:
             )
 
     @torch.inference_mode()
-    def _run(self):
-        """The engine's thread. However it ends, no reader is left waiting."""
+    def _run(self, load, slots, queue, drafts, ready):
+        """The engine's thread. However it ends, no reader is left waiting.
+
+        Loading is done here too: a second thread with OpenMP workers of its own would make every
+        operator several times slower on the CPU, even while it sleeps.
+        """
+        try:
+            ready.set_result(self._prepare(load(), slots, queue, drafts))
+        except BaseException as error:
+            return ready.set_exception(error)
         try:
             while not self._closing:
                 self._step()
@@ -119,34 +126,34 @@ class LocalEngine:
         else:
             self._scheduler.close(CLOSED, "cancelled")
 
-    def _step(self):
-        """One step, or a wait for work. A step that fails ends the requests that run."""
-        scheduler = self._scheduler
+    def _prepare(self, checkpoint, slots, queue, drafts):
+        self.model = checkpoint.name
+        self.revision = checkpoint.revision
+        self.embedded = checkpoint.embedded
+        self.tokenizer = checkpoint.tokenizer
+        model = choose_model(checkpoint)
+        self.window, self._vocabulary = model.window, model.vocab_size
         try:
-            if scheduler.step():
-                return
-        except Exception as error:
-            on_device = scheduler.model.device.type != "cpu" and isinstance(error, RuntimeError)
-            no_memory = _is_out_of_memory(error)
-            if on_device and not no_memory:
-                raise
-            log.exception("a step failed")
-        else:
-            with scheduler.lock:
-                while not (scheduler.waiting or self._closing):
-                    scheduler.lock.wait()
+            cache = Cache(model, slots)
+            sampler = Sampler(slots, model.vocab_size, model.device)
+            _self_check(model, cache, self.tokenizer.eos_id, self.model)
+            draw = Draw(model, cache, sampler, max(slots, DRAFT_ROWS))
+            pace, steady = Pace(model, cache), is_steady(model, cache)
+        except RuntimeError as error:  # torch's out-of-memory errors, on the CPU and on CUDA
+            raise CheckpointError(
+                f"The KV cache of {slots} slots of {model.window} tokens does not fit in memory; "
+                "give fewer with --slots."
+            ) from error
+        self._scheduler = Scheduler(draw, pace, queue, drafts=drafts, steady=steady)
+
+    def _step(self):
+        """One step, or a wait for work."""
+        scheduler = self._scheduler
+        if scheduler.step():
             return
-        # Behind the except block, where the traceback no longer holds the step's tensors.
-        if on_device:
-            torch.cuda.empty_cache()
-        for job in list(scheduler.running):
-            scheduler.end(job, EngineError(OUT_OF_MEMORY if no_memory else FAILED))
-
-
-def _is_out_of_memory(error):
-    """torch raises a plain RuntimeError when the CPU's memory runs out."""
-    cpu = isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
-    return cpu or isinstance(error, (MemoryError, torch.OutOfMemoryError))
+        with scheduler.lock:
+            while not (scheduler.waiting or self._closing):
+                scheduler.lock.wait()
 
 
 class LocalStream:
@@ -164,13 +171,14 @@ class LocalStream:
     def __next__(self):
         if self._ended:
             raise StopIteration
-        ids = self._drain() if self._last is None else []
+        drawn = self._drain() if self._last is None else []
+        ids = tuple(token for token, _ in drawn)
         text = self._decoder.feed(ids)
         if self._last is not None:
             text += self._decoder.flush()
         if ids or text:
             self._read += len(ids)
-            return Piece(text, tuple(ids))
+            return Piece(text, ids, self._logprobs(drawn))
         if self._last is None:
             return Waiting(self._job.place)
         self._ended = True
@@ -180,16 +188,22 @@ class LocalStream:
 
     def _drain(self):
         """The tokens that are there, waiting up to `wait_s` for the first; sets `_last`."""
-        ids = []
+        drawn = []
         try:
             item = self._job.out.get(self._wait_s > 0, self._wait_s or None)
-            while isinstance(item, int):
-                ids.append(item)
+            while isinstance(item, tuple):
+                drawn.append(item)
                 item = self._job.out.get_nowait()
             self._last = item
         except queue.Empty:
             pass
-        return ids
+        return drawn
+
+    def _logprobs(self, drawn):
+        count = self._job.request.logprobs
+        if count is None:
+            return None
+        return tuple(Logprob(own, top[:count]) for _, (own, top) in drawn)
 
     def close(self):
         self._job.cancelled = True
@@ -199,10 +213,9 @@ class LocalStream:
     __del__ = close  # a reader that simply goes away must not keep its slot
 
 
-@torch.inference_mode()
 def _self_check(model, cache, token, name):
     """One forward pass: NaN weights load without complaint and answer greedily without a sign."""
-    logits = model.forward([Chunk([token] * 4, 0, 0)], cache.kv)
+    logits = model.logits(model.prefill([Chunk([token] * 4, 0, 0)], cache.kv))
     if not torch.isfinite(logits).all():
         raise CheckpointError(
             f"The checkpoint {name} computes values that are not numbers; delete its files and "

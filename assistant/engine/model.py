@@ -1,8 +1,9 @@
 """The GPTBigCode forward pass in plain torch operations, over a static KV cache.
 
 GPT-2's pre-norm decoder with learned positions and one K/V head (SantaCoder, arXiv:2301.03988;
-StarCoder, arXiv:2305.06161). The weights are the tensors of the loaded transformers module, which
-is also the oracle in the tests. Knows chunks of token ids and slots of the cache; no requests.
+StarCoder, arXiv:2305.06161); transformers' module of the same weights is the oracle in the tests.
+Prefill and decode are two passes, each on the kind of weights that suits its number of rows. Knows
+token ids, positions and slots of the cache; no requests.
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,9 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-from assistant.engine.attention import attend
+from assistant.engine import attention, cpu
+from assistant.engine.int8 import Quantized, quantize
+from assistant.engine.linear import Dense, Int8
 
 # config.activation_function -> the `approximate` argument of F.gelu. The exact one is used at 15 B
 # and 7 B, the tanh approximation (Hendrycks and Gimpel, arXiv:1606.08415) by the smaller ones.
@@ -26,92 +29,143 @@ class Chunk(NamedTuple):
     start: int
 
 
-class Linear(NamedTuple):
-    """weight: [out, in]. bias: [out]."""
+class Norm(NamedTuple):
+    """LayerNorm. weight, bias: [width]."""
 
     weight: torch.Tensor
     bias: torch.Tensor
+    epsilon: float
 
     def __call__(self, x):
-        return F.linear(x, self.weight, self.bias)
+        return F.layer_norm(x, self.bias.shape, self.weight, self.bias, self.epsilon)
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    norm_1: Linear
-    qkv: Linear
-    attn_out: Linear
-    norm_2: Linear
-    up: Linear
-    down: Linear
+    norm_1: Norm
+    qkv: Dense | Int8
+    attn_out: Dense | Int8
+    norm_2: Norm
+    up: Dense | Int8
+    down: Dense | Int8
 
 
 class Model:
-    """The tensors of a GPTBigCodeForCausalLM, shared with it, and its forward pass."""
+    """A GPTBigCode model over `tensors`, named as in a checkpoint without "transformer.".
 
-    def __init__(self, module):
-        config, body = module.config, module.transformer
+    int8: decode on a CPU with int8 weights beside these; `tensors` that are Quantized already (on
+    CUDA) are used for prefill too.
+    prefill_dtype: of the weights of prefill, None for the tensors' own.
+    """
+
+    def __init__(self, config, tensors, *, int8=False, prefill_dtype=None):
         self.window = config.n_positions
         self.heads = config.n_head
         self.width = config.n_embd
         self.head_dim = self.width // self.heads
         self.vocab_size = config.vocab_size
         self.scale = self.head_dim**-0.5 if config.scale_attn_weights else 1.0
-        self.epsilon = config.layer_norm_epsilon
         self.gelu = ACTIVATIONS[config.activation_function]
-        self.tokens = body.wte.weight  # [vocabulary, width]
-        self.positions = body.wpe.weight  # [window, width]
-        self.head = module.lm_head.weight  # [vocabulary, width], usually tied to self.tokens
-        self.final_norm = _pair(body.ln_f)
-        self.layers = [
-            Layer(
-                norm_1=_pair(block.ln_1),
-                qkv=_pair(block.attn.c_attn),
-                attn_out=_pair(block.attn.c_proj),
-                norm_2=_pair(block.ln_2),
-                up=_pair(block.mlp.c_fc),
-                down=_pair(block.mlp.c_proj),
-            )
-            for block in body.h
-        ]
+        self.tokens = tensors["wte.weight"]  # [vocabulary, width]
+        self.positions = tensors["wpe.weight"]  # [window, width]
         self.device, self.dtype = self.tokens.device, self.tokens.dtype
+
+        def norm(name):
+            return Norm(
+                tensors[f"{name}.weight"], tensors[f"{name}.bias"], config.layer_norm_epsilon
+            )
+
+        def layers(linear):
+            return [
+                Layer(
+                    norm_1=norm(f"h.{n}.ln_1"),
+                    qkv=linear(f"h.{n}.attn.c_attn"),
+                    attn_out=linear(f"h.{n}.attn.c_proj"),
+                    norm_2=norm(f"h.{n}.ln_2"),
+                    up=linear(f"h.{n}.mlp.c_fc"),
+                    down=linear(f"h.{n}.mlp.c_proj"),
+                )
+                for n in range(config.n_layer)
+            ]
+
+        def dense(name):
+            weight, bias = tensors[f"{name}.weight"], tensors.get(f"{name}.bias")
+            if isinstance(weight, Quantized):
+                return Int8(weight, bias)
+            if prefill_dtype:
+                return Dense(weight.to(prefill_dtype), bias.to(prefill_dtype))
+            return Dense(weight, bias)
+
+        def eight_bit(name):
+            weight = tensors[f"{name}.weight"]
+            if not isinstance(weight, Quantized):
+                weight = quantize(weight)
+            return Int8(weight, tensors.get(f"{name}.bias"))
+
+        self.final_norm = norm("ln_f")
+        self.layers = layers(dense)
+        self.decode_layers = layers(eight_bit) if int8 else self.layers
+        head = tensors.get("lm_head.weight", self.tokens)
+        if int8 and not isinstance(head, Quantized):
+            head = quantize(head)
+        self.head = Int8(head, None) if isinstance(head, Quantized) else Dense(head, None)
 
     def kv_shape(self, slots, length):
         """Shape of a cache: [layers, slots, length, 2 x head_dim], keys then values."""
         return len(self.layers), slots, length, 2 * self.head_dim
 
-    def forward(self, chunks, cache):
-        """Logits after each chunk's last token: [len(chunks), vocabulary] in float32.
+    def prefill(self, chunks, cache):
+        """The last hidden state of each chunk, [len(chunks), width]; `logits` takes it further.
 
         chunks: of different slots. cache: `kv_shape(...)`; what stands before each chunk's start
         must be there already, the chunk's own KV is written. The linear layers see the tokens of
         all chunks as one batch of rows; attention runs chunk by chunk.
         """
         ids = torch.tensor([i for c in chunks for i in c.ids], device=self.device)
-        places = [range(c.start, c.start + len(c.ids)) for c in chunks]
-        position = torch.tensor([p for place in places for p in place], device=self.device)
-        rows = torch.tensor([c.slot for c in chunks for _ in c.ids], device=self.device)
-        bounds = [len(c.ids) for c in chunks]
-        x = self.tokens[ids] + self.positions[position]
-        for layer, kv in zip(self.layers, cache, strict=True):
-            query, new = layer.qkv(self._norm(x, layer.norm_1)).split(
-                [self.width, 2 * self.head_dim], dim=-1
-            )
-            kv[rows, position] = new
-            query = query.view(-1, self.heads, self.head_dim)
-            mixed = [
-                attend(q, *kv[c.slot, : place.stop].chunk(2, dim=-1), self.scale)
-                for c, place, q in zip(chunks, places, query.split(bounds), strict=True)
-            ]
-            x = x + layer.attn_out(torch.cat(mixed).reshape(-1, self.width))
-            hidden = F.gelu(layer.up(self._norm(x, layer.norm_2)), approximate=self.gelu)
+        spans = [range(c.start, c.start + len(c.ids)) for c in chunks]
+        positions = torch.tensor([p for span in spans for p in span], device=self.device)
+        slots = torch.tensor([c.slot for c in chunks for _ in c.ids], device=self.device)
+        counts = [len(span) for span in spans]
+
+        def attend(query, kv):
+            parts = zip(chunks, spans, query.split(counts), strict=True)
+            mixed = [attention.prefill(q, kv[c.slot, : s.stop], self.scale) for c, s, q in parts]
+            return torch.cat(mixed)
+
+        x = self._forward(self.layers, ids, slots, positions, cache, attend)
+        return x[torch.tensor(counts, device=self.device).cumsum(0) - 1]
+
+    def decode(self, ids, slots, positions, cache):
+        """Logits after single tokens, [rows, vocabulary] in float32.
+
+        ids, slots, positions: int64 [rows] on the device. Two rows may be of one slot, at different
+        positions: the KV of all rows is written before any attends.
+        """
+        places = slots, positions
+        if not attention.on_kernels(self.device, self.heads, self.head_dim):
+            places = slots.tolist(), positions.tolist()
+        if self.decode_layers is not self.layers:
+            x = self.tokens[ids] + self.positions[positions]
+            x = cpu.decode(self.decode_layers, x, cache, *places, self.heads, self.scale, self.gelu)
+            return self.logits(x)
+
+        def attend(query, kv):
+            return attention.decode(query, kv, *places, self.scale)
+
+        return self.logits(self._forward(self.layers, ids, slots, positions, cache, attend))
+
+    def logits(self, hidden):
+        """[rows, vocabulary] in float32 for hidden states [rows, width]."""
+        return self.head(self.final_norm(hidden)).float()
+
+    def _forward(self, layers, ids, slots, positions, cache, attend):
+        x = self.tokens[ids] + self.positions[positions]
+        for layer, kv in zip(layers, cache, strict=True):
+            qkv = layer.qkv(layer.norm_1(x))
+            query, new = qkv.split([self.width, 2 * self.head_dim], dim=-1)
+            kv[slots, positions] = new
+            mixed = attend(query.view(-1, self.heads, self.head_dim), kv)
+            x = x + layer.attn_out(mixed.reshape(-1, self.width))
+            hidden = F.gelu(layer.up(layer.norm_2(x)), approximate=self.gelu)
             x = x + layer.down(hidden)
-        last = torch.tensor(bounds, device=self.device).cumsum(0) - 1
-        return F.linear(self._norm(x[last], self.final_norm), self.head).float()
-
-    def _norm(self, x, norm):
-        return F.layer_norm(x, (self.width,), norm.weight, norm.bias, self.epsilon)
-
-
-def _pair(layer):
-    return Linear(layer.weight, layer.bias)
+        return x

@@ -1,62 +1,131 @@
-"""How the next token is drawn from the logits, with a generator of its own for each request.
+"""How the next tokens are drawn from the logits: all rows of a step at once, on their device.
 
-The same seed draws the same numbers alone and in company. Knows one row of logits at a time.
+The parameters of each running request stand in the row of its slot. A draw needs one number, which
+is a function of the request's seed and the token's position alone, so that a seed gives the same
+text in whatever company and order it is computed. Knows logits, slots and positions; no requests'
+text.
 """
+
+import secrets
 
 import torch
 
-from assistant.errors import EngineError
+from assistant.sampling import SEED_DRAWN
+
+_HEAD = 256  # candidates that are sorted at first on a CPU; the rest only if these do not do
+
+# splitmix64 (Steele, Lea and Flood 2014, doi 10.1145/2660193.2660195), as signed 64-bit integers
+_STEP = 0x9E3779B97F4A7C15 - 2**64
+_MIX = ((30, 0xBF58476D1CE4E5B9 - 2**64), (27, 0x94D049BB133111EB - 2**64))
 
 
 class Sampler:
-    """The sampling state of one request. Logits are [vocabulary] in float32."""
+    """Sampling state for `slots` requests over a vocabulary of `size` tokens, on `device`."""
 
-    def __init__(self, request):
-        self.sampling = request.sampling
-        self.banned = torch.tensor(sorted(request.banned_ids), dtype=torch.long)
-        self.seen = set(request.ids[request.penalty_from :])
-        self.generator = torch.Generator()
-        if request.sampling.seed is None:
-            self.generator.seed()
-        else:
-            self.generator.manual_seed(request.sampling.seed)
+    def __init__(self, slots, size, device):
+        def column(dtype):
+            return torch.zeros(slots, dtype=dtype, device=device)
 
-    def draw(self, logits):
-        """The next token's id. Raises EngineError when the logits are not finite."""
-        if not torch.isfinite(logits).all():
-            raise EngineError(
-                "The model's output is not a number, so this reply cannot go on; "
-                "if it happens again, try --dtype float32 or download the checkpoint again."
+        self.temperature, self.top_p, self.min_p = (column(torch.double) for _ in range(3))
+        self.penalty = column(torch.float)
+        self.top_k, self.seed = column(torch.long), column(torch.long)
+        self.banned = torch.zeros(slots, size, dtype=torch.bool, device=device)
+        self.seen = torch.zeros(slots, size, dtype=torch.bool, device=device)
+
+    def start(self, slot, request):
+        """Write the parameters of `request` (engine.Request) into the row of its slot."""
+        sampling = request.sampling
+        self.temperature[slot] = sampling.temperature
+        self.top_p[slot], self.min_p[slot] = sampling.top_p, sampling.min_p
+        self.top_k[slot] = sampling.top_k
+        self.penalty[slot] = sampling.repetition_penalty
+        seed = sampling.seed if sampling.seed is not None else secrets.randbelow(SEED_DRAWN)
+        self.seed[slot] = seed
+        self.banned[slot] = False
+        self.banned[slot, list(request.banned_ids)] = True
+        self.seen[slot] = False
+        if sampling.repetition_penalty != 1:
+            self.seen[slot, list(request.ids[request.penalty_from :])] = True
+
+    def sample(self, logits, slots, positions, *, greedy=False, penalised=True):
+        """The next token of each row, int64 [rows]; -1 where the logits are not finite.
+
+        logits: float32 [rows, vocabulary]. slots, positions: int64 [rows], the position is that of
+        the token to be drawn. greedy: every row's temperature is 0; penalised: some row has a
+        repetition penalty; both only save work. A slot with a penalty may have one row only.
+        """
+        if penalised:
+            logits = self._penalise(logits, slots)
+        logits = logits.masked_fill(self.banned[slots], -torch.inf)
+        best, ids = logits.max(-1)
+        if not greedy:
+            ids = torch.where(
+                self.temperature[slots] > 0, self._draw(logits, slots, positions), ids
             )
-        logits = logits.cpu().clone()
-        self._penalise(logits)
-        logits[self.banned] = -torch.inf
-        token = self._pick(logits)
-        self.seen.add(token)
-        return token
+        ids = torch.where(best.isfinite(), ids, -1)  # a NaN anywhere is the maximum
+        if penalised:
+            self.seen[slots, ids.clamp(min=0)] = True
+        return ids
 
-    def _penalise(self, logits):
-        """Divide positive and multiply negative logits of seen tokens (arXiv:1909.05858)."""
-        penalty = self.sampling.repetition_penalty
-        if penalty != 1 and self.seen:
-            seen = torch.tensor(sorted(self.seen))
-            values = logits[seen]
-            logits[seen] = torch.where(values > 0, values / penalty, values * penalty)
+    def _penalise(self, logits, slots):
+        """Divide positive and multiply negative logits of seen tokens (CTRL, arXiv:1909.05858)."""
+        penalty = self.penalty[slots, None]
+        lower = torch.where(logits > 0, logits / penalty, logits * penalty)
+        return torch.where(self.seen[slots], lower, logits)
 
-    def _pick(self, logits):
-        temperature, top_k, top_p = (
-            self.sampling.temperature,
-            self.sampling.top_k,
-            self.sampling.top_p,
+    def _draw(self, logits, slots, positions):
+        """Inverse transform sampling over the candidates that top_k, top_p and min_p leave."""
+        temperature = self.temperature[slots]
+        heat = torch.where(temperature > 0, temperature, 1.0)[:, None]
+        top_k, top_p, min_p = (
+            column[slots, None] for column in (self.top_k, self.top_p, self.min_p)
         )
-        if temperature == 0:
-            return int(logits.argmax())
-        values, ids = logits.sort(descending=True, stable=True)
-        if top_k:
-            values, ids = values[:top_k], ids[:top_k]
-        weights = (values.double() / temperature).softmax(0)
-        total = weights.cumsum(0)
-        # The nucleus (arXiv:1904.09751) is the smallest set that reaches top_p; one always stays.
-        last = int((total - weights < top_p).sum()) - 1
-        point = torch.rand((), generator=self.generator, dtype=torch.double) * total[last]
-        return int(ids[min(int(torch.searchsorted(total, point, right=True)), last)])
+        size = logits.shape[-1]
+        whole = ((logits.double() - logits.amax(-1, keepdim=True)) / heat).exp().sum(-1)[:, None]
+        for width in (min(_HEAD, size), size) if logits.device.type == "cpu" else (size,):
+            values, ids = logits.topk(width) if width < size else logits.sort(-1, descending=True)
+            weights = ((values.double() - values[:, :1]) / heat).exp()
+            rank = torch.arange(width, device=logits.device)
+            weights = torch.where((top_k == 0) | (rank < top_k), weights, 0.0)
+            total = weights.cumsum(-1)
+            cut = (top_k > 0) & (top_k <= width)  # then these are all
+            mass = torch.where(cut, total[:, -1:], whole)
+            # The nucleus (arXiv:1904.09751) is the smallest set that reaches top_p; min_p keeps
+            # what is at least so likely in relation to the likeliest (arXiv:2407.01082).
+            likely = (weights >= min_p) & (weights > 0)
+            kept = likely & (total - weights < top_p * mass)
+            if width == size or bool((cut | ~kept[:, -1:]).all()):
+                break
+        last = (kept.sum(-1, keepdim=True) - 1).clamp(min=0)
+        point = uniform(self.seed[slots], positions)[:, None] * total.gather(-1, last)
+        index = torch.searchsorted(total, point, right=True)
+        return ids.gather(-1, torch.minimum(index, last))[:, 0]
+
+
+def uniform(seeds, positions):
+    """One number in [0, 1) for each (seed, position), float64; both int64, any shape."""
+    bits = _mix(_mix(seeds) + positions * _STEP)
+    return _shift(bits, 11).double() * 2.0**-53
+
+
+def _mix(bits):
+    bits = bits + _STEP
+    for shift, factor in _MIX:
+        bits = (bits ^ _shift(bits, shift)) * factor
+    return bits ^ _shift(bits, 31)
+
+
+def _shift(bits, count):
+    """Logical right shift: torch's own one carries the sign."""
+    return (bits >> count) & ((1 << (64 - count)) - 1)
+
+
+def alternatives(logits, ids, count):
+    """The log-probabilities of drawn tokens and of the `count` likeliest, by the model itself:
+    before temperature, penalty and bans. logits: [rows, vocabulary]. ids: [rows].
+
+    Returns ([rows], values [rows, count], ids [rows, count]), likeliest first.
+    """
+    scores = logits.log_softmax(-1)
+    drawn = scores.gather(-1, ids.clamp(min=0)[:, None])[:, 0]
+    return drawn, *scores.topk(count)

@@ -1,84 +1,56 @@
-"""Which tokens the next step computes: admission, chunked prefill, decode, cancel.
+"""Which tokens the next step computes: admission, chunked prefill, decode, drafts, cancel.
 
-First come, first served. Each step is one forward pass over the last token of every request that
-decodes, plus a bounded chunk of the prompts that are still being read, so that a long prompt never
-stalls the others. Knows jobs, slots and steps; no threads, no text.
+First come, first served. Each step decodes one token of every request that writes (or several
+guessed ones), and then computes a bounded chunk of the prompts that are still being read, so that
+a long prompt never stalls the others. Knows jobs, slots and steps; no threads, no text.
 """
 
 import logging
 import threading
 import time
-from dataclasses import dataclass, field
-from queue import SimpleQueue
+from collections import deque
+from typing import NamedTuple
 
-from assistant.engine import Finished, Request
+from assistant.engine.device import give_back_memory, is_out_of_memory
+from assistant.engine.draw import Drawn, Row
+from assistant.engine.job import Job
 from assistant.engine.model import Chunk
-from assistant.engine.sampler import Sampler
+from assistant.engine.pace import ALONE
 from assistant.errors import EngineBusy, EngineDead, EngineError
 
 log = logging.getLogger(__name__)
 
 FAILED = "The engine failed during this reply; send the message again."
+NOT_A_NUMBER = (
+    "The model's output is not a number, so this reply cannot go on; "
+    "if it happens again, try --dtype float32 or download the checkpoint again."
+)
+OUT_OF_MEMORY = (
+    "The machine ran out of memory during this reply; shorten the conversation or try again later."
+)
+DRAFTING = 4  # requests at once up to which tokens are guessed: more fill a step by themselves
+DRAFT_ROWS = 16  # rows of a step that guesses may fill
 
-CHUNK_ALONE = 512  # prompt tokens in a step when nobody decodes: bounds the time to a cancel
-CHUNK_SHARED = 64  # prompt tokens in a step beside decoding requests: bounds their pause
 
+class Flight(NamedTuple):
+    """A decode step under way. parts: (job, its first row, the tokens guessed behind it)."""
 
-@dataclass(eq=False, slots=True)
-class Job:
-    """One request on its way. `out` carries ints (new tokens), then a Finished or an exception.
-
-    place: 0 while it runs, else its place in the waiting room. cancelled is set by the reader.
-    """
-
-    request: Request
-    pin: bool = False
-    out: SimpleQueue = field(default_factory=SimpleQueue)
-    cancelled: bool = False
-    place: int = 0
-    slot: int | None = None
-    ids: list[int] = field(default_factory=list)  # the prompt, then the reply
-    done: int = 0  # how many of `ids` have their KV in the slot
-    cached: int = 0
-    sampler: Sampler | None = None
-    submitted: float = field(default_factory=time.monotonic)
-    admitted: float | None = None
-    first: float | None = None
-
-    @property
-    def new(self):
-        """How many tokens were drawn: none before `ids` is filled at admission."""
-        return max(len(self.ids) - len(self.request.ids), 0)
-
-    def end(self, result, stop_id=None):
-        """Tell the reader: `result` is the finish reason or the exception."""
-        failed = isinstance(result, Exception)
-        self.out.put(result if failed else self.finished(result, self.new, stop_id))
-
-    def finished(self, reason, new_tokens, stop_id=None):
-        """The Finished of this job as it stands now."""
-        now = time.monotonic()
-        return Finished(
-            reason=reason,
-            prompt_tokens=len(self.request.ids),
-            cached_tokens=self.cached,
-            new_tokens=new_tokens,
-            waited_s=(self.admitted or now) - self.submitted,
-            ttft_s=(self.first or now) - self.submitted,
-            total_s=now - self.submitted,
-            stop_id=stop_id,
-        )
+    parts: list[tuple[Job, int, list[int]]]
+    drawn: Drawn
 
 
 class Scheduler:
     """The waiting room and the running jobs. `submit` may be called by any thread."""
 
-    def __init__(self, model, cache, queue):
-        self.model, self.cache = model, cache
-        self.slots, self.queue = len(cache.ids), queue
+    def __init__(self, draw, pace, queue, *, drafts=True, steady=False):
+        self.model, self.cache, self.sampler = draw.model, draw.cache, draw.sampler
+        self.draw, self.pace = draw, pace
+        self.slots, self.queue = len(self.cache.ids), queue
+        self.drafts, self.steady = drafts, steady
         self.lock = threading.Condition()  # guards `waiting` and `closed`
         self.waiting = []
         self.running = []
+        self.flights = deque()  # decode steps whose tokens were not read yet
         self.closed = None  # the sentence why no job is taken any more
 
     def check_room(self):
@@ -110,19 +82,15 @@ class Scheduler:
             self.end(job, result)
 
     def step(self):
-        """Compute one step; False when there was nothing to do."""
+        """Compute one step; False when there was nothing to do. Raises what ends all jobs."""
         for job in [job for job in self.running if job.cancelled]:
             self.end(job, "cancelled")
         self._admit()
         if not self.running:
+            self._land(0)
             return False
-        jobs, chunks = self._next_chunks()
-        logits = self.model.forward(chunks, self.cache.kv)
-        for job, chunk, row in zip(jobs, chunks, logits, strict=True):
-            self.cache.ids[job.slot] += chunk.ids
-            job.done += len(chunk.ids)
-            if job.done == len(job.ids):
-                self._advance(job, row)
+        self._decode()
+        self._prefill()
         return True
 
     def end(self, job, result, stop_id=None):
@@ -130,6 +98,8 @@ class Scheduler:
         self.running.remove(job)
         self.cache.release(job.slot)
         job.end(result, stop_id)
+
+    # -- who runs ---------------------------------------------------------------------------------
 
     def _admit(self):
         """Cancelled jobs leave the waiting room, and the first others get the free slots."""
@@ -144,44 +114,158 @@ class Scheduler:
 
     def _start(self, job):
         """Give a job its slot. One that cannot start ends alone."""
+        slot = None
         try:
-            job.sampler = Sampler(job.request)
-            job.slot, job.cached = self.cache.take(job.request.ids)
+            slot, cached = self.cache.take(job.request.ids)
+            job.start(slot, cached, self.steady and self.cache.cold[slot] == cached, self.drafts)
+            self.sampler.start(slot, job.request)
         except Exception:
             log.exception("a request could not start")
+            if slot is not None:
+                self.cache.release(slot)
             return job.end(EngineError(FAILED))
-        job.ids, job.done = list(job.request.ids), job.cached
-        job.admitted, job.place = time.monotonic(), 0
         self.running.append(job)
 
-    def _next_chunks(self):
-        """The running jobs with something to compute in this step, and what each computes."""
-        decoding = any(job.first for job in self.running)
-        budget = CHUNK_SHARED if decoding else CHUNK_ALONE
-        jobs, chunks = [], []
-        for job in self.running:
-            ids = job.ids[job.done :] if job.first else job.ids[job.done : job.done + budget]
-            if not job.first:
-                budget -= len(ids)
-            if ids:
-                jobs.append(job)
-                chunks.append(Chunk(ids, job.slot, job.done))
-        return jobs, chunks
+    def _guard(self, jobs, compute):
+        """`compute(jobs)`; if that fails, one by one, so that only those end that fail alone.
 
-    def _advance(self, job, logits):
-        """All of the job's ids are computed: pin them, or draw the next one."""
-        if job.pin:
-            self.cache.pin(job.slot)
-            return self.end(job, "stop")
+        An error of the device itself is raised: it would come again for every other job.
+        """
+        sentence = None
         try:
-            token = job.sampler.draw(logits)
-        except EngineError as error:
-            self.cache.ids[job.slot] = []  # its keys and values may be no numbers either
-            return self.end(job, error)
+            compute(jobs)
+        except Exception as error:
+            no_memory = is_out_of_memory(error)
+            if (
+                self.model.device.type != "cpu"
+                and isinstance(error, RuntimeError)
+                and not no_memory
+            ):
+                raise
+            log.exception("a step failed")
+            sentence = OUT_OF_MEMORY if no_memory else FAILED
+        # Behind the except block, where the traceback no longer holds the step's tensors.
+        if sentence == OUT_OF_MEMORY:
+            give_back_memory(self.model.device)
+        if sentence and len(jobs) == 1:
+            self.cache.forget(jobs[0].slot)
+            self.end(jobs[0], EngineError(sentence))
+        elif sentence:
+            for job in jobs:
+                self._guard([job], compute)
+
+    # -- prefill ----------------------------------------------------------------------------------
+
+    def _prefill(self):
+        """The next chunk of the prompts that are being read, in the order they came."""
+        budget = None
+        jobs = []
+        for job in self.running:
+            if job.first is not None:
+                continue
+            if budget is None:
+                decoding = any(other.first is not None for other in self.running)
+                budget = self.pace.tokens(job.done) if decoding else ALONE
+            job.chunk = min(budget, len(job.ids) - job.done)
+            budget -= job.chunk
+            jobs.append(job)
+            if not budget:
+                break
+        if jobs:
+            self._guard(jobs, self._read_prompts)
+
+    def _read_prompts(self, jobs):
+        chunks = [Chunk(job.ids[job.done :][: job.chunk], job.slot, job.done) for job in jobs]
+        hidden = self.model.prefill(chunks, self.cache.kv)
+        whole = [n for n, job in enumerate(jobs) if job.done + job.chunk == len(job.ids)]
+        drawn = []
+        if whole:
+            ready = [jobs[n] for n in whole]
+            slots, positions = [job.slot for job in ready], [len(job.ids) for job in ready]
+            logits = self.model.logits(hidden[whole])
+            drawn = self.draw.first(logits, slots, positions, **_needs(ready)).read()
+        for job, chunk in zip(jobs, chunks, strict=True):
+            self.cache.computed(job.slot, chunk.ids, cold=True)
+            job.done += len(chunk.ids)
+        for n, (token, logprob) in zip(whole, drawn, strict=True):
+            if jobs[n].pin:
+                self.cache.pin(jobs[n].slot)
+                self.end(jobs[n], "stop")
+            else:
+                self._advance(jobs[n], token, logprob)
+
+    # -- decode -----------------------------------------------------------------------------------
+
+    def _decode(self):
+        """Launch a decode step, and read its tokens, or on CUDA those of the one before."""
+        started = time.monotonic()
+        drafting = self.drafts and len(self.running) <= DRAFTING
+        late = self.draw.late and not drafting
+        if not late:
+            self._land(0)  # a guess needs the newest tokens
+        jobs = [job for job in self.running if job.first is not None and job.left > 0]
+        if jobs:
+            self._guard(jobs, self._launch if drafting else self._launch_plain)
+        self._land(1 if late and jobs else 0)
+        if jobs and self.model.device.type == "cpu":
+            self.pace.decode_s = time.monotonic() - started
+
+    def _launch_plain(self, jobs):
+        self._launch(jobs, 0)
+
+    def _launch(self, jobs, spare=DRAFT_ROWS):
+        rows, parts = [], []
+        for job in jobs:
+            guesses = job.guess(spare // len(jobs) - 1)
+            parts.append((job, len(rows), guesses))
+            ids = [job.ids[job.done] if job.done < len(job.ids) else -1, *guesses]
+            rows += [Row(token, job.slot, job.done + n) for n, token in enumerate(ids)]
+        flight = Flight(parts, self.draw.decode(rows, **_needs(jobs)))
+        for job in jobs:
+            job.done += 1
+        self.flights.append(flight)
+
+    def _land(self, left):
+        """Read the oldest steps until `left` are under way."""
+        while len(self.flights) > left:
+            parts, drawn = self.flights.popleft()
+            drawn = drawn.read()
+            for job, row, guesses in parts:
+                if not job.ended:
+                    self._take(job, drawn[row : row + 1 + len(guesses)], guesses)
+
+    def _take(self, job, drawn, guesses):
+        """The tokens drawn behind a job's last one and behind each guess, as far as they agree."""
+        right = 0
+        self._advance(job, *drawn[0])
+        while not job.ended and right < len(guesses) and guesses[right] == drawn[right][0]:
+            right += 1
+            job.done += 1
+            self._advance(job, *drawn[right])
+        if guesses:
+            job.drafts.tell(len(guesses), right)
+
+    def _advance(self, job, token, logprob):
+        """The next token of a job is there."""
+        if token < 0:
+            self.cache.forget(job.slot)  # its keys and values may be no numbers either
+            return self.end(job, EngineError(NOT_A_NUMBER))
+        known = len(self.cache.ids[job.slot])
+        self.cache.computed(job.slot, job.ids[known : job.done])
         job.first = job.first or time.monotonic()
         if token in job.request.stop_ids:
             return self.end(job, "stop", token)
         job.ids.append(token)
-        job.out.put(token)
+        job.out.put((token, logprob if job.request.logprobs else None))
         if job.new == job.request.max_new_tokens:
             self.end(job, "length")
+
+
+def _needs(jobs):
+    """What drawing for these jobs takes: see Draw.decode."""
+    samplings = [job.request.sampling for job in jobs]
+    return {
+        "greedy": all(sampling.temperature == 0 for sampling in samplings),
+        "penalised": any(sampling.repetition_penalty != 1 for sampling in samplings),
+        "top": max(job.request.logprobs or 0 for job in jobs),
+    }

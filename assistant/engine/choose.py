@@ -1,0 +1,84 @@
+"""Which weights decode and prefill get on this machine, and what that means for repeating.
+
+Decided at load by trying: int8 weights with bfloat16 rows are several times faster than float32 on
+most CPUs, bfloat16 products are faster there or far slower. Knows models and times; no requests.
+"""
+
+import time
+
+import torch
+
+from assistant.engine.model import Chunk, Model
+
+_LENGTH = 64  # tokens of the trial
+_AGREED = 0.02  # mean divergence of int8's distribution from float32's, in nats
+_ROWS = 64  # of the product by which the dtype of prefill is chosen
+
+
+def choose_model(checkpoint):
+    """The Model of a Checkpoint, in the numbers that its `dtype` names.
+
+    "auto" is int8 for decode where that is faster than float32 and says the same: Kullback-Leibler
+    divergence over the next tokens of a trial text. benchmarks/engine.py measures it at length.
+    """
+    config, tensors, dtype = checkpoint.config, checkpoint.tensors, checkpoint.dtype
+    on_cpu = tensors["wte.weight"].device.type == "cpu"
+    if dtype not in ("auto", "int8") or not on_cpu:
+        return Model(config, tensors)
+    model = Model(config, tensors, int8=True, prefill_dtype=_prefill_dtype(tensors))
+    if dtype == "int8":
+        return model
+    plain = Model(config, tensors)
+    text = "def total(numbers):\n    return sum(numbers)\n\nprint(total([1, 2, 3]))\n" * 4
+    ids = checkpoint.tokenizer.encode(text)[:_LENGTH]
+    expected, plain_s = _trial(plain, ids)
+    given, int8_s = _trial(model, ids)
+    divergence = torch.nn.functional.kl_div(
+        given.log_softmax(-1), expected.log_softmax(-1), reduction="batchmean", log_target=True
+    )
+    return model if int8_s < plain_s and divergence < _AGREED else plain
+
+
+def _trial(model, ids):
+    """Logits after each of `ids`, all decoded in one step, and the seconds of a step of one."""
+    kv = torch.zeros(model.kv_shape(1, len(ids)), dtype=model.dtype)
+    rows = torch.tensor(ids), torch.zeros(len(ids), dtype=torch.long), torch.arange(len(ids))
+    logits = model.decode(*rows, kv)
+    one = [row[-1:] for row in rows]
+    return logits, _fastest(lambda: model.decode(*one, kv))
+
+
+def _prefill_dtype(tensors):
+    """bfloat16 where its product is the faster one: CPUs with instructions for it."""
+    weight = tensors["h.0.mlp.c_fc.weight"]
+    rows = torch.ones(_ROWS, weight.shape[1])
+    seconds = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        a, b = rows.to(dtype), weight.to(dtype)
+        seconds[dtype] = _fastest(lambda a=a, b=b: torch.nn.functional.linear(a, b))
+    return min(seconds, key=seconds.get)
+
+
+def _fastest(compute):
+    """Seconds of the fastest of five calls."""
+    times = []
+    for _ in range(5):
+        started = time.perf_counter()
+        compute()
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
+def is_steady(model, cache):
+    """Whether results are the same, bit for bit, alone and in company and however a prompt is cut
+    into chunks. Overwrites slot 0 and the last one of `cache`."""
+    ids = [(7 * n) % model.vocab_size for n in range(min(150, model.window - 1))]
+    cut, last = 2 * len(ids) // 3, len(cache.ids) - 1
+    whole = model.prefill([Chunk(ids, 0, 0)], cache.kv)
+    model.prefill([Chunk(ids[:cut], last, 0)], cache.kv)
+    parts = model.prefill([Chunk(ids[cut:], last, cut)], cache.kv)
+    same = torch.equal(whole, parts)
+    rows = torch.tensor([[3, 4, 5], [0] * 3, [len(ids), len(ids) - 1, len(ids) - 2]])
+    together = model.decode(*rows.to(model.device), cache.kv)[:1]
+    alone = model.decode(*rows[:, :1].to(model.device), cache.kv)
+    return same and torch.equal(alone, together)
