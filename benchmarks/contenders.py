@@ -2,28 +2,29 @@
 
 Each contender has a name, the bytes that a decode step reads (`weight_bytes` once, `kv_bytes` for
 each token of context), and `session(batch, length)`, a context in which it serves `batch` requests
-of up to `length` tokens at a time and which gives `run(prompts, new_tokens) -> [Reply]`.
+of up to `length` tokens at a time and which gives `run(prompts, new_tokens) -> [Reply]`. `reuses`:
+whether it keeps prefixes. As a program, it serves one of them to another process; see apart.py.
 """
 
 import contextlib
-import dataclasses
-import json
-import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import torch
+import transformers
 from transformers import ContinuousBatchingConfig, StoppingCriteria, StoppingCriteriaList
 
-from assistant.engine import Piece, Request, open_engine
+from assistant.engine import Piece, Request
+from assistant.engine.checkpoint import load_checkpoint
+from assistant.engine.local import LocalEngine
 from assistant.sampling import Sampling
 from assistant.settings import Settings
+from benchmarks.apart import serve
 from benchmarks.timeline import Reply
 
 GREEDY = Sampling(temperature=0)
-PEERS = Path(__file__).with_name("peers.py")
-BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1, "f32": 4, "q8_0": 34 / 32}
+BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1}
 
 
 def streamed_weights(config):
@@ -39,10 +40,9 @@ def kv_values(config):
 
 
 def open_ours(model, dtype, *, slots, drafts=False):
-    """The engine as the program opens it, a waiting room of its slots' size beside it."""
-    known = {field.name for field in dataclasses.fields(Settings)}
-    options = {"model": str(model), "dtype": dtype, "slots": slots, "queue": slots}
-    return open_engine(Settings(**options, **({"drafts": drafts} if "drafts" in known else {})))
+    """The engine as the program opens it; drafts only where they are what is measured."""
+    settings = Settings(model=str(model), dtype=dtype, slots=slots)
+    return LocalEngine(lambda: load_checkpoint(settings), slots=slots, queue=slots, drafts=drafts)
 
 
 def follow(stream, started=0.0, reply=None):
@@ -152,32 +152,21 @@ class Continuous(Generate):
         ]
 
 
-class LlamaCpp:
-    """llama.cpp on the same weights, in the interpreter of `make bench-peers`; see peers.py."""
+def main():
+    """Serve one contender to another process: `ours MODEL DTYPE SLOTS [drafts]`, or in float32
+    `generate MODEL` or `continuous MODEL`."""
+    kind, model, *rest = sys.argv[1:]
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    if kind == "ours":
+        config = transformers.GPTBigCodeConfig.from_pretrained(model)
+        dtype, slots = rest[:2]
+        engine = open_ours(model, dtype, slots=int(slots), drafts="drafts" in rest)
+        serve(Ours(engine, config, dtype))
+    else:
+        module = transformers.GPTBigCodeForCausalLM.from_pretrained(model, dtype="float32").eval()
+        serve({"generate": Generate, "continuous": Continuous}[kind](module))
 
-    reuses = True
 
-    def __init__(self, python, model, config, kind):
-        self.name = f"llama.cpp {kind}"
-        self.weight_bytes = streamed_weights(config) * BYTES[kind]
-        self.kv_bytes = kv_values(config) * 2  # float16, its default
-        self.process = subprocess.Popen(
-            [python, PEERS, model, "--type", kind, "--threads", str(torch.get_num_threads())],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    @contextlib.contextmanager
-    def session(self, batch, length):
-        yield self.run
-
-    def run(self, prompts, new_tokens):
-        request = {"prompts": prompts, "new_tokens": new_tokens}
-        print(json.dumps(request), file=self.process.stdin, flush=True)
-        answer = json.loads(self.process.stdout.readline())
-        return [Reply(*row) for row in zip(answer["ids"], answer["times"], strict=True)]
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
+if __name__ == "__main__":
+    main()

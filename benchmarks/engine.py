@@ -16,11 +16,10 @@ import torch
 import transformers
 
 from assistant.engine.checkpoint import MODELS
-from assistant.errors import AssistantError
 from benchmarks import gpu, machine, promises, report, speed
-from benchmarks.contenders import Continuous, Generate, LlamaCpp, Ours, open_ours
+from benchmarks.apart import ROOT, Apart, in_process
 
-ROOT = Path(__file__).parent.parent
+PEERS = Path(__file__).with_name("peers.py")
 PEERS_PYTHON = ROOT / ".venv-peers" / "bin" / "python"
 SHAPE_34M = {  # between the embedded checkpoint and what a laptop still serves well
     "n_layer": 8,
@@ -34,30 +33,36 @@ SHAPE_34M = {  # between the embedded checkpoint and what a laptop still serves 
 def find_model(name, folder):
     """The checkpoint's folder; a random one is made in `folder`."""
     if name == "34m":
-        from tests.checkpoints import make_checkpoint
-
-        return make_checkpoint(folder, initializer_range=0.05, **SHAPE_34M)
+        return in_process(_make_34m, folder)
     if name == "embedded":
         return next(MODELS.glob("*/config.json")).parent
-    return Path(name)
+    return Path(name).resolve()
+
+
+def _make_34m(folder):
+    from tests.checkpoints import make_checkpoint
+
+    return make_checkpoint(folder, initializer_range=0.05, **SHAPE_34M)
 
 
 def open_contenders(model, arguments):
-    """All that can be opened on this machine's CPU, ours first; says what is missing."""
-    module = transformers.GPTBigCodeForCausalLM.from_pretrained(model, dtype="float32").eval()
-    slots, found = max(arguments.batch), []
-    for dtype in arguments.dtype:
+    """All that runs on this machine's CPU, ours first; says what is missing."""
+    commands = {
+        f"ours {dtype}": ("ours", model, dtype, max(arguments.batch)) for dtype in arguments.dtype
+    }
+    commands |= {"generate": ("generate", model), "continuous batching": ("continuous", model)}
+    found = []
+    for name, command in commands.items():
         try:
-            found.append(Ours(open_ours(model, dtype, slots=slots), module.config, dtype))
-        except AssistantError as error:
-            print(f"ours {dtype} is not measured: {error}")
-    found += [Generate(module), Continuous(module)]
+            found.append(Apart.of(*command))
+        except RuntimeError as error:
+            print(f"{name} is not measured: {error}.")
     python = arguments.peers_python
     if python.exists():
-        found += [LlamaCpp(python, model, module.config, kind) for kind in ("f32", "q8_0")]
+        found += [Apart(python, PEERS, model, "--type", kind) for kind in ("f32", "q8_0")]
     else:
         print("llama.cpp is not measured: `make bench-peers` installs it.")
-    return found, module.config
+    return found
 
 
 def main():
@@ -80,13 +85,14 @@ def main():
     arguments.tokens = arguments.tokens or (600_000 if cuda else 40_000)
     if cuda:
         return gpu.run(arguments)
-    bandwidth = machine.bandwidth()
+    bandwidth = in_process(machine.bandwidth)
     where = machine.where(bandwidth)
     print(where, end="\n\n")
     with tempfile.TemporaryDirectory() as folder:
         model = find_model(arguments.model, folder)
         name = "34m" if arguments.model == "34m" else model.name
-        contenders, config = open_contenders(model, arguments)
+        config = transformers.GPTBigCodeConfig.from_pretrained(model)
+        contenders = open_contenders(model, arguments)
         try:
             for part in arguments.part:
                 title = f"Engine, {part}: {name}"

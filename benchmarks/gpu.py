@@ -75,6 +75,7 @@ def random_checkpoint(module):
         config=module.config,
         tensors=tensors,
         tokenizer=_Numbers(),
+        dtype="bfloat16",
     )
 
 
@@ -85,7 +86,9 @@ def run(arguments, geometry=GEOMETRY, device="cuda"):
     print(where, end="\n\n")
     config = transformers.GPTBigCodeConfig(**geometry)
     module = random_module(config, device, torch.bfloat16)
-    engine = LocalEngine(random_checkpoint(module), slots=max(CHATS), queue=max(CHATS))
+    engine = LocalEngine(
+        lambda: random_checkpoint(module), slots=max(CHATS), queue=max(CHATS), drafts=False
+    )
     ours = Ours(engine, config, "bfloat16")
     try:
         for title, text in _tables(ours, module, arguments, bandwidth):

@@ -2,7 +2,8 @@
 
     .venv-peers/bin/python benchmarks/peers.py CHECKPOINT --type q8_0
 
-Reads one JSON object a line from stdin, `{"prompts": [[ids], ...], "new_tokens": n}`, decodes all
+Writes its name and the bytes that a decode step reads as a line of JSON (see contenders.py); then
+reads one object a line from stdin, `{"prompts": [[ids], ...], "new_tokens": n}`, decodes all
 prompts together, greedily, each in a sequence of its own, and writes one line to stdout:
 `{"ids": [[...], ...], "times": [[...], ...]}`, the new tokens and the seconds from the start until
 each. Imports nothing of the assistant, and no torch.
@@ -62,6 +63,7 @@ def llama_name(name):
 
 def write_gguf(folder, path, kind):
     """Writes the checkpoint in `folder` as GGUF: matrices as `kind` (f32 or q8_0), the rest f32.
+    Gives the bytes of the matrices that a decode step reads, and of a token's KV in float16.
 
     Positions are looked up, not multiplied, and stay f32. No vocabulary: ids go in, ids come out.
     """
@@ -76,30 +78,32 @@ def write_gguf(folder, path, kind):
     writer.add_layer_norm_eps(config["layer_norm_epsilon"])
     writer.add_vocab_size(config["vocab_size"])
     writer.add_tokenizer_model("no_vocab")
-    quantised = gguf.GGMLQuantizationType[kind.upper()]
+    streamed, quantised = 0, gguf.GGMLQuantizationType[kind.upper()]
     for file in sorted(folder.glob("*.safetensors")):
         for name, data in read_safetensors(file):
             if name == "lm_head.weight":  # tied to wte
                 continue
             matrix = data.ndim == 2 and "wpe" not in name
             as_type = quantised if matrix else gguf.GGMLQuantizationType.F32
-            writer.add_tensor(llama_name(name), gguf.quantize(data, as_type), raw_dtype=as_type)
+            raw = gguf.quantize(data, as_type)
+            streamed += raw.nbytes * matrix
+            writer.add_tensor(llama_name(name), raw, raw_dtype=as_type)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+    return streamed, 4 * config["n_layer"] * config["n_embd"] // config["n_head"]
 
 
 class Sequences:
     """A context with room for `count` sequences of `window` tokens, and what each holds."""
 
-    def __init__(self, model, count, window, threads, kv_type):
+    def __init__(self, model, count, window, threads):
         parameters = llama.llama_context_default_params()
         parameters.n_ctx = count * window
         parameters.n_seq_max = count
         parameters.n_batch = parameters.n_ubatch = max(BATCH, count)
         parameters.n_threads = parameters.n_threads_batch = threads
-        parameters.type_k = parameters.type_v = getattr(llama, f"GGML_TYPE_{kv_type.upper()}")
         self.context = llama.llama_init_from_model(model, parameters)
         if not self.context:
             raise SystemExit(f"llama.cpp has no room for {count} sequences of {window} tokens.")
@@ -164,7 +168,6 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--type", choices=("f32", "q8_0"), default="q8_0")
-    parser.add_argument("--kv-type", choices=("f32", "f16"), default="f16")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     arguments = parser.parse_args()
     quiet = llama.llama_log_callback(lambda *_: None)
@@ -172,12 +175,15 @@ def main():
     llama.llama_backend_init()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.gguf")
-        write_gguf(arguments.checkpoint, path, arguments.type)
+        weight_bytes, kv_bytes = write_gguf(arguments.checkpoint, path, arguments.type)
         model = llama.llama_model_load_from_file(
             str(path).encode(), llama.llama_model_default_params()
         )
     if not model:
         raise SystemExit("llama.cpp did not read the file.")
+    facts = {"weight_bytes": weight_bytes, "kv_bytes": kv_bytes}
+    facts |= {"name": f"llama.cpp {arguments.type}", "reuses": True}
+    print(json.dumps(facts), flush=True)
     sequences, count, window = None, 0, 0
     for line in sys.stdin:
         request = json.loads(line)
@@ -187,7 +193,7 @@ def main():
             if sequences:
                 sequences.close()
             count, window = len(prompts), longest + ROOM
-            sequences = Sequences(model, count, window, arguments.threads, arguments.kv_type)
+            sequences = Sequences(model, count, window, arguments.threads)
         print(json.dumps(generate(sequences, prompts, new_tokens)), flush=True)
 
 

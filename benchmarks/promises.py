@@ -4,14 +4,16 @@ Ratios are taken between contenders that ran in turn; the limits are those of RE
 text need a trained checkpoint, and are left out for random weights.
 """
 
+import contextlib
 import random
 import threading
 import time
 
 from assistant.engine import Request
 from benchmarks import quality, report, speed
+from benchmarks.apart import Apart
 from benchmarks.chats import asked_again
-from benchmarks.contenders import GREEDY, LlamaCpp, Ours, follow, open_ours
+from benchmarks.contenders import GREEDY, Ours, follow, open_ours
 from benchmarks.machine import undisturbed
 from benchmarks.report import Line
 from benchmarks.timeline import Reply, first_token, gaps, median, percentile
@@ -23,7 +25,7 @@ SETTLE_S = 0.5  # how long the others decode undisturbed before that
 
 def measure(model, contenders, config, arguments):
     """The table of promises as Markdown."""
-    dtype, python, vocabulary = arguments.dtype[0], arguments.peers_python, config.vocab_size
+    dtype, vocabulary = arguments.dtype[0], config.vocab_size
     ours = Ours(open_ours(model, dtype, slots=SLOTS), config, dtype)
     peers = {c.name: c for c in contenders}
     lines = []
@@ -33,8 +35,11 @@ def measure(model, contenders, config, arguments):
         lines += ratios(ours, rivals, vocabulary, arguments.repeat)
         lines += admission(ours.engine, vocabulary, arguments.repeat)
         if arguments.model != "34m":
-            if python.exists():
-                lines.append(drafts(model, config, dtype, peers["llama.cpp q8_0"]))
+            if "llama.cpp q8_0" in peers:
+                with contextlib.closing(
+                    Apart.of("ours", model, dtype, SLOTS, "drafts")
+                ) as drafting:
+                    lines.append(drafts(ours, drafting, peers["llama.cpp q8_0"]))
             lines += quality.int8(model)
             lines += quality.receipts(ours.engine)
     finally:
@@ -44,8 +49,8 @@ def measure(model, contenders, config, arguments):
 
 def same_model(contenders, vocabulary, length=100):
     """Whether the contenders compute the same model: how long they agree with `generate`."""
-    prompt = speed.random_prompts(random.Random(2), 1, CONTEXT, vocabulary)
-    texts = {c.name: _run(c, prompt, length) for c in contenders}
+    prompt = speed.random_prompts(random.Random(2), 1, CONTEXT, vocabulary)[0]
+    texts = {c.name: _run(c, prompt, length).ids for c in contenders}
     for name, text in texts.items():
         if name != "generate":
             pairs = zip(text, texts["generate"], strict=True)
@@ -54,8 +59,8 @@ def same_model(contenders, vocabulary, length=100):
 
 
 def _run(contender, prompt, length):
-    with contender.session(1, CONTEXT + length) as run:
-        return run(prompt, length)[0].ids
+    with contender.session(1, len(prompt) + length) as run:
+        return run([prompt], length)[0]
 
 
 def ratios(ours, rivals, vocabulary, repeat):
@@ -157,24 +162,20 @@ def admission(engine, vocabulary, repeat, others=OTHERS, length=NEWCOMER):
     )
 
 
-def drafts(model, config, dtype, rival: LlamaCpp, repeat=3):
-    """Questions asked a second time in their chat, so that the reply quotes the prompt."""
-    ours = Ours(open_ours(model, dtype, slots=SLOTS, drafts=True), config, dtype)
-    seconds, quoted, tokens = dict.fromkeys((ours, rival), 0.0), 0, 0
-    try:
-        for prompt, earlier in list(asked_again(ours.engine)) * repeat:
-            for contender in (ours, rival):
-                reply = undisturbed(contender.run, [prompt], len(earlier))[0]
-                seconds[contender] += reply.times[-1] - reply.times[0]
-                if contender is ours:
-                    quoted += sum(a == b for a, b in zip(reply.ids, earlier, strict=True))
-                    tokens += len(earlier)
-    finally:
-        ours.close()
-    ratio = seconds[rival] / seconds[ours]
-    rate = tokens / seconds[ours]
+def drafts(ours, drafting, rival, repeat=3):
+    """Questions asked a second time in their chat, so that the reply quotes the prompt. ours: whose
+    engine writes the first replies; drafting: the same with drafts."""
+    seconds, quoted, tokens = dict.fromkeys((drafting, rival), 0.0), 0, 0
+    for prompt, earlier in list(asked_again(ours.engine)) * repeat:
+        for contender in seconds:
+            reply = undisturbed(_run, contender, prompt, len(earlier))
+            seconds[contender] += reply.times[-1] - reply.times[0]
+        quoted += sum(a == b for a, b in zip(reply.ids, earlier, strict=True))
+        tokens += len(earlier)
+    ratio = seconds[rival] / seconds[drafting]
     return Line(
         "with drafts, text that quotes its prompt: beyond 1.2 times llama.cpp q8_0",
-        f"{ratio:.2f} ({rate:,.0f} tokens/s; {quoted / tokens:.0%} of the tokens quote)",
+        f"{ratio:.2f} ({tokens / seconds[drafting]:,.0f} against {tokens / seconds[rival]:,.0f} "
+        f"tokens/s; {quoted / tokens:.0%} of the tokens quote)",
         ratio > 1.2,
     )

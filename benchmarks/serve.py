@@ -23,8 +23,9 @@ import httpx
 
 from assistant.engine.tokenizer import load_tokenizer
 from benchmarks import machine, report
+from benchmarks.apart import ROOT, in_process
 from benchmarks.chats import examples
-from benchmarks.engine import ROOT, find_model
+from benchmarks.engine import find_model
 from benchmarks.start import READY
 from benchmarks.timeline import median, percentile
 
@@ -153,7 +154,7 @@ def main():
     parser.add_argument("--write", action="store_true", help="into RESULTS.md")
     parser.add_argument("flags", nargs="*", help="flags of app.py, after --")
     arguments = parser.parse_args()
-    where = machine.where(machine.bandwidth())
+    where = machine.where(in_process(machine.bandwidth))
     model = find_model(arguments.model, None)
     tokenizer = load_tokenizer(model)
     with program(["--model", str(model), *arguments.flags]) as url:
