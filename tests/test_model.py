@@ -34,7 +34,7 @@ def expected(module, ids):
 
 def new_cache(model, slots=4):
     # NaN wherever nothing was computed: reading it by mistake cannot go unseen.
-    return torch.full(model.kv_shape(slots, model.window), torch.nan)
+    return torch.full(model.kv_shape(slots, model.window), torch.nan, dtype=model.dtype)
 
 
 @pytest.fixture(scope="module")

@@ -28,27 +28,24 @@ def prefill(query, kv, scale):
             query.transpose(0, 1)[None], key, value, attn_mask=mask, scale=scale
         )
         return out[0].transpose(0, 1)
-    query = query * scale
+    rows, past = query.float() * scale, kv.float()
     first = length - tokens
-    return torch.cat(
-        [
-            _block(query[start : start + _BLOCK], kv[: first + min(start + _BLOCK, tokens)])
-            for start in range(0, tokens, _BLOCK)
-        ]
-    )
+    mixed = [
+        _block(rows[start : start + _BLOCK], past[: first + min(start + _BLOCK, tokens)])
+        for start in range(0, tokens, _BLOCK)
+    ]
+    return torch.cat(mixed).to(query.dtype)
 
 
 def _block(query, kv):
-    """prefill() of at most _BLOCK tokens, the query scaled already: two plain products.
-
-    Bit for bit the same for a token whatever else is in its block, as long as it is float32.
-    """
+    """prefill() of at most _BLOCK tokens in float32, the query scaled already: two plain products,
+    bit for bit the same for a token whatever else is in its block."""
     tokens, heads, head_dim = query.shape
     length = kv.shape[0]
     key, value = kv.split(head_dim, dim=-1)
     scores = query.reshape(tokens * heads, head_dim) @ key.T
     if tokens > 1:
-        ahead = torch.full((tokens, tokens), -torch.inf, dtype=kv.dtype).triu(1)
+        ahead = torch.full((tokens, tokens), -torch.inf).triu(1)
         scores.view(tokens, heads, length)[:, :, length - tokens :] += ahead[:, None]
     return (scores.softmax(-1) @ value).view(tokens, heads, head_dim)
 
@@ -61,9 +58,10 @@ def decode(query, kv, slots, positions, scale):
     """
     if on_kernels(query.device, *query.shape[1:]):
         return kernels.mqa_decode(query, kv, slots, positions, scale)
-    rows = (query * scale).split(1)
+    rows = (query.float() * scale).split(1)
     spans = [kv[slot, : position + 1] for slot, position in zip(slots, positions, strict=True)]
-    return torch.cat([_block(row, span) for row, span in zip(rows, spans, strict=True)])
+    mixed = [_block(row, span.float()) for row, span in zip(rows, spans, strict=True)]
+    return torch.cat(mixed).to(query.dtype)
 
 
 def on_kernels(device, heads, head_dim):

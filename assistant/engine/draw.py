@@ -56,13 +56,15 @@ class Draw:
 
     def _decode(self, inputs, greedy, penalised):
         ids, slots, positions = inputs
-        ids = torch.where(ids < 0, self._last[slots], ids).clamp(min=0)
+        if self.late:
+            ids = torch.where(ids < 0, self._last[slots], ids).clamp(min=0)
         logits = self.model.decode(ids, slots, positions, self.cache.kv)
         return self._sample(logits, slots, positions + 1, greedy, penalised), logits
 
     def _sample(self, logits, slots, positions, greedy, penalised):
         tokens = self.sampler.sample(logits, slots, positions, greedy=greedy, penalised=penalised)
-        self._last[slots] = tokens
+        if self.late:
+            self._last[slots] = tokens
         return tokens
 
     def _capture(self, most_rows):

@@ -25,16 +25,17 @@ class Dense(NamedTuple):
     bias: torch.Tensor | None
 
     def __call__(self, x):
-        rows = x.shape[0]
-        if rows < _ROWS and x.device.type == "cpu" and self.weight.dtype is torch.float32:
-            return F.linear(F.pad(x, (0, 0, 0, _ROWS - rows)), self.weight, self.bias)[:rows]
-        return F.linear(x.to(self.weight.dtype), self.weight, self.bias).to(x.dtype)
+        count = len(x)
+        rows = x.to(self.weight.dtype)
+        if count < _ROWS and rows.device.type == "cpu" and rows.dtype is torch.float32:
+            rows = F.pad(rows, (0, 0, 0, _ROWS - count))
+        return F.linear(rows, self.weight, self.bias)[:count].to(x.dtype)
 
 
 class Int8(NamedTuple):
     """weight: int8 [out, in] and a scale for each row of it. bias: [out] or None.
 
-    The activations are rounded to bfloat16 on the CPU: torch's operator is fast for no other.
+    On the CPU for bfloat16 rows: torch's operator is fast for no others.
     """
 
     weight: Quantized
@@ -43,10 +44,8 @@ class Int8(NamedTuple):
     def __call__(self, x):
         values, scales = self.weight
         if x.device.type == "cpu":
-            rows = x.to(torch.bfloat16)
-            out = torch.ops.aten._weight_int8pack_mm.default(rows, values, scales)
-            # The sum takes the wider of the two dtypes, which is that of x.
-            return out.to(x.dtype) if self.bias is None else out + self.bias
+            out = torch.ops.aten._weight_int8pack_mm.default(x, values, scales)
+            return out if self.bias is None else out.add_(self.bias)
         if x.shape[0] <= _KERNEL_ROWS and kernels.available(x.device):
             return kernels.int8_linear(x, values, scales, self.bias)
         return F.linear(x, dequantize(self.weight, x.dtype), self.bias)

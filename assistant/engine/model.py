@@ -53,12 +53,12 @@ class Layer:
 class Model:
     """A GPTBigCode model over `tensors`, named as in a checkpoint without "transformer.".
 
-    int8: decode on a CPU with int8 weights beside these; `tensors` that are Quantized already (on
-    CUDA) are used for prefill too.
-    prefill_dtype: of the weights of prefill, None for the tensors' own.
+    int8: decode on a CPU with int8 weights beside these, and bfloat16 for all else but the linear
+    weights of prefill, which get `prefill_dtype`. Tensors that are Quantized already (on CUDA) are
+    used for prefill too.
     """
 
-    def __init__(self, config, tensors, *, int8=False, prefill_dtype=None):
+    def __init__(self, config, tensors, *, int8=False, prefill_dtype=torch.float32):
         self.window = config.n_positions
         self.heads = config.n_head
         self.width = config.n_embd
@@ -66,14 +66,14 @@ class Model:
         self.vocab_size = config.vocab_size
         self.scale = self.head_dim**-0.5 if config.scale_attn_weights else 1.0
         self.gelu = ACTIVATIONS[config.activation_function]
-        self.tokens = tensors["wte.weight"]  # [vocabulary, width]
-        self.positions = tensors["wpe.weight"]  # [window, width]
-        self.device, self.dtype = self.tokens.device, self.tokens.dtype
+        dtype = torch.bfloat16 if int8 else tensors["wte.weight"].dtype
+        self.tokens = tensors["wte.weight"].to(dtype)  # [vocabulary, width]
+        self.positions = tensors["wpe.weight"].to(dtype)  # [window, width]
+        self.device, self.dtype = self.tokens.device, dtype
 
         def norm(name):
-            return Norm(
-                tensors[f"{name}.weight"], tensors[f"{name}.bias"], config.layer_norm_epsilon
-            )
+            weight, bias = (tensors[f"{name}.{part}"].to(dtype) for part in ("weight", "bias"))
+            return Norm(weight, bias, config.layer_norm_epsilon)
 
         def layers(linear):
             return [
@@ -92,21 +92,19 @@ class Model:
             weight, bias = tensors[f"{name}.weight"], tensors.get(f"{name}.bias")
             if isinstance(weight, Quantized):
                 return Int8(weight, bias)
-            if prefill_dtype:
+            if int8:
                 return Dense(weight.to(prefill_dtype), bias.to(prefill_dtype))
             return Dense(weight, bias)
 
         def eight_bit(name):
-            weight = tensors[f"{name}.weight"]
-            if not isinstance(weight, Quantized):
-                weight = quantize(weight)
-            return Int8(weight, tensors.get(f"{name}.bias"))
+            weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
+            return Int8(quantize(weight), bias.to(dtype))
 
         self.final_norm = norm("ln_f")
         self.layers = layers(dense)
         self.decode_layers = layers(eight_bit) if int8 else self.layers
         head = tensors.get("lm_head.weight", self.tokens)
-        if int8 and not isinstance(head, Quantized):
+        if int8:
             head = quantize(head)
         self.head = Int8(head, None) if isinstance(head, Quantized) else Dense(head, None)
 
