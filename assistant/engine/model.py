@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-from assistant.engine import attention, cpu
+from assistant.engine import attention, cpu, kernels
 from assistant.engine.int8 import Quantized, quantize
 from assistant.engine.linear import Dense, Int8
 
@@ -38,6 +38,15 @@ class Norm(NamedTuple):
 
     def __call__(self, x):
         return F.layer_norm(x, self.bias.shape, self.weight, self.bias, self.epsilon)
+
+    def after(self, x, delta):
+        """x + delta, and its normalisation; on CUDA in one kernel. delta: None for nothing."""
+        if delta is None:
+            return x, self(x)
+        if kernels.available(x.device):
+            return kernels.add_norm(x, delta, self.weight, self.bias, self.epsilon)
+        x = x + delta
+        return x, self(x)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,13 +166,12 @@ class Model:
         return self.head(self.final_norm(hidden)).float()
 
     def _forward(self, layers, ids, slots, positions, cache, attend):
-        x = self.tokens[ids] + self.positions[positions]
+        x, delta = self.tokens[ids] + self.positions[positions], None
         for layer, kv in zip(layers, cache, strict=True):
-            qkv = layer.qkv(layer.norm_1(x))
-            query, new = qkv.split([self.width, 2 * self.head_dim], dim=-1)
+            x, rows = layer.norm_1.after(x, delta)
+            query, new = layer.qkv(rows).split([self.width, 2 * self.head_dim], dim=-1)
             kv[slots, positions] = new
             mixed = attend(query.view(-1, self.heads, self.head_dim), kv)
-            x = x + layer.attn_out(mixed.reshape(-1, self.width))
-            hidden = F.gelu(layer.up(layer.norm_2(x)), approximate=self.gelu)
-            x = x + layer.down(hidden)
-        return x
+            x, rows = layer.norm_2.after(x, layer.attn_out(mixed.reshape(-1, self.width)))
+            delta = layer.down(F.gelu(layer.up(rows), approximate=self.gelu))
+        return x + delta
