@@ -1,4 +1,4 @@
-"""Prompts made of words: questions to a trained checkpoint, in the template that suits it."""
+"""Prompts made of words: questions to the embedded checkpoint, in the template that suits it."""
 
 import builtins
 import json
@@ -7,8 +7,10 @@ import keyword
 from assistant.chat import Assistant
 from assistant.conversation import Conversation
 from assistant.engine.checkpoint import MODELS
-from assistant.prompt import encode, load_template, suitable_template
+from assistant.prompt import encode, load_template
 from benchmarks.contenders import GREEDY
+
+TEMPLATE = "tech-assistant-short"
 
 
 def questions(count):
@@ -25,13 +27,13 @@ def examples():
 
 def prompt_ids(engine, conversation):
     """The ids that a chat sends to the engine for the conversation's last message."""
-    template = load_template(suitable_template(engine))
+    template = load_template(TEMPLATE)
     return encode(template.render(conversation.turns), engine.tokenizer)
 
 
 def asked_again(engine):
     """(prompt, ids of the earlier reply) for each example question, asked twice in one chat."""
-    assistant = Assistant(engine, load_template(suitable_template(engine)))
+    assistant = Assistant(engine, load_template(TEMPLATE))
     for question in examples():
         chat = Conversation().add_message(question)
         *_, done = assistant.reply(chat, sampling=GREEDY)

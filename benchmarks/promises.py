@@ -170,7 +170,8 @@ def drafts(ours, drafting, rival, repeat=3):
         for contender in seconds:
             reply = undisturbed(_run, contender, prompt, len(earlier))
             seconds[contender] += reply.times[-1] - reply.times[0]
-        quoted += sum(a == b for a, b in zip(reply.ids, earlier, strict=True))
+            if contender is drafting:
+                quoted += sum(a == b for a, b in zip(reply.ids, earlier, strict=True))
         tokens += len(earlier)
     ratio = seconds[rival] / seconds[drafting]
     return Line(
