@@ -17,6 +17,7 @@ from assistant.engine.checkpoint import MODELS
 from assistant.engine.tokenizer import load_tokenizer
 from tests.engines import greedy, load_module, make_engine, read
 from tests.loopback_hub import TOKEN, loopback_hub
+from tests.waiting import until
 
 ROOT = Path(__file__).parent.parent
 
@@ -118,7 +119,7 @@ def test_a_question_is_answered_and_a_second_one(client, url):
         {"role": "assistant", "content": first},
     ]
     assert client.predict(message="And what is a list?", history=history, api_name="/chat")
-    assert health(url)["running"] == 0
+    until(lambda: health(url)["running"] == 0)
 
 
 def test_a_conversation_longer_than_the_window_goes_on(client, url):

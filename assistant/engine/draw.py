@@ -44,9 +44,9 @@ class Draw:
             if count >= len(rows):
                 # What is left over repeats the first row: the same KV is written again.
                 padded = torch.cat([inputs, inputs[:, :1].expand(3, count - len(rows))], 1)
-                given.copy_(padded.pin_memory(), non_blocking=True)
+                given.copy_(padded, non_blocking=True)
                 graph.replay()
-                return Drawn(tokens[: len(rows)], logits[: len(rows)], top)
+                return Drawn(tokens[: len(rows)].clone(), logits[: len(rows)], top)
         return Drawn(*self._decode(inputs.to(self.model.device), greedy, penalised), top)
 
     def first(self, logits, slots, positions, *, greedy=False, penalised=True, top=0):

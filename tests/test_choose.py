@@ -1,0 +1,85 @@
+"""Which weights decode gets, and whether results depend on their company."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from assistant.engine import choose
+from assistant.engine.cache import Cache
+from assistant.engine.tokenizer import load_tokenizer
+from tests.engines import load_module, make_engine, read, tensors_of
+from tests.engines import greedy as request
+from tests.test_model import make_model
+
+
+@pytest.fixture(scope="module")
+def module(tiny_checkpoint):
+    return load_module(tiny_checkpoint)
+
+
+def checkpoint(folder, module, dtype):
+    return SimpleNamespace(
+        config=module.config,
+        tensors=tensors_of(module),
+        tokenizer=load_tokenizer(folder),
+        dtype=dtype,
+    )
+
+
+def is_int8(model):
+    return model.decode_layers is not model.layers
+
+
+@pytest.mark.parametrize(("dtype", "int8"), [("float32", False), ("int8", True)])
+def test_what_is_asked_for_is_given(tiny_checkpoint, module, dtype, int8):
+    assert is_int8(choose.choose_model(checkpoint(tiny_checkpoint, module, dtype))) == int8
+
+
+@pytest.mark.parametrize(
+    ("int8_s", "error", "int8"),
+    [(0.001, 0.0, True), (0.003, 0.0, False), (0.001, 3.0, False), (0.001, torch.nan, False)],
+)
+def test_auto_is_int8_where_it_is_faster_and_says_the_same(
+    tiny_checkpoint, module, monkeypatch, int8_s, error, int8
+):
+    logits = torch.randn(9, 50, generator=torch.Generator().manual_seed(0))
+
+    def trial(model, ids):
+        return (logits + error * logits.sin(), int8_s) if is_int8(model) else (logits, 0.002)
+
+    monkeypatch.setattr(choose, "_trial", trial)
+    assert is_int8(choose.choose_model(checkpoint(tiny_checkpoint, module, "auto"))) == int8
+
+
+def test_the_trial_of_the_real_models_agrees(tiny_checkpoint, module):
+    ids = list(range(20, 60))
+    plain, eight = (make_model(module, int8=int8) for int8 in (False, True))
+    with torch.inference_mode():
+        (expected, seconds), (given, _) = choose._trial(plain, ids), choose._trial(eight, ids)
+    assert seconds > 0 and (given.argmax(-1) == expected.argmax(-1)).float().mean() > 0.8
+    torch.testing.assert_close(expected[-1], module(torch.tensor([ids])).logits[0, -1].detach())
+
+
+def test_an_engine_in_int8_serves_and_repeats(tiny_checkpoint, module):
+    engine = make_engine(tiny_checkpoint, module, dtype="int8", slots=3)
+    prompts = [list(range(20, 20 + n)) for n in (5, 40, 90)]
+    alone = [read(engine.generate(request(ids, 30)))[1] for ids in prompts]
+    together = [engine.generate(request(ids, 30)) for ids in prompts]
+    assert [read(stream)[1] for stream in together] == alone
+    engine.close()
+
+
+@pytest.mark.parametrize("name", ["decode", "prefill"])
+def test_a_machine_whose_products_depend_on_their_company_is_told(module, monkeypatch, name):
+    model = make_model(module)
+    with torch.inference_mode():
+        assert choose.is_steady(model, Cache(model, 2))
+        real = getattr(model, name)
+
+        def unsteady(first, *rest):
+            rows = len(first) if name == "decode" else len(first[0].ids)
+            return real(first, *rest) + 1e-6 * rows
+
+        monkeypatch.setattr(model, name, unsteady)
+        assert not choose.is_steady(model, Cache(model, 2))

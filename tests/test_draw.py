@@ -1,0 +1,107 @@
+"""Steps as CUDA computes them, on a CPU: read one step late, and replayed in buckets of rows."""
+
+import pytest
+import torch
+
+from assistant.engine import Request
+from assistant.errors import EngineError
+from assistant.sampling import Sampling
+from tests.engines import greedy, load_module, make_engine, read
+from tests.test_local import PROMPTS, healthy, idle, oracle  # noqa: F401
+from tests.waiting import until
+
+
+@pytest.fixture(scope="module")
+def module(tiny_checkpoint):
+    return load_module(tiny_checkpoint)
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["alone", "drafts"])
+def late(request, tiny_checkpoint, module):
+    """An engine that reads what a step drew after it has launched the next one."""
+    engine = make_engine(tiny_checkpoint, module, slots=8, queue=16, drafts=request.param)
+    engine._scheduler.draw.late = True
+    yield engine
+    engine.close()
+
+
+def test_one_step_late_gives_the_same_text(late, oracle):  # noqa: F811
+    requests = [greedy(ids, 64, stop_ids=frozenset({0})) for ids in PROMPTS]
+    streams = [late.generate(request) for request in requests]  # more, then fewer than drafts take
+    for stream, expected in zip(streams, oracle, strict=True):
+        assert read(stream)[1] == [token for token in expected if token != 0]
+    healthy(late, oracle)
+
+
+def test_one_step_late_a_next_turn_finds_what_was_computed(late, oracle):  # noqa: F811
+    streams = [late.generate(greedy(ids, 20)) for ids in PROMPTS[:6]]
+    for ids, stream, expected in zip(PROMPTS, streams, oracle, strict=False):
+        reply = read(stream)[1]
+        assert reply == expected[:20]
+        idle(late)
+        finished = read(late.generate(greedy([*ids, *reply, *expected[20:22]], 30)))
+        assert finished[1] == expected[22:52]
+        assert finished[2].cached_tokens >= len(ids) + 19
+
+
+def test_one_step_late_cancels_failures_and_the_length_are_exact(late, oracle, monkeypatch):  # noqa: F811
+    streams = [late.generate(greedy(ids, 64)) for ids in PROMPTS[:8]]
+    for stream in streams[::2]:
+        next(stream)
+        stream.close()
+    assert [read(stream)[1] for stream in streams[1::2]] == oracle[1:8:2]
+    for count in (1, 2, 3):
+        assert read(late.generate(greedy(PROMPTS[9], count)))[1] == oracle[9][:count]
+    window = late.window
+    ids = (PROMPTS[0] * 256)[: window - 30]
+    streams = [late.generate(greedy(ids, 30)) for _ in range(6)]
+    assert len({tuple(read(stream)[1]) for stream in streams}) == 1
+    decode = late._scheduler.model.decode
+
+    def poisoned(ids, slots, positions, cache):
+        logits = decode(ids, slots, positions, cache)
+        logits[slots == 0] = torch.nan
+        return logits
+
+    monkeypatch.setattr(late._scheduler.model, "decode", poisoned)
+    streams = [late.generate(greedy(ids, 64)) for ids in PROMPTS[:8]]
+    ends = []
+    for stream, expected in zip(streams, oracle, strict=False):
+        try:
+            assert read(stream)[1] == expected
+        except EngineError as error:
+            ends.append(str(error))
+    assert len(ends) == 1 and "not a number" in ends[0]
+    monkeypatch.undo()
+    healthy(late, oracle)
+
+
+class Replay:
+    """Stands for a CUDA graph: computes into the tensors that it was recorded with."""
+
+    def __init__(self, draw, inputs, outputs):
+        self.draw, self.inputs, self.outputs = draw, inputs, outputs
+        self.count = 0
+
+    def replay(self):
+        self.count += 1
+        for out, new in zip(self.outputs, self.draw._decode(self.inputs, False, True), strict=True):
+            out.copy_(new)
+
+
+def test_steps_replayed_in_buckets_give_the_same_text(tiny_checkpoint, module, oracle):  # noqa: F811
+    engine = make_engine(tiny_checkpoint, module, slots=6, queue=16)
+    draw = engine._scheduler.draw
+    draw.late = True
+    for count in (1, 2, 8):
+        inputs = torch.zeros(3, count, dtype=torch.long)
+        outputs = torch.zeros(count, dtype=torch.long), torch.zeros(count, draw.model.vocab_size)
+        draw._graphs.append((count, inputs, outputs, Replay(draw, inputs, outputs)))
+    streams = [engine.generate(greedy(ids, 64)) for ids in PROMPTS]
+    assert [read(stream)[1] for stream in streams] == oracle
+    penalised = Request(tuple(PROMPTS[0]), Sampling(0, repetition_penalty=1.3), 40)
+    texts = {tuple(read(stream)[1]) for stream in [engine.generate(penalised) for _ in range(5)]}
+    assert len(texts) == 1 and len(set(*texts)) > len(set(oracle[0][:40]))
+    until(lambda: engine.status().running == 0)
+    assert all(graph.count for *_, graph in draw._graphs)
+    engine.close()
