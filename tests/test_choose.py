@@ -8,8 +8,8 @@ import torch
 from assistant.engine import choose
 from assistant.engine.cache import Cache
 from assistant.engine.tokenizer import load_tokenizer
-from tests.engines import load_module, make_engine, read, tensors_of
 from tests.engines import greedy as request
+from tests.engines import load_module, make_engine, read, tensors_of
 from tests.test_model import make_model
 
 

@@ -32,14 +32,14 @@ LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 ONLY = {
     "torch": ("assistant.engine.", "training.", "benchmarks."),
     "transformers": ("assistant.engine.", "training.", "benchmarks."),
-    "accelerate": ("assistant.engine.", "training.", "benchmarks."),
+    "triton": ("assistant.engine.",),
     "gradio": ("assistant.web.",),
     "fastapi": ("assistant.web.",),
     "starlette": ("assistant.web.",),
     "uvicorn": ("assistant.web.",),
 }
 # A package's doors: they may not import torch, not even late.
-NEVER = {"assistant.engine": {"torch", "transformers", "accelerate"}}
+NEVER = {"assistant.engine": {"torch", "transformers", "triton"}}
 
 
 def modules():

@@ -79,15 +79,3 @@ def _cgroup_free_bytes(folder=Path("/sys/fs/cgroup")):
         return max(0, limit - used + int(stat["inactive_file"]))
     except (OSError, ValueError, KeyError):
         return float("inf")
-
-
-def is_out_of_memory(error):
-    """Whether `error` says so: for the CPU's memory torch raises a plain RuntimeError."""
-    cpu = isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
-    return cpu or isinstance(error, (MemoryError, torch.OutOfMemoryError))
-
-
-def give_back_memory(device):
-    """Let others have what torch keeps for later, once memory has run out."""
-    if device.type == "cuda":
-        torch.cuda.empty_cache()

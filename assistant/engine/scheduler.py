@@ -11,8 +11,8 @@ import time
 from collections import deque
 from typing import NamedTuple
 
-from assistant.engine.device import give_back_memory, is_out_of_memory
 from assistant.engine.draw import Drawn, Row
+from assistant.engine.failures import FAILED, NOT_A_NUMBER, attempt
 from assistant.engine.job import Job
 from assistant.engine.model import Chunk
 from assistant.engine.pace import ALONE
@@ -20,14 +20,6 @@ from assistant.errors import EngineBusy, EngineDead, EngineError
 
 log = logging.getLogger(__name__)
 
-FAILED = "The engine failed during this reply; send the message again."
-NOT_A_NUMBER = (
-    "The model's output is not a number, so this reply cannot go on; "
-    "if it happens again, try --dtype float32 or download the checkpoint again."
-)
-OUT_OF_MEMORY = (
-    "The machine ran out of memory during this reply; shorten the conversation or try again later."
-)
 DRAFTING = 4  # requests at once up to which tokens are guessed: more fill a step by themselves
 DRAFT_ROWS = 16  # rows of a step that guesses may fill
 
@@ -127,26 +119,8 @@ class Scheduler:
         self.running.append(job)
 
     def _guard(self, jobs, compute):
-        """`compute(jobs)`; if that fails, one by one, so that only those end that fail alone.
-
-        An error of the device itself is raised: it would come again for every other job.
-        """
-        sentence = None
-        try:
-            compute(jobs)
-        except Exception as error:
-            no_memory = is_out_of_memory(error)
-            if (
-                self.model.device.type != "cpu"
-                and isinstance(error, RuntimeError)
-                and not no_memory
-            ):
-                raise
-            log.exception("a step failed")
-            sentence = OUT_OF_MEMORY if no_memory else FAILED
-        # Behind the except block, where the traceback no longer holds the step's tensors.
-        if sentence == OUT_OF_MEMORY:
-            give_back_memory(self.model.device)
+        """`compute(jobs)`; if that fails, one by one, so that only those end that fail alone."""
+        sentence = attempt(compute, jobs, self.model.device)
         if sentence and len(jobs) == 1:
             self.cache.forget(jobs[0].slot)
             self.end(jobs[0], EngineError(sentence))
