@@ -108,6 +108,8 @@ class Generate:
     @contextlib.contextmanager
     def session(self, batch, length):
         yield self.run
+        if self.module.device.type == "cuda":
+            torch.cuda.empty_cache()  # of what a large batch took, for the engine beside it
 
     def run(self, prompts, new_tokens):
         ids = torch.tensor(prompts, device=self.module.device)

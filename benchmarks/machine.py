@@ -13,6 +13,7 @@ from benchmarks.start import machine
 
 DISTURBED = 0.05  # of the machine's time, used by other processes: such a run is done again
 TRIES = 5
+PATIENCE = 60  # looks of 0.3 s, until one is quiet, before each try
 STREAM_BYTES = 2**30  # larger than any cache
 
 
@@ -51,14 +52,22 @@ def undisturbed(measure, *arguments):
     one. After TRIES disturbed runs the last one counts, and that is said.
     """
     for _ in range(TRIES):
-        others, started = _others(), time.perf_counter()
-        result = measure(*arguments)
-        elapsed = time.perf_counter() - started
-        if _others() - others <= 0.02 + DISTURBED * elapsed * os.cpu_count():
+        for _ in range(PATIENCE):
+            if not _disturbed(time.sleep, 0.3)[0]:
+                break
+        disturbed, result = _disturbed(measure, *arguments)
+        if not disturbed:
             return result
-        time.sleep(1)
     print("other processes kept the machine busy during a measurement", file=sys.stderr)
     return result
+
+
+def _disturbed(measure, *arguments):
+    """Whether other processes used more than DISTURBED of the machine meanwhile, and the result."""
+    others, started = _others(), time.perf_counter()
+    result = measure(*arguments)
+    room = DISTURBED * (time.perf_counter() - started) * os.cpu_count()
+    return _others() - others > 0.02 + room, result
 
 
 def _others():

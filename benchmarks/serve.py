@@ -26,6 +26,7 @@ from benchmarks import machine, report
 from benchmarks.apart import ROOT, in_process
 from benchmarks.chats import examples
 from benchmarks.engine import find_model
+from benchmarks.machine import undisturbed
 from benchmarks.start import READY
 from benchmarks.timeline import median, percentile
 
@@ -157,10 +158,12 @@ def main():
     where = machine.where(in_process(machine.bandwidth))
     model = find_model(arguments.model, None)
     tokenizer = load_tokenizer(model)
-    with program(["--model", str(model), *arguments.flags]) as url:
+    with program(["--model", arguments.model, *arguments.flags]) as url:
         crowd(url, 1, 1, tokenizer)  # what is made at the first message counts for nobody
-        rows = [crowd(url, pages, arguments.rounds, tokenizer) for pages in arguments.pages]
-        freed = [seconds_to_free_a_slot(url) for _ in range(arguments.repeat)]
+        rows = [
+            undisturbed(crowd, url, pages, arguments.rounds, tokenizer) for pages in arguments.pages
+        ]
+        freed = [undisturbed(seconds_to_free_a_slot, url) for _ in range(arguments.repeat)]
     head = ["pages", "TTFT p50 ms", "TTFT p99 ms", "gap p50 ms", "gap p99 ms", "tokens/s in all"]
     text = (
         f"{where}\n\n{model.name}, {arguments.rounds} questions of each page, one after the other; "
