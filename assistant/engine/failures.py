@@ -25,7 +25,7 @@ def attempt(compute, jobs, device):
         compute(jobs)
         return None
     except Exception as error:
-        no_memory = _is_out_of_memory(error)
+        no_memory = is_out_of_memory(error)
         if device.type != "cpu" and isinstance(error, RuntimeError) and not no_memory:
             raise
         log.exception("a step failed")
@@ -35,7 +35,7 @@ def attempt(compute, jobs, device):
     return OUT_OF_MEMORY if no_memory else FAILED
 
 
-def _is_out_of_memory(error):
+def is_out_of_memory(error):
     """torch raises a plain RuntimeError when the CPU's memory runs out."""
     cpu = isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
     return cpu or isinstance(error, (MemoryError, torch.OutOfMemoryError))

@@ -14,7 +14,7 @@ from zipfile import is_zipfile
 import torch
 from safetensors import safe_open
 
-from assistant.engine.device import is_out_of_memory
+from assistant.engine.failures import is_out_of_memory
 from assistant.engine.files import broken
 from assistant.engine.int8 import quantize, quantized_bytes
 from assistant.errors import CheckpointError
