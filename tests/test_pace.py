@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from assistant.engine.cache import Cache
-from assistant.engine.pace import Pace
+from assistant.engine.pace import ALONE, Pace
 from tests.engines import load_module
 from tests.test_model import make_model
 
@@ -16,33 +16,25 @@ def pace(tiny_checkpoint):
         return Pace(model, Cache(model, 1))
 
 
-@pytest.fixture
-def known(pace, monkeypatch):
-    """As if 16 tokens took 2 ms, 32 took 3 ms, 64 took 5 ms, and each pair a microsecond."""
-    monkeypatch.setattr(pace, "_sizes", [16, 32, 64])
-    monkeypatch.setattr(pace, "_seconds", [0.002, 0.003, 0.005])
-    monkeypatch.setattr(pace, "_per_pair", 1e-6)
-    return pace
-
-
 @pytest.mark.parametrize(
     ("decode_s", "start", "size"),
     [
-        (0.003, 0, 64),
-        (0.002, 0, 32),
+        (0.002, 0, 48),  # 6 ms, less 1 ms, are 50 tokens of 0.1 ms
+        (0.002, 1000, 16),  # behind 1,000 tokens each takes 0.2 ms
+        (0.004, 1000, 48),
+        (0.004, 4000, 16),
         (0.0001, 0, 16),  # something must go on
-        (0.003, 50, 32),  # 64 x 50 pairs are 3.2 ms more
-        (0.003, 90, 32),
-        (0.003, 100, 16),
-        (1.0, 8000, 64),
+        (1.0, 0, ALONE),
     ],
 )
-def test_a_chunk_takes_at_most_twice_a_decode_step(known, decode_s, start, size):
-    known.decode_s = decode_s
-    assert known.tokens(start) == size
+def test_a_chunk_takes_at_most_three_times_a_decode_step(pace, monkeypatch, decode_s, start, size):
+    """As if a chunk took 1 ms, and 0.1 ms a token, and 0.1 ms for each 1,000 pairs."""
+    for name, value in {"_base": 1e-3, "_per_token": 1e-4, "_per_pair": 1e-7}.items():
+        monkeypatch.setattr(pace, name, value)
+    monkeypatch.setattr(pace, "decode_s", decode_s)
+    assert pace.tokens(start) == size
 
 
 def test_what_was_measured_makes_sense(pace):
-    assert pace._sizes[:3] == [16, 32, 64] and len(pace._sizes) == len(pace._seconds)
-    assert all(seconds > 0 for seconds in [*pace._seconds, pace.decode_s])
-    assert pace._sizes[-1] <= 256  # the window
+    assert pace._base > 0 and pace._per_token >= 0 and pace._per_pair >= 0 and pace.decode_s > 0
+    assert 16 <= pace.tokens(0) <= ALONE

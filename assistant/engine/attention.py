@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch.nn.attention.bias import causal_lower_right
 
 from assistant.engine import kernels
+from assistant.engine.linear import filled
 
 _BLOCK = 64  # new tokens whose scores the CPU holds at once: they stay in its cache
 
@@ -28,26 +29,29 @@ def prefill(query, kv, scale):
             query.transpose(0, 1)[None], key, value, attn_mask=mask, scale=scale
         )
         return out[0].transpose(0, 1)
-    rows, past = query.float() * scale, kv.float()
+    rows, past = query.float() * scale, F.pad(kv.float(), (0, 0, 0, -length % _BLOCK))
     first = length - tokens
-    mixed = [
-        _block(rows[start : start + _BLOCK], past[: first + min(start + _BLOCK, tokens)])
-        for start in range(0, tokens, _BLOCK)
-    ]
+    mixed = []
+    for start in range(first // _BLOCK * _BLOCK, length, _BLOCK):
+        begin, end = max(start, first), min(start + _BLOCK, length)
+        ahead = torch.full((_BLOCK, _BLOCK), -torch.inf).triu(1)[begin - start : end - start]
+        mixed.append(_block(rows[begin - first : end - first], past[: start + _BLOCK], ahead))
     return torch.cat(mixed).to(query.dtype)
 
 
-def _block(query, kv):
-    """prefill() of at most _BLOCK tokens in float32, the query scaled already: two plain products,
-    bit for bit the same for a token whatever else is in its block."""
+def _block(query, past, ahead=None):
+    """Attention of a few tokens in float32, the query scaled already: two plain products.
+
+    past: [L, 2 x head_dim]. ahead: [T, _BLOCK], -inf where a token may not look among the last
+    positions; None if all may look at all. Blocks begin and end at multiples of _BLOCK, so that a
+    token's sums are the same, bit for bit, however its prompt was cut into chunks.
+    """
     tokens, heads, head_dim = query.shape
-    length = kv.shape[0]
-    key, value = kv.split(head_dim, dim=-1)
-    scores = query.reshape(tokens * heads, head_dim) @ key.T
-    if tokens > 1:
-        ahead = torch.full((tokens, tokens), -torch.inf).triu(1)
-        scores.view(tokens, heads, length)[:, :, length - tokens :] += ahead[:, None]
-    return (scores.softmax(-1) @ value).view(tokens, heads, head_dim)
+    key, value = past.split(head_dim, dim=-1)
+    scores = filled(query.reshape(-1, head_dim)) @ key.T
+    if ahead is not None:
+        scores[: tokens * heads].view(tokens, heads, -1)[:, :, -_BLOCK:] += ahead[:, None]
+    return (scores.softmax(-1) @ value)[: tokens * heads].view(tokens, heads, head_dim)
 
 
 def decode(query, kv, slots, positions, scale):

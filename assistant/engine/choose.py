@@ -4,6 +4,7 @@ Decided at load by trying: int8 weights with bfloat16 rows are several times fas
 most CPUs, bfloat16 products are faster there or far slower. Knows models and times; no requests.
 """
 
+import itertools
 import time
 
 import torch
@@ -73,11 +74,12 @@ def is_steady(model, cache):
     """Whether results are the same, bit for bit, alone and in company and however a prompt is cut
     into chunks. Overwrites slot 0 and the last one of `cache`."""
     ids = [(7 * n) % model.vocab_size for n in range(min(150, model.window - 1))]
-    cut, last = 2 * len(ids) // 3, len(cache.ids) - 1
     whole = model.prefill([Chunk(ids, 0, 0)], cache.kv)
-    model.prefill([Chunk(ids[:cut], last, 0)], cache.kv)
-    parts = model.prefill([Chunk(ids[cut:], last, cut)], cache.kv)
-    same = torch.equal(whole, parts)
+    expected = cache.kv[:, 0, : len(ids)].clone()
+    last = len(cache.ids) - 1
+    for start, end in itertools.pairwise([0, 17, 18, 2 * len(ids) // 3, len(ids)]):
+        parts = model.prefill([Chunk(ids[start:end], last, start)], cache.kv)
+    same = torch.equal(whole, parts) and torch.equal(expected, cache.kv[:, last, : len(ids)])
     rows = torch.tensor([[3, 4, 5], [0] * 3, [len(ids), len(ids) - 1, len(ids) - 2]])
     together = model.decode(*rows.to(model.device), cache.kv)[:1]
     alone = model.decode(*rows[:, :1].to(model.device), cache.kv)

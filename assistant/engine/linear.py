@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from assistant.engine import kernels
 from assistant.engine.int8 import Quantized, dequantize
 
-# Below 8 rows the CPU's float32 product (MKL) sums in another order than from 8 rows on, and it is
-# no faster there: fewer rows are filled up.
+# Below 8 rows the CPU's float32 product (MKL) sums in another order than from 8 rows on: fewer rows
+# are filled up. That costs little where weights come from memory, up to half where they are small.
 _ROWS = 8
 _KERNEL_ROWS = 64  # what the int8 kernel on CUDA takes; beyond, dequantised weights are faster
 
@@ -25,11 +25,15 @@ class Dense(NamedTuple):
     bias: torch.Tensor | None
 
     def __call__(self, x):
-        count = len(x)
-        rows = x.to(self.weight.dtype)
-        if count < _ROWS and rows.device.type == "cpu" and rows.dtype is torch.float32:
-            rows = F.pad(rows, (0, 0, 0, _ROWS - count))
-        return F.linear(rows, self.weight, self.bias)[:count].to(x.dtype)
+        rows = filled(x.to(self.weight.dtype))
+        return F.linear(rows, self.weight, self.bias)[: len(x)].to(x.dtype)
+
+
+def filled(rows):
+    """`rows` [n, width], with rows of zeros behind them where a CPU's product needs more."""
+    if len(rows) < _ROWS and rows.device.type == "cpu" and rows.dtype is torch.float32:
+        return F.pad(rows, (0, 0, 0, _ROWS - len(rows)))
+    return rows
 
 
 class Int8(NamedTuple):

@@ -4,7 +4,6 @@ The cost of prefill is measured at load: it grows with the tokens and, through a
 stands before them. Knows times and counts; no requests.
 """
 
-import bisect
 import time
 
 import torch
@@ -12,9 +11,10 @@ import torch
 from assistant.engine.model import Chunk
 
 ALONE = 512  # prompt tokens in a step when nobody decodes: bounds the time to a cancel
-_SIZES = (16, 32, 64, 128, 256, 512)
-_SHARE = 2.0  # a chunk may take so many times as long as the decode step beside it
-_PATIENCE_S = 0.25  # larger chunks are not measured once one took so long
+_SMALL, _LARGE = 16, 256  # tokens of the chunks that are measured; all are multiples of _SMALL
+# How many times as long as the decode step beside it a chunk may take: the others' gaps grow by so
+# much, and the prompt's time to first token by one part in so many.
+_SHARE = {"cpu": 3.0, "cuda": 1.8}
 
 
 class Pace:
@@ -25,27 +25,21 @@ class Pace:
         def time_of(size, start):
             return _fastest(lambda: model.prefill([Chunk([0] * size, 0, start)], cache.kv))
 
-        self._sizes, self._seconds = [], []
-        for size in _SIZES:
-            if size > model.window or (self._seconds and self._seconds[-1] > _PATIENCE_S):
-                break
-            self._sizes.append(size)
-            self._seconds.append(time_of(size, 0))
-        size = self._sizes[min(2, len(self._sizes) - 1)]
-        start = model.window - size
-        longer = time_of(size, start) - time_of(size, 0) if start else 0
-        self._per_pair = max(longer, 0) / (size * start) if start else 0
+        small, large = min(_SMALL, model.window), min(_LARGE, model.window)
+        self._base = time_of(small, 0)
+        self._per_token = max(time_of(large, 0) - self._base, 0) / max(large - small, 1)
+        start = model.window - small
+        self._per_pair = max(time_of(small, start) - self._base, 0) / max(small * start, 1)
+        self._share = _SHARE.get(model.device.type, 1.0)
         row = torch.zeros(1, dtype=torch.long, device=model.device)
         self.decode_s = _fastest(lambda: model.decode(row, row, row, cache.kv))
 
     def tokens(self, start):
         """How many tokens from position `start` on may be computed in the next step."""
-        limit = _SHARE * self.decode_s
-        costs = [
-            seconds + self._per_pair * size * start
-            for size, seconds in zip(self._sizes, self._seconds, strict=True)
-        ]
-        return self._sizes[max(bisect.bisect_right(costs, limit) - 1, 0)]
+        spare = self._share * self.decode_s - self._base
+        each = self._per_token + self._per_pair * start
+        count = spare / each if each else ALONE
+        return int(min(max(count // _SMALL * _SMALL, _SMALL), ALONE))
 
 
 def _fastest(compute):
