@@ -6,6 +6,7 @@ checkpoint only: random weights write none.
 
 import contextlib
 import random
+import sys
 import threading
 import time
 
@@ -28,7 +29,7 @@ def measure(model, contenders, config, arguments):
     dtype, vocabulary = arguments.dtype[0], config.vocab_size
     ours = Ours(open_ours(model, dtype, slots=SLOTS), config, dtype)
     peers = {c.name: c for c in contenders}
-    lines = []
+    lines = Told()
     try:
         rivals = [peers[name] for name in ("generate", "llama.cpp q8_0") if name in peers]
         lines += same_model([c for c in contenders if c.name != ours.name], vocabulary)
@@ -39,12 +40,23 @@ def measure(model, contenders, config, arguments):
                 with contextlib.closing(
                     Apart.of("ours", model, dtype, SLOTS, "drafts")
                 ) as drafting:
-                    lines.append(drafts(ours, drafting, peers["llama.cpp q8_0"]))
+                    lines += [drafts(ours, drafting, peers["llama.cpp q8_0"])]
             lines += quality.int8(model)
-            lines += quality.receipts(ours.engine)
+            with contextlib.closing(open_ours(model, dtype, slots=SLOTS)) as fresh:
+                lines += quality.receipts(fresh)  # with nothing that is a prompt's prefix
     finally:
         ours.close()
     return report.promises(lines)
+
+
+class Told(list):
+    """Lines, each said on stderr as soon as it is measured."""
+
+    def __iadd__(self, lines):
+        for line in lines:
+            print(f"{line.promise}: {line.measured}", file=sys.stderr, flush=True)
+            self.append(line)
+        return self
 
 
 def same_model(contenders, vocabulary, length=100):
