@@ -35,6 +35,17 @@ def test_a_chunk_takes_at_most_three_times_a_decode_step(pace, monkeypatch, deco
     assert pace.tokens(start) == size
 
 
+def test_one_slow_step_hardly_counts_and_many_do(pace, monkeypatch):
+    monkeypatch.setattr(pace, "decode_s", 0.002)
+    pace.decoded(1.0)
+    assert pace.decode_s == pytest.approx(0.0021)
+    for _ in range(50):
+        pace.decoded(0.008)
+    assert pace.decode_s == 0.008
+    pace.decoded(0.003)
+    assert pace.decode_s == 0.003
+
+
 def test_what_was_measured_makes_sense(pace):
     assert pace._base > 0 and pace._per_token >= 0 and pace._per_pair >= 0 and pace.decode_s > 0
     assert 16 <= pace.tokens(0) <= ALONE

@@ -19,7 +19,7 @@ _SHARE = {"cpu": 3.0, "cuda": 1.8}
 
 class Pace:
     """Measured for `model` with `cache`, whose slot 0 is overwritten. decode_s: how long a decode
-    step takes; whoever computes them may keep it up to date."""
+    step takes now."""
 
     def __init__(self, model, cache):
         def time_of(size, start):
@@ -33,6 +33,11 @@ class Pace:
         self._share = _SHARE.get(model.device.type, 1.0)
         row = torch.zeros(1, dtype=torch.long, device=model.device)
         self.decode_s = _fastest(lambda: model.decode(row, row, row, cache.kv))
+
+    def decoded(self, seconds):
+        """A decode step took so long. A single slow one, in which the machine did something else,
+        hardly counts."""
+        self.decode_s = min(seconds, 1.05 * self.decode_s)
 
     def tokens(self, start):
         """How many tokens from position `start` on may be computed in the next step."""

@@ -182,7 +182,7 @@ class Scheduler:
             self._guard(jobs, self._launch if drafting else self._launch_plain)
         self._land(1 if late and jobs else 0)
         if jobs and self.model.device.type == "cpu":
-            self.pace.decode_s = time.monotonic() - started
+            self.pace.decoded(time.monotonic() - started)
 
     def _launch_plain(self, jobs):
         self._launch(jobs, 0)
