@@ -76,6 +76,30 @@ def test_one_step_late_cancels_failures_and_the_length_are_exact(late, oracle, m
     healthy(late, oracle)
 
 
+def test_one_step_late_a_failure_after_drawing_is_tried_again(
+    late,
+    oracle,  # noqa: F811
+    monkeypatch,
+    caplog,
+):
+    draw = late._scheduler.draw
+    decode, calls = draw.decode, []
+
+    def failing(rows, **options):
+        drawn = decode(rows, **options)
+        calls.append(len(rows))
+        if len(calls) % 7 == 3 and len(rows) > 1:
+            raise MemoryError
+        return drawn
+
+    monkeypatch.setattr(draw, "decode", failing)
+    streams = [late.generate(greedy(ids, 64)) for ids in PROMPTS[:8]]
+    assert [read(stream)[1] for stream in streams] == oracle[:8]
+    assert len(calls) > 64 and max(calls) > 5
+    monkeypatch.undo()
+    healthy(late, oracle)
+
+
 class Replay:
     """Stands for a CUDA graph: computes into the tensors that it was recorded with."""
 

@@ -194,6 +194,20 @@ def test_bad_requests_are_refused_before_any_compute(engine, oracle, ids, count,
     healthy(engine, oracle)
 
 
+@pytest.mark.parametrize("banned", [{VOCAB_SIZE}, {-1}, set(range(VOCAB_SIZE))])
+def test_bans_that_make_no_sense_are_refused(engine, oracle, banned):
+    with pytest.raises(RequestError):
+        engine.generate(greedy(PROMPTS[0], 5, banned_ids=frozenset(banned)))
+    healthy(engine, oracle)
+
+
+@pytest.mark.parametrize("count", [0, 21, 1.5])
+def test_log_probabilities_of_an_impossible_number_are_refused(engine, oracle, count):
+    with pytest.raises(SamplingError, match="logprobs"):
+        engine.generate(greedy(PROMPTS[0], 5, logprobs=count))
+    healthy(engine, oracle)
+
+
 def test_banned_ids_are_never_drawn(engine, oracle):
     banned = frozenset(oracle[0])
     assert not banned & set(read(engine.generate(greedy(PROMPTS[0], 30, banned_ids=banned)))[1])
@@ -395,6 +409,46 @@ def test_a_prefix_that_cannot_be_computed_is_said(engine, oracle, monkeypatch, c
     with pytest.raises(EngineError, match="tokens of the prompt template could not be computed"):
         engine.pin(tuple(PROMPTS[6]))
     healthy(engine, oracle)
+
+
+def test_a_prefix_that_is_no_number_is_not_kept(engine, oracle, monkeypatch):
+    model, pinned = engine._scheduler.model, len(engine._scheduler.cache.pinned)
+    prefill = model.prefill
+    monkeypatch.setattr(model, "prefill", lambda *args: prefill(*args) * torch.nan)
+    with pytest.raises(EngineError, match="could not be computed"):
+        engine.pin((23, *PROMPTS[6]))
+    monkeypatch.undo()
+    assert len(engine._scheduler.cache.pinned) == pinned
+    healthy(engine, oracle)
+
+
+def test_a_prefix_without_room_to_keep_it_fails_alone(engine, oracle, monkeypatch, caplog):
+    with gate(engine) as steps:
+        stream = engine.generate(greedy(PROMPTS[0], 64))
+        pin = Job(greedy((24, *PROMPTS[6]), 1), pin=True)
+        engine._scheduler.submit(pin)
+        failing_once(monkeypatch, engine._scheduler.cache, "pin", MemoryError())
+        steps.release(10_000)
+        assert read(stream)[1] == oracle[0]
+        assert isinstance(pin.out.get(timeout=10), EngineError)
+    healthy(engine, oracle)
+
+
+def test_a_device_that_breaks_while_a_request_starts_ends_the_engine(
+    tiny_checkpoint, module, monkeypatch, caplog
+):
+    engine = make_engine(tiny_checkpoint, module, slots=1)
+    core = engine._scheduler
+    with gate(engine) as steps:
+        monkeypatch.setattr(core.model, "device", torch.device("cuda"))
+        failing_once(monkeypatch, core.sampler, "start", RuntimeError("device-side assert"))
+        streams = [engine.generate(greedy(PROMPTS[0], 5)) for _ in range(2)]
+        steps.release(10_000)
+        for stream in streams:
+            with pytest.raises(EngineDead, match="restarted"):
+                read(stream)
+    assert "restarted" in engine.status().dead
+    engine.close()
 
 
 def test_weights_that_are_not_numbers_are_refused_at_start(tiny_checkpoint):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from assistant.engine.cache import Cache
-from assistant.engine.pace import ALONE, Pace
+from assistant.engine.pace import _MOST, Pace
 from tests.engines import load_module
 from tests.test_model import make_model
 
@@ -24,7 +24,7 @@ def pace(tiny_checkpoint):
         (0.004, 1000, 48),
         (0.004, 4000, 16),
         (0.0001, 0, 16),  # something must go on
-        (1.0, 0, ALONE),
+        (1.0, 0, _MOST),
     ],
 )
 def test_a_chunk_takes_at_most_three_times_a_decode_step(pace, monkeypatch, decode_s, start, size):
@@ -48,4 +48,4 @@ def test_one_slow_step_hardly_counts_and_many_do(pace, monkeypatch):
 
 def test_what_was_measured_makes_sense(pace):
     assert pace._base > 0 and pace._per_token >= 0 and pace._per_pair >= 0 and pace.decode_s > 0
-    assert 16 <= pace.tokens(0) <= ALONE
+    assert 16 <= pace.tokens(0) <= _MOST

@@ -70,7 +70,10 @@ def test_the_distribution_is_the_softmax():
     torch.testing.assert_close(drawn, (LOGITS / 0.8).softmax(0), atol=0.015, rtol=0)
 
 
-@pytest.mark.parametrize("options", [{}, {"top_p": 0.9}, {"top_k": 300}, {"min_p": 1e-3}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"top_p": 0.9}, {"top_k": 600}, {"top_k": 600, "top_p": 0.7}, {"min_p": 1e-3}],
+)
 def test_a_flat_distribution_is_drawn_from_beyond_the_candidates_sorted_first(options):
     logits = torch.randn(4 * _HEAD, generator=torch.Generator().manual_seed(0)) / 10
     count = 20_000
@@ -98,6 +101,20 @@ def test_rows_of_all_kinds_together_are_what_they_are_alone():
         request(temperature=0.7, banned_ids={1}, top_p=0.8),
     ]
     assert draw(*kinds) == [draw(kind)[0] for kind in kinds]
+
+
+def test_a_row_is_drawn_alike_alone_and_beside_flat_ones():
+    """Among equally likely tokens too, as there are many in bfloat16."""
+    chance = torch.Generator().manual_seed(0)
+    logits = (3 * torch.randn(60, 8 * _HEAD, generator=chance)).bfloat16().float()
+    logits[::3] /= 20  # these need more than the candidates looked at first
+    rows, positions = torch.arange(60), torch.full((60,), 5)
+    sampler = make(
+        *(request(temperature=1.0, top_p=0.9, seed=n) for n in range(60)), size=8 * _HEAD
+    )
+    together = sampler.sample(logits, rows, positions)
+    alone = [sampler.sample(logits[n : n + 1], rows[n : n + 1], positions[:1]) for n in range(60)]
+    assert together.tolist() == torch.cat(alone).tolist()
 
 
 def test_the_penalty_counts_from_its_position_on_and_the_reply():

@@ -20,13 +20,18 @@ class Drafts:
         self._size = 4
         self._resumes = 0  # no guesses before this many tokens
 
+    @property
+    def awake(self):
+        """Whether it is worth guessing now."""
+        return len(self._ids) >= self._resumes
+
     def guess(self, limit):
         """At most `limit` ids that may follow; none when these tokens never stood together."""
         ids = self._ids
         for end in range(self._read, len(ids)):
             self._after[tuple(ids[end - _GRAM : end])] = end
         self._read = max(self._read, len(ids))
-        if len(ids) < self._resumes:
+        if not self.awake:
             return []
         start = self._after.get(tuple(ids[-_GRAM:]))
         if start is None:

@@ -47,11 +47,13 @@ class Draw:
                 given.copy_(padded, non_blocking=True)
                 graph.replay()
                 return Drawn(tokens[: len(rows)].clone(), logits[: len(rows)], top)
-        return Drawn(*self._decode(inputs.to(self.model.device), greedy, penalised), top)
+        inputs = inputs.to(self.model.device, non_blocking=True)
+        return Drawn(*self._decode(inputs, greedy, penalised), top)
 
     def first(self, logits, slots, positions, *, greedy=False, penalised=True, top=0):
         """Draw the tokens for `positions` of `slots` (lists) from logits [rows, vocabulary]."""
-        slots, positions = torch.tensor([slots, positions]).to(self.model.device)
+        rows = torch.tensor([slots, positions])
+        slots, positions = rows.to(self.model.device, non_blocking=True)
         return Drawn(self._sample(logits, slots, positions, greedy, penalised), logits, top)
 
     def _decode(self, inputs, greedy, penalised):

@@ -35,11 +35,18 @@ class Job:
 
     def start(self, slot, cached, repeatable, drafts):
         """It has a slot, which holds the first `cached` tokens of its prompt."""
-        self.slot, self.cached, self.done, self.repeatable = slot, cached, cached, repeatable
+        sampling = self.request.sampling
+        self.slot, self.cached, self.done = slot, cached, cached
+        self.repeatable = repeatable and (sampling.temperature == 0 or sampling.seed is not None)
         self.ids = list(self.request.ids)
-        if drafts and self.request.sampling.repetition_penalty == 1:
+        if drafts and sampling.repetition_penalty == 1:
             self.drafts = Drafts(self.ids)  # a penalty changes with every token before
         self.admitted, self.place = time.monotonic(), 0
+
+    @property
+    def guesses(self):
+        """Whether tokens are guessed for it at present."""
+        return self.drafts is not None and self.drafts.awake
 
     @property
     def new(self):

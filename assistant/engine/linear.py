@@ -12,10 +12,12 @@ import torch.nn.functional as F
 from assistant.engine import kernels
 from assistant.engine.int8 import Quantized, dequantize
 
-# Below 8 rows the CPU's float32 product (MKL) sums in another order than from 8 rows on: fewer rows
-# are filled up. That costs little where weights come from memory, up to half where they are small.
+# The CPU's float32 product (MKL) sums in another order where rows are left over: they are filled up
+# to a multiple. That costs little where weights come from memory, up to half where they are small.
 _ROWS = 8
-_KERNEL_ROWS = 64  # what the int8 kernel on CUDA takes; beyond, dequantised weights are faster
+# Up to these the int8 kernel on CUDA reads the weights again for every 64 rows; beyond, it is less
+# work to make them dense first.
+_KERNEL_ROWS = 256
 
 
 class Dense(NamedTuple):
@@ -31,8 +33,9 @@ class Dense(NamedTuple):
 
 def filled(rows):
     """`rows` [n, width], with rows of zeros behind them where a CPU's product needs more."""
-    if len(rows) < _ROWS and rows.device.type == "cpu" and rows.dtype is torch.float32:
-        return F.pad(rows, (0, 0, 0, _ROWS - len(rows)))
+    missing = -len(rows) % _ROWS
+    if missing and rows.device.type == "cpu" and rows.dtype is torch.float32:
+        return F.pad(rows, (0, 0, 0, missing))
     return rows
 
 

@@ -15,6 +15,7 @@ from assistant.engine import Logprob, Piece, Request, Status, Waiting
 from assistant.engine.cache import Cache
 from assistant.engine.choose import choose_model, is_steady
 from assistant.engine.draw import Draw
+from assistant.engine.failures import is_out_of_memory
 from assistant.engine.job import Job
 from assistant.engine.model import Chunk
 from assistant.engine.pace import Pace
@@ -61,9 +62,9 @@ class LocalEngine:
 
     def generate(self, request, *, wait_s=0.1):
         self._check(request)
-        job = Job(request)
-        self._scheduler.submit(job)
-        return LocalStream(job, self.tokenizer.decoder(), wait_s)
+        stream = LocalStream(Job(request), self.tokenizer.decoder(), wait_s)
+        self._scheduler.submit(stream.job)
+        return stream
 
     def check_room(self):
         self._scheduler.check_room()
@@ -76,6 +77,8 @@ class LocalEngine:
         job = Job(request, pin=True)
         self._scheduler.submit(job)
         result = job.out.get()
+        if isinstance(result, EngineDead) or getattr(result, "reason", "stop") == "cancelled":
+            raise EngineDead(self._scheduler.closed)
         if isinstance(result, Exception):
             raise EngineError(
                 f"The {len(ids)} tokens of the prompt template could not be computed; if memory "
@@ -96,8 +99,10 @@ class LocalEngine:
     def _check(self, request):
         if not request.ids:
             raise RequestError("The prompt is empty; write at least one character.")
-        if not all(0 <= i < self._vocabulary for i in request.ids):
+        if not all(0 <= i < self._vocabulary for i in (*request.ids, *request.banned_ids)):
             raise RequestError(f"A token id is outside of 0 to {self._vocabulary - 1}.")
+        if len(request.banned_ids) == self._vocabulary:
+            raise RequestError("Every token is banned, so nothing can be written.")
         check_max_new_tokens(request.max_new_tokens, self.window)
         check_logprobs(request.logprobs)
         if len(request.ids) + request.max_new_tokens > self.window:
@@ -122,28 +127,33 @@ class LocalEngine:
                 self._step()
         except BaseException:  # a broken device: its errors last until the process ends
             log.exception("the engine has stopped")
-            self._scheduler.close(DEAD, EngineDead(DEAD))
+            self._scheduler.close(DEAD, dead=True)
         else:
-            self._scheduler.close(CLOSED, "cancelled")
+            self._scheduler.close(CLOSED)
 
     def _prepare(self, checkpoint, slots, queue, drafts):
         self.model = checkpoint.name
         self.revision = checkpoint.revision
         self.embedded = checkpoint.embedded
         self.tokenizer = checkpoint.tokenizer
-        model = choose_model(checkpoint)
-        self.window, self._vocabulary = model.window, model.vocab_size
         try:
+            model = choose_model(checkpoint)
+            checkpoint.tensors.clear()  # what the model does not use is free now
+            if model.device.type == "cuda":
+                torch.cuda.set_device(model.device)  # streams and graphs are those of this one
             cache = Cache(model, slots)
             sampler = Sampler(slots, model.vocab_size, model.device)
             _self_check(model, cache, self.tokenizer.eos_id, self.model)
             draw = Draw(model, cache, sampler, max(slots, DRAFT_ROWS))
             pace, steady = Pace(model, cache), is_steady(model, cache)
-        except RuntimeError as error:  # torch's out-of-memory errors, on the CPU and on CUDA
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
             raise CheckpointError(
-                f"The KV cache of {slots} slots of {model.window} tokens does not fit in memory; "
-                "give fewer with --slots."
+                f"{self.model} with a KV cache for {slots} slots does not fit in memory; give "
+                "fewer with --slots, or choose a smaller checkpoint with --model."
             ) from error
+        self.window, self._vocabulary = model.window, model.vocab_size
         self._scheduler = Scheduler(draw, pace, queue, drafts=drafts, steady=steady)
 
     def _step(self):
@@ -160,7 +170,7 @@ class LocalStream:
     """Reads one job's tokens as text. See the Stream protocol."""
 
     def __init__(self, job, decoder, wait_s):
-        self._job, self._decoder, self._wait_s = job, decoder, wait_s
+        self.job, self._decoder, self._wait_s = job, decoder, wait_s
         self._read = 0  # tokens given out
         self._last = None  # a Finished or an exception that came behind tokens not yet read
         self._ended = False
@@ -180,7 +190,7 @@ class LocalStream:
             self._read += len(ids)
             return Piece(text, ids, self._logprobs(drawn))
         if self._last is None:
-            return Waiting(self._job.place)
+            return Waiting(self.job.place)
         self._ended = True
         if isinstance(self._last, Exception):
             raise self._last
@@ -190,25 +200,25 @@ class LocalStream:
         """The tokens that are there, waiting up to `wait_s` for the first; sets `_last`."""
         drawn = []
         try:
-            item = self._job.out.get(self._wait_s > 0, self._wait_s or None)
+            item = self.job.out.get(self._wait_s > 0, self._wait_s or None)
             while isinstance(item, tuple):
                 drawn.append(item)
-                item = self._job.out.get_nowait()
+                item = self.job.out.get_nowait()
             self._last = item
         except queue.Empty:
             pass
         return drawn
 
     def _logprobs(self, drawn):
-        count = self._job.request.logprobs
+        count = self.job.request.logprobs
         if count is None:
             return None
         return tuple(Logprob(own, top[:count]) for _, (own, top) in drawn)
 
     def close(self):
-        self._job.cancelled = True
+        self.job.cancelled = True
         self._ended = True
-        return self._job.finished("cancelled", self._read)
+        return self.job.finished("cancelled", self._read)
 
     __del__ = close  # a reader that simply goes away must not keep its slot
 

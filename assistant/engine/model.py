@@ -6,6 +6,7 @@ Prefill and decode are two passes, each on the kind of weights that suits its nu
 token ids, positions and slots of the cache; no requests.
 """
 
+import itertools
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -128,19 +129,26 @@ class Model:
         must be there already, the chunk's own KV is written. The linear layers see the tokens of
         all chunks as one batch of rows; attention runs chunk by chunk.
         """
-        ids = torch.tensor([i for c in chunks for i in c.ids], device=self.device)
         spans = [range(c.start, c.start + len(c.ids)) for c in chunks]
-        positions = torch.tensor([p for span in spans for p in span], device=self.device)
-        slots = torch.tensor([c.slot for c in chunks for _ in c.ids], device=self.device)
         counts = [len(span) for span in spans]
+        rows = torch.tensor(
+            [
+                (i, c.slot, p)
+                for c, span in zip(chunks, spans, strict=True)
+                for i, p in zip(c.ids, span, strict=True)
+            ]
+        )
+        ends = torch.tensor(list(itertools.accumulate(counts))) - 1
+        # Nothing here waits for the device, which may still compute the step before.
+        ids, slots, positions = rows.to(self.device, non_blocking=True).T
+        ends = ends.to(self.device, non_blocking=True)
 
         def attend(query, kv):
             parts = zip(chunks, spans, query.split(counts), strict=True)
             mixed = [attention.prefill(q, kv[c.slot, : s.stop], self.scale) for c, s, q in parts]
             return torch.cat(mixed)
 
-        x = self._forward(self.layers, ids, slots, positions, cache, attend)
-        return x[torch.tensor(counts, device=self.device).cumsum(0) - 1]
+        return self._forward(self.layers, ids, slots, positions, cache, attend)[ends]
 
     def decode(self, ids, slots, positions, cache):
         """Logits after single tokens, [rows, vocabulary] in float32.

@@ -10,8 +10,10 @@ import torch
 
 from assistant.engine.model import Chunk
 
-ALONE = 512  # prompt tokens in a step when nobody decodes: bounds the time to a cancel
-_SMALL, _LARGE = 16, 256  # tokens of the chunks that are measured; all are multiples of _SMALL
+_SMALL, _MOST = 16, 512  # tokens of a chunk, always a multiple of the first
+_LARGE = {"cpu": 64, "cuda": 512}  # tokens of the chunk that is measured beside the smallest one
+_ALONE_S = 0.3  # how long a chunk may take when nobody decodes: the time to a cancel
+_PATIENCE_S = 0.25  # what took longer in all is not measured again
 # How many times as long as the decode step beside it a chunk may take: the others' gaps grow by so
 # much, and the prompt's time to first token by one part in so many.
 _SHARE = {"cpu": 3.0, "cuda": 1.8}
@@ -25,12 +27,13 @@ class Pace:
         def time_of(size, start):
             return _fastest(lambda: model.prefill([Chunk([0] * size, 0, start)], cache.kv))
 
-        small, large = min(_SMALL, model.window), min(_LARGE, model.window)
+        kind = model.device.type
+        small, large = min(_SMALL, model.window), min(_LARGE.get(kind, 64), model.window)
         self._base = time_of(small, 0)
         self._per_token = max(time_of(large, 0) - self._base, 0) / max(large - small, 1)
         start = model.window - small
         self._per_pair = max(time_of(small, start) - self._base, 0) / max(small * start, 1)
-        self._share = _SHARE.get(model.device.type, 1.0)
+        self._share = _SHARE.get(kind, 1.0)
         row = torch.zeros(1, dtype=torch.long, device=model.device)
         self.decode_s = _fastest(lambda: model.decode(row, row, row, cache.kv))
 
@@ -39,18 +42,18 @@ class Pace:
         hardly counts."""
         self.decode_s = min(seconds, 1.05 * self.decode_s)
 
-    def tokens(self, start):
+    def tokens(self, start, *, alone=False):
         """How many tokens from position `start` on may be computed in the next step."""
-        spare = self._share * self.decode_s - self._base
+        spare = (_ALONE_S if alone else self._share * self.decode_s) - self._base
         each = self._per_token + self._per_pair * start
-        count = spare / each if each else ALONE
-        return int(min(max(count // _SMALL * _SMALL, _SMALL), ALONE))
+        count = spare / each if each else _MOST
+        return int(min(max(count // _SMALL * _SMALL, _SMALL), _MOST))
 
 
 def _fastest(compute):
-    """Seconds of the fastest of three."""
+    """Seconds of the fastest of three, or fewer if they are slow."""
     times = []
-    for _ in range(3):
+    while len(times) < 3 and sum(times) < _PATIENCE_S:
         started = time.perf_counter()
         compute().sum().item()  # waits for the device
         times.append(time.perf_counter() - started)

@@ -12,7 +12,7 @@ import torch
 
 from assistant.sampling import SEED_DRAWN
 
-_HEAD = 256  # candidates that are sorted at first on a CPU; the rest only if these do not do
+_HEAD = 256  # candidates that are looked at first on a CPU; all others only if these do not do
 
 # splitmix64 (Steele, Lea and Flood 2014, doi 10.1145/2660193.2660195), as signed 64-bit integers
 _STEP = 0x9E3779B97F4A7C15 - 2**64
@@ -75,31 +75,42 @@ class Sampler:
 
     def _draw(self, logits, slots, positions):
         """Inverse transform sampling over the candidates that top_k, top_p and min_p leave."""
+        size = logits.shape[-1]
+        if logits.device.type != "cpu" or size <= _HEAD:
+            return self._draw_from(logits, slots, positions, size)[0]
+        ids, enough = self._draw_from(logits, slots, positions, _HEAD)
+        # Each row by itself: equally likely tokens stand in another order in the whole vocabulary.
+        rest = (~enough).nonzero()[:, 0]
+        if len(rest):
+            ids[rest] = self._draw_from(logits[rest], slots[rest], positions[rest], size)[0]
+        return ids
+
+    def _draw_from(self, logits, slots, positions, width):
+        """A token of each row among the `width` likeliest, and whether all candidates are there."""
         temperature = self.temperature[slots]
         heat = torch.where(temperature > 0, temperature, 1.0)[:, None]
         top_k, top_p, min_p = (
             column[slots, None] for column in (self.top_k, self.top_p, self.min_p)
         )
         size = logits.shape[-1]
-        whole = ((logits.double() - logits.amax(-1, keepdim=True)) / heat).exp().sum(-1)[:, None]
-        for width in (min(_HEAD, size), size) if logits.device.type == "cpu" else (size,):
-            values, ids = logits.topk(width) if width < size else logits.sort(-1, descending=True)
-            weights = ((values.double() - values[:, :1]) / heat).exp()
-            rank = torch.arange(width, device=logits.device)
-            weights = torch.where((top_k == 0) | (rank < top_k), weights, 0.0)
-            total = weights.cumsum(-1)
-            cut = (top_k > 0) & (top_k <= width)  # then these are all
-            mass = torch.where(cut, total[:, -1:], whole)
-            # The nucleus (arXiv:1904.09751) is the smallest set that reaches top_p; min_p keeps
-            # what is at least so likely in relation to the likeliest (arXiv:2407.01082).
-            likely = (weights >= min_p) & (weights > 0)
-            kept = likely & (total - weights < top_p * mass)
-            if width == size or bool((cut | ~kept[:, -1:]).all()):
-                break
+        values, ids = logits.topk(width) if width < size else logits.sort(-1, descending=True)
+        weights = ((values.double() - values[:, :1]) / heat).exp()
+        rank = torch.arange(width, device=logits.device)
+        weights = torch.where((top_k == 0) | (rank < top_k), weights, 0.0)
+        total = weights.cumsum(-1)
+        mass = total[:, -1:]
+        if width < size:
+            whole = ((logits.double() - values[:, :1]) / heat).exp().sum(-1, keepdim=True)
+            mass = torch.where(top_k == 0, whole, mass)
+        # The nucleus (arXiv:1904.09751) is the smallest set that reaches top_p; min_p keeps what is
+        # at least so likely in relation to the likeliest (arXiv:2407.01082).
+        likely = (weights >= min_p) & (weights > 0)
+        kept = likely & (total - weights < top_p * mass)
         last = (kept.sum(-1, keepdim=True) - 1).clamp(min=0)
         point = uniform(self.seed[slots], positions)[:, None] * total.gather(-1, last)
         index = torch.searchsorted(total, point, right=True)
-        return ids.gather(-1, torch.minimum(index, last))[:, 0]
+        enough = torch.where(top_k == 0, ~kept[:, -1:], top_k <= width)
+        return ids.gather(-1, torch.minimum(index, last))[:, 0], enough[:, 0]
 
 
 def uniform(seeds, positions):

@@ -2,23 +2,22 @@
 
 First come, first served. Each step decodes one token of every request that writes (or several
 guessed ones), and then computes a bounded chunk of the prompts that are still being read, so that
-a long prompt never stalls the others. Knows jobs, slots and steps; no threads, no text.
+a long prompt never stalls the others. Knows jobs, slots and steps; no text.
 """
 
-import logging
+import functools
 import threading
 import time
 from collections import deque
 from typing import NamedTuple
 
+import torch
+
 from assistant.engine.draw import Drawn, Row
-from assistant.engine.failures import FAILED, NOT_A_NUMBER, attempt
+from assistant.engine.failures import NOT_A_NUMBER, attempt
 from assistant.engine.job import Job
 from assistant.engine.model import Chunk
-from assistant.engine.pace import ALONE
 from assistant.errors import EngineBusy, EngineDead, EngineError
-
-log = logging.getLogger(__name__)
 
 DRAFTING = 4  # requests at once up to which tokens are guessed: more fill a step by themselves
 DRAFT_ROWS = 16  # rows of a step that guesses may fill
@@ -63,15 +62,16 @@ class Scheduler:
             job.place = len(self.waiting)
             self.lock.notify()
 
-    def close(self, why, result):
-        """Take no more jobs, for the reason `why`, and end those that there are with `result`."""
+    def close(self, why, *, dead=False):
+        """Take no more jobs, for the reason `why`, and end those that there are: as cancelled, or
+        with EngineDead."""
         with self.lock:
             self.closed = why
             waiting, self.waiting = self.waiting, []
         for job in waiting:
-            job.end(result)
+            job.end(EngineDead(why) if dead else "cancelled")
         for job in list(self.running):
-            self.end(job, result)
+            self.end(job, EngineDead(why) if dead else "cancelled")
 
     def step(self):
         """Compute one step; False when there was nothing to do. Raises what ends all jobs."""
@@ -100,23 +100,25 @@ class Scheduler:
                 self.waiting.remove(job)
                 job.end("cancelled")
             while self.waiting and self.cache.free:
-                self._start(self.waiting.pop(0))
+                self._start(self.waiting[0])
+                self.waiting.pop(0)
             for place, job in enumerate(self.waiting, 1):
                 job.place = place
 
     def _start(self, job):
         """Give a job its slot. One that cannot start ends alone."""
-        slot = None
-        try:
-            slot, cached = self.cache.take(job.request.ids)
-            job.start(slot, cached, self.steady and self.cache.cold[slot] == cached, self.drafts)
-            self.sampler.start(slot, job.request)
-        except Exception:
-            log.exception("a request could not start")
-            if slot is not None:
-                self.cache.release(slot)
-            return job.end(EngineError(FAILED))
-        self.running.append(job)
+        sentence = attempt(self._place, [job], self.model.device)
+        if not sentence:
+            return self.running.append(job)
+        if job.slot is not None:
+            self.cache.release(job.slot)
+        job.end(EngineError(sentence))
+
+    def _place(self, jobs):
+        (job,) = jobs
+        slot, cached = self.cache.take(job.request.ids)
+        job.start(slot, cached, self.steady and self.cache.cold[slot] == cached, self.drafts)
+        self.sampler.start(slot, job.request)
 
     def _guard(self, jobs, compute):
         """`compute(jobs)`; if that fails, one by one, so that only those end that fail alone."""
@@ -125,8 +127,10 @@ class Scheduler:
             self.cache.forget(jobs[0].slot)
             self.end(jobs[0], EngineError(sentence))
         elif sentence:
+            self._land(0)  # what the failed step would have gone on from is not there any more
             for job in jobs:
-                self._guard([job], compute)
+                if not job.ended and (job.first is None or job.left > 0):
+                    self._guard([job], compute)
 
     # -- prefill ----------------------------------------------------------------------------------
 
@@ -139,7 +143,7 @@ class Scheduler:
                 continue
             if budget is None:
                 decoding = any(other.first is not None for other in self.running)
-                budget = self.pace.tokens(job.done) if decoding else ALONE
+                budget = self.pace.tokens(job.done, alone=not decoding)
             job.chunk = min(budget, len(job.ids) - job.done)
             budget -= job.chunk
             jobs.append(job)
@@ -156,38 +160,41 @@ class Scheduler:
         if whole:
             ready = [jobs[n] for n in whole]
             slots, positions = [job.slot for job in ready], [len(job.ids) for job in ready]
-            logits = self.model.logits(hidden[whole])
+            logits = self.model.logits(torch.stack([hidden[n] for n in whole]))
             drawn = self.draw.first(logits, slots, positions, **_needs(ready)).read()
         for job, chunk in zip(jobs, chunks, strict=True):
             self.cache.computed(job.slot, chunk.ids, cold=True)
             job.done += len(chunk.ids)
         for n, (token, logprob) in zip(whole, drawn, strict=True):
-            if jobs[n].pin:
-                self.cache.pin(jobs[n].slot)
-                self.end(jobs[n], "stop")
+            if jobs[n].pin and token >= 0:
+                self._guard([jobs[n]], self._pin)
             else:
                 self._advance(jobs[n], token, logprob)
+
+    def _pin(self, jobs):
+        (job,) = jobs
+        self.cache.pin(job.slot)
+        self.end(job, "stop")
 
     # -- decode -----------------------------------------------------------------------------------
 
     def _decode(self):
         """Launch a decode step, and read its tokens, or on CUDA those of the one before."""
         started = time.monotonic()
-        drafting = self.drafts and len(self.running) <= DRAFTING
+        drafting = len(self.running) <= DRAFTING and any(job.guesses for job in self.running)
         late = self.draw.late and not drafting
         if not late:
             self._land(0)  # a guess needs the newest tokens
         jobs = [job for job in self.running if job.first is not None and job.left > 0]
         if jobs:
-            self._guard(jobs, self._launch if drafting else self._launch_plain)
+            spare = DRAFT_ROWS if drafting else 0
+            self._guard(jobs, functools.partial(self._launch, spare=spare))
         self._land(1 if late and jobs else 0)
         if jobs and self.model.device.type == "cpu":
             self.pace.decoded(time.monotonic() - started)
 
-    def _launch_plain(self, jobs):
-        self._launch(jobs, 0)
-
-    def _launch(self, jobs, spare=DRAFT_ROWS):
+    def _launch(self, jobs, spare):
+        """Decode a token of each of `jobs`, and guessed ones behind it in up to `spare` rows."""
         rows, parts = [], []
         for job in jobs:
             guesses = job.guess(spare // len(jobs) - 1)
