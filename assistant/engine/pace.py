@@ -10,13 +10,13 @@ import torch
 
 from assistant.engine.model import Chunk
 
-_SMALL, _MOST = 16, 512  # tokens of a chunk, always a multiple of the first
+_SMALL, _MOST = 16, 512  # tokens of a chunk
 _LARGE = {"cpu": 64, "cuda": 512}  # tokens of the chunk that is measured beside the smallest one
 _ALONE_S = 0.3  # how long a chunk may take when nobody decodes: the time to a cancel
 _PATIENCE_S = 0.25  # what took longer in all is not measured again
 # How many times as long as the decode step beside it a chunk may take: the others' gaps grow by so
 # much, and the prompt's time to first token by one part in so many.
-_SHARE = {"cpu": 3.0, "cuda": 1.8}
+_SHARE = {"cpu": 3.5, "cuda": 1.8}
 
 
 class Pace:
@@ -47,7 +47,7 @@ class Pace:
         spare = (_ALONE_S if alone else self._share * self.decode_s) - self._base
         each = self._per_token + self._per_pair * start
         count = spare / each if each else _MOST
-        return int(min(max(count // _SMALL * _SMALL, _SMALL), _MOST))
+        return int(min(max(count, _SMALL), _MOST))
 
 
 def _fastest(compute):
