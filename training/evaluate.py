@@ -1,156 +1,240 @@
-"""What a trained checkpoint can do, as a table: `python -m training.evaluate models/NAME`.
+"""What a trained checkpoint can do, as a table: `python -m training.evaluate FOLDER`.
 
-Greedy, in float32, behind the short prompt as the app uses it. Questions are asked in wordings that
-training never saw. Knows how a reply ends; the app has its own, stricter rules for that.
+Asks as the app asks: its engine, its prompt templates, its stop rules, greedy. Questions are in
+wordings that training never saw. Writes the table to stdout as Markdown and its figures to
+FOLDER/evaluation.json. Parts: (a) questions, (b) fill-in-the-middle, (c) completions that parse,
+(d) form of the replies, (e) perplexity, (f) other contexts, (g) int8 against float32.
 """
 
 import argparse
+import hashlib
+import json
 import math
 import random
-import re
-from copy import deepcopy
+import shlex
+import sys
+from functools import cached_property
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
-from transformers import AutoModelForCausalLM, DynamicCache
 
-from training import corpus
-from training.dialogues import HELD_OUT, Dialogues, question
-from training.sequences import Sequences
-from training.tokenizer import END, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, Encoder, Tokenizer
-from training.train import held_out_loss
+from assistant.chat import Assistant
+from assistant.engine import open_engine
+from assistant.prompt import load_template
+from assistant.settings import Settings
+from training import continuations, corpus
+from training.answers import first_sentence, well_formed
+from training.dialogues import Dialogues
+from training.exercises import exercises
+from training.facts import facts
+from training.questions import asides, ask_all, declining, long_chat, mean, questions, right, shares
 
-REPLY_END = re.compile(r"\n(Human:|Assistant:|-----(\n|$))")
-
-
-class Replies:
-    """A checkpoint behind the short prompt; the preamble is computed once."""
-
-    def __init__(self, folder):
-        self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-        self.encoder = Encoder(Tokenizer.from_file(str(Path(folder) / "tokenizer.json")))
-        self.sequences = Sequences(self.encoder, [], None)
-        self._head = self.encoder.trusted(self.sequences.preamble)
-        self._cache = DynamicCache()
-        with torch.no_grad():
-            self.model(torch.tensor([self._head]), past_key_values=self._cache)
-
-    def prompt(self, turns):
-        """Ids of the prompt after the preamble. turns: (question, answer) pairs, the last answer
-        None."""
-        encoder, template = self.encoder, self.sequences.template
-        user, model, end = (template[key] for key in ("user", "assistant", "turn_end"))
-        ids = encoder.trusted(f"\n{user}")
-        for question_, answer in turns:
-            ids += encoder.plain(f" {question_.strip()}") + encoder.trusted(f"{end}{model}")
-            if answer is not None:
-                ids += encoder.plain(f" {answer.strip()}") + encoder.trusted(f"{end}{user}")
-        return ids
-
-    def reply(self, *turns, most=200):
-        """(text, whether it ended by itself) of the greedy reply to the last of `turns`."""
-        ids = self.prompt(turns)
-        made = []
-        for token in greedy(self.model, ids, deepcopy(self._cache), most):
-            made.append(token)
-            text = self.encoder.decode(made)
-            if token == END or REPLY_END.search(text):
-                return REPLY_END.split(text)[0].removesuffix("<|endoftext|>").strip(), True
-        return self.encoder.decode(made).strip(), False
+SHORT, FULL = "tech-assistant-short", "tech-assistant"
+LONG_CHATS = 5  # different ones
 
 
-@torch.no_grad()
-def greedy(model, ids, cache, most):
-    """The most probable tokens after `ids`, one by one, at most `most`."""
-    ids = torch.tensor([ids])
-    for _ in range(most):
-        token = model(ids, past_key_values=cache, logits_to_keep=1).logits[0, -1].argmax()
-        yield int(token)
-        ids = token.view(1, 1)
-
-
-def holds(reply, answer):
-    """Whether a reply says what an answer says: its first line of code, where it has code, else
-    all longer words of its first sentence."""
-    if "```" in answer:
-        return answer.split("\n")[answer.split("\n").index("```python") + 1] in reply
-    words = lambda text: {w.strip(".") for w in re.findall(r"[\w.]{4,}", text.lower())}  # noqa: E731
-    return words(re.split(r"(?<=[.:])\s", answer)[0]) <= words(reply)
-
-
-def ask_all(replies, pairs, name):
-    """Shares of (question, answer) pairs: fact held, exact, ended by itself."""
-    held = exact = ended = 0
-    for asked, answer in tqdm(pairs, desc=name):
-        text, done = replies.reply((asked, None))
-        held, exact, ended = held + holds(text, answer), exact + (text == answer), ended + done
-    return tuple(count / len(pairs) for count in (held, exact, ended))
-
-
-def fill_lines(replies, documents, rng, count=40):
-    """The share of masked source lines that are filled in exactly, in PSM order."""
-    right = 0
-    for document in tqdm(rng.choices(documents, k=count), desc="fill in"):
-        lines = document.text[:40_000].split("\n")
-        at = rng.choice([i for i, line in enumerate(lines) if len(line.strip()) > 5])
-        prefix, suffix = "\n".join(lines[max(0, at - 12) : at]), "\n".join(lines[at + 1 : at + 13])
-        plain = replies.encoder.plain
-        ids = [FIM_PREFIX, *plain(prefix + "\n"), FIM_SUFFIX, *plain("\n" + suffix), FIM_MIDDLE]
-        made = []
-        for token in greedy(replies.model, ids, DynamicCache(), 60):
-            if token == END:
-                break
-            made.append(token)
-        right += replies.encoder.decode(made).strip() == lines[at].strip()
-    return right / count
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--docs", type=Path, default=corpus.DOCS)
-    parser.add_argument("--stdlib", type=Path, default=corpus.STDLIB)
-    parser.add_argument("--questions", type=int, default=150)
-    parser.add_argument("--show", type=int, default=0, help="print so many replies")
-    parser.add_argument("--threads", type=int, default=2)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    rng = random.Random("evaluation")
-    replies, taught = Replies(args.folder), Dialogues(corpus.facts(args.docs))
-    named = [topic for topic in taught.topics if topic.names]
-    with_example = [topic for topic in named if topic.example]
-    decline = next(topic.answer for topic in taught.topics if "{event}" in topic.key)
-    ask = lambda topic, **how: question(rng, topic, taught.slots, **how)  # noqa: E731
-    some, few = (
-        rng.sample(named, args.questions),
-        rng.sample(with_example, min(40, len(with_example))),
-    )
-    tables = {
-        "facts, wordings seen in training": [(ask(t), t.answer) for t in some],
-        "facts, unseen wordings": [(ask(t, held_out=True), t.answer) for t in some],
-        "examples, unseen wordings": [
-            (ask(t, example=True, held_out=True), t.example) for t in few
-        ],
-        "off-topic questions declined, unseen": [(q, decline) for q in HELD_OUT["off_topic"]],
-    }
-    for asked, answer in tables["facts, unseen wordings"][: args.show]:
-        text, done = replies.reply((asked, None))
-        print(f"\n[{'same' if text == answer else 'differs'}, ended {done}] {asked}\n  {text}")
-    print("| | questions | fact held | exact | ended by itself |\n|---|---|---|---|---|")
-    for name, pairs in tables.items():
-        held, exact, ended = ask_all(replies, pairs, name)
-        print(f"| {name} | {len(pairs)} | {held:.0%} | {exact:.0%} | {ended:.0%} |")
+def taught(args):
+    """(documents of the corpus, Dialogues of what is taught from them)."""
     documents = corpus.documents(args.docs, args.stdlib)
-    held_out = [document for document in documents if document.held_out]
-    for name, chosen in (
-        ("trained", [d for d in documents if not d.held_out]),
-        ("held out", held_out),
-    ):
-        share = fill_lines(replies, [d for d in chosen if d.code], rng)
-        print(f"| masked source line, files {name} | 40 | | {share:.0%} | |")
-    loss = held_out_loss(replies.model, replies.encoder, held_out, "cpu")
-    print(f"\nheld-out loss {loss:.3f} nats per token, perplexity {math.exp(loss):.0f}")
+    return documents, Dialogues(facts(args.docs), exercises(documents))
+
+
+def row(what, figures):
+    return {"what": what, **figures}
+
+
+# ---------------------------------------------------------------------------------------------
+# The parts: each gives the rows of a table
+
+
+class Evaluation:
+    """The parts (a) to (g) for the parsed arguments; what several need is made once."""
+
+    def __init__(self, args):
+        self.args = args
+        self.documents, self.talk = taught(args)
+        self.questions = questions(self.talk, self.rng("a"), args.questions)
+        self.engine = self.open(args.dtype)
+
+    def rng(self, part):
+        return random.Random(f"evaluation {self.args.seed} {part}")
+
+    def open(self, dtype):
+        args = self.args
+        return open_engine(
+            Settings(model=str(args.folder), dtype=dtype, device=args.device, slots=args.slots)
+        )
+
+    def assistant(self, prompt, engine=None):
+        template = load_template(prompt)
+        return Assistant(engine or self.engine, template, max_new_tokens=self.args.max_new_tokens)
+
+    @cached_property
+    def replies(self):
+        return ask_all(self.assistant(self.args.prompt), self.questions, "(a) questions")
+
+    @cached_property
+    def aside(self):
+        every = list(asides(self.talk))
+        return every, ask_all(self.assistant(self.args.prompt), every, "(a) asides")
+
+    def a(self):
+        pairs = list(zip(self.questions, self.replies, strict=True))
+        modules = len({asked.module for asked in self.questions})
+        yield row(f"all kinds, {modules} modules", shares(self.questions, self.replies))
+        for kind in dict.fromkeys(asked.kind for asked in self.questions):
+            yield row(kind, shares(*zip(*(p for p in pairs if p[0].kind == kind), strict=True)))
+        declined = first_sentence(declining(self.talk))
+        wrongly = [done.text.startswith(declined) for done in self.replies]
+        yield row(
+            "on topic, wrongly declined", {"questions": len(wrongly), "declined": mean(wrongly)}
+        )
+        pairs = list(zip(*self.aside, strict=True))
+        for kind in dict.fromkeys(asked.kind for asked, _ in pairs):
+            yield row(kind, shares(*zip(*(p for p in pairs if p[0].kind == kind), strict=True)))
+
+    def b(self):
+        for name, documents in self.code_files():
+            for lines in (1, 3):
+                figures = continuations.fill(
+                    self.engine, documents, self.rng("b"), lines, self.args.places
+                )
+                what = "line" if lines == 1 else f"block of {lines} lines"
+                yield row(f"masked {what}, {name} files", figures)
+
+    def c(self):
+        for name, documents in self.code_files():
+            figures = continuations.functions(
+                self.engine, documents, self.rng("c"), self.args.places
+            )
+            yield row(f"functions of {name} files", figures)
+
+    def code_files(self):
+        for name, held_out in (("trained", False), ("held-out", True)):
+            yield name, [d for d in self.documents if d.code and d.held_out == held_out]
+
+    def d(self):
+        done = [*self.replies, *self.aside[1]]
+        yield row("ended, no role shown, fences closed", {
+            "replies": len(done), "share": mean(well_formed(d.text, d.reason) for d in done)
+        })  # fmt: skip
+
+    def e(self):
+        held_out = [document for document in self.documents if document.held_out]
+        for name, code in (("documentation", False), ("code", True)):
+            documents = [document for document in held_out if document.code == code]
+            yield row(f"held-out {name}", continuations.perplexity(
+                self.args.folder, self.engine.tokenizer, documents
+            ))  # fmt: skip
+
+    def f(self):
+        some = self.questions[: math.ceil(self.args.questions / 2)]
+        yield row(f"{self.args.prompt} prompt", shares(some, self.replies[: len(some)]))
+        rng, short = self.rng("f"), self.assistant(SHORT)
+        chats = [long_chat(self.talk, rng, short) for _ in range(LONG_CHATS)]
+        done = ask_all(short, some, "(f) long chats", chats)
+        tokens = round(mean(reply.finished.prompt_tokens for reply in done))
+        yield row(f"behind a chat, {tokens} tokens in the mean", shares(some, done))
+        other = FULL if self.args.prompt != FULL else SHORT
+        done = ask_all(self.assistant(other), some, f"(f) {other}")
+        yield row(f"{other} prompt", shares(some, done))
+
+    def g(self):
+        some = self.questions[: math.ceil(self.args.questions / 3)]
+        replies = {self.args.dtype: self.replies[: len(some)]}
+        for dtype in {"float32", "int8"} - {self.args.dtype}:
+            engine = self.open(dtype)
+            assistant = self.assistant(self.args.prompt, engine)
+            replies[dtype] = ask_all(assistant, some, f"(g) {dtype}")
+            engine.close()
+        same = zip(replies["int8"], replies["float32"], strict=True)
+        same = mean(one.text == other.text for one, other in same)
+        for dtype in ("float32", "int8"):
+            yield row(dtype, {**shares(some, replies[dtype]), "same text": same})
+
+
+TITLES = {
+    "a": "(a) Questions in unseen wordings",
+    "b": "(b) Fill-in-the-middle, exact",
+    "c": "(c) Completions that parse",
+    "d": "(d) Form of the replies of (a)",
+    "e": "(e) Perplexity",
+    "f": "(f) The same questions elsewhere",
+    "g": "(g) int8 against float32",
+}
+
+
+def table(title, rows):
+    """A Markdown table; a share is shown in per cent, another float with three decimals."""
+    heads = list(dict.fromkeys(head for one in rows for head in one))
+    text = [f"**{title}**", "", f"| {' | '.join(heads)} |".replace("| what |", "| |")]
+    text.append("|---" * len(heads) + "|")
+    for one in rows:
+        cells = [_shown(head, one.get(head)) for head in heads]
+        text.append(f"| {' | '.join(cells)} |")
+    return "\n".join(text) + "\n"
+
+
+def _shown(head, value):
+    if isinstance(value, float):
+        return f"{value:.3f}" if head in continuations.NO_SHARES else f"{value:.0%}"
+    return "" if value is None else str(value)
+
+
+def weights_hash(folder):
+    """SHA-256 over the weight files, in the order of their names."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(folder).glob("*.safetensors")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    add = parser.add_argument
+    add("folder", type=Path)
+    add("--docs", type=Path, default=corpus.DOCS)
+    add("--stdlib", type=Path, default=corpus.STDLIB)
+    add("--part", default=",".join(TITLES), help="of a,b,c,d,e,f,g; default: all")
+    add("--questions", type=int, default=300, help="of (a); (f) asks half, (g) a third of them")
+    add("--places", type=int, default=100, help="of (b) and (c), in trained and in held-out files")
+    add("--prompt", default=SHORT, help="a template of prompts/")
+    add("--dtype", default="float32", choices=("float32", "bfloat16", "float16", "int8"))
+    add("--device", default="auto")
+    add("--slots", type=int, default=8, help="questions asked at once")
+    add("--max-new-tokens", type=int, default=512, help="of a reply, as the app's")
+    add("--seed", type=int, default=0)
+    add("--replies", type=Path, help="write the questions and replies of (a) to this file")
+    args = parser.parse_args(argv)
+    parts = args.part.split(",")
+    if unknown := sorted(set(parts) - set(TITLES)):
+        parser.error(f"there is no part {unknown[0]!r}; the parts are {', '.join(TITLES)}")
+    run, figures = Evaluation(args), {}
+    for part in parts:
+        figures[part] = list(getattr(run, part)())
+        print(table(TITLES[part], figures[part]), flush=True)
+    if args.replies:
+        write_replies(args.replies, [*run.questions, *run.aside[0]], [*run.replies, *run.aside[1]])
+    given = sys.argv[1:] if argv is None else argv
+    about = {
+        "command": f"python -m training.evaluate {shlex.join(map(str, given))}",
+        "seed": args.seed,
+        "torch": torch.__version__,
+        "weights_sha256": weights_hash(args.folder),
+        "parts": figures,
+    }
+    run.engine.close()
+    text = json.dumps(about, indent=1) + "\n"
+    (args.folder / "evaluation.json").write_text(text, encoding="utf-8")
+
+
+def write_replies(path, every, replies):
+    """One JSON object a line: what was asked, what was wanted, what came."""
+    with path.open("w", encoding="utf-8") as file:
+        for asked, done in zip(every, replies, strict=True):
+            said = {"kind": asked.kind, "right": right(asked, done), "asked": asked.messages}
+            said |= {"answer": asked.answer, "reply": done.text, "reason": done.reason}
+            file.write(json.dumps(said) + "\n")
 
 
 if __name__ == "__main__":
