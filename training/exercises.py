@@ -21,11 +21,16 @@ from training.topics import CORES, NO_MODULES, WORDS, Topic, third_person
 
 WRITINGS = tomllib.loads(Path(__file__).with_name("writings.toml").read_text("utf-8"))
 LINES, WIDTH = 12, 76  # what a block of code may take
+PART = 7  # how many methods of one class
 BROKEN_LINES, BROKEN = 8, 16  # lines of a broken snippet; how many of each mistake
-PUBLIC = {"_pydecimal": "decimal", "_collections_abc": "collections.abc", "posixpath": "os.path"}
+PUBLIC = {"_pydecimal": "decimal", "_collections_abc": "collections.abc"}
+PUBLIC |= dict.fromkeys(("posixpath", "genericpath"), "os.path")
 HOW = ("How do I {}?", "How can I {} in Python?", "How to {}", "Show me how to {}.", "{}.")
+NOT_TAUGHT = re.compile(rf"(.*\.)?_.*|{'|'.join(WRITINGS['no_modules'])}|{NO_MODULES.pattern}")
 _UNCLEAR = re.compile(r"->|=>|\.\.\.|internal|helper|deprecated|[Ss]ee |\bXXX\b|[{}<>|]|, e\.g|\* ")
-_VERBS = {verb.lower() for verb in WORDS["verbs"]} | {"yield", "call", "send", "close", "list"}
+_VERBS = {verb.lower() for verb in WORDS["verbs"]}
+_VERBS |= {"yield", "call", "send", "close", "keep", "collect", "truncate"}
+_FURTHER = re.compile(rf"((?:and|or|otherwise|\w,) )({'|'.join(sorted(_VERBS))})(?= [A-Za-z])")
 _THIRD = {third_person(verb) for verb in _VERBS}
 
 
@@ -53,28 +58,26 @@ def fenced(code):
 
 def snippets(documents):
     """The short functions of `documents` whose docstring says plainly what they do."""
-    found = {}
+    found, of_class = {}, Counter()
     for document in documents:
         module = re.sub(r"/__init__$", "", document.path.removesuffix(".py")).replace("/", ".")
         module = PUBLIC.get(module, module)
-        if not document.code or document.held_out or not _is_taught(module):
+        if not document.code or document.held_out or NOT_TAUGHT.fullmatch(module):
             continue
         lines, tree = document.text.split("\n"), ast.parse(document.text)
         imports = _imports(tree)
         for node, owner in _functions(tree):
-            says = description(ast.get_docstring(node) or "")
+            says = description(ast.get_docstring(node) or "", [a.arg for a in node.args.args])
             code = says and _without_docstring(node, lines)
             if code and _reads_well(code):
                 name = ".".join(filter(None, (module, owner, node.name)))
                 whole = "" if owner else _standalone(code, imports)
-                found.setdefault(name, Snippet(name, module, code, says, whole))
+                if of_class[module, owner] < PART or not owner:
+                    found.setdefault(name, Snippet(name, module, code, says, whole))
+                    of_class[module, owner] += 1
     codes = Counter(snippet.code for snippet in found.values())
     left_out = set(WRITINGS["left_out"])
     return [s for s in found.values() if codes[s.code] == 1 and s.name not in left_out]
-
-
-def _is_taught(module):
-    return not re.search(r"(^|\.)_", module) and not NO_MODULES.fullmatch(module)
 
 
 def _functions(tree, owner=""):
@@ -86,18 +89,30 @@ def _functions(tree, owner=""):
             yield node, owner
 
 
-def description(docstring):
-    """The first sentence of `docstring` in the third person, or "" when it is none."""
+def description(docstring, parameters=()):
+    """The first sentence of `docstring` in the third person, or "" when it is none.
+
+    parameters: names, which some docstrings write in capitals or between quotes.
+    """
     paragraph = " ".join(docstring.split("\n\n")[0].split())
-    sentence = re.split(r"(?<=[^\s.][^\s.][.!])\s+(?=[A-Z])", paragraph)[0].rstrip(".!")
+    sentence = re.split(r"(?<=[^\s.][^\s.][.!])\s+", paragraph)[0].rstrip(".!")
     sentence = re.sub(r"(?<![\w*])\*+(\w+)\*(?!\*)", r"`\1`", sentence)
     sentence = re.sub(r"`+([^`']+)[`']+", r"`\1`", sentence)
+    sentence = re.sub(r" \(([^()]|\([^()]*\))*\)$", "", sentence)
+    for name in parameters:
+        sentence = re.sub(rf"'{name}'|\b{name.upper()}\b(?<=\w\w)", f"`{name}`", sentence)
     first, _, rest = sentence.partition(" ")
     verb = third_person(first) if first.lower() in _VERBS else first.lower()
     fits = verb in _THIRD and 20 <= len(sentence) <= 150 and sentence.isascii()
     if not fits or _UNCLEAR.search(sentence) or sentence.count("`") % 2:
         return ""
-    return f"{verb} " + re.sub(r"\b(and|or|otherwise) (return|raise)\b", r"\1 \2s", rest)
+    return third(f"{first} {rest}") if first.lower() in _VERBS else f"{verb} {rest}"
+
+
+def third(infinitive):
+    """ "Find the gcd and return it" as "finds the gcd and returns it"."""
+    verb, _, rest = infinitive.partition(" ")
+    return f"{third_person(verb)} " + _FURTHER.sub(lambda m: m[1] + third_person(m[2]), rest)
 
 
 def _without_docstring(node, lines):
@@ -161,19 +176,14 @@ def written():
         yield snippet, entry["ask"], entry["say"]
 
 
-def third(infinitive):
-    """ "find the gcd" as "finds the gcd"."""
-    verb, _, rest = infinitive.partition(" ")
-    return f"{third_person(verb)} {rest}"
-
-
 def exercises(documents, seed=5):
     """The topics of the kinds code, write and fix, in a fixed order."""
     library, own = snippets(documents), list(written())
-    found = [_explained(snippet) for snippet in library]
+    found = [_explained(snippet) for snippet in [*library, *(entry[0] for entry in own)]]
     for snippet, asked, said in own:
-        function = f"def {snippet.name}(" in snippet.code
-        asks = [core for core in CORES["write"] if function or "function" not in core]
+        asks = CORES["write"]
+        if not _is_function(snippet):
+            asks = [core for core in asks if "function" not in core]
         asks = (*asks, *(form.format(ask) for ask in asked for form in HOW))
         names = tuple(map(third, asked))
         found.append(_topic("write", snippet, names, asks, f"{said}\n\n{fenced(snippet.whole)}"))
@@ -184,12 +194,17 @@ def exercises(documents, seed=5):
     return found + list(_broken([snippet for snippet, _, _ in own] + library, seed))
 
 
+def _is_function(snippet):
+    return f"def {snippet.name.rpartition('.')[2]}(" in snippet.code
+
+
 def _topic(kind, snippet, names, asks, said):
     return Topic(f"{kind} {snippet.name}", kind, snippet.module, names, asks, said)
 
 
 def _explained(snippet):
-    said = f"`{snippet.name.rpartition('.')[2]}` {snippet.says}."
+    name = snippet.name.rpartition(".")[2]
+    said = f"`{name}` {snippet.says}." if _is_function(snippet) else f"This code {snippet.says}."
     return _topic("code", snippet, (fenced(snippet.code),), tuple(CORES["code"]), said)
 
 
@@ -206,7 +221,8 @@ def _broken(pool, seed):
                 wrong, said = rng.choice(places)
                 key = f"fix {mistake.__name__} {snippet.name}"
                 said = f"{said}\n\n{fenced(code)}"
-                made.append(Topic(key, "fix", "", (fenced(wrong),), tuple(CORES["fix"]), said))
+                asks = tuple(CORES["fix"])
+                made.append(Topic(key, "fix", snippet.module, (fenced(wrong),), asks, said))
                 used[snippet.name] += 1
         yield from made
 
