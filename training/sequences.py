@@ -1,6 +1,6 @@
 """Training sequences: token ids, the positions they stand at, and which of them are learned.
 
-Knows the mixture: short and long chats behind the short prompt's preamble, dialogues alone,
+Knows the mixture: dialogues alone, behind the preambles of the prompts and in long chats,
 documentation and source with fill-in-the-middle, and long documents. A batch depends on the seed
 and the step alone, so that a resumed run goes on exactly where it stopped.
 """
@@ -10,74 +10,101 @@ import tomllib
 from pathlib import Path
 
 import numpy as np
+import torch
 
+from training.model import WINDOW
 from training.tokenizer import END, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX
 
-WINDOW = 8192
-PROMPT = Path(__file__).parent.parent / "prompts" / "tech-assistant-short.toml"
+PROMPTS = Path(__file__).parent.parent / "prompts"
 NOT_LEARNED = -100  # the label that the loss leaves out
 MIXTURE = {  # kind: (share of the batches, rows, tokens of a row)
-    "prompt": (0.20, 4, 960),
-    "chat": (0.20, 2, 1792),
-    "dialogue": (0.40, 24, 160),
-    "text": (0.17, 10, 384),
-    "long": (0.02, 1, 3072),
-    "window": (0.01, 1, WINDOW),
+    "dialogue": (0.25, 24, 168),  # dialogues alone, at any position
+    "prompt": (0.425, 24, 168),  # behind the short prompt, which all rows share
+    "full": (0.06, 20, 168),  # behind the full prompt
+    "chat": (0.03, 2, 2048),  # one long chat, with the short prompt in the row
+    "talk": (0.01, 1, 7168),  # one that fills the window
+    "text": (0.22, 10, 384),  # documentation and source
+    "window": (0.005, 1, WINDOW),  # the same, over all positions
 }
-FIM_RATE, SPM_RATE = 0.5, 0.5
-NEAR, NEAR_RATE = 1536, 0.7  # the share of rows that stand within the first positions
+SHORT, FULL = "tech-assistant-short", "tech-assistant"
+PROMPT_OF = {"prompt": SHORT, "full": FULL}
+FIM_RATE, SPM_RATE, LINES_RATE = 0.5, 0.5, 0.5
+NEAR, NEAR_RATE = 1536, 0.6  # the share of rows that stand within the first positions
+NEXT_RATE = 0.6  # the share of rows that stand right behind their prompt, as a first message does
 ASKED_LEARNED = 0.1  # the share of rows in which preamble and questions count in the loss
 
 
 class Sequences:
     """Batches drawn from documents (a list of corpus.Document) and dialogues."""
 
-    def __init__(self, encoder, documents, dialogues, prompt=PROMPT, seed=0):
+    def __init__(self, encoder, documents, dialogues, seed=0):
         self.encoder, self.dialogues, self.seed = encoder, dialogues, seed
-        self.template = tomllib.loads(Path(prompt).read_text("utf-8"))
-        self.code = [d.text for d in documents if d.code]
-        self.prose = [d.text for d in documents if not d.code]
-        self.preamble = self.template["preamble"].lstrip("\n")
+        self.templates = {
+            name: tomllib.loads((PROMPTS / f"{name}.toml").read_text("utf-8"))
+            for name in (SHORT, FULL)
+        }
+        self.preambles = {
+            name: encoder.trusted(template["preamble"].lstrip("\n"))
+            for name, template in self.templates.items()
+        }
+        self.code = [d.learned for d in documents if d.code]
+        self.prose = [d.learned for d in documents if not d.code]
         self._weights = {
             id(texts): [len(text) ** 0.7 for text in texts] for texts in (self.code, self.prose)
         }
 
-    def batch(self, step):
-        """(kind, ids, positions, labels); each array is (rows, tokens), int64.
+    def __getitem__(self, step):
+        """The batch of a step: (kind, preamble, ids, positions, labels), tensors of int64.
 
-        labels are the ids that follow, NOT_LEARNED where the loss must not look.
+        ids, positions and labels are (rows, tokens); labels are the ids that follow, NOT_LEARNED
+        where the loss must not look. preamble: (tokens,) ids that all rows see, or None.
         """
         rng = random.Random(f"{self.seed}/{step}")
         kinds = list(MIXTURE)
         kind = rng.choices(kinds, [MIXTURE[k][0] for k in kinds])[0]
         _, rows, size = MIXTURE[kind]
         drawn = [self._row(rng, kind, size) for _ in range(rows)]
-        ids, positions, labels = (np.stack(parts) for parts in zip(*drawn, strict=True))
-        return kind, ids, positions, labels
+        rows = (torch.from_numpy(np.stack(parts)) for parts in zip(*drawn, strict=True))
+        preamble = self.preambles.get(PROMPT_OF.get(kind))
+        return kind, None if preamble is None else torch.tensor(preamble), *rows
 
     def _row(self, rng, kind, size):
-        if kind in ("prompt", "chat", "dialogue"):
-            ids, learned = self.dialogue_ids(rng, size + 1, behind_prompt=kind != "dialogue")
-        else:
+        if kind in ("text", "window"):
             ids = self.text_ids(rng, size + 1)
             learned = [True] * len(ids)
-        at_start = kind in ("prompt", "chat") and rng.random() < 0.75
-        offset = 0 if at_start else random_offset(rng, size)
+        else:
+            ids, learned = self.dialogue_ids(rng, size + 1, kind)
         ids = np.array(ids, dtype=np.int64)
         labels = np.where(learned, ids, NOT_LEARNED)[1:]
+        if kind in PROMPT_OF:
+            offset = len(self.preambles[PROMPT_OF[kind]])
+            if rng.random() >= NEXT_RATE:
+                offset += random_offset(rng, size, WINDOW - offset)
+        else:
+            offset = 0 if kind in ("chat", "talk") else random_offset(rng, size)
         return ids[:-1], np.arange(offset, offset + size), labels
 
     # --- dialogues: trusted and untrusted segments are encoded apart and joined as ids
 
-    def dialogue_ids(self, rng, size, *, behind_prompt):
-        """`size` ids of dialogues one after the other, and which of them are learned."""
-        user, model = self.template["user"], self.template["assistant"]
-        end, separator = self.template["turn_end"], self.template["separator"]
-        preamble = self.preamble if behind_prompt else f"{separator}\n"
+    def dialogue_ids(self, rng, size, kind):
+        """`size` ids of dialogues one after the other, and which of them are learned.
+
+        The row begins as a chat does: after the preamble, with the user's marker. Only kinds whose
+        preamble is not shared carry it in the row.
+        """
+        template = self.templates[PROMPT_OF.get(kind, SHORT)]
+        user, model = template["user"], template["assistant"]
+        end, separator = template["turn_end"], template["separator"]
         counts = rng.random() < ASKED_LEARNED
         trusted, plain = self.encoder.trusted, self.encoder.plain
-        ids = trusted(f"{preamble}\n{user}")
-        learned = [counts] * len(ids)
+        if kind in PROMPT_OF:
+            ids = []
+        elif kind == "dialogue":
+            ids = trusted(f"{separator}\n")
+        else:
+            ids = self.preambles[SHORT]
+        ids = ids + trusted(f"\n{user}")
+        learned = [False] * len(ids)
         while len(ids) < size:
             turns = self.dialogues.draw(rng)
             for number, (question, answer) in enumerate(turns):
@@ -110,11 +137,18 @@ class Sequences:
         return ids[:size]
 
     def fim_ids(self, rng, text):
-        """A text with its middle at the end: PSM or SPM, cut at random characters.
+        """A text with its middle at the end, PSM or SPM, the parts encoded apart as StarCoder's.
 
-        The parts are encoded apart, as StarCoder's were.
+        The middle is cut at random characters, as there, or is one to four whole lines, as people
+        ask for it.
         """
         a, b = sorted(rng.randrange(len(text) + 1) for _ in range(2))
+        if rng.random() < LINES_RATE:
+            lines = text.splitlines(keepends=True)
+            first = rng.randrange(len(lines))
+            a = sum(map(len, lines[:first]))
+            b = a + sum(map(len, lines[first : first + rng.randint(1, 4)]))
+            b -= text[a:b].endswith("\n")
         prefix, middle, suffix = (self.encoder.plain(t) for t in (text[:a], text[a:b], text[b:]))
         if rng.random() < SPM_RATE:
             return [FIM_PREFIX, FIM_SUFFIX, *suffix, FIM_MIDDLE, *prefix, *middle]
@@ -130,10 +164,11 @@ def part_of(rng, text, characters):
     return text[start : start + characters]
 
 
-def random_offset(rng, size):
+def random_offset(rng, size, window=WINDOW):
     """Where a row of `size` begins: in the first positions, where most chats are, or anywhere.
 
     Its two ends come more often than the rest, so that the first and the last position are visited.
     """
-    window = NEAR if size < NEAR and rng.random() < NEAR_RATE else WINDOW
+    near = size < NEAR and rng.random() < NEAR_RATE
+    window = min(NEAR, window) if near else window
     return min(max(rng.randrange(-size, window), 0), window - size)

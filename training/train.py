@@ -6,20 +6,25 @@ losses. A run that was cut off goes on from its last state when the same command
 
 import argparse
 import json
-import math
+import random
 import time
 from pathlib import Path
 
 import torch
 from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader
 from tqdm import tqdm
-from transformers import GPTBigCodeConfig, GPTBigCodeForCausalLM
+from transformers import GPTBigCodeForCausalLM
 
 from training import corpus
 from training.dialogues import Dialogues
-from training.sequences import NOT_LEARNED, WINDOW, Sequences
+from training.exercises import exercises
+from training.facts import facts
+from training.model import hidden, new_model
+from training.sequences import NOT_LEARNED, Sequences
 from training.tokenizer import END, Encoder, Tokenizer, save_tokenizer, train_tokenizer
 
+FULL_RATE = 0.5  # the share of the steps before the rate goes down
 SHARD_SIZE = "9MB"  # hubs ask for other means of storage above ten
 
 
@@ -29,78 +34,51 @@ def arguments(argv):
     add("--out", type=Path, default=Path("build/tech-assistant-7m"))
     add("--docs", type=Path, default=corpus.DOCS, help="the documentation's .rst sources")
     add("--stdlib", type=Path, default=corpus.STDLIB, help="the standard library's source")
-    add("--steps", type=int, default=2700)
+    add("--start", type=Path, help="a folder whose tokenizer and weights to begin with")
+    add("--steps", type=int, default=3800)
     add("--warmup", type=int, default=60)
-    add("--lr", type=float, default=1.5e-3, help="at the top of the cosine")
+    add("--lr", type=float, default=2e-3, help="the highest rate")
     add("--layers", type=int, default=6)
     add("--width", type=int, default=256)
     add("--vocabulary", type=int, default=4096)
     add("--seed", type=int, default=0)
     add("--threads", type=int, default=2)
     add("--save-every", type=int, default=100)
+    add("--workers", type=int, default=0, help="processes that make batches")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     return parser.parse_args(argv)
 
 
-def new_model(args):
-    """StarCoder in small; dropout is off, since no text is seen often enough to need it."""
-    config = GPTBigCodeConfig(
-        vocab_size=args.vocabulary,
-        n_positions=WINDOW,
-        n_embd=args.width,
-        n_layer=args.layers,
-        n_head=args.width // 64,
-        n_inner=4 * args.width,
-        activation_function="gelu_pytorch_tanh",
-        multi_query=True,
-        resid_pdrop=0.0,
-        embd_pdrop=0.0,
-        attn_pdrop=0.0,
-        bos_token_id=END,
-        eos_token_id=END,
-    )
-    model = GPTBigCodeForCausalLM(config)
-    with torch.no_grad():
-        model.transformer.wpe.weight += waves(WINDOW, args.width)
-    return model
+def optimizers_for(model, lr):
+    """Muon for the layers' matrices, AdamW for embeddings, norms and biases.
 
-
-def waves(positions, width, scale=0.03):
-    """Sines and cosines that position embeddings start with, (positions, width).
-
-    Out of random numbers alone each of 8,192 positions would have to learn for itself which one is
-    the next; with waves that step is the same everywhere, so that rare positions learn from common
-    ones (arXiv:1706.03762, 3.5). scale: standard deviation; the random part has 0.02.
+    Muon's steps are scaled to the size of AdamW's (arXiv:2502.16982, 2.2), so one rate serves both.
     """
-    steps = torch.arange(positions)[:, None] * 10_000 ** (-torch.arange(0, width, 2) / width)
-    return scale * math.sqrt(2) * torch.stack((steps.sin(), steps.cos()), dim=2).flatten(1)
-
-
-def optimizer_for(model, lr):
-    """AdamW; weight decay on matrices alone, not on embeddings, norms and biases."""
-    decayed = [
-        p for n, p in model.named_parameters() if p.dim() == 2 and "wte" not in n and "wpe" not in n
-    ]
-    chosen = {id(p) for p in decayed}
+    matrices = [p for n, p in model.named_parameters() if p.dim() == 2 and ".h." in n]
+    chosen = {id(p) for p in matrices}
     others = [p for p in model.parameters() if id(p) not in chosen]
-    groups = [{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98), fused=True)
+    return [
+        torch.optim.Muon(matrices, lr=lr, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, lr=lr, weight_decay=0.0, betas=(0.9, 0.98), fused=True),
+    ]
 
 
 def rate(step, args):
-    """Linear warm-up, then half a cosine down to a fiftieth."""
-    if step < args.warmup:
-        return args.lr * (step + 1) / args.warmup
-    done = (step - args.warmup) / max(1, args.steps - args.warmup)
-    return args.lr * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
+    """Linear warm-up, the full rate for half of the steps, then linearly down to a fiftieth.
+
+    Unlike a cosine's, the first half does not depend on the number of steps, so that a run can be
+    made longer on the way (arXiv:2405.18392).
+    """
+    warm = min(1.0, (step + 1) / args.warmup)
+    left = (args.steps - step) / (args.steps * (1 - FULL_RATE))
+    return args.lr * warm * (0.02 + 0.98 * min(1.0, left))
 
 
-def loss_of(model, ids, positions, labels):
+def loss_of(model, ids, positions, labels, preamble=None):
     """Mean cross-entropy in nats of the learned tokens; logits are made for those alone."""
     with torch.autocast(ids.device.type, dtype=torch.bfloat16):
-        hidden = model.transformer(ids, position_ids=positions, use_cache=False).last_hidden_state
         learned = labels != NOT_LEARNED
-        logits = model.lm_head(hidden[learned])
+        logits = model.lm_head(hidden(model, ids, positions, preamble)[learned])
     return cross_entropy(logits.float(), labels[learned])
 
 
@@ -109,7 +87,7 @@ def held_out_loss(model, encoder, documents, device, tokens=1024):
     """Mean loss in nats per token over the first `tokens` of each held-out document."""
     total, count = 0.0, 0
     for document in documents:
-        ids = torch.tensor([encoder.plain(document.text[: 6 * tokens])[:tokens]], device=device)
+        ids = torch.tensor([encoder.plain(document.learned[: 6 * tokens])[:tokens]], device=device)
         ids, labels = ids[:, :-1], ids[:, 1:]
         positions = torch.arange(ids.shape[1], device=device)[None]
         total += loss_of(model, ids, positions, labels).item() * labels.numel()
@@ -125,6 +103,15 @@ def save(model, out):
     copy.save_pretrained(out, max_shard_size=SHARD_SIZE)
 
 
+def texts_of_tokenizer(documents, dialogues, count=20_000):
+    """What the tokenizer learns from: the documents, and what people and assistant say."""
+    yield from (document.learned for document in documents)
+    rng = random.Random("tokenizer")
+    for _ in range(count):
+        for turn in dialogues.draw(rng):
+            yield from turn
+
+
 def main(argv=None):
     args = arguments(argv)
     torch.set_num_threads(args.threads)
@@ -133,41 +120,54 @@ def main(argv=None):
     documents = corpus.documents(args.docs, args.stdlib)
     trained = [d for d in documents if not d.held_out]
     held_out = [d for d in documents if d.held_out]
-    if not (args.out / "tokenizer.json").exists():
-        save_tokenizer(train_tokenizer((d.text for d in trained), args.vocabulary), args.out)
+    dialogues = Dialogues(facts(args.docs), exercises(trained))
+    file = (args.start or args.out) / "tokenizer.json"
+    if not file.exists():
+        texts = texts_of_tokenizer(trained, dialogues)
+        save_tokenizer(train_tokenizer(texts, args.vocabulary), args.out)
+    elif args.start:
+        save_tokenizer(Tokenizer.from_file(str(file)), args.out)
     encoder = Encoder(Tokenizer.from_file(str(args.out / "tokenizer.json")))
-    dialogues = Dialogues(corpus.facts(args.docs))
     sequences = Sequences(encoder, trained, dialogues, seed=args.seed)
-    model = new_model(args).to(args.device)
-    optimizer = optimizer_for(model, args.lr)
+    if args.start:
+        model = GPTBigCodeForCausalLM.from_pretrained(args.start, dtype=torch.float32)
+    else:
+        model = new_model(args.layers, args.width, args.vocabulary)
+    model = model.to(args.device)
+    optimizers = optimizers_for(model, args.lr)
     state_file, log_file = args.out / "state.pt", args.out / "log.jsonl"
     first = 0
     if state_file.exists():
         state = torch.load(state_file, map_location=args.device, weights_only=True)
         model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
+        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         first = state["step"]
     size = sum(p.numel() for p in model.parameters())
     print(f"{size:,} parameters, {len(dialogues.topics)} topics, {len(trained)} documents")
     model.train()
     began = time.monotonic()
-    for step in (bar := tqdm(range(first, args.steps), initial=first, total=args.steps)):
-        kind, *arrays = sequences.batch(step)
-        ids, positions, labels = (torch.from_numpy(a).to(args.device) for a in arrays)
-        for group in optimizer.param_groups:
-            group["lr"] = rate(step, args)
-        loss = loss_of(model, ids, positions, labels)
+    batches = DataLoader(
+        sequences, batch_size=None, sampler=range(first, args.steps), num_workers=args.workers
+    )
+    for step, (kind, *arrays) in enumerate(tqdm(batches, initial=first, total=args.steps), first):
+        preamble, ids, positions, labels = (
+            None if a is None else a.to(args.device) for a in arrays
+        )
+        loss = loss_of(model, ids, positions, labels, preamble)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate(step, args)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         entry = {"step": step, "kind": kind, "loss": round(loss.item(), 4), "tokens": ids.numel()}
-        bar.set_postfix(kind=kind, loss=entry["loss"])
-        last = step + 1 == args.steps
-        if (step + 1) % args.save_every == 0 or last:
+        if (step + 1) % args.save_every == 0 or step + 1 == args.steps:
             entry["held_out"] = round(held_out_loss(model, encoder, held_out, args.device), 4)
             entry["seconds"] = round(time.monotonic() - began)
-            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+            state = {"model": model.state_dict()}
+            state["optimizers"] = [optimizer.state_dict() for optimizer in optimizers]
             torch.save({**state, "step": step + 1}, state_file.with_suffix(".new"))
             state_file.with_suffix(".new").replace(state_file)
             save(model, args.out)

@@ -1,0 +1,285 @@
+"""Topics: what is taught, one answer each, and the questions that it answers.
+
+Knows how a sentence of the documentation becomes an answer, and which facts are taught
+(taught.toml). Knows nothing of openers, typos and dialogues.
+"""
+
+import builtins
+import doctest
+import importlib
+import re
+import tomllib
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+_HERE = Path(__file__).parent
+_TAUGHT = tomllib.loads((_HERE / "taught.toml").read_text("utf-8"))
+WORDS = tomllib.loads((_HERE / "phrasings.toml").read_text("utf-8"))
+CORES = WORDS["cores"]
+OFTEN, WHOLE, PART = set(_TAUGHT["often"]), set(_TAUGHT["whole"]), _TAUGHT["part"]
+NO_MODULES = re.compile("|".join(_TAUGHT["no_modules"]))
+NOT_TAUGHT = re.compile("|".join(_TAUGHT["not_taught"]))
+FAQ_ABOUT = re.compile(r"^(Why|How|What|Is|Are|Can|When|Does|Do)\b")
+_IMPERATIVE = set(WORDS["verbs"])
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One answer and the ways to ask for it.
+
+    key: unique. kind: what, parameters, which, question, example, difference, code, write, fix or
+    saying. module: where the thing belongs, "" for what is built in. names: what {x} in asks
+    stands for. asks: cores of questions. share: how often it is drawn. about: the thing that a
+    follow-up question may be about, "" for none.
+    """
+
+    key: str
+    kind: str
+    module: str
+    names: tuple[str, ...]
+    asks: tuple[str, ...]
+    answer: str
+    share: float = 1.0
+    about: str = ""
+
+
+# ---------------------------------------------------------------------------------------------
+# Answers
+
+
+def third_person(verb):
+    """The verb of "Return the sum" as "returns"."""
+    verb = verb.lower()
+    if verb.endswith(("s", "sh", "ch", "x", "o")):
+        return verb + "es"
+    return verb[:-1] + "ies" if re.search(r"[^aeiou]y$", verb) else verb + "s"
+
+
+def lower_first(text):
+    """`text` with a small first letter, unless its first word is a name or an acronym."""
+    return (
+        text
+        if re.match(r"(Python|Unix)\b|[A-Z`\"'\d][A-Z\d]|`", text)
+        else text[:1].lower() + text[1:]
+    )
+
+
+def _returns(rest):
+    """The rest of a description in the third person, its further verbs too."""
+    rest = re.sub(r"\b(and|otherwise|but) (return|raise)\b", r"\1 \2s", rest)
+    return re.sub(r"(?<=\. )(Raise|Return)\b", lambda m: f"It {third_person(m[1])}", rest)
+
+
+def answer(fact):
+    """A fact's text as a full sentence that names its subject, or "" when it has another form."""
+    first, _, rest = fact.text.partition(" ")
+    name = f"`{fact.name}`"
+    if fact.kind in ("question", "statement"):
+        return fact.text
+    if fact.kind == "module":
+        if first in _IMPERATIVE and not rest.startswith("for "):
+            return f"The {name} module is there to {lower_first(fact.text)}"
+        return f"The {name} module, in short: {lower_first(fact.text)}"
+    if fact.kind == "term":
+        article = "An" if fact.name[0] in "aeiou" else "A"
+        fits = (
+            first in ("A", "An", "The", "Any") and fact.name not in fact.text[: len(fact.name) + 8]
+        )
+        fits = fits and fact.name[0].islower()
+        return f"{article} {fact.name} is {lower_first(fact.text)}" if fits else ""
+    if fact.kind == "exception":
+        text = re.sub(r"^(This exception is|Exception) raised", "Raised", fact.text)
+        return f"{name} is {lower_first(text)}" if text.startswith("Raised ") else ""
+    if first in _IMPERATIVE:
+        return f"{name} {third_person(first)} {_returns(rest)}"
+    if re.match(rf"(A|An|The) `{fact.name.rpartition('.')[2]}` ", fact.text):
+        return f"{name} {rest.partition(' ')[2]}"
+    if first in ("A", "An"):
+        return f"{name} is {lower_first(fact.text)}" if "argument" not in fact.text[:20] else ""
+    if re.match(r"This (function|method|class) \w+s ", fact.text):
+        return re.sub(r"^This \w+", name, fact.text)
+    if first.endswith("s") and first[:-1] in _IMPERATIVE:
+        return f"{name} {lower_first(fact.text)}"
+    return f"{name} is a {lower_first(fact.text)}" if first in ("Class", "Decorator") else ""
+
+
+def parameters_answer(fact, most=6):
+    """What a call takes, as sentences; "" for nothing, too much, or long defaults."""
+    names = [name for name, _ in fact.parameters]
+    defaults = [f"`{n}` is `{d}`" for n, d in fact.parameters if d]
+    optional = [f"`{n}`" for n, d in fact.parameters if d == "" and not n.startswith("*")]
+    if not 0 < len(names) <= most or any(d and len(d) > 24 for _, d in fact.parameters):
+        return ""
+    said = f"`{fact.name}` takes {_listed([f'`{n}`' for n in names])}."
+    if defaults:
+        said += f" By default {_listed(defaults)}."
+    if optional:
+        said += f" {_listed(optional)} may be left out."
+    return said
+
+
+def _listed(words):
+    return " and ".join([", ".join(words[:-1]), words[-1]] if words[1:] else words)
+
+
+def description(fact, most=90):
+    """What a function does, for "Which function ...?": its first clause in the third person."""
+    first, _, rest = fact.text.partition(" ")
+    if first not in _IMPERATIVE:
+        return ""
+    clause = re.split(r"(?<=[.;:])\s|\. | \(|, (?:where|which|as|but|or|with|using|so)\b", rest)[0]
+    text = f"{third_person(first)} {_returns(clause)}".rstrip(".;:,")
+    return text if 18 <= len(text) <= most and text.count("`") % 2 == 0 else ""
+
+
+def _runs(fact):
+    """Whether the fact's doctest gives what it says, with the module's names at hand."""
+    family = fact.module
+    if fact.name in ("input", "open", "help", "breakpoint") or not fact.example:
+        return False
+    names = {}
+    if fact.name.rpartition(".")[2] not in fact.example:
+        return False
+    if "-->" in fact.example:
+        return True
+    if family:
+        module = importlib.import_module(family)
+        names = {
+            **vars(module),
+            family.split(".")[0]: importlib.import_module(family.split(".")[0]),
+        }
+    test = doctest.DocTestParser().get_doctest(fact.example + "\n", names, fact.name, None, 0)
+    silent = lambda text: None  # noqa: E731
+    return doctest.DocTestRunner(verbose=False).run(test, out=silent).failed == 0
+
+
+# ---------------------------------------------------------------------------------------------
+# Topics
+
+
+def topics(facts):
+    """Everything of `facts` that is taught, in a fixed order."""
+    chosen = _chosen(facts)
+    last = Counter(fact.name.rpartition(".")[2] for fact in chosen)
+    said = Counter(description(fact) for fact in chosen)
+    found = []
+    for fact in chosen:
+        names = _names(fact, alone=last[fact.name.rpartition(".")[2]] == 1)
+        about = fact.name if fact.kind in ("function", "class") else ""
+
+        def add(kind, names, text, fact=fact, about=about):
+            often = 4.0 if fact.name in OFTEN or f"module {fact.name}" in OFTEN else 1.0
+            key = fact.name if kind == "what" else f"{kind} {fact.name}"
+            key = f"module {fact.name}" if fact.kind == "module" else key
+            asks = tuple(CORES[kind])
+            if kind == "what" and fact.kind in ("term", "exception", "statement"):
+                asks = tuple(a for a in asks if "call" not in a and "get from" not in a)
+            found.append(Topic(key, kind, fact.module, names, asks, text, often, about))
+
+        if fact.kind == "question":
+            add("question", _asked(fact.name), answer(fact))
+            continue
+        add("what", names, answer(fact))
+        if fact.kind not in ("function", "class"):
+            continue
+        if (taken := parameters_answer(fact)) and (
+            len(fact.parameters) > 1 or "By default" in taken
+        ):
+            add("parameters", names, taken)
+        if (does := description(fact)) and said[does] == 1:
+            add("which", (does,), f"That is `{fact.name}`.")
+        if _runs(fact):
+            add("example", names, f"For example:\n\n```python\n{fact.example}\n```")
+    return found + list(_differences(chosen))
+
+
+def _chosen(facts):
+    """The facts that are taught: whole modules, and the first few of others."""
+    chosen, of_module = [], Counter()
+    for fact in facts:
+        said = answer(fact)
+        if not said or not said.isascii() or NOT_TAUGHT.search(fact.name):
+            continue
+        if re.search(r"(^|\.)_", fact.name) or NO_MODULES.fullmatch(fact.module):
+            continue
+        if fact.kind == "question" and not (FAQ_ABOUT.match(fact.name) and len(said) > 50):
+            continue
+        if fact.kind in ("function", "class", "exception"):
+            of_class = fact.name.rpartition(".")[0]
+            if not fact.module and not hasattr(builtins, of_class or fact.name):
+                continue
+            if fact.module not in WHOLE and of_module[fact.module] >= PART:
+                continue
+            of_module[fact.module] += 1
+        chosen.append(fact)
+    return chosen
+
+
+def _names(fact, alone):
+    """How people write the name of a thing. alone: whether its last part names nothing else."""
+    name, (family, _, last) = fact.name, fact.name.rpartition(".")
+    if fact.kind == "module":
+        return (
+            f"the {name} module",
+            f"the module {name}",
+            f"the `{name}` module",
+            f"module {name}",
+        )
+    if fact.kind == "term":
+        article = "an" if name[0] in "aeiou" else "a"
+        return (f"{article} {name}",) * 2 + (f"the word {name}", f"the term {name}")
+    if fact.kind == "statement":
+        word = name.split()[0]
+        return (f"the {name}", f"the `{word}` statement", f"the {word} keyword", f"`{word}`")
+    names = (f"`{name}`", name)
+    if fact.kind == "exception":
+        return (*names, f"the exception {last}", f"the {last} exception", f"a {last}")
+    names += (f"{name}()", f"`{name}()`")
+    if family and family != fact.module:
+        names += (f"the {last} method of {family}", f"the {family} method {last}")
+        names += (f"{fact.module}.{name}",) if fact.module else ()
+    elif family:
+        word = "class" if fact.kind == "class" else "function"
+        names += (f"{last} from {family}", f"the {last} {word} of {family}")
+    else:
+        names += (f"the built-in {last}", f"the {last} function")
+    return (*names, last) if alone and family and len(last) > 4 else names
+
+
+def _asked(title):
+    """A question of the FAQ as it stands, without "in Python", and as its longer words."""
+    plain = title.replace("`", "")
+    words = " ".join(w for w in re.findall(r"[\w.']+", plain) if len(w) > 3 or w[:1].isupper())
+    short = re.sub(r" (in|with|from|for) (a )?Python( program| script)?(?=\?)", "", plain)
+    return tuple(dict.fromkeys((title, plain, short, plain.rstrip("?"), words)))
+
+
+_LIKE = re.compile(
+    r"(?:Similar to|Like|Unlike|Same as|Identical to|Equivalent to|similar to) `([\w.]+)`"
+)
+
+
+def _differences(chosen):
+    """Pairs that the text itself compares: "Like `x`, but ..."."""
+    known = {fact.name: fact for fact in chosen if fact.kind in ("function", "class")}
+    for fact in known.values():
+        match = _LIKE.search(fact.text)
+        if not match:
+            continue
+        family = fact.name.rpartition(".")[0]
+        other = known.get(match[1].rstrip("()")) or known.get(f"{family}.{match[1]}".rstrip("()"))
+        if other is None or other is fact:
+            continue
+        a, b = fact.name, other.name
+        names = (f"`{a}` and `{b}`", f"{a} and {b}", f"{b} and {a}", f"`{b}` and `{a}`")
+        names += (f"{a}() and {b}()",)
+        said = f"{answer(fact)} {answer(other)}"
+        yield Topic(
+            f"difference {a} {b}",
+            "difference",
+            fact.module,
+            names,
+            tuple(CORES["difference"]),
+            said,
+        )
