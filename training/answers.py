@@ -15,7 +15,7 @@ _QUOTED = re.compile(r"`([^`]+)`")
 _NAME = re.compile(r"`([^`]+)`|\b([A-Za-z_]\w*(?:\.\w+)+)")
 _BLOCK = re.compile(r"```\w*\n(.*?)^ *```", re.M | re.S)
 _ROLE = re.compile(r"^\s*(Human|Assistant):", re.M)
-TERMS = 4  # fewer say too little to tell answers apart
+TERMS = 3  # fewer say too little to tell answers apart
 NEGATIONS = {"no", "not", "never", "without", "nor", "cannot", "none"}
 STOP_WORDS = set(
     re.findall(
@@ -33,10 +33,10 @@ def judge(kind, reply, answer):
 
     what, question, code: the first sentence has the answer's names in back-quotes, numbers and
     negations, in order and no others, and its words of four letters and more, in order; where it
-    says little ("Yes."), the next ones count too. difference: so do all sentences. parameters: the same names and defaults in order. which: the first
-    name is the answer's. example: its block begins with the answer's first call and result.
-    write, fix: its code has the answer's syntax tree. saying: it begins with the answer's first
-    sentence. Raises ValueError for another kind.
+    says little ("Yes."), the next ones count too. difference: so do all sentences. parameters: the
+    same names and defaults in order. which: the first name is the answer's. example: its block
+    begins with the answer's first call and result. write, fix: its code has the answer's syntax
+    tree. saying: it begins with the answer's first sentence. Raises ValueError for another kind.
     """
     if kind in ("what", "question", "code", "difference"):
         if kind != "difference":
@@ -145,13 +145,15 @@ def _first_call(code):
 def complete_function(head, completion, cut_off):
     """(source of the function, its lines of completed body) or ("", 0) where it does not parse.
 
-    head: the lines of a `def` and its docstring, at their indentation. completion: what was
-    written behind them; it ends where a line is indented no deeper than the `def`. cut_off:
-    whether it ended for want of tokens; then what is unfinished at its end is left out.
+    head: the lines of a `def` and its docstring, at their indentation, without the last line's
+    newline. completion: what was written behind them; it ends where a line is indented no deeper
+    than the `def`. cut_off: whether it ended for want of tokens; then what is unfinished at its
+    end is left out.
     """
     depth = len(head) - len(head.lstrip())
+    first, *lines = completion.split("\n")
+    head += first
     body = []
-    lines = completion.split("\n")
     for number, line in enumerate(lines):
         if line.strip() and len(line) - len(line.lstrip()) <= depth:
             break
@@ -160,7 +162,7 @@ def complete_function(head, completion, cut_off):
     else:
         while cut_off and body and _unfinished(head, body):
             body.pop()
-    source = textwrap.dedent(head + "\n".join(body) + "\n")
+    source = textwrap.dedent("\n".join([head, *body, ""]))
     try:
         ast.parse(source)
     except (SyntaxError, ValueError):
@@ -170,7 +172,7 @@ def complete_function(head, completion, cut_off):
 
 def _unfinished(head, body):
     """Whether more lines could make valid source of what is none yet."""
-    source = textwrap.dedent(head + "\n".join(body) + "\n")
+    source = textwrap.dedent("\n".join([head, *body, ""]))
     try:
         ast.parse(source)
     except (SyntaxError, ValueError):

@@ -94,7 +94,7 @@ def fill(engine, documents, rng, lines, count):
 
 def documented(document):
     """(lines before, `def` and docstring) of a document's functions that have a docstring and
-    more."""
+    more. The newline behind it is the model's to write: it is one token with the indentation."""
     text = learned(document)
     try:
         tree = ast.parse(text)
@@ -108,7 +108,7 @@ def documented(document):
             start, end = node.lineno - 1, node.body[0].end_lineno
             if node.body[0].lineno > node.lineno and node.body[1].lineno > end:
                 before = "".join(line + "\n" for line in lines[max(start - BEFORE, 0) : start])
-                yield before, "".join(line + "\n" for line in lines[start:end])
+                yield before, "\n".join(lines[start:end])
 
 
 def functions(engine, documents, rng, count):
