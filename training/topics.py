@@ -255,31 +255,20 @@ def _asked(title):
     return tuple(dict.fromkeys((title, plain, short, plain.rstrip("?"), words)))
 
 
-_LIKE = re.compile(
-    r"(?:Similar to|Like|Unlike|Same as|Identical to|Equivalent to|similar to) `([\w.]+)`"
-)
-
-
 def _differences(chosen):
-    """Pairs that the text itself compares: "Like `x`, but ..."."""
+    """Pairs of which the text of one names the other: "Like `x`, but ..."; both answers."""
     known = {fact.name: fact for fact in chosen if fact.kind in ("function", "class")}
     for fact in known.values():
-        match = _LIKE.search(fact.text)
-        if not match:
-            continue
         family = fact.name.rpartition(".")[0]
-        other = known.get(match[1].rstrip("()")) or known.get(f"{family}.{match[1]}".rstrip("()"))
-        if other is None or other is fact:
-            continue
-        a, b = fact.name, other.name
-        names = (f"`{a}` and `{b}`", f"{a} and {b}", f"{b} and {a}", f"`{b}` and `{a}`")
-        names += (f"{a}() and {b}()",)
-        said = f"{answer(fact)} {answer(other)}"
-        yield Topic(
-            f"difference {a} {b}",
-            "difference",
-            fact.module,
-            names,
-            tuple(CORES["difference"]),
-            said,
-        )
+        for said in re.findall(r"`([\w.]+)(?:\(\))?`", fact.text):
+            other = known.get(said) or known.get(f"{family}.{said}")
+            if other in (None, fact) or other.module != fact.module:
+                continue
+            if len(fact.text) + len(other.text) > 260:
+                continue
+            a, b = fact.name, other.name
+            names = (f"`{a}` and `{b}`", f"{a} and {b}", f"{b} and {a}", f"`{b}` and `{a}`")
+            names += (f"{a}() and {b}()",)
+            text, asks = f"{answer(fact)} {answer(other)}", tuple(CORES["difference"])
+            yield Topic(f"difference {a} {b}", "difference", fact.module, names, asks, text)
+            break
