@@ -41,7 +41,7 @@ def write(engine, prompts, longest, name):
 
 def learned(document):
     """The text that training saw of a document, or all of it where it saw none."""
-    return document.text if document.held_out else getattr(document, "learned", document.text)
+    return document.text if document.held_out else document.learned
 
 
 # ---------------------------------------------------------------------------------------------
@@ -141,11 +141,11 @@ def functions(engine, documents, rng, count):
 
 
 @torch.no_grad()
-def perplexity(folder, tokenizer, documents):
+def perplexity(folder, tokenizer, documents, device):
     """Over the first SEEN tokens of each document, in float32: the tokens counted, nats per token,
     perplexity and bits per byte of text."""
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(device)
     nats, tokens, size = 0.0, 0, 0
     for document in tqdm(documents, "(e) perplexity"):
         most = min(SEEN, model.config.n_positions)

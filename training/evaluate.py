@@ -20,6 +20,7 @@ import torch
 
 from assistant.chat import Assistant
 from assistant.engine import open_engine
+from assistant.engine.device import choose_device
 from assistant.prompt import load_template
 from assistant.settings import Settings
 from training import continuations, corpus
@@ -121,11 +122,13 @@ class Evaluation:
 
     def e(self):
         held_out = [document for document in self.documents if document.held_out]
+        device = choose_device(self.args.device)
         for name, code in (("documentation", False), ("code", True)):
             documents = [document for document in held_out if document.code == code]
-            yield row(f"held-out {name}", continuations.perplexity(
-                self.args.folder, self.engine.tokenizer, documents
-            ))  # fmt: skip
+            figures = continuations.perplexity(
+                self.args.folder, self.engine.tokenizer, documents, device
+            )
+            yield row(f"held-out {name}", figures)
 
     def f(self):
         some = self.questions[: math.ceil(self.args.questions / 2)]
