@@ -3,7 +3,6 @@
 import json
 import random
 import re
-import tomllib
 
 import numpy as np
 import pytest
@@ -11,19 +10,14 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from assistant.prompt import encode, load_template
-from training import corpus, dialogues, train
-from training.corpus import Fact
-from training.dialogues import CORES, HELD_OUT, Dialogues, answer, question
-from training.sequences import (
-    MIXTURE,
-    NOT_LEARNED,
-    WINDOW,
-    Sequences,
-    part_of,
-    random_offset,
-)
+from training import corpus, train
+from training.dialogues import Dialogues, question
+from training.facts import Fact, facts, parameters
+from training.model import WINDOW, hidden, new_model
+from training.sequences import MIXTURE, NOT_LEARNED, Sequences, part_of, random_offset
 from training.tokenizer import END, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, SPECIAL, Encoder
 from training.tokenizer import train_tokenizer as train_bpe
+from training.topics import CORES, WORDS, answer, description, parameters_answer, topics
 
 BISECT = """:mod:`bisect` --- Array bisection
 =================================
@@ -44,6 +38,14 @@ BISECT = """:mod:`bisect` --- Array bisection
 
      >>> len("ab")
      2
+
+   .. method:: grow(by)
+
+      Add *by* items.
+
+.. exception:: Empty
+
+   Raised when a tree is empty.
 """
 GLOSSARY = """.. glossary::
 
@@ -68,6 +70,7 @@ def docs(tmp_path_factory):
     root = tmp_path_factory.mktemp("docs")
     pages = {"library/bisect": BISECT, "glossary": GLOSSARY, "faq/design": FAQ}
     pages |= {f"{part}/page": f"{part} text. " * 60 for part in ("reference", "tutorial", "howto")}
+    pages["reference/simple_stmts"] = "The :keyword:`!del` statement is used for this:\n\n"
     for name, text in pages.items():
         path = root / f"{name}.rst.txt"
         path.parent.mkdir(exist_ok=True)
@@ -94,47 +97,43 @@ def encoder(docs, stdlib):
     return Encoder(train_bpe([*texts, preamble], 1200))
 
 
-# --- corpus
-
-
-@pytest.mark.parametrize(
-    ("rst", "text"),
-    [
-        (":func:`len` of :class:`~a.B`", "`len` of `a.B`"),
-        ("an :term:`iterator <iterators>`", "an iterator"),
-        ("``x = 1`` and `Python <https://python.org>`_", "`x = 1` and Python"),
-        (":pep:`8` by :rfc:`822`", "PEP 8 by RFC 822"),
-        (".. _label:\n.. index:: words\nkept", "kept"),
-    ],
-)
-def test_markup_becomes_back_quotes(rst, text):
-    assert corpus.plain(rst) == text
+# --- facts
 
 
 def test_facts_of_a_page(docs):
-    found = {fact.name: fact for fact in corpus.facts(docs)}
-    assert found["bisect"] == Fact("module", "bisect", "Array bisection algorithms.")
-    assert found["bisect.insort"].text == "Insert `x` in `a` in sorted order."
+    found = {fact.name: fact for fact in facts(docs)}
+    text = "Insert `x` in `a` in sorted order."
+    taken = (("a", None), ("x", None), ("lo", "0"))
+    assert found["bisect"] == Fact("module", "bisect", "Array bisection algorithms.", "bisect")
+    assert found["bisect.insort"] == Fact("function", "bisect.insort", text, "bisect", taken)
     assert found["bisect.Tree"].text == "A `Tree` is a sequence of items."
     assert found["bisect.Tree"].example == '>>> len("ab")\n2'
+    assert found["Tree.grow"].text == "Add `by` items."
+    assert found["bisect.Empty"].kind == "exception"
+    assert found["del statement"].text == "The `del` statement is used for this."
     assert found["iterator"].text.startswith("An object representing a stream of data.")
     assert found["Why are strings immutable?"].kind == "question"
     assert "GIL" not in found and "here" not in found
 
 
-def test_documents_leave_out_tests_and_packages(docs, stdlib):
-    found = corpus.documents(docs, stdlib)
-    assert len([document for document in found if document.code]) == 90
-    assert not any("secret" in document.text for document in found)
-    assert 0 < sum(document.held_out for document in found) < 10
+@pytest.mark.parametrize(
+    ("signature", "found"),
+    [
+        ("f()", ()),
+        ("f", ()),
+        ("f(a, /, b=1, *, c=None)", (("a", None), ("b", "1"), ("c", "None"))),
+        ("f(a[, b[, c]])", (("a", None), ("b", ""), ("c", ""))),
+        ("f(iterable[, func, *, initial=None])", (("iterable", None), ("func", ""), ("initial", "None"))),
+        ("f(*args, **kwargs)", (("*args", ""), ("**kwargs", ""))),
+        ("f(a, b=g(1))", ()),
+        ("f((a, b))", ()),
+    ],
+)  # fmt: skip
+def test_parameters_of_a_signature(signature, found):
+    assert parameters(signature) == found
 
 
-def test_missing_sources_are_named(tmp_path, stdlib):
-    with pytest.raises(FileNotFoundError, match=r"nowhere is no folder.*python3.11-doc"):
-        corpus.documents(tmp_path / "nowhere", stdlib)
-
-
-# --- dialogues
+# --- topics
 
 
 @pytest.mark.parametrize(
@@ -154,6 +153,8 @@ def test_missing_sources_are_named(tmp_path, stdlib):
         ),
         (("module", "csv", "Write tables."), "The `csv` module is there to write tables."),
         (("term", "iterator", "An object."), "An iterator is an object."),
+        (("exception", "KeyError", "Raised when lost."), "`KeyError` is raised when lost."),
+        (("exception", "e", "This exception is raised on x."), "`e` is raised on x."),
         (("question", "Why?", "Because."), "Because."),
         (("function", "f", "With one argument, this."), ""),
     ],
@@ -162,30 +163,67 @@ def test_an_answer_names_its_subject(fact, sentence):
     assert answer(Fact(*fact)) == sentence
 
 
+def test_an_answer_about_parameters():
+    fact = Fact("function", "f", "", "", (("a", None), ("b", "1"), ("c", ""), ("*d", "")))
+    assert parameters_answer(fact) == (
+        "`f` takes `a`, `b`, `c` and `*d`. By default `b` is `1`. `c` may be left out."
+    )
+    assert parameters_answer(Fact("function", "f", "", "", (("a", "x" * 30),))) == ""
+    assert parameters_answer(Fact("function", "f", "")) == ""
+
+
+def test_a_description_is_the_first_clause():
+    text = "Return the `n` largest elements, where n is small. Raise nothing."
+    assert description(Fact("function", "f", text)) == "returns the `n` largest elements"
+    assert description(Fact("function", "f", "The largest of all the elements.")) == ""
+
+
+ONE = Fact("function", "itertools.tee", "Return independent iterators.", "itertools")
+LENGTH = "Return the length of an object."
+
+
+def test_every_kind_of_question_about_a_function():
+    more = Fact("function", "len", LENGTH, "", (("a", None), ("b", "1")), ">>> len('ab')\n2")
+    other = Fact("function", "sum", "Return what `len` does not.")
+    found = {topic.key: topic.answer for topic in topics([more, other])}
+    assert found["len"] == "`len` returns the length of an object."
+    assert found["parameters len"] == "`len` takes `a` and `b`. By default `b` is `1`."
+    assert found["which len"] == "That is `len`."
+    assert ">>> len('ab')\n2" in found["example len"]
+    assert found["difference sum len"].startswith("`sum` returns what `len`")
+
+
 def test_a_wrong_doctest_is_not_taught():
-    text = "Return the length of an object."
-    topics = dialogues.topics([Fact("function", "len", text, ">>> len('ab')\n3")])[0]
-    assert topics[0].example == ""
-    topics = dialogues.topics([Fact("function", "len", text, ">>> len('ab')\n2")])[0]
-    assert ">>> len('ab')\n2" in topics[0].example
+    wrong = Fact("function", "len", LENGTH, example=">>> len('ab')\n3")
+    assert "example len" not in {topic.key for topic in topics([wrong])}
+
+
+def test_a_description_of_two_functions_asks_for_neither():
+    both = [Fact("function", name, "Return the very same thing.") for name in ("len", "sum")]
+    assert not [topic for topic in topics(both) if topic.kind == "which"]
+
+
+# --- dialogues
 
 
 @pytest.fixture(scope="module")
 def talk():
-    return Dialogues([Fact("function", "itertools.tee", "Return independent iterators.")])
+    return Dialogues([ONE])
 
 
-def test_wordings_for_evaluation_are_never_trained_on(talk):
-    rng = random.Random(3)
-    topic = talk.topics[0]
-    frames = [re.escape(core).replace(r"\{x\}", ".+") for core in HELD_OUT["what"]]
-    frame = re.compile("|".join(frames), re.I)
-    for _ in range(3000):
-        for asked, _answer in talk.draw(rng):
-            assert not frame.search(asked)
-            assert asked not in HELD_OUT["off_topic"]
-    assert frame.fullmatch(question(rng, topic, talk.slots, held_out=True))
-    assert not set(HELD_OUT["what"]) & set(CORES["what"])
+@pytest.mark.parametrize("kind", [kind for kind in WORDS["held_out"] if kind in CORES])
+def test_wordings_for_evaluation_are_never_trained_on(kind):
+    frames = [re.escape(core).replace(r"\{x\}", ".*") for core in WORDS["held_out"][kind]]
+    frame = re.compile("|".join(frames), re.I | re.S)
+    for core in CORES[kind]:
+        assert not frame.fullmatch(core.replace("{x}", "it"))
+
+
+def test_held_out_questions_use_their_frames(talk):
+    rng, topic = random.Random(3), talk.topics[0]
+    frames = [re.escape(core).replace(r"\{x\}", ".+") for core in WORDS["held_out"]["what"]]
+    asked = {question(rng, topic, talk.slots, held_out=True) for _ in range(50)}
+    assert all(re.fullmatch("|".join(frames), text, re.I) for text in asked)
 
 
 def test_a_question_always_names_its_subject(talk):
@@ -194,30 +232,34 @@ def test_a_question_always_names_its_subject(talk):
         assert "tee" in question(rng, talk.topics[0], talk.slots).lower()
 
 
-def _sayings():
-    return tomllib.loads(dialogues.SAYINGS.read_text("utf-8"))
+def test_code_in_a_question_keeps_every_letter():
+    block = "```python\ndef Add(a):\n    return f'{a}'\n```"
+    from training.topics import Topic
+
+    topic, rng = Topic("code", "code", "", (block,), tuple(CORES["code"]), "x"), random.Random(5)
+    for _ in range(300):
+        assert block in question(rng, topic, {"a": ["wrong"]})
 
 
-@pytest.mark.parametrize("saying", _sayings()["saying"], ids=lambda saying: saying["ask"][0])
-def test_the_code_of_a_saying_runs(saying, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "notes.txt").write_text("a\nb\n")
-    names = {}
-    for block in re.findall(r"```python\n(.*?)```", saying["say"], re.S):
-        exec(block, names)
-    for code, value in re.findall(r"`([^`]+)` (?:returns|is) `([^`]+)`", saying["say"]):
-        assert eval(code, names) == eval(value)
-
-
-def test_every_slot_has_words():
-    table = _sayings()
-    used = {
-        slot
-        for saying in table["saying"]
-        for ask in saying["ask"]
-        for slot in re.findall(r"\{(\w+)\}", ask)
-    }
-    assert used == set(table["slots"])
+def test_a_follow_up_is_about_the_same_thing():
+    taken = (("a", None), ("b", "1"))
+    talk = Dialogues(
+        [Fact("function", "len", LENGTH, "", taken, ">>> len('ab')\n2")],
+        kinds={"what", "parameters"},
+    )
+    rng, pairs = random.Random(6), set()
+    for _ in range(200):
+        turns = talk.draw(rng)
+        pairs |= {
+            (a[1], b[1])
+            for a, b in zip(turns, turns[1:], strict=False)
+            if "len" not in b[0].lower()
+        }
+    what, takes = (
+        "`len` returns the length of an object.",
+        "`len` takes `a` and `b`. By default `b` is `1`.",
+    )
+    assert pairs == {(what, takes), (takes, what)}
 
 
 # --- tokens and sequences
@@ -237,7 +279,8 @@ def sequences(encoder, docs, stdlib, talk):
     return Sequences(encoder, corpus.documents(docs, stdlib), talk, seed=7)
 
 
-def test_dialogues_are_encoded_as_the_app_encodes_them(sequences, encoder):
+@pytest.mark.parametrize("kind", ["chat", "prompt", "full"])
+def test_dialogues_are_encoded_as_the_app_encodes_them(kind, encoder):
     from assistant.conversation import Turn
 
     class AppTokenizer:
@@ -251,27 +294,36 @@ def test_dialogues_are_encoded_as_the_app_encodes_them(sequences, encoder):
             return [("What is <|endoftext|>?", "An `id`.")]
 
     asked, said = Turn("user", "What is <|endoftext|>?"), Turn("assistant", "An `id`.")
-    template = load_template("tech-assistant-short")
+    template = load_template("tech-assistant" if kind == "full" else "tech-assistant-short")
     wanted = encode(template.render([asked, said, asked]), AppTokenizer)
     fixed = Sequences(encoder, [], Fixed())
+    before = {
+        "prompt": fixed.preambles["tech-assistant-short"],
+        "full": fixed.preambles["tech-assistant"],
+    }
+    before = before.get(kind, [])
     rng = random.Random(1)  # its first dialogue is not followed by a separator
-    ids, learned = fixed.dialogue_ids(rng, len(wanted), behind_prompt=True)
-    assert ids == wanted
+    ids, learned = fixed.dialogue_ids(rng, len(wanted) - len(before), kind)
+    assert before + ids == wanted
     assert END not in ids
     assert encoder.decode(np.array(ids)[learned]).startswith("\n\nAssistant: An `id`.\n\nHuman:")
 
 
-def test_a_batch_depends_on_seed_and_step_alone(sequences):
-    for step in range(12):
-        kind, ids, positions, labels = sequences.batch(step)
-        again = sequences.batch(step)
-        assert kind == again[0] and (ids == again[1]).all()
-        assert ids.shape == positions.shape == labels.shape == MIXTURE[kind][1:]
+def test_a_batch_depends_on_seed_and_step_alone(sequences, monkeypatch):
+    small = {kind: (share, rows, min(size, 64)) for kind, (share, rows, size) in MIXTURE.items()}
+    monkeypatch.setattr("training.sequences.MIXTURE", small)
+    seen = set()
+    for step in range(40):
+        kind, preamble, ids, positions, labels = sequences[step]
+        again = sequences[step]
+        assert kind == again[0] and (ids == again[2]).all()
+        assert ids.shape == positions.shape == labels.shape == small[kind][1:]
         assert positions.min() >= 0 and positions.max() < WINDOW
         assert ((labels[:, :-1] == ids[:, 1:]) | (labels[:, :-1] == NOT_LEARNED)).all()
-        assert (labels != NOT_LEARNED).mean() > 0.2
-        if kind == "prompt":
-            assert "Human: Who are you?" in sequences.encoder.decode(ids[0])
+        if preamble is not None:
+            assert positions.min() >= len(preamble)
+        seen.add(kind)
+    assert {"dialogue", "prompt", "text"} <= seen
 
 
 def test_every_position_is_visited():
@@ -301,6 +353,33 @@ def test_parts_begin_at_a_line():
     for _ in range(200):
         part = part_of(rng, text, 200)
         assert part.startswith("line ") and len(part) <= 200
+
+
+# --- the model
+
+
+def test_a_shared_preamble_gives_what_rows_with_it_in_them_give():
+    """Against transformers' own forward pass, with and without a preamble."""
+    torch.manual_seed(0)
+    model = new_model(2, 128, 300).eval()
+    preamble, ids = torch.randint(300, (9,)), torch.randint(300, (3, 7))
+    positions = torch.arange(9, 16).expand(3, 7)
+    whole = torch.cat((preamble.expand(3, 9), ids), dim=1)
+    with torch.no_grad():
+        wanted = model.transformer(whole).last_hidden_state
+        given = hidden(model, ids, positions, preamble)
+        torch.testing.assert_close(given, wanted[:, 9:], rtol=1e-4, atol=1e-5)
+        alone = hidden(model, whole, torch.arange(16).expand(3, 16))
+        torch.testing.assert_close(alone, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_long_rows_give_what_short_rows_give(monkeypatch):
+    torch.manual_seed(0)
+    model, ids = new_model(2, 128, 300), torch.randint(300, (2, 12))
+    positions = torch.arange(12).expand(2, 12)
+    dense = hidden(model, ids, positions)
+    monkeypatch.setattr("training.model.DENSE", 4)
+    torch.testing.assert_close(hidden(model, ids, positions), dense, rtol=1e-4, atol=1e-5)
 
 
 # --- the whole of it, in small
