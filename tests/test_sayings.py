@@ -17,7 +17,12 @@ TABLE, HELD_OUT = (
 SAYINGS, SLOTS = TABLE["saying"], TABLE["slots"]
 DECLINED = [s for s in SAYINGS if s.get("key") in ("off_topic", "third_party", "other_language")]
 SLOT = re.compile(r"\{(\w+)\}")
+WHO = ("Who are you?", "Are you ChatGPT?", "Are you a human?", "Do you remember me?")
 TALK = ("Hello", "Thanks", "Bye", "You are wrong", "I don't understand", "You are stupid", "ok")
+NOT_HOWTOS = {
+    *("off_topic", "third_party", "other_language", "distress", "What can you do?"),
+    *(*TALK, *WHO),
+}
 KEPT_BACK = {
     *HELD_OUT["off_topic"],
     *HELD_OUT["who"],
@@ -64,12 +69,6 @@ def test_the_evaluation_asks_what_it_should():
     assert all(len(set(HELD_OUT[g][ask])) == 2 for g in ("howto", "talk") for ask in HELD_OUT[g])
 
 
-NOT_HOWTOS = {
-    *("off_topic", "third_party", "other_language", "distress", *TALK, "What can you do?"),
-    *("Who are you?", "Are you ChatGPT?", "Are you a human?", "Do you remember me?"),
-}
-
-
 @pytest.mark.parametrize("saying", SAYINGS, ids=lambda saying: saying["ask"][0])
 def test_the_code_of_a_saying_runs(saying, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -114,5 +113,4 @@ def test_all_is_declined_in_one_sentence():
 
 def test_whatever_it_is_asked_of_itself_it_says_who_it_is():
     said = {s["ask"][0]: s["say"] for s in SAYINGS}
-    asks = ("Who are you?", "Are you ChatGPT?", "Are you a human?", "Do you remember me?")
-    assert len({said[ask].split(". ")[0] for ask in asks}) == 1
+    assert len({said[ask].split(". ")[0] for ask in WHO}) == 1
