@@ -1,13 +1,19 @@
-"""The corpus: Python's documentation and standard library, as documents and as facts.
+"""The corpus: Python's documentation and standard library, as documents with their licences.
 
-Knows the layout of the documentation's reStructuredText sources and which folders of the library
-are tests. Knows nothing of tokens or dialogues. Everything here is under the PSF licence (PSF-2.0).
+Knows the layout of the documentation's reStructuredText sources, which folders of the library are
+tests, and the terms that stand in the files themselves. Knows nothing of tokens or dialogues.
+
+    python -m training.corpus --out FILE.jsonl.xz     writes it down, for attribution
 """
 
+import argparse
+import ast
 import hashlib
+import json
+import lzma
 import re
 import sysconfig
-import textwrap
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,61 +22,160 @@ STDLIB = Path(sysconfig.get_path("stdlib"))
 DOC_PARTS = ("library", "reference", "tutorial", "howto", "faq", "glossary.rst.txt")
 NOT_SOURCE = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
 NOT_SOURCE |= {"lib2to3", "idlelib", "turtledemo", "pydoc_data", "ensurepip", "lib-dynload"}
-FIRST_PAGES = ("functions.rst.txt", "stdtypes.rst.txt")  # their names win over methods of others
+MADE_BY_BUILD = ("config-", "_sysconfigdata")  # they name folders of the machine that built them
 HELD_OUT = 40  # one document of so many is never trained on
+SHORTEST = 200  # characters; what is not longer says nothing
+PROSE, CODE = "Python 3.11 documentation", "CPython standard library 3.11"
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """path: relative to its root. code: Python source rather than prose."""
+    """A page or a module. path: relative to its root. code: Python source rather than prose.
+
+    text: the file as it is, so that `text.split("\\n")[n - 1]` is its line n.
+    """
 
     path: str
     text: str
     code: bool
 
     @property
+    def source(self):
+        return CODE if self.code else PROSE
+
+    @property
+    def learned(self):
+        """The text as it is trained on: the source, or the prose without its inline mark-up."""
+        return self.text if self.code else plain(self.text)
+
+    @property
+    def title(self):
+        """The first line of the module's docstring or the first heading; else the path."""
+        return (_docstring(self.text) if self.code else _heading(self.text)) or self.path
+
+    @property
+    def licence(self):
+        """An SPDX expression, or "" for terms that are not known to be permissive.
+
+        https://docs.python.org/3.11/license.html: Python and its documentation are under PSF-2.0,
+        the code in the documentation under 0BSD too; parts of the library have further terms.
+        """
+        own = _own_terms(self.text)
+        known = ("PSF-2.0",) if self.code else ("PSF-2.0", "0BSD")
+        return "" if own is None else " AND ".join((*known, *own))
+
+    @property
     def held_out(self):
         return hashlib.sha256(self.path.encode()).digest()[0] % HELD_OUT == 0
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """One thing that the documentation says. kind: function, class, module, term or question.
-
-    name: how the documentation calls it ("itertools.accumulate", "str.join"); for a question its
-    wording. text: the first sentences. example: a doctest, or "".
-    """
-
-    kind: str
-    name: str
-    text: str
-    example: str = ""
-
-
 def documents(docs=DOCS, stdlib=STDLIB):
-    """All documents in a fixed order, without duplicates. Raises FileNotFoundError."""
+    """The documents of the corpus in a fixed order. Raises FileNotFoundError."""
+    return sift(found(docs, stdlib))[0]
+
+
+def found(docs=DOCS, stdlib=STDLIB):
+    """Every page and module there is, in a fixed order. Raises FileNotFoundError."""
     for folder, package in ((docs, "python3.11-doc"), (stdlib, "Python's standard library")):
         if not Path(folder).is_dir():
             raise FileNotFoundError(f"{folder} is no folder: it should hold {package}.")
-    found, seen = [], set()
     for path in _doc_files(Path(docs)):
-        found.append(Document(str(path.relative_to(docs)), plain(path.read_text("utf-8")), False))
+        yield Document(str(path.relative_to(docs)), _read(path), False)
     for path in sorted(Path(stdlib).rglob("*.py")):
         inside = path.relative_to(stdlib)
-        if not NOT_SOURCE & set(inside.parts) and not inside.parts[0].startswith("config-"):
-            found.append(Document(str(inside), path.read_text("utf-8", "replace"), True))
-    unique = []
-    for document in found:
-        if len(document.text) > 200 and document.text not in seen:
-            seen.add(document.text)
-            unique.append(document)
-    return unique
+        if not NOT_SOURCE & set(inside.parts) and not inside.parts[0].startswith(MADE_BY_BUILD):
+            yield Document(str(inside), _read(path), True)
+
+
+def sift(documents):
+    """(the documents worth keeping, Counter of why the others are dropped).
+
+    Of documents that differ in blanks alone the first one is kept.
+    """
+    kept, dropped, seen = [], Counter(), {}
+    for document in documents:
+        words = " ".join(document.text.split())
+        if len(document.learned) <= SHORTEST:
+            dropped["too short"] += 1
+        elif words in seen:
+            same = seen[words] == document.text
+            dropped["the same as another" if same else "the same but for blanks"] += 1
+        elif not document.licence:
+            dropped["licence unclear"] += 1
+        else:
+            kept.append(document)
+            seen[words] = document.text
+    return kept, dropped
 
 
 def _doc_files(docs):
     for part in DOC_PARTS:
         path = docs / part
         yield from sorted(path.rglob("*.rst.txt")) if path.is_dir() else [path]
+
+
+def _read(path):
+    """The text of a file, its line ends untouched."""
+    return path.read_bytes().decode("utf-8", "replace")
+
+
+# ---------------------------------------------------------------------------------------------
+# Titles
+
+_HEADING = re.compile(r"^(?!\.\. )(.*\w.*)\n([=*#~^-])\2{2,}[ \t]*$", re.M)
+
+
+def _heading(rst):
+    match = _HEADING.search(rst)
+    text = re.sub(r"[`*\\]", "", plain(match[1])) if match else ""
+    return " ".join(text.replace("---", "—").split())
+
+
+def _docstring(source):
+    try:
+        text = ast.get_docstring(ast.parse(source)) or ""
+    except SyntaxError:
+        return ""
+    return " ".join(text.strip().split("\n")[0].split())
+
+
+# ---------------------------------------------------------------------------------------------
+# Licences
+
+# Words that a file has where it states terms of its own (blanks and "#" aside) ...
+_TERMS = re.compile(
+    r"SPDX-License-Id|[Ll]icen[sc]ed under|[Pp]ermission (?:to use, copy|is hereby granted)"
+    r"|[Rr]edistribut(?:e it|ed under|ion and use)|usage and redistribution"
+    r"|GNU L?GPL|General Public Licen|\bA?GPL(?:v|-)\d|CC0 Public Domain"
+)
+# ... and those of the terms known here -> what they add to Python's licence, None: not permissive.
+_KNOWN_TERMS = {
+    r"two licenses when using this package: 1\) GNU GPLv2 2\) PSF license for Python": [],
+    r"GNU L?GPL|General Public Licen|\bA?GPL(v|-)\d": None,
+    r"SPDX-License-Identifier: MIT\b": ["MIT"],
+    r"under the MIT license\b.{,90}\bunder the Apache License, 2\.0": ["(MIT OR Apache-2.0)"],
+    r"Permission is hereby granted, free of charge, to any person": ["MIT"],
+    r"Licensed under the Apache License, Version 2\.0": ["Apache-2.0"],
+    r"Redistribution and use in source and binary forms.{,700}\bNeither the name": ["BSD-3-Clause"],
+    r"must not be misrepresented; you must not claim that you wrote": ["Zlib"],
+    r"By obtaining, using, and/or copying this software and/or its": ["MIT-CMU"],
+    r"and distribute this (Python )?software and its (associated )?documentation for any purpose "
+    r"(and )?without fee is hereby granted": ["HPND"],
+    r"without fee or royalty is hereby granted.{,400}\bEGENIX\.COM": ["LicenseRef-eGenix"],
+    r"redistributed under CNRI's Python 1\.6 license": ["CNRI-Python"],
+    r"Secret Labs AB\. .{,90}information on usage and redistribution": ["CNRI-Python"],
+    r"copy of the CC0 Public Domain Dedication": ["CC0-1.0"],
+    r"under the same terms as Python itself": [],
+}
+
+
+def _own_terms(text):
+    """The SPDX identifiers of the terms that a file states itself, or None where it states some
+    that are not known here."""
+    words = " ".join(text.replace("#", " ").split())
+    if not _TERMS.search(words):
+        return []
+    return next((ids for terms, ids in _KNOWN_TERMS.items() if re.search(terms, words)), None)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -101,115 +206,50 @@ def plain(rst):
     return re.sub(r"\n{3,}", "\n\n", text)
 
 
-def _inline(rst):
-    """A paragraph of `rst` on one line, emphasis and footnote marks taken off."""
-    text = re.sub(r":ref:`[^`<]+`", _NOWHERE, rst)
-    text = re.sub(r"\s*\[[#\w-]+\]_", "", plain(text))
-    text = re.sub(r"`([^`]+)`__?(?!\w)|\b([a-z]+)_(?=[\s,.)])", r"\1\2", text)
-    text = re.sub(r"(?<![\w*`])\*([^*\s][^*]*?)\*(?![\w*])", r"`\1`", text)
-    return re.sub(r"\s+", " ", text.replace("\\", "").replace("|version|", "3.11")).strip()
-
-
 # ---------------------------------------------------------------------------------------------
-# Facts
-
-_NOWHERE = "(no such page here)"  # stands for a bare cross-reference; its sentence is not taken
-_SENTENCE_END = re.compile(r"(?<=[.!?])(?<!e\.g\.)(?<!i\.e\.)\s+(?=[A-Z`])")
-_DIRECTIVE = re.compile(r"^( *)\.\. (function|class|method|decorator|module):: *(.+)$")
-_QUESTION = re.compile(r"^([A-Z][^\n]{8,90}\?)\n-{5,}\n\n(.+?\n\n.+?)\n(?:\n|$)", re.M | re.S)
+# The corpus as a file
 
 
-def first_sentences(paragraph, limit):
-    """As many whole sentences as fit into `limit` characters, or "" when the first does not."""
-    taken = ""
-    for sentence in _SENTENCE_END.split(paragraph):
-        longer = f"{taken} {sentence}".strip()
-        if len(longer) > limit or _NOWHERE in longer or sentence.startswith("See "):
-            break
-        taken = longer
-    return taken if taken.endswith((".", "!", "?")) else ""
+def write_corpus(documents, path):
+    """Writes JSON lines, compressed: path, title, licence, source, text, held_out of each document.
 
-
-def facts(docs=DOCS, limit=150):
-    """The facts of the library reference, the glossary and the FAQ, in a fixed order.
-
-    limit: characters of an answer, in whole sentences. Names are unique: the first one wins.
+    The same documents give the same bytes. Folders above `path` are made.
     """
-    docs, found = Path(docs), {}
-    pages = sorted((docs / "library").glob("*.rst.txt"))
-    for path in sorted(pages, key=lambda page: page.name not in FIRST_PAGES):
-        for fact in _reference_facts(path.read_text("utf-8"), limit):
-            if path.name in FIRST_PAGES or fact.kind == "module" or "." in fact.name:
-                found.setdefault(fact.name, fact)
-    for term, body in _entries((docs / "glossary.rst.txt").read_text("utf-8")):
-        text = first_sentences(_inline(body), limit)
-        if text:
-            found.setdefault(term, Fact("term", term, text))
-    for path in sorted((docs / "faq").glob("*.rst.txt")):
-        for title, body in _QUESTION.findall(path.read_text("utf-8")):
-            first, _, second = body.partition("\n\n")
-            whole = first if len(first) > 60 else f"{first}\n{second}"
-            text = first_sentences(_inline(whole), 2 * limit)
-            if text and "::" not in whole and not body.startswith((" ", ".", "*")):
-                found.setdefault(_inline(title), Fact("question", _inline(title), text))
-    return list(found.values())
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fields = ("path", "title", "licence", "source", "text", "held_out")
+    with lzma.open(path, "wt", preset=9, encoding="utf-8", newline="\n") as file:
+        for document in documents:
+            row = {name: getattr(document, name) for name in fields}
+            file.write(json.dumps(row) + "\n")
 
 
-def _reference_facts(rst, limit):
-    """Facts of one page: its directives with the first paragraph below each."""
-    lines, module = rst.split("\n"), ""
-    for number, line in enumerate(lines):
-        match = _DIRECTIVE.match(line)
-        if not match:
-            continue
-        indent, kind, signature = len(match[1]), match[2], match[3]
-        body = _body(lines, number + 1, indent)
-        if kind == "module":
-            module = signature.strip()
-            synopsis = re.search(r":synopsis: (.+)", body)
-            if synopsis and not synopsis[1].startswith("Deprecated"):
-                yield Fact("module", module, _inline(synopsis[1]).rstrip(".;") + ".")
-            continue
-        name = re.split(r"[(\[ ]", signature.removeprefix("class "))[0]
-        paragraph = next((p for p in body.split("\n\n") if re.match(r"[A-Z`*:]\S*\s+\S", p)), "")
-        text = first_sentences(_inline(paragraph), limit)
-        if not text or not name.isascii() or not re.fullmatch(r"[\w.]+", name):
-            continue
-        own = module and kind != "method" and "." not in name and not name.startswith(module + ".")
-        kind = "function" if kind in ("method", "decorator") else kind
-        yield Fact(kind, f"{module}.{name}" if own else name, text, _doctest(body))
+def read_corpus(path):
+    """The documents of a file that `write_corpus` wrote. Raises OSError or lzma.LZMAError."""
+    with lzma.open(path, "rt", encoding="utf-8") as file:
+        rows = map(json.loads, file)
+        return [Document(row["path"], row["text"], row["source"] == CODE) for row in rows]
 
 
-def _body(lines, start, indent):
-    """The indented block that begins at `start`, dedented; further names of a directive skipped."""
-    taken = []
-    for line in lines[start:]:
-        if line.strip() and len(line) - len(line.lstrip()) <= indent:
-            break
-        taken.append(line)
-    body = textwrap.dedent("\n".join(taken))
-    return re.sub(r"^( *[\w.]+\([^\n]*\)\n)+", "", body).strip("\n")
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description="Write the corpus down and print its figures.")
+    parser.add_argument("--out", type=Path, required=True, help="FILE.jsonl.xz")
+    parser.add_argument("--docs", type=Path, default=DOCS)
+    parser.add_argument("--stdlib", type=Path, default=STDLIB)
+    args = parser.parse_args(arguments)
+    kept, dropped = sift(found(args.docs, args.stdlib))
+    write_corpus(kept, args.out)
+    for source in (PROSE, CODE):
+        of_source = [document for document in kept if document.source == source]
+        size = sum(len(document.text) for document in of_source)
+        held_out = sum(document.held_out for document in of_source)
+        print(f"{source}: {len(of_source)} documents, {size:,} characters, {held_out} held out")
+    for reason, count in dropped.items():
+        print(f"dropped, {reason}: {count}")
+    for licence, count in Counter(document.licence for document in kept).most_common():
+        print(f"{licence}: {count}")
+    print(f"{args.out}: {args.out.stat().st_size:,} bytes")
 
 
-def _doctest(body, most=6):
-    """The first example of `body` that is complete within `most` lines, or "".
-
-    A doctest, or the comments "# f(x) --> y" of the page on itertools.
-    """
-    arrows = re.findall(r"# (\w[\w.]*\(.*\) --> .+)", body)
-    if arrows:
-        return "\n".join(arrows[:2])
-    for block in re.findall(r"(?:^ *>>> .*\n?(?:^ *\S.*\n?)*)", body, re.M):
-        lines = textwrap.dedent(block).strip().split("\n")
-        shown = lines[1:] and not lines[-1].startswith((">>>", "..."))
-        if len(lines) <= most and shown and max(map(len, lines)) <= 76:
-            return re.sub(r" *# ?doctest:.*", "", "\n".join(lines))
-    return ""
-
-
-def _entries(rst):
-    """(term, first paragraph) of the glossary."""
-    body = rst.partition(".. glossary::")[2]
-    for match in re.finditer(r"^   (\S[^\n]*)\n((?:      [^\n]*\n)+)", body, re.M):
-        if re.fullmatch(r"[\w -]+", match[1]):
-            yield match[1], textwrap.dedent(match[2])
+if __name__ == "__main__":
+    main()
