@@ -136,7 +136,7 @@ def description(fact, most=90):
 def _runs(fact):
     """Whether the fact's doctest gives what it says, with the module's names at hand."""
     family = fact.module
-    if fact.name in ("input", "open", "help", "breakpoint") or not fact.example:
+    if fact.name in ("input", "open", "help", "breakpoint") or fact.module == "subprocess":
         return False
     names = {}
     if fact.name.rpartition(".")[2] not in fact.example:
