@@ -123,7 +123,7 @@ def test_facts_of_a_page(docs):
         ("f", ()),
         ("f(a, /, b=1, *, c=None)", (("a", None), ("b", "1"), ("c", "None"))),
         ("f(a[, b[, c]])", (("a", None), ("b", ""), ("c", ""))),
-        ("f(iterable[, func, *, initial=None])", (("iterable", None), ("func", ""), ("initial", "None"))),
+        ("f(a[, b, *, c=0])", (("a", None), ("b", ""), ("c", "0"))),
         ("f(*args, **kwargs)", (("*args", ""), ("**kwargs", ""))),
         ("f(a, b=g(1))", ()),
         ("f((a, b))", ()),
