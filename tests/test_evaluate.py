@@ -174,7 +174,9 @@ def test_questions_are_spread_over_kinds_and_modules_in_held_out_wordings(talk):
             assert one.messages[0].startswith(tuple(heads))
         if one.kind == "follow-up":
             assert one.messages[1] in HELD_OUT[f"again_{one.rule}"]
-    assert {one.kind for one in asides(talk)} == {"off topic, declined", "who are you, truthful"}
+    every = Counter(one.kind for one in asides(talk))
+    assert every["off topic, declined"] >= 40 and every["who are you, truthful"] >= 10
+    assert every["how-tos"] >= 100
 
 
 @pytest.fixture(scope="module")

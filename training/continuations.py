@@ -39,11 +39,6 @@ def write(engine, prompts, longest, name):
         return list(tqdm(pool.map(one, prompts), name, len(prompts)))
 
 
-def learned(document):
-    """The text that training saw of a document, or all of it where it saw none."""
-    return document.text if document.held_out else document.learned
-
-
 # ---------------------------------------------------------------------------------------------
 # Fill-in-the-middle
 
@@ -52,7 +47,7 @@ def masked(documents, rng, lines):
     """(prefix, middle, suffix) of places drawn for ever: `lines` whole lines are the middle, each
     of at least six characters without its blanks."""
     while True:
-        text = learned(rng.choice(documents)).split("\n")
+        text = rng.choice(documents).text.split("\n")
         at = rng.randrange(max(len(text) - lines, 1))
         middle = text[at : at + lines]
         if at >= lines and all(len(line.strip()) >= 6 for line in middle):
@@ -95,7 +90,7 @@ def fill(engine, documents, rng, lines, count):
 def documented(document):
     """(lines before, `def` and docstring) of a document's functions that have a docstring and
     more. The newline behind it is the model's to write: it is one token with the indentation."""
-    text = learned(document)
+    text = document.text
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError):
@@ -149,7 +144,7 @@ def perplexity(folder, tokenizer, documents, device):
     nats, tokens, size = 0.0, 0, 0
     for document in tqdm(documents, "(e) perplexity"):
         most = min(SEEN, model.config.n_positions)
-        ids = tokenizer.encode(document.text[: 8 * most])[:most]
+        ids = tokenizer.encode(document.learned[: 8 * most])[:most]
         given = torch.tensor([ids], device=model.device)
         scores = model(given).logits[0, :-1].float()
         nats += torch.nn.functional.cross_entropy(scores, given[0, 1:], reduction="sum").item()

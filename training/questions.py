@@ -17,19 +17,13 @@ from assistant.generate import Done
 from assistant.prompt import encode
 from assistant.sampling import Sampling
 from training.answers import judge
-from training.dialogues import HELD_OUT, question
+from training.dialogues import question
 
 FOLLOWED_BY = ("parameters", "example")
 LONG_CHAT = 6000  # tokens
 GREEDY = Sampling(temperature=0)
 EMPTY = Conversation()
-EXTRA = Path(__file__).with_name("held_out.toml")
-IDENTITY = (  # never trained on
-    "Might I ask whom I am talking to?", "Say, are you some kind of machine?",
-    "What sort of program is answering here?", "Is there a person at the other end?",
-    "Are you GPT-4 or what?", "Please state your name and nature.", "You are who exactly?",
-    "Which language model answers me here?", "Could you say a word about yourself first?",
-)  # fmt: skip
+HELD_OUT_SAYINGS = Path(__file__).with_name("held_out.toml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,22 +75,19 @@ def questions(talk, rng, count):
 
 def declining(talk):
     """The answer to what is off topic."""
-    return next(
-        topic.answer
-        for topic in talk.topics
-        if topic.key == "off_topic" or any("{event}" in ask for ask in topic.asks)
-    )
+    return next(topic.answer for topic in talk.topics if topic.key == "off_topic")
 
 
 def asides(talk):
-    """Asked of what is off topic, and of who is asked."""
-    extra = tomllib.loads(EXTRA.read_text("utf-8")) if EXTRA.exists() else HELD_OUT
-    who = next(topic.answer for topic in talk.topics if "Who are you?" in topic.asks)
-    for kind, asks, answer in (
-        ("off topic, declined", extra["off_topic"], declining(talk)),
-        ("who are you, truthful", extra.get("identity", IDENTITY), who),
+    """Asked of what is off topic, of who is asked, and of the how-tos written by hand."""
+    held_out = tomllib.loads(HELD_OUT_SAYINGS.read_text("utf-8"))
+    said = {ask: topic.answer for topic in talk.topics for ask in topic.asks if not topic.names}
+    for kind, messages in (
+        ("off topic, declined", dict.fromkeys(held_out["off_topic"], declining(talk))),
+        ("who are you, truthful", dict.fromkeys(held_out["who"], said["Who are you?"])),
+        ("how-tos", {ask: said[key] for key, asks in held_out["howto"].items() for ask in asks}),
     ):
-        yield from (Asked(kind, "saying", "", (text,), answer) for text in asks)
+        yield from (Asked(kind, "saying", "", (ask,), answer) for ask, answer in messages.items())
 
 
 def long_chat(talk, rng, assistant):
