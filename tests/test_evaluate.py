@@ -221,7 +221,7 @@ def test_all_parts_run_on_a_random_checkpoint(tmp_path, sources, capsys):
     assert 5900 < int(written["parts"]["f"][1]["what"].split()[3]) < 8000
     assert written["command"].startswith("python -m training.evaluate ")
     said = [json.loads(line) for line in replies.read_text("utf-8").splitlines()]
-    assert len(said) == 4 + sum(row["questions"] for row in written["parts"]["a"][-2:])
+    assert len(said) == 4 + sum(row["questions"] for row in written["parts"]["a"][-3:])
     assert not any(one["right"] for one in said)
 
 
