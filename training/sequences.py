@@ -35,10 +35,13 @@ ASKED_LEARNED = 0.1  # the share of rows in which preamble and questions count i
 
 
 class Sequences:
-    """Batches drawn from documents (a list of corpus.Document) and dialogues."""
+    """Batches drawn from documents (a list of corpus.Document) and dialogues.
 
-    def __init__(self, encoder, documents, dialogues, seed=0):
-        self.encoder, self.dialogues, self.seed = encoder, dialogues, seed
+    times: how often the rows of the mixture are taken, for machines that like large batches.
+    """
+
+    def __init__(self, encoder, documents, dialogues, seed=0, times=1):
+        self.encoder, self.dialogues, self.seed, self.times = encoder, dialogues, seed, times
         self.templates = {
             name: tomllib.loads((PROMPTS / f"{name}.toml").read_text("utf-8"))
             for name in (SHORT, FULL)
@@ -63,7 +66,7 @@ class Sequences:
         kinds = list(MIXTURE)
         kind = rng.choices(kinds, [MIXTURE[k][0] for k in kinds])[0]
         _, rows, size = MIXTURE[kind]
-        drawn = [self._row(rng, kind, size) for _ in range(rows)]
+        drawn = [self._row(rng, kind, size) for _ in range(rows * self.times)]
         rows = (torch.from_numpy(np.stack(parts)) for parts in zip(*drawn, strict=True))
         preamble = self.preambles.get(PROMPT_OF.get(kind))
         return kind, None if preamble is None else torch.tensor(preamble), *rows

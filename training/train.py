@@ -24,8 +24,8 @@ from training.model import hidden, new_model
 from training.sequences import NOT_LEARNED, Sequences
 from training.tokenizer import END, Encoder, Tokenizer, save_tokenizer, train_tokenizer
 
-FULL_RATE = 0.5  # the share of the steps before the rate goes down
 SHARD_SIZE = "9MB"  # hubs ask for other means of storage above ten
+FULL_RATE = 0.5  # the share of the steps before the rate goes down
 
 
 def arguments(argv):
@@ -38,6 +38,7 @@ def arguments(argv):
     add("--steps", type=int, default=3800)
     add("--warmup", type=int, default=60)
     add("--lr", type=float, default=2e-3, help="the highest rate")
+    add("--times", type=int, default=1, help="rows of a batch, as a multiple of the mixture's")
     add("--layers", type=int, default=6)
     add("--width", type=int, default=256)
     add("--vocabulary", type=int, default=4096)
@@ -128,7 +129,7 @@ def main(argv=None):
     elif args.start:
         save_tokenizer(Tokenizer.from_file(str(file)), args.out)
     encoder = Encoder(Tokenizer.from_file(str(args.out / "tokenizer.json")))
-    sequences = Sequences(encoder, trained, dialogues, seed=args.seed)
+    sequences = Sequences(encoder, trained, dialogues, args.seed, args.times)
     if args.start:
         model = GPTBigCodeForCausalLM.from_pretrained(args.start, dtype=torch.float32)
     else:
