@@ -1,0 +1,108 @@
+"""Prompt templates x questions x seeds: asks each question alone and judges the replies.
+
+Knows the Assistant, questions and checks; how results are written down is report.py's.
+"""
+
+import dataclasses
+import threading
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+
+from assistant.conversation import Conversation
+from assistant.errors import AssistantError, EngineDead
+from assistant.generate import Done
+from assistant.playground.checks import Checks, check
+from assistant.playground.questions import Question
+from assistant.playground.run_code import run_code
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One reply, judged. right: None where only running the code would tell, and it was not run.
+    faults: what is wrong, in a few words each. checks: None where there is no reply for `error`.
+    tokens: all that were generated for it."""
+
+    prompt: str
+    question: Question
+    seed: int
+    text: str = ""
+    reason: str = "error"
+    stop: str | None = None
+    tokens: int = 0
+    right: bool | None = False
+    faults: tuple[str, ...] = ()
+    checks: Checks | None = None
+    error: str | None = None
+
+
+def evaluate(assistants, questions, seeds, *, run=False):
+    """Yields a Result for each of assistants x questions x seeds, as they come.
+
+    assistants: name of the prompt to Assistant, all of one engine; as many replies at once as it
+    has slots. Sampling is the template's, with seeds 0 to `seeds` - 1. run: run the code of replies
+    (run_code). Closing the iterator cancels what still runs. Raises EngineDead; any other failure
+    is that reply's `error`.
+    """
+    (engine,) = {id(a.engine): a.engine for a in assistants.values()}.values()
+    stopped = threading.Event()
+    pool = ThreadPoolExecutor(engine.status().slots)
+    try:
+        # Prompts change fastest, so that what there is after Ctrl-C compares them fairly.
+        work = {
+            pool.submit(_ask, assistants[name], question, seed, run, stopped): (
+                name,
+                question,
+                seed,
+            )
+            for seed in range(seeds)
+            for question in questions
+            for name in assistants
+        }
+        for future in as_completed(work):
+            name, question, seed = work[future]
+            try:
+                done, failure = future.result()
+            except EngineDead:
+                raise
+            except AssistantError as error:
+                yield Result(name, question, seed, error=str(error))
+            else:
+                yield judge(name, question, seed, done, failure, run)
+    finally:
+        stopped.set()
+        pool.shutdown(cancel_futures=True)
+
+
+def _ask(assistant, question, seed, run, stopped):
+    """(the reply's Done, None or why its code failed)."""
+    sampling = dataclasses.replace(assistant.template.sampling, seed=seed)
+    chat = Conversation().add_message(question.ask)
+    reply = assistant.reply(chat, sampling=sampling)
+    try:
+        for event in reply:
+            if stopped.is_set():
+                reply.close()
+            if isinstance(event, Done):
+                done = event
+    finally:
+        reply.close()
+    if stopped.is_set() or not (run and question.run) or question.faults(done.text):
+        return done, None
+    return done, run_code(question.code(done.text), question.run)
+
+
+def judge(name, question, seed, done, failure, run):
+    """The Result of a Done. failure: None or why its code failed, where `run`."""
+    faults = question.faults(done.text) + ((f"code: {failure}",) if failure else ())
+    return Result(
+        prompt=name,
+        question=question,
+        seed=seed,
+        text=done.text,
+        reason=done.reason,
+        stop=done.stop,
+        tokens=done.finished.new_tokens,
+        right=None if question.run and not run else not faults,
+        faults=faults,
+        checks=check(done.text, done.reason),
+    )
