@@ -12,7 +12,7 @@ from collections import defaultdict
 from itertools import accumulate
 from pathlib import Path
 
-from training.topics import CORES, WORDS, Topic, lower_first, topics
+from training.topics import BREADTHS, CORES, WORDS, Topic, lower_first, topics
 
 SAYINGS = Path(__file__).with_name("sayings.toml")
 HELD_OUT = WORDS["held_out"]
@@ -27,7 +27,7 @@ SHARES = {  # how often a topic of a kind is drawn, against one of the kind "wha
     "code": 0.35,
     "write": 0.6,
     "fix": 0.35,
-    "saying": 4.0,
+    "saying": 2.5,
 }
 FOLLOW_UP = {
     "what": ("example", "parameters"),
@@ -110,13 +110,14 @@ def _typo(rng, text, topic):
 class Dialogues:
     """Draws exchanges for ever: (question, answer) pairs of one to four turns.
 
-    facts: of facts.facts(). exercises: further topics. kinds: those that are taught, or all.
+    facts: of facts.facts(). exercises: further topics. breadth: few or many (taught.toml).
     """
 
-    def __init__(self, facts, exercises=(), kinds=None):
+    def __init__(self, facts, exercises=(), breadth="many"):
         written, self.slots = sayings()
-        every = [*topics(facts), *exercises, *written]
-        self.topics = [topic for topic in every if kinds is None or topic.kind in kinds]
+        kinds = BREADTHS[breadth]["kinds"]
+        exercises = [topic for topic in exercises if topic.kind in kinds]
+        self.topics = [*topics(facts, breadth), *exercises, *written]
         self.topics_about = defaultdict(dict)
         for topic in self.topics:
             if topic.about:

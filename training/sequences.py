@@ -18,12 +18,12 @@ from training.tokenizer import END, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX
 PROMPTS = Path(__file__).parent.parent / "prompts"
 NOT_LEARNED = -100  # the label that the loss leaves out
 MIXTURE = {  # kind: (share of the batches, rows, tokens of a row)
-    "dialogue": (0.25, 24, 168),  # dialogues alone, at any position
-    "prompt": (0.425, 24, 168),  # behind the short prompt, which all rows share
+    "dialogue": (0.28, 24, 168),  # dialogues alone, at any position
+    "prompt": (0.5, 24, 168),  # behind the short prompt, which all rows share
     "full": (0.06, 20, 168),  # behind the full prompt
     "chat": (0.03, 2, 2048),  # one long chat, with the short prompt in the row
     "talk": (0.01, 1, 7168),  # one that fills the window
-    "text": (0.22, 10, 384),  # documentation and source
+    "text": (0.12, 10, 384),  # documentation and source
     "window": (0.005, 1, WINDOW),  # the same, over all positions
 }
 SHORT, FULL = "tech-assistant-short", "tech-assistant"

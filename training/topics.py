@@ -17,9 +17,9 @@ _HERE = Path(__file__).parent
 _TAUGHT = tomllib.loads((_HERE / "taught.toml").read_text("utf-8"))
 WORDS = tomllib.loads((_HERE / "phrasings.toml").read_text("utf-8"))
 CORES = WORDS["cores"]
-OFTEN, WHOLE, PART = set(_TAUGHT["often"]), set(_TAUGHT["whole"]), _TAUGHT["part"]
+BREADTHS = {name: _TAUGHT[name] for name in ("few", "many")}
+OFTEN = set(_TAUGHT["often"])
 NO_MODULES = re.compile("|".join(_TAUGHT["no_modules"]))
-NOT_TAUGHT = re.compile("|".join(_TAUGHT["not_taught"]))
 FAQ_ABOUT = re.compile(r"^(Why|How|What|Is|Are|Can|When|Does|Do)\b")
 _IMPERATIVE = set(WORDS["verbs"])
 
@@ -158,9 +158,9 @@ def _runs(fact):
 # Topics
 
 
-def topics(facts):
-    """Everything of `facts` that is taught, in a fixed order."""
-    chosen = _chosen(facts)
+def topics(facts, breadth="many"):
+    """Everything of `facts` that is taught, in a fixed order. breadth: few or many."""
+    chosen = _chosen(facts, BREADTHS[breadth])
     last = Counter(fact.name.rpartition(".")[2] for fact in chosen)
     said = Counter(description(fact) for fact in chosen)
     found = []
@@ -191,15 +191,17 @@ def topics(facts):
             add("which", (does,), f"That is `{fact.name}`.")
         if _runs(fact):
             add("example", names, f"For example:\n\n```python\n{fact.example}\n```")
-    return found + list(_differences(chosen))
+    found += _differences(chosen)
+    return [topic for topic in found if topic.kind in BREADTHS[breadth]["kinds"]]
 
 
-def _chosen(facts):
-    """The facts that are taught: whole modules, and the first few of others."""
+def _chosen(facts, breadth):
+    """The facts that are taught: of some modules most, of others the first few."""
+    left_out = re.compile("|".join([*_TAUGHT["not_taught"], *breadth["left_out"]]))
     chosen, of_module = [], Counter()
     for fact in facts:
         said = answer(fact)
-        if not said or not said.isascii() or NOT_TAUGHT.search(fact.name):
+        if not said or not said.isascii() or left_out.search(fact.name):
             continue
         if re.search(r"(^|\.)_", fact.name) or NO_MODULES.fullmatch(fact.module):
             continue
@@ -209,7 +211,9 @@ def _chosen(facts):
             of_class = fact.name.rpartition(".")[0]
             if not fact.module and not hasattr(builtins, of_class or fact.name):
                 continue
-            if fact.module not in WHOLE and of_module[fact.module] >= PART:
+            most = breadth["most"] if fact.module in breadth["whole"] else breadth["part"]
+            most = most if fact.module else len(facts)  # what is built in is taught whole
+            if of_module[fact.module] >= most:
                 continue
             of_module[fact.module] += 1
         chosen.append(fact)

@@ -23,6 +23,7 @@ from training.facts import facts
 from training.model import hidden, new_model
 from training.sequences import NOT_LEARNED, Sequences
 from training.tokenizer import END, Encoder, Tokenizer, save_tokenizer, train_tokenizer
+from training.topics import BREADTHS
 
 SHARD_SIZE = "9MB"  # hubs ask for other means of storage above ten
 FULL_RATE = 0.5  # the share of the steps before the rate goes down
@@ -35,6 +36,7 @@ def arguments(argv):
     add("--docs", type=Path, default=corpus.DOCS, help="the documentation's .rst sources")
     add("--stdlib", type=Path, default=corpus.STDLIB, help="the standard library's source")
     add("--start", type=Path, help="a folder whose tokenizer and weights to begin with")
+    add("--breadth", choices=BREADTHS, default="few", help="how much is taught (taught.toml)")
     add("--steps", type=int, default=3800)
     add("--warmup", type=int, default=60)
     add("--lr", type=float, default=2e-3, help="the highest rate")
@@ -121,7 +123,7 @@ def main(argv=None):
     documents = corpus.documents(args.docs, args.stdlib)
     trained = [d for d in documents if not d.held_out]
     held_out = [d for d in documents if d.held_out]
-    dialogues = Dialogues(facts(args.docs), exercises(trained))
+    dialogues = Dialogues(facts(args.docs), exercises(trained), args.breadth)
     file = (args.start or args.out) / "tokenizer.json"
     if not file.exists():
         texts = texts_of_tokenizer(trained, dialogues)
