@@ -36,7 +36,8 @@ def judge(kind, reply, answer):
     says little ("Yes."), the next ones count too. difference: so do all sentences. parameters: the
     same names and defaults in order. which: the first name is the answer's. example: its block
     begins with the answer's first call and result. write, fix: its code has the answer's syntax
-    tree. saying: it begins with the answer's first sentence. Raises ValueError for another kind.
+    tree. saying: it begins with the answer's first sentence and has
+    its code. Raises ValueError for another kind.
     """
     if kind in ("what", "question", "code", "difference"):
         if kind != "difference":
@@ -52,7 +53,8 @@ def judge(kind, reply, answer):
     if kind in ("write", "fix"):
         return same_code(code_of(reply), code_of(answer))
     if kind == "saying":
-        return reply.startswith(first_sentence(answer))
+        same = "```" not in answer or _lines(code_of(reply)) == _lines(code_of(answer))
+        return same and reply.startswith(first_sentence(answer))
     raise ValueError(f"There is no rule for answers of the kind {kind!r}.")
 
 

@@ -29,6 +29,7 @@ from training.dialogues import Dialogues
 from training.exercises import exercises
 from training.facts import facts
 from training.questions import asides, ask_all, declining, long_chat, mean, questions, right, shares
+from training.topics import BREADTHS
 
 SHORT, FULL = "tech-assistant-short", "tech-assistant"
 LONG_CHATS = 5  # different ones
@@ -37,7 +38,7 @@ LONG_CHATS = 5  # different ones
 def taught(args):
     """(documents of the corpus, Dialogues of what is taught from them)."""
     documents = corpus.documents(args.docs, args.stdlib)
-    return documents, Dialogues(facts(args.docs), exercises(documents))
+    return documents, Dialogues(facts(args.docs), exercises(documents), args.breadth)
 
 
 def row(what, figures):
@@ -198,6 +199,7 @@ def main(argv=None):
     add("folder", type=Path)
     add("--docs", type=Path, default=corpus.DOCS)
     add("--stdlib", type=Path, default=corpus.STDLIB)
+    add("--breadth", choices=BREADTHS, default="few", help="what the checkpoint was taught")
     add("--part", default=",".join(TITLES), help="of a,b,c,d,e,f,g; default: all")
     add("--questions", type=int, default=300, help="of (a); (f) asks half, (g) a third of them")
     add("--places", type=int, default=100, help="of (b) and (c), in trained and in held-out files")
@@ -219,6 +221,11 @@ def main(argv=None):
     if args.replies:
         write_replies(args.replies, [*run.questions, *run.aside[0]], [*run.replies, *run.aside[1]])
     given = sys.argv[1:] if argv is None else argv
+    file = args.folder / "evaluation.json"
+    if file.exists() and len(parts) < len(TITLES):  # the other parts stay, if of these weights
+        before = json.loads(file.read_text("utf-8"))
+        if before["weights_sha256"] == weights_hash(args.folder):
+            figures = {**before["parts"], **figures}
     about = {
         "command": f"python -m training.evaluate {shlex.join(map(str, given))}",
         "seed": args.seed,
@@ -228,7 +235,7 @@ def main(argv=None):
     }
     run.engine.close()
     text = json.dumps(about, indent=1) + "\n"
-    (args.folder / "evaluation.json").write_text(text, encoding="utf-8")
+    file.write_text(text, encoding="utf-8")
 
 
 def write_replies(path, every, replies):
