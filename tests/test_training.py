@@ -245,7 +245,7 @@ def test_a_follow_up_is_about_the_same_thing():
     taken = (("a", None), ("b", "1"))
     talk = Dialogues(
         [Fact("function", "len", LENGTH, "", taken, ">>> len('ab')\n2")],
-        kinds={"what", "parameters"},
+        breadth="few",
     )
     rng, pairs = random.Random(6), set()
     for _ in range(200):

@@ -40,7 +40,8 @@ def main():
         curves[entry["kind"]].append((entry["step"], entry["loss"]))
     figure, axes = pyplot.subplots(figsize=(8, 4.5), dpi=110)
     for kind, title in TITLES.items():
-        steps, losses = zip(*curves[kind], strict=True)
+        steps = [step for step, _ in curves[kind]]
+        losses = [loss for _, loss in curves[kind]]
         axes.plot(steps, smooth(losses), label=f"trained: {title}")
     held_out = [(entry["step"], entry["held_out"]) for entry in entries if "held_out" in entry]
     axes.plot(*zip(*held_out, strict=True), "k.--", label="held out: documentation and source")

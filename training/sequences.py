@@ -7,6 +7,7 @@ and the step alone, so that a resumed run goes on exactly where it stopped.
 
 import random
 import tomllib
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ PROMPT_OF = {"prompt": SHORT, "full": FULL}
 FIM_RATE, SPM_RATE, LINES_RATE = 0.5, 0.5, 0.5
 NEAR, NEAR_RATE = 1536, 0.6  # the share of rows that stand within the first positions
 NEXT_RATE = 0.6  # the share of rows that stand right behind their prompt, as a first message does
-ASKED_LEARNED = 0.1  # the share of rows in which preamble and questions count in the loss
+ASKED_LEARNED = 0.1  # the share of rows in which questions count in the loss
 
 
 class Sequences:
@@ -50,11 +51,11 @@ class Sequences:
             name: encoder.trusted(template["preamble"].lstrip("\n"))
             for name, template in self.templates.items()
         }
-        self.code = [d.learned for d in documents if d.code]
-        self.prose = [d.learned for d in documents if not d.code]
-        self._weights = {
-            id(texts): [len(text) ** 0.7 for text in texts] for texts in (self.code, self.prose)
-        }
+        self._texts, self._cumulated = {}, {}
+        for code in (True, False):
+            texts = [d.learned for d in documents if d.code == code]
+            self._texts[code] = texts
+            self._cumulated[code] = list(accumulate(len(text) ** 0.7 for text in texts))
 
     def __getitem__(self, step):
         """The batch of a step: (kind, preamble, ids, positions, labels), tensors of int64.
@@ -131,8 +132,7 @@ class Sequences:
         ids = []
         while len(ids) < size:
             code = rng.random() < 0.5
-            texts = self.code if code else self.prose
-            text = rng.choices(texts, self._weights[id(texts)])[0]
+            text = rng.choices(self._texts[code], cum_weights=self._cumulated[code])[0]
             if code and size <= 1024 and rng.random() < FIM_RATE:
                 ids += self.fim_ids(rng, part_of(rng, text, 900)) + [END]
             else:
