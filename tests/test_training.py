@@ -243,23 +243,17 @@ def test_code_in_a_question_keeps_every_letter():
 
 def test_a_follow_up_is_about_the_same_thing():
     taken = (("a", None), ("b", "1"))
-    talk = Dialogues(
-        [Fact("function", "len", LENGTH, "", taken, ">>> len('ab')\n2")],
-        breadth="few",
-    )
+    talk = Dialogues([Fact("function", "len", LENGTH, "", taken)], breadth="few")
+    what = "`len` returns the length of an object."
+    takes = "`len` takes `a` and `b`. By default `b` is `1`."
     rng, pairs = random.Random(6), set()
-    for _ in range(200):
+    for _ in range(3000):
         turns = talk.draw(rng)
-        pairs |= {
-            (a[1], b[1])
-            for a, b in zip(turns, turns[1:], strict=False)
-            if "len" not in b[0].lower()
-        }
-    what, takes = (
-        "`len` returns the length of an object.",
-        "`len` takes `a` and `b`. By default `b` is `1`.",
-    )
-    assert pairs == {(what, takes), (takes, what)}
+        for first, second in zip(turns, turns[1:], strict=False):
+            if second[1] in (what, takes) and "len" not in second[0].lower():
+                pairs.add((first[1], second[1]))
+    which = "That is `len`."
+    assert pairs == {(what, takes), (takes, what), (which, what), (which, takes)}
 
 
 # --- tokens and sequences
