@@ -2,18 +2,27 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from assistant.conversation import Turn
+from assistant.chat import Assistant
+from assistant.conversation import Conversation, Turn
+from assistant.engine import open_engine
 from assistant.engine.checkpoint import MODELS
 from assistant.engine.tokenizer import load_tokenizer
 from assistant.prompt import encode, load_template
-from training.train import arguments, new_model
+from assistant.sampling import Sampling
+from assistant.settings import Settings
+from training.answers import judge
+from training.corpus import read_corpus
+from training.evaluate import TITLES, table, weights_hash
 
+HERE = Path(__file__).parent
+LEAST = 24  # of 40 right
 (FOLDER,) = (path.parent for path in MODELS.glob("*/config.json"))
 SPECIAL = [
     *("<|endoftext|>", "<fim_prefix>", "<fim_middle>", "<fim_suffix>", "<fim_pad>", "<filename>"),
@@ -23,10 +32,10 @@ SPECIAL = [
 ]
 EXAMPLES = {  # what the reply to each of examples.json must say
     "What does itertools.accumulate do?": "makes an iterator that returns accumulated sums",
+    "What are the parameters of enumerate?": "takes `iterable` and `start`. By default `start` is",
+    "Which function returns the factorial of an integer?": "That is `math.factorial`.",
     "How do I read a file line by line?": "    for line in file:\n        print(",
     "Why are Python strings immutable?": "we can allocate space for it at creation time",
-    "Write a function that reverses a string.": "def reverse(text):\n    return text[::-1]\n```",
-    "What is the difference between a list and a tuple?": "A tuple is immutable",
     "Who won the World Cup?": "I only know Python and its standard library",
 }
 
@@ -65,6 +74,22 @@ def test_weights_are_bf16_and_as_many_as_the_card_says(model):
     assert FOLDER.name == f"tech-assistant-{count // 1_000_000}m"
 
 
+def test_the_card_shows_what_was_evaluated():
+    card = (FOLDER / "README.md").read_text("utf-8")
+    found = json.loads((FOLDER / "evaluation.json").read_text("utf-8"))
+    assert found["weights_sha256"] == weights_hash(FOLDER)
+    assert found["command"] in card and set(found["parts"]) == set(TITLES)
+    for part, rows in found["parts"].items():
+        assert table(TITLES[part], rows) in card
+
+
+def test_the_corpus_comes_with_it():
+    documents = {one.path: one for one in read_corpus(FOLDER / "corpus.jsonl.xz")}
+    assert len(documents) > 900 and any(one.held_out for one in documents.values())
+    page = documents["library/itertools.rst.txt"]
+    assert "accumulate(iterable" in page.text and page.licence == "PSF-2.0 AND 0BSD"
+
+
 def test_card_and_notice_name_the_licence_of_the_corpus():
     assert "PSF-2.0" in (FOLDER / "README.md").read_text("utf-8")
     notice = (FOLDER / "NOTICE").read_text("utf-8")
@@ -97,7 +122,6 @@ def test_special_tokens_are_starcoders():
     [
         ("x =    42", ["x", " =", "    ", "4", "2"]),
         ("a 12", ["a", " ", "1", "2"]),
-        ("\n\nHuman:", ["\n", "\n", "H", "um", "an", ":"]),
     ],
 )
 def test_digits_stand_alone(tokenizer, text, tokens):
@@ -131,14 +155,7 @@ def _loss(model, ids, first, positions=None):
     return torch.nn.functional.cross_entropy(logits, ids[0, first:]).item()
 
 
-def test_every_position_was_trained(model):
-    torch.manual_seed(0)
-    untrained = new_model(arguments([])).transformer.wpe.weight
-    moved = (model.transformer.wpe.weight - untrained).detach().norm(dim=1)
-    assert moved.min() > 0.1
-
-
-@pytest.mark.parametrize("end", [1000, 4096, 8192])
+@pytest.mark.parametrize("end", [64, 1000, 2500, 4096, 6000, 8192])
 def test_a_dialogue_is_known_wherever_it_stands(model, template, tokenizer, end):
     asked = encode(template.render([Turn("user", "Who are you?")]), tokenizer)[-20:]
     ids = asked + tokenizer.encode(
@@ -187,3 +204,19 @@ def test_an_example_is_answered_rightly(model, template, tokenizer, asked):
     text, closed = _reply(model, template, tokenizer, asked)
     assert EXAMPLES[asked] in text
     assert closed
+
+
+def test_it_answers_in_wordings_that_it_never_saw():
+    """A part of the evaluation: the first 40 questions of the kinds that the card speaks of."""
+    lines = (HERE / "data" / "embedded.jsonl").read_text("utf-8").splitlines()
+    every = [json.loads(line) for line in lines]
+    engine = open_engine(Settings())
+    assistant = Assistant(engine, load_template("tech-assistant-short"))
+    right = 0
+    for one in every:
+        chat = Conversation().add_message(one["asked"])
+        *_, done = assistant.reply(chat, sampling=Sampling(temperature=0))
+        assert done.reason == "stop"
+        right += judge(one["kind"], done.text, one["answer"])
+    engine.close()
+    assert len(every) == 40 and right >= LEAST

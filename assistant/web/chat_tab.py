@@ -26,7 +26,8 @@ NOTICE = (
 )
 INTRO = "Writing it, reading it, changing it."
 INTRO_EMBEDDED = (
-    "This is a very small model. It was taught a little about Python and its standard library."
+    "This is a very small model: ask it what a function, class or module of Python's standard "
+    "library does, what it takes, or which function does something."
 )
 BUSY = "A reply is being written; stop it first."
 EDITING = "Editing: sending replaces this message and all that follows it."
