@@ -303,6 +303,33 @@ def test_dialogues_are_encoded_as_the_app_encodes_them(kind, encoder):
     assert encoder.decode(np.array(ids)[learned]).startswith("\n\nAssistant: An `id`.\n\nHuman:")
 
 
+def test_rows_behind_a_chat_go_on_as_the_app_goes_on(encoder):
+    """The shared chat and a row give the ids of one long conversation."""
+    from assistant.conversation import Turn
+
+    class AppTokenizer:
+        @staticmethod
+        def encode(text, *, trusted=False):
+            return encoder.trusted(text) if trusted else encoder.plain(text)
+
+    class Fixed:
+        @staticmethod
+        def draw(rng):
+            return [("What is it?", "An `id`.")]
+
+    sequences, rng = Sequences(encoder, [], Fixed()), random.Random(1)
+    before = sequences.chat_ids(rng, len(sequences.preambles["tech-assistant-short"]) + 60)
+    pair = [Turn("user", "What is it?"), Turn("assistant", "An `id`.")]
+    template = load_template("tech-assistant-short")
+    for count in range(2, 9):
+        turns = pair * count + pair[:1]
+        wanted = encode(template.render(turns), AppTokenizer)
+        if len(wanted) > len(before) + 10:
+            break
+    row, _ = sequences.dialogue_ids(rng, len(wanted) - len(before), "later")
+    assert before + row == wanted
+
+
 def test_a_batch_depends_on_seed_and_step_alone(sequences, monkeypatch):
     small = {kind: (share, rows, min(size, 64)) for kind, (share, rows, size) in MIXTURE.items()}
     monkeypatch.setattr("training.sequences.MIXTURE", small)

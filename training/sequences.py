@@ -19,16 +19,17 @@ from training.tokenizer import END, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX
 PROMPTS = Path(__file__).parent.parent / "prompts"
 NOT_LEARNED = -100  # the label that the loss leaves out
 MIXTURE = {  # kind: (share of the batches, rows, tokens of a row)
-    "dialogue": (0.28, 24, 168),  # dialogues alone, at any position
-    "prompt": (0.5, 24, 168),  # behind the short prompt, which all rows share
-    "full": (0.06, 20, 168),  # behind the full prompt
-    "chat": (0.03, 2, 2048),  # one long chat, with the short prompt in the row
-    "talk": (0.01, 1, 7168),  # one that fills the window
-    "text": (0.12, 10, 384),  # documentation and source
+    "dialogue": (0.21, 24, 168),  # dialogues alone, at any position
+    "prompt": (0.42, 24, 168),  # behind the short prompt, which all rows share
+    "full": (0.05, 20, 168),  # behind the full prompt
+    "later": (0.10, 16, 168),  # behind the short prompt and a chat of any length, shared too
+    "chat": (0.02, 2, 2048),  # one long chat, with the short prompt in the row
+    "text": (0.195, 10, 384),  # documentation and source
     "window": (0.005, 1, WINDOW),  # the same, over all positions
 }
 SHORT, FULL = "tech-assistant-short", "tech-assistant"
-PROMPT_OF = {"prompt": SHORT, "full": FULL}
+PROMPT_OF = {"prompt": SHORT, "later": SHORT, "full": FULL}
+LATEST = 7000  # the longest chat that rows of "later" share, in tokens
 FIM_RATE, SPM_RATE, LINES_RATE = 0.5, 0.5, 0.5
 NEAR, NEAR_RATE = 1536, 0.6  # the share of rows that stand within the first positions
 NEXT_RATE = 0.6  # the share of rows that stand right behind their prompt, as a first message does
@@ -67,12 +68,14 @@ class Sequences:
         kinds = list(MIXTURE)
         kind = rng.choices(kinds, [MIXTURE[k][0] for k in kinds])[0]
         _, rows, size = MIXTURE[kind]
-        drawn = [self._row(rng, kind, size) for _ in range(rows * self.times)]
+        shared = self.preambles.get(PROMPT_OF.get(kind), [])
+        if kind == "later":
+            shared = self.chat_ids(rng, rng.randrange(len(shared) + 500, LATEST))
+        drawn = [self._row(rng, kind, size, len(shared)) for _ in range(rows * self.times)]
         rows = (torch.from_numpy(np.stack(parts)) for parts in zip(*drawn, strict=True))
-        preamble = self.preambles.get(PROMPT_OF.get(kind))
-        return kind, None if preamble is None else torch.tensor(preamble), *rows
+        return kind, torch.tensor(shared) if shared else None, *rows
 
-    def _row(self, rng, kind, size):
+    def _row(self, rng, kind, size, offset):
         if kind in ("text", "window"):
             ids = self.text_ids(rng, size + 1)
             learned = [True] * len(ids)
@@ -80,12 +83,10 @@ class Sequences:
             ids, learned = self.dialogue_ids(rng, size + 1, kind)
         ids = np.array(ids, dtype=np.int64)
         labels = np.where(learned, ids, NOT_LEARNED)[1:]
-        if kind in PROMPT_OF:
-            offset = len(self.preambles[PROMPT_OF[kind]])
-            if rng.random() >= NEXT_RATE:
-                offset += random_offset(rng, size, WINDOW - offset)
-        else:
-            offset = 0 if kind in ("chat", "talk") else random_offset(rng, size)
+        if kind in ("prompt", "full") and rng.random() >= NEXT_RATE:
+            offset += random_offset(rng, size, WINDOW - offset)
+        elif kind in ("dialogue", "text", "window"):
+            offset = random_offset(rng, size)
         return ids[:-1], np.arange(offset, offset + size), labels
 
     # --- dialogues: trusted and untrusted segments are encoded apart and joined as ids
@@ -107,7 +108,7 @@ class Sequences:
             ids = trusted(f"{separator}\n")
         else:
             ids = self.preambles[SHORT]
-        ids = ids + trusted(f"\n{user}")
+        ids = ids + trusted(f"{end}{user}" if kind == "later" else f"\n{user}")
         learned = [False] * len(ids)
         while len(ids) < size:
             turns = self.dialogues.draw(rng)
@@ -124,6 +125,20 @@ class Sequences:
                     ids += segment
                     learned += [is_learned] * len(segment)
         return ids[:size], learned[:size]
+
+    def chat_ids(self, rng, most):
+        """At most `most` ids: the short prompt and a chat behind it that ends with an answer."""
+        template = self.templates[SHORT]
+        trusted, plain = self.encoder.trusted, self.encoder.plain
+        user, model = template["user"], template["assistant"]
+        ids, before = self.preambles[SHORT], f"\n{user}"
+        while True:
+            for question, answer in self.dialogues.draw(rng):
+                asked = trusted(before) + plain(f" {question.strip()}")
+                said = trusted(f"{template['turn_end']}{model}") + plain(f" {answer.strip()}")
+                if len(ids) + len(asked) + len(said) > most:
+                    return ids
+                ids, before = ids + asked + said, f"{template['turn_end']}{user}"
 
     # --- documents
 
