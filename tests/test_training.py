@@ -23,7 +23,8 @@ BISECT = """:mod:`bisect` --- Array bisection
 =================================
 
 .. module:: bisect
-   :synopsis: Array bisection algorithms.
+   :synopsis: Array bisection
+              algorithms.
 
 .. _here:
 
@@ -42,6 +43,10 @@ BISECT = """:mod:`bisect` --- Array bisection
    .. method:: grow(by)
 
       Add *by* items.
+
+   .. method:: tree < other
+
+      Test whether a tree is smaller.
 
 .. exception:: Empty
 
@@ -113,6 +118,7 @@ def test_facts_of_a_page(docs):
     assert found["del statement"].text == "The `del` statement is used for this."
     assert found["iterator"].text.startswith("An object representing a stream of data.")
     assert found["Why are strings immutable?"].kind == "question"
+    assert not [name for name in found if "tree" in name]
     assert "GIL" not in found and "here" not in found
 
 
@@ -174,7 +180,11 @@ def test_an_answer_about_parameters():
 
 def test_a_description_is_the_first_clause():
     text = "Return the `n` largest elements, where n is small. Raise nothing."
-    assert description(Fact("function", "f", text)) == "returns the `n` largest elements"
+    assert description(Fact("function", "f", text)) == ""  # fits too many functions
+    text = "Return the `n` largest of all elements (as a list), where n is small. Raise nothing."
+    assert description(Fact("function", "f", text)) == "returns the `n` largest of all elements"
+    text = "Return the value of the thing, i.e. of that one here."
+    assert description(Fact("function", "f", text)) == ""
     assert description(Fact("function", "f", "The largest of all the elements.")) == ""
 
 
@@ -199,7 +209,9 @@ def test_a_wrong_doctest_is_not_taught():
 
 
 def test_a_description_of_two_functions_asks_for_neither():
-    both = [Fact("function", name, "Return the very same thing.") for name in ("len", "sum")]
+    both = [
+        Fact("function", name, "Return the very same thing as others.") for name in ("len", "sum")
+    ]
     assert not [topic for topic in topics(both) if topic.kind == "which"]
 
 

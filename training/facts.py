@@ -33,6 +33,9 @@ class Fact:
 
 
 _NOWHERE = "(no such page here)"  # stands for a bare cross-reference; its sentence is not taken
+_ELSEWHERE = re.compile(  # what the sentence speaks of stands elsewhere on its page
+    re.escape(_NOWHERE) + r"|\b(below|above|following types|this conversion table)\b"
+)
 _SENTENCE_END = re.compile(r"(?<=[.!?])(?<!e\.g\.)(?<!i\.e\.)\s+(?=[A-Z`])")
 _DIRECTIVE = re.compile(
     r"^( *)\.\. (function|class|(?:class|static)?method|decorator|exception|module):: *(.+)$"
@@ -55,7 +58,7 @@ def first_sentences(paragraph, limit):
     taken = ""
     for sentence in _SENTENCE_END.split(paragraph):
         longer = f"{taken} {sentence}".strip()
-        if len(longer) > limit or _NOWHERE in longer or sentence.startswith("See "):
+        if len(longer) > limit or _ELSEWHERE.search(sentence) or sentence.startswith("See "):
             break
         taken = longer
     return taken if taken.endswith((".", "!", "?")) else ""
@@ -105,12 +108,13 @@ def _reference_facts(rst, limit):
         body = _body(lines, number + 1, indent)
         if kind == "module":
             module = signature.strip()
-            synopsis = re.search(r":synopsis: (.+)", body)
+            synopsis = re.search(r":synopsis: (.+(?:\n(?! *:)\s+\S.*)*)", body)
             if synopsis and not synopsis[1].startswith("Deprecated"):
                 text = _inline(synopsis[1]).rstrip(".;") + "."
                 yield Fact("module", module, text, module)
             continue
-        name = re.split(r"[(\[ ]", signature.removeprefix("class ").removeprefix("async "))[0]
+        name, bracket, _ = re.sub(r"^(class|async) ", "", signature).partition("(")
+        name = name.strip() if bracket else name.partition("[")[0].strip()
         if kind in ("class", "exception"):
             classes.append((indent, name.rpartition(".")[2]))
         paragraph = next((p for p in body.split("\n\n") if re.match(r"[A-Z`*:]\S*\s+\S", p)), "")
@@ -123,7 +127,8 @@ def _reference_facts(rst, limit):
         elif module and not of_class and not name.startswith(module + "."):
             name = name if "." in name else f"{module}.{name}"
         kind = kind if kind in ("class", "exception") else "function"
-        yield Fact(kind, name, text, module, parameters(signature), _doctest(body))
+        taken = () if module == "typing" else parameters(signature)  # there: what it derives from
+        yield Fact(kind, name, text, module, taken, _doctest(body))
 
 
 def parameters(signature):

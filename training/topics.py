@@ -91,7 +91,7 @@ def answer(fact):
     if fact.kind == "exception":
         text = re.sub(r"^(This exception is|Exception) raised", "Raised", fact.text)
         return f"{name} is {lower_first(text)}" if text.startswith("Raised ") else ""
-    if first in _IMPERATIVE:
+    if first in _IMPERATIVE and not rest.startswith("class "):
         return f"{name} {third_person(first)} {_returns(rest)}"
     if re.match(rf"(A|An|The) `{fact.name.rpartition('.')[2]}` ", fact.text):
         return f"{name} {rest.partition(' ')[2]}"
@@ -123,14 +123,17 @@ def _listed(words):
     return " and ".join([", ".join(words[:-1]), words[-1]] if words[1:] else words)
 
 
-def description(fact, most=90):
-    """What a function does, for "Which function ...?": its first clause in the third person."""
+def description(fact, least=5, most=90):
+    """What a function does, for "Which function ...?": its first clause in the third person, of at
+    least so many words and at most so many characters, or ""."""
     first, _, rest = fact.text.partition(" ")
-    if first not in _IMPERATIVE:
+    if first not in _IMPERATIVE or re.search(r"i\.e|e\.g| --", rest):
         return ""
-    clause = re.split(r"(?<=[.;:])\s|\. | \(|, (?:where|which|as|but|or|with|using|so)\b", rest)[0]
+    rest = re.sub(r" \([^()]*\)", "", rest)
+    clause = re.split(r"(?<=[.;:])\s|, (?:where|which|as|but|or|with|using|so)\b", rest)[0]
     text = f"{third_person(first)} {_returns(clause)}".rstrip(".;:,")
-    return text if 18 <= len(text) <= most and text.count("`") % 2 == 0 else ""
+    fits = len(text.split()) > least and len(text) <= most and text.count("`") % 2 == 0
+    return text if fits and "(" not in text.replace("()", "") else ""
 
 
 def _runs(fact):
