@@ -450,6 +450,22 @@ def test_a_run_that_was_cut_off_goes_on_where_it_stopped(tmp_path, docs, stdlib,
     }
 
 
+def test_a_run_does_not_go_on_with_other_data(tmp_path, docs, stdlib, monkeypatch):
+    _train(tmp_path, docs, stdlib, monkeypatch, 1)
+    with pytest.raises(SystemExit, match=r"saw other data.*--start"):
+        _train(tmp_path, docs, stdlib, monkeypatch, 2, "--seed", "1")
+    assert len(_train(tmp_path, docs, stdlib, monkeypatch, 2)) == 2
+
+
+def test_a_run_begins_with_the_weights_of_another(tmp_path, docs, stdlib, monkeypatch):
+    first = tmp_path / "first"
+    _train(first, docs, stdlib, monkeypatch, 3)
+    _train(tmp_path / "second", docs, stdlib, monkeypatch, 1, "--start", str(first), "--lr", "0")
+    models = [AutoModelForCausalLM.from_pretrained(tmp_path / name) for name in ("first", "second")]
+    for one, other in zip(*(model.parameters() for model in models), strict=True):
+        assert torch.equal(one, other)
+
+
 def test_the_folder_loads_in_transformers(tmp_path, docs, stdlib, monkeypatch):
     _train(tmp_path, docs, stdlib, monkeypatch, 1)
     model = AutoModelForCausalLM.from_pretrained(tmp_path, dtype="auto")

@@ -5,6 +5,7 @@ losses. A run that was cut off goes on from its last state when the same command
 """
 
 import argparse
+import hashlib
 import json
 import random
 import time
@@ -21,7 +22,7 @@ from training.dialogues import Dialogues
 from training.exercises import exercises
 from training.facts import facts
 from training.model import hidden, new_model
-from training.sequences import NOT_LEARNED, Sequences
+from training.sequences import MIXTURE, NOT_LEARNED, Sequences
 from training.tokenizer import END, Encoder, Tokenizer, save_tokenizer, train_tokenizer
 from training.topics import BREADTHS
 
@@ -106,6 +107,13 @@ def save(model, out):
     copy.save_pretrained(out, max_shard_size=SHARD_SIZE)
 
 
+def recipe_of(args, dialogues):
+    """What a run's batches depend on: {"seed", "times", "breadth", "data"}, data a hash."""
+    data = repr((MIXTURE, dialogues.topics, dialogues.slots)).encode()
+    chosen = {"seed": args.seed, "times": args.times, "breadth": args.breadth}
+    return {**chosen, "data": hashlib.sha256(data).hexdigest()[:12]}
+
+
 def texts_of_tokenizer(documents, dialogues, count=20_000):
     """What the tokenizer learns from: the documents, and what people and assistant say."""
     yield from (document.learned for document in documents)
@@ -140,14 +148,21 @@ def main(argv=None):
     optimizers = optimizers_for(model, args.lr)
     state_file, log_file = args.out / "state.pt", args.out / "log.jsonl"
     first = 0
+    recipe = recipe_of(args, dialogues)
     if state_file.exists():
         state = torch.load(state_file, map_location=args.device, weights_only=True)
+        if state["recipe"] != recipe:
+            raise SystemExit(
+                f"The run in {args.out} saw other data ({state['recipe']}) than this one "
+                f"would ({recipe}); begin anew with another --out and --start {args.out}."
+            )
         model.load_state_dict(state["model"])
         for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         first = state["step"]
     size = sum(p.numel() for p in model.parameters())
     print(f"{size:,} parameters, {len(dialogues.topics)} topics, {len(trained)} documents")
+    (args.out / "recipe.json").write_text(json.dumps(recipe) + "\n", "utf-8")
     model.train()
     began = time.monotonic()
     batches = DataLoader(
@@ -171,7 +186,9 @@ def main(argv=None):
             entry["seconds"] = round(time.monotonic() - began)
             state = {"model": model.state_dict()}
             state["optimizers"] = [optimizer.state_dict() for optimizer in optimizers]
-            torch.save({**state, "step": step + 1}, state_file.with_suffix(".new"))
+            torch.save(
+                {**state, "step": step + 1, "recipe": recipe}, state_file.with_suffix(".new")
+            )
             state_file.with_suffix(".new").replace(state_file)
             save(model, args.out)
         with log_file.open("a", encoding="utf-8") as log:
