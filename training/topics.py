@@ -186,9 +186,7 @@ def topics(facts, breadth="many"):
         add("what", names, answer(fact))
         if fact.kind not in ("function", "class"):
             continue
-        if (taken := parameters_answer(fact)) and (
-            len(fact.parameters) > 1 or "By default" in taken
-        ):
+        if taken := parameters_answer(fact):
             add("parameters", names, taken)
         if (does := description(fact)) and said[does] == 1:
             add("which", (does,), f"That is `{fact.name}`.")
