@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from assistant.conversation import Turn
 from assistant.prompt import encode, load_template
 from training import corpus, train
 from training.dialogues import Dialogues, question
@@ -285,15 +286,18 @@ def sequences(encoder, docs, stdlib, talk):
     return Sequences(encoder, corpus.documents(docs, stdlib), talk, seed=7)
 
 
+class AppTokenizer:
+    """What the app's prompts ask of a tokenizer, on the training's Encoder."""
+
+    def __init__(self, encoder):
+        self.encoder = encoder
+
+    def encode(self, text, *, trusted=False):
+        return self.encoder.trusted(text) if trusted else self.encoder.plain(text)
+
+
 @pytest.mark.parametrize("kind", ["chat", "prompt", "full"])
 def test_dialogues_are_encoded_as_the_app_encodes_them(kind, encoder):
-    from assistant.conversation import Turn
-
-    class AppTokenizer:
-        @staticmethod
-        def encode(text, *, trusted=False):
-            return encoder.trusted(text) if trusted else encoder.plain(text)
-
     class Fixed:
         @staticmethod
         def draw(rng):
@@ -301,7 +305,7 @@ def test_dialogues_are_encoded_as_the_app_encodes_them(kind, encoder):
 
     asked, said = Turn("user", "What is <|endoftext|>?"), Turn("assistant", "An `id`.")
     template = load_template("tech-assistant" if kind == "full" else "tech-assistant-short")
-    wanted = encode(template.render([asked, said, asked]), AppTokenizer)
+    wanted = encode(template.render([asked, said, asked]), AppTokenizer(encoder))
     fixed = Sequences(encoder, [], Fixed())
     before = {
         "prompt": fixed.preambles["tech-assistant-short"],
@@ -317,12 +321,6 @@ def test_dialogues_are_encoded_as_the_app_encodes_them(kind, encoder):
 
 def test_rows_behind_a_chat_go_on_as_the_app_goes_on(encoder):
     """The shared chat and a row give the ids of one long conversation."""
-    from assistant.conversation import Turn
-
-    class AppTokenizer:
-        @staticmethod
-        def encode(text, *, trusted=False):
-            return encoder.trusted(text) if trusted else encoder.plain(text)
 
     class Fixed:
         @staticmethod
@@ -335,7 +333,7 @@ def test_rows_behind_a_chat_go_on_as_the_app_goes_on(encoder):
     template = load_template("tech-assistant-short")
     for count in range(2, 9):
         turns = pair * count + pair[:1]
-        wanted = encode(template.render(turns), AppTokenizer)
+        wanted = encode(template.render(turns), AppTokenizer(encoder))
         if len(wanted) > len(before) + 10:
             break
     row, _ = sequences.dialogue_ids(rng, len(wanted) - len(before), "later")
