@@ -38,7 +38,8 @@ _ELSEWHERE = re.compile(  # what the sentence speaks of stands elsewhere on its 
 )
 _SENTENCE_END = re.compile(r"(?<=[.!?])(?<!e\.g\.)(?<!i\.e\.)\s+(?=[A-Z`])")
 _DIRECTIVE = re.compile(
-    r"^( *)\.\. (function|class|(?:class|static)?method|decorator|exception|module):: *(.+)$"
+    r"^( *)\.\. (function|class|(?:class|static)?method|decorator|exception|(?:current)?module)"
+    r":: *(.+)$"
 )
 _QUESTION = re.compile(r"^([A-Z][^\n]{8,90}\?)\n-{5,}\n\n(.+?\n\n.+?)\n(?:\n|$)", re.M | re.S)
 _STATEMENT = re.compile(r"^(The :keyword:`!?(\w+)` statement (?:.+\n)+)", re.M)
@@ -75,7 +76,9 @@ def facts(docs=DOCS, limit=150):
         for fact in _reference_facts(path.read_text("utf-8"), limit):
             bare = fact.kind in ("function", "class") and "." not in fact.name
             if path.name in FIRST_PAGES or not bare:
-                found.setdefault(fact.name, fact)
+                known = found.setdefault(fact.name, fact)
+                if fact.kind == "class" and known.kind == "function":
+                    found[fact.name] = fact  # `datetime.time` is a class and a method of another
     for path in sorted((docs / "reference").glob("*_stmts.rst.txt")):
         for paragraph, keyword in _STATEMENT.findall(path.read_text("utf-8")):
             text = first_sentences(re.sub(r":+$", ".", _inline(paragraph)), 2 * limit)
@@ -106,8 +109,11 @@ def _reference_facts(rst, limit):
         indent, kind, signature = len(match[1]), match[2], match[3]
         classes = [(at, name) for at, name in classes if at < indent]
         body = _body(lines, number + 1, indent)
-        if kind == "module":
+        if kind.endswith("module"):
             module = signature.strip()
+        if kind == "currentmodule":
+            continue
+        if kind == "module":
             synopsis = re.search(r":synopsis: (.+(?:\n(?! *:)\s+\S.*)*)", body)
             if synopsis and not synopsis[1].startswith("Deprecated"):
                 text = _inline(synopsis[1]).rstrip(".;") + "."
