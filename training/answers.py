@@ -10,11 +10,12 @@ import codeop
 import re
 import textwrap
 
+from assistant.playground.checks import check
+
 _SENTENCE_END = re.compile(r"(?<=[.!?])(?<!e\.g\.)(?<!i\.e\.)\s+(?=[A-Z`\"'(])|\n\n")
 _QUOTED = re.compile(r"`([^`]+)`")
 _NAME = re.compile(r"`([^`]+)`|\b([A-Za-z_]\w*(?:\.\w+)+)")
 _BLOCK = re.compile(r"```\w*\n(.*?)^ *```", re.M | re.S)
-_ROLE = re.compile(r"^\s*(Human|Assistant):", re.M)
 TERMS = 3  # fewer say too little to tell answers apart
 NEGATIONS = {"no", "not", "never", "without", "nor", "cannot", "none"}
 STOP_WORDS = set(
@@ -36,8 +37,8 @@ def judge(kind, reply, answer):
     says little ("Yes."), the next ones count too. difference: so do all sentences. parameters: the
     same names and defaults in order. which: the first name is the answer's. example: its block
     begins with the answer's first call and result. write, fix: its code has the answer's syntax
-    tree. saying: it begins with the answer's first sentence and has
-    its code. Raises ValueError for another kind.
+    tree. saying: it begins with the answer's first sentence and has its code.
+    Raises ValueError for another kind.
     """
     if kind in ("what", "question", "code", "difference"):
         if kind != "difference":
@@ -96,8 +97,8 @@ def well_formed(reply, reason):
 
     reason: the finish reason ("stop", "length").
     """
-    fences = sum(line.lstrip().startswith("```") for line in reply.split("\n"))
-    return reason == "stop" and not _ROLE.search(reply) and fences % 2 == 0
+    found = check(reply, reason)
+    return found.stopped and found.no_role_text and found.fences_closed
 
 
 def _hard(text):

@@ -163,7 +163,7 @@ def _runs(fact):
 
 def topics(facts, breadth="many"):
     """Everything of `facts` that is taught, in a fixed order. breadth: few or many."""
-    chosen = _chosen(facts, BREADTHS[breadth])
+    kinds, chosen = BREADTHS[breadth]["kinds"], _chosen(facts, BREADTHS[breadth])
     last = Counter(fact.name.rpartition(".")[2] for fact in chosen)
     said = Counter(description(fact) for fact in chosen)
     found = []
@@ -190,10 +190,10 @@ def topics(facts, breadth="many"):
             add("parameters", names, taken)
         if (does := description(fact)) and said[does] == 1:
             add("which", (does,), f"That is `{fact.name}`.")
-        if _runs(fact):
+        if "example" in kinds and _runs(fact):
             add("example", names, f"For example:\n\n```python\n{fact.example}\n```")
     found += _differences(chosen)
-    return [topic for topic in found if topic.kind in BREADTHS[breadth]["kinds"]]
+    return [topic for topic in found if topic.kind in kinds]
 
 
 def _chosen(facts, breadth):
