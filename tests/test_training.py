@@ -262,7 +262,7 @@ def test_a_follow_up_is_about_the_same_thing():
     what = "`len` returns the length of an object."
     takes = "`len` takes `a` and `b`. By default `b` is `1`."
     rng, pairs = random.Random(6), set()
-    for _ in range(3000):
+    for _ in range(9000):
         turns = talk.draw(rng)
         for first, second in zip(turns, turns[1:], strict=False):
             if second[1] in (what, takes) and "len" not in second[0].lower():

@@ -15,7 +15,7 @@ from assistant.engine import Finished, Piece, Request
 from assistant.sampling import Sampling
 from training.answers import complete_function
 
-AROUND = 24  # lines of context on either side of a masked place
+AROUND = 10  # lines of context on either side of a masked place
 BEFORE = 40  # lines of context before a function
 LONGEST = {1: 128, 3: 256}  # tokens of a filled-in line or block
 BODY = 96  # tokens of a body

@@ -27,7 +27,7 @@ SHARES = {  # how often a topic of a kind is drawn, against one of the kind "wha
     "code": 0.35,
     "write": 0.6,
     "fix": 0.35,
-    "saying": 2.5,
+    "saying": 4.0,
 }
 FOLLOW_UP = {
     "what": ("example", "parameters"),
@@ -39,14 +39,14 @@ BLOCKS = ("code", "fix")  # their {x} is code, which keeps its letters
 
 
 def sayings(path=SAYINGS):
-    """(topics, slots) of the dialogues that were written by hand."""
+    """(topics, slots) of the dialogues that were written by hand; slots are those of all kinds."""
     table = tomllib.loads(Path(path).read_text("utf-8"))
     found = []
     for saying in table["saying"]:
         asks = tuple(saying["ask"])
         key = saying.get("key", asks[0])
         found.append(Topic(key, "saying", "", (), asks, saying["say"].strip(), saying["share"]))
-    return found, table["slots"]
+    return found, WORDS["slots"] | table["slots"]
 
 
 # ---------------------------------------------------------------------------------------------
@@ -56,17 +56,20 @@ def sayings(path=SAYINGS):
 def question(rng, topic, slots, held_out=False, kind=None):
     """A question about `topic`, composed at random.
 
-    slots: words for the {slot}s of hand-written questions. kind: asks with the cores of that kind,
+    slots: words for the {slot}s of a question. kind: asks with the cores of that kind,
     a follow-up's, instead of the topic's own.
     """
     kind = kind or topic.kind
     asks = HELD_OUT.get(kind) if held_out else CORES.get(kind) if kind != topic.kind else None
-    text, name = rng.choice(asks or topic.asks), rng.choice(topic.names or ("",))
-    if topic.kind == "saying":
-        text = re.sub(r"\{(\w+)\}", lambda slot: rng.choice(slots[slot[1]]), text)
-    elif topic.kind not in BLOCKS:
+    asks, names = asks or topic.asks, topic.names or ("",)
+    # The more slots, the more questions a core stands for.
+    (text,) = rng.choices(asks, [1 + ask.count("{") for ask in asks])
+    text = re.sub(r"\{(\w\w+)\}", lambda slot: rng.choice(slots[slot[1]]), text)
+    text = text if rng.random() < 0.2 else text[:1].upper() + text[1:]
+    # In evaluation a question of the FAQ is asked in whole sentences, as it stands.
+    name = rng.choice(names[:2] if held_out and topic.kind == "question" else names)
+    if topic.kind not in BLOCKS:
         text = text.replace("{x}", name)
-    text = text if text[:1] in "`{" or rng.random() < 0.2 else text[:1].upper() + text[1:]
     text = text if held_out else roughen(rng, text, topic)
     return text.replace("{x}", name) if topic.kind in BLOCKS else text
 

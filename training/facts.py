@@ -22,6 +22,7 @@ class Fact:
     documentation calls it ("itertools.accumulate", "dict.get"); of a question its wording. text:
     the first sentences. module: where it is documented, "" for what is built in. parameters:
     (name, default or "" or None when it must be given) of a call. example: a doctest, or "".
+    of_class: whether it is a method.
     """
 
     kind: str
@@ -30,6 +31,7 @@ class Fact:
     module: str = ""
     parameters: tuple[tuple[str, str | None], ...] = ()
     example: str = ""
+    of_class: bool = False
 
 
 _NOWHERE = "(no such page here)"  # stands for a bare cross-reference; its sentence is not taken
@@ -130,11 +132,13 @@ def _reference_facts(rst, limit):
         of_class = kind in ("method", "classmethod", "staticmethod")
         if of_class and "." not in name and classes:
             name = f"{classes[-1][1]}.{name}"
+        if of_class and name.startswith("time."):
+            name = f"datetime.{name}"  # not of the module of that name
         elif module and not of_class and not name.startswith(module + "."):
             name = name if "." in name else f"{module}.{name}"
         kind = kind if kind in ("class", "exception") else "function"
         taken = () if module == "typing" else parameters(signature)  # there: what it derives from
-        yield Fact(kind, name, text, module, taken, _doctest(body))
+        yield Fact(kind, name, text, module, taken, _doctest(body), of_class)
 
 
 def parameters(signature):

@@ -19,17 +19,18 @@ from training.tokenizer import END, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX
 PROMPTS = Path(__file__).parent.parent / "prompts"
 NOT_LEARNED = -100  # the label that the loss leaves out
 MIXTURE = {  # kind: (share of the batches, rows, tokens of a row)
-    "dialogue": (0.21, 24, 168),  # dialogues alone, at any position
-    "prompt": (0.42, 24, 168),  # behind the short prompt, which all rows share
-    "full": (0.05, 20, 168),  # behind the full prompt
-    "later": (0.10, 16, 168),  # behind the short prompt and a chat of any length, shared too
-    "chat": (0.02, 2, 2048),  # one long chat, with the short prompt in the row
-    "text": (0.195, 10, 384),  # documentation and source
+    "dialogue": (0.12, 24, 168),  # dialogues alone, at any position
+    "prompt": (0.32, 24, 168),  # behind the short prompt, which all rows share
+    "full": (0.09, 20, 168),  # behind the full prompt
+    "later": (0.06, 16, 168),  # behind the short prompt and a chat of any length, shared too
+    "chat": (0.01, 2, 2048),  # one long chat, with the short prompt in the row
+    "text": (0.395, 7, 576),  # documentation and source
     "window": (0.005, 1, WINDOW),  # the same, over all positions
 }
 SHORT, FULL = "tech-assistant-short", "tech-assistant"
 PROMPT_OF = {"prompt": SHORT, "later": SHORT, "full": FULL}
 LATEST = 7000  # the longest chat that rows of "later" share, in tokens
+CODE_RATE = 0.75  # of the documents, by number; the rest is prose
 FIM_RATE, SPM_RATE, LINES_RATE = 0.5, 0.5, 0.5
 NEAR, NEAR_RATE = 1536, 0.6  # the share of rows that stand within the first positions
 NEXT_RATE = 0.6  # the share of rows that stand right behind their prompt, as a first message does
@@ -143,13 +144,15 @@ class Sequences:
     # --- documents
 
     def text_ids(self, rng, size):
-        """`size` ids of documents, or parts of them, each closed by END; code half of the time."""
+        """`size` ids of documents, or parts of them, each closed by END; only running text is cut
+        off at the row's end."""
         ids = []
         while len(ids) < size:
-            code = rng.random() < 0.5
+            code = rng.random() < CODE_RATE
             text = rng.choices(self._texts[code], cum_weights=self._cumulated[code])[0]
             if code and size <= 1024 and rng.random() < FIM_RATE:
-                ids += self.fim_ids(rng, part_of(rng, text, 900)) + [END]
+                piece = self.fim_ids(rng, part_of(rng, text, 900)) + [END]
+                ids += piece if len(ids) + len(piece) <= size else []
             else:
                 ids += self.encoder.plain(part_of(rng, text, 4 * size)) + [END]
         return ids[:size]

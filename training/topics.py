@@ -22,6 +22,11 @@ OFTEN = set(_TAUGHT["often"])
 NO_MODULES = re.compile("|".join(_TAUGHT["no_modules"]))
 FAQ_ABOUT = re.compile(r"^(Why|How|What|Is|Are|Can|When|Does|Do)\b")
 _IMPERATIVE = set(WORDS["verbs"])
+_OBJECT = r"(?= (?:an?|the|its?|all|any|each|them|one|every|`))"  # what follows is a verb before it
+_FURTHER = re.compile(
+    rf"(?<!to )\b((?:and|or|otherwise,?|but|then)(?: also)?) ({'|'.join(_IMPERATIVE).lower()}){_OBJECT}"
+)
+_NEXT = re.compile(rf"(?<=\. )({'|'.join(_IMPERATIVE)}){_OBJECT}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +72,8 @@ def lower_first(text):
 
 def _returns(rest):
     """The rest of a description in the third person, its further verbs too."""
-    rest = re.sub(r"\b(and|otherwise|but) (return|raise)\b", r"\1 \2s", rest)
-    return re.sub(r"(?<=\. )(Raise|Return)\b", lambda m: f"It {third_person(m[1])}", rest)
+    rest = _FURTHER.sub(lambda m: f"{m[1]} {third_person(m[2])}", rest)
+    return _NEXT.sub(lambda m: f"It {third_person(m[1])}", rest)
 
 
 def answer(fact):
@@ -94,7 +99,9 @@ def answer(fact):
     if first in _IMPERATIVE and not rest.startswith("class "):
         return f"{name} {third_person(first)} {_returns(rest)}"
     if re.match(rf"(A|An|The) `{fact.name.rpartition('.')[2]}` ", fact.text):
-        return f"{name} {rest.partition(' ')[2]}"
+        rest = rest.partition(" ")[2]
+        of_a_kind = re.match(r"(class|instance|object|function)\b", rest)
+        return f"{first} {name} {rest}" if of_a_kind else f"{name} {rest}"
     if first in ("A", "An"):
         return f"{name} is {lower_first(fact.text)}" if "argument" not in fact.text[:20] else ""
     if re.match(r"This (function|method|class) \w+s ", fact.text):
@@ -239,9 +246,11 @@ def _names(fact, alone):
         return (f"the {name}", f"the `{word}` statement", f"the {word} keyword", f"`{word}`")
     names = (f"`{name}`", name)
     if fact.kind == "exception":
-        return (*names, f"the exception {last}", f"the {last} exception", f"a {last}")
+        called = last if alone else name
+        return (*names, f"the exception {called}", f"the {called} exception")
     names += (f"{name}()", f"`{name}()`")
-    if family and family != fact.module:
+    if fact.of_class:
+        family = family.removeprefix("datetime.")
         names += (f"the {last} method of {family}", f"the {family} method {last}")
         names += (f"{fact.module}.{name}",) if fact.module else ()
     elif family:
