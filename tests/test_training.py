@@ -15,10 +15,11 @@ from training import corpus, train
 from training.dialogues import Dialogues, question
 from training.facts import Fact, facts, parameters
 from training.model import WINDOW, hidden, new_model
+from training.sentences import WORDS, answer, description, parameters_answer
 from training.sequences import MIXTURE, NOT_LEARNED, Sequences, part_of, random_offset
 from training.tokenizer import END, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, SPECIAL, Encoder
 from training.tokenizer import train_tokenizer as train_bpe
-from training.topics import CORES, WORDS, answer, description, parameters_answer, topics
+from training.topics import CORES, topics
 
 BISECT = """:mod:`bisect` --- Array bisection
 =================================

@@ -12,7 +12,8 @@ from collections import defaultdict
 from itertools import accumulate
 from pathlib import Path
 
-from training.topics import BREADTHS, CORES, WORDS, Topic, lower_first, topics
+from training.sentences import WORDS, lower_first
+from training.topics import BREADTHS, CORES, Topic, topics
 
 SAYINGS = Path(__file__).with_name("sayings.toml")
 HELD_OUT = WORDS["held_out"]

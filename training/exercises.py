@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training.mistakes import MISTAKES, broken, off_by_one
-from training.topics import CORES, NO_MODULES, WORDS, Topic, third_person
+from training.sentences import WORDS, third_person
+from training.topics import CORES, NO_MODULES, Topic
 
 WRITINGS = tomllib.loads(Path(__file__).with_name("writings.toml").read_text("utf-8"))
 LINES, WIDTH = 12, 76  # what a block of code may take
