@@ -10,12 +10,11 @@ import codeop
 import re
 import textwrap
 
-from assistant.playground.checks import check
+from assistant.playground.checks import blocks, check
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])(?<!e\.g\.)(?<!i\.e\.)\s+(?=[A-Z`\"'(])|\n\n")
 _QUOTED = re.compile(r"`([^`]+)`")
 _NAME = re.compile(r"`([^`]+)`|\b([A-Za-z_]\w*(?:\.\w+)+)")
-_BLOCK = re.compile(r"```\w*\n(.*?)^ *```", re.M | re.S)
 TERMS = 3  # fewer say too little to tell answers apart
 NEGATIONS = {"no", "not", "never", "without", "nor", "cannot", "none"}
 STOP_WORDS = set(
@@ -79,9 +78,8 @@ def names(text):
 
 
 def code_of(text):
-    """The first fenced block of `text`, or ""."""
-    block = _BLOCK.search(text)
-    return block[1] if block else ""
+    """The code of the first closed fence of `text`, or ""."""
+    return next((block.code for block in blocks(text) if block.closed), "")
 
 
 def same_code(one, other):

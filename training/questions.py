@@ -79,13 +79,14 @@ def declining(talk):
 
 
 def asides(talk):
-    """Asked of what is off topic, of who is asked, and of the how-tos written by hand."""
+    """Asked of what is off topic, of who is asked, of how-tos and of small talk."""
     held_out = tomllib.loads(HELD_OUT_SAYINGS.read_text("utf-8"))
     said = {ask: topic.answer for topic in talk.topics for ask in topic.asks if not topic.names}
     for kind, messages in (
         ("off topic, declined", dict.fromkeys(held_out["off_topic"], declining(talk))),
         ("who are you, truthful", dict.fromkeys(held_out["who"], said["Who are you?"])),
         ("how-tos", {ask: said[key] for key, asks in held_out["howto"].items() for ask in asks}),
+        ("small talk", {ask: said[key] for key, asks in held_out["talk"].items() for ask in asks}),
     ):
         yield from (Asked(kind, "saying", "", (ask,), answer) for ask, answer in messages.items())
 
