@@ -15,8 +15,9 @@ import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from assistant.errors import SamplingError, TemplateError
+from assistant.errors import SamplingError, TemplateError, TextError
 from assistant.sampling import Sampling, shown
+from assistant.text import check_prompt
 
 PROMPTS = Path(__file__).parent.parent / "prompts"
 HUB_FILE = "TA_prompt_v1.txt"
@@ -186,16 +187,33 @@ def load_template(spec):
     if spec.startswith("hub:"):
         return _from_hub(spec)
     path = Path(spec) if spec.endswith(".toml") else PROMPTS / f"{spec}.toml"
-    if not spec.endswith(".toml") and not re.fullmatch(r"[\w-]+", spec) or not path.is_file():
-        names = ", ".join(sorted(path.stem for path in PROMPTS.glob("*.toml")))
+    if not (path.is_file() if spec.endswith(".toml") else spec in template_names()):
         raise TemplateError(
             f"There is no prompt template {shown(spec)}; give the path of a .toml file, "
-            f"hub:OWNER/NAME or one of: {names}."
+            f"hub:OWNER/NAME or one of: {', '.join(template_names())}."
         )
     try:
         return parse_template(tomllib.loads(path.read_text(encoding="utf-8")), path.name)
     except (OSError, ValueError) as error:
         raise TemplateError(f"The prompt template {path} cannot be read: {error}.") from None
+
+
+def template_names():
+    """The names of the templates in prompts/, where saved questions lie beside them."""
+    return sorted(path.stem for path in PROMPTS.glob("*.toml") if path.stem != "questions")
+
+
+def read_template(toml):
+    """The PromptTemplate of the text of a template file, such as a page's editor holds.
+
+    Raises TemplateError, whose sentence names the line or the key that is wrong.
+    """
+    try:
+        return parse_template(tomllib.loads(check_prompt(toml)), "in the editor")
+    except TextError as error:
+        raise TemplateError(str(error)) from None
+    except (ValueError, RecursionError) as error:
+        raise TemplateError(f"The prompt template cannot be read: {error}.") from None
 
 
 _STRINGS = ("name", "user", "assistant", "turn_end", "preamble")

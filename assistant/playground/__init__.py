@@ -4,6 +4,6 @@ Knows chats and engines, not pages. `complete` is completion.py's; the measuring
 from the command line `python -m assistant.playground eval`.
 """
 
-from assistant.playground.completion import complete
+from assistant.playground.completion import complete, samples
 
-__all__ = ["complete"]
+__all__ = ["complete", "samples"]

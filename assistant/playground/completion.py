@@ -1,27 +1,45 @@
 """complete(): a raw prompt goes in as it is, its continuation comes out as it is.
 
-Knows no template and no roles. A raw prompt is what its author says it is: text that spells a
-special token becomes it, and special tokens in the continuation are shown as they are spelt.
+Knows no template and no roles. A raw prompt is what its author says it is (raw.py), and special
+tokens in the continuation are shown as they are spelt.
 """
+
+import dataclasses
 
 from assistant.chat import Reply
 from assistant.engine import Request
+from assistant.errors import RequestError
 from assistant.generate import generate
-from assistant.sampling import check_max_new_tokens, check_stops
+from assistant.playground.raw import Raw
+from assistant.sampling import Sampling, check_max_new_tokens, check_stops
 from assistant.stops import StopScanner
-from assistant.text import check_prompt
 from assistant.window import fit
 
+SAMPLES_MAX = 8
 
-def complete(engine, prompt, *, sampling, max_new_tokens, stop=(), wait_s=0.1):
-    """The continuation of `prompt` as a Reply, checked and submitted at the call.
+PRESETS = {  # name: (Sampling, one line on what it is for)
+    "Exact": (Sampling(temperature=0), "always the likeliest token"),
+    "Careful": (Sampling(temperature=0.2, top_p=0.95), "one good answer, such as code that runs"),
+    "Varied": (Sampling(temperature=0.8, top_p=0.95), "several answers that differ"),
+    "Wild": (Sampling(temperature=1.2, top_p=1.0, min_p=0.05), "surprises, by no means right"),
+}
 
-    Raises RequestError, EngineBusy or EngineDead.
+
+def complete(
+    engine, prompt, *, sampling, max_new_tokens, stop=(), special=True, begun=(), wait_s=0.1
+):
+    """The continuation of `prompt`, a str or a Raw, as a Reply, checked and submitted at the call.
+
+    special: False reads special tokens that the prompt spells as text. begun: ids that stand
+    behind the prompt already, such as a continuation so far or inspector.branch()'s: the Reply
+    goes on from there and gives only what is new. Raises RequestError, EngineBusy or EngineDead.
     """
     engine.check_room()
     limit = check_max_new_tokens(max_new_tokens, engine.window)
     stops = check_stops(stop)
-    ids = engine.tokenizer.encode(check_prompt(prompt), trusted=True)
+    raw = prompt if isinstance(prompt, Raw) else Raw(prompt)
+    ids = raw.checked().ids(engine.tokenizer, special=special)
+    ids += check_ids(begun, engine.tokenizer)
     ledger = fit(0, (), len(ids), limit, engine.window)
     sampling = sampling.seeded()
     request = Request(
@@ -32,3 +50,40 @@ def complete(engine, prompt, *, sampling, max_new_tokens, stop=(), wait_s=0.1):
     )
     generation = generate(engine, request, StopScanner(strings=stops), wait_s=wait_s)
     return Reply(generation, ledger, sampling)
+
+
+def samples(engine, prompt, count, *, sampling, **options):
+    """`count` continuations of one prompt, all submitted at once, as a list of Replies with the
+    seeds seed, seed + 1, ... (a random first one where none was given). options: as of complete().
+
+    Raises what complete() raises, and then none of them runs.
+    """
+    count = check_count("samples", count)
+    first = sampling.seeded()
+    replies = []
+    try:
+        for n in range(count):
+            seeded = dataclasses.replace(first, seed=first.seed + n)
+            replies.append(complete(engine, prompt, sampling=seeded, **options))
+    except BaseException:
+        for reply in replies:
+            reply.close()
+        raise
+    return replies
+
+
+def check_count(name, value):
+    """`value` as an int from 1 to SAMPLES_MAX; sliders send floats. Raises RequestError."""
+    if isinstance(value, bool) or value not in range(1, SAMPLES_MAX + 1):
+        raise RequestError(f"The number of {name} must be from 1 to {SAMPLES_MAX}.")
+    return int(value)
+
+
+def check_ids(ids, tokenizer):
+    """`ids`, which a page may have sent, as a list. Raises RequestError."""
+    ids = list(ids) if isinstance(ids, (list, tuple)) else [None]
+    if not all(type(token) is int and 0 <= token < len(tokenizer) for token in ids):
+        raise RequestError(
+            f"Token ids must be a list of whole numbers from 0 to {len(tokenizer) - 1}."
+        )
+    return ids

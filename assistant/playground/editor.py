@@ -1,0 +1,33 @@
+"""to_toml(): a prompt template as the text of a template file, to be edited and saved.
+
+Knows the format of prompts/README.md; prompt.read_template() reads it back.
+"""
+
+import dataclasses
+import json
+
+from assistant.text import clean
+
+
+def to_toml(template):
+    """The text of a template file that is read as the same PromptTemplate."""
+    fields = dataclasses.asdict(template)
+    sampling, preamble = fields.pop("sampling"), fields.pop("preamble")
+    lines = [f"{key} = {_value(value)}" for key, value in fields.items() if value is not None]
+    lines += ["", f"preamble = {_block(preamble)}", "", "[sampling]"]
+    lines += [f"{key} = {value!r}" for key, value in sampling.items() if value is not None]
+    return "\n".join(lines) + "\n"
+
+
+def _value(value):
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_value, value))}]"
+    # A string of JSON is one of TOML too, but for one character that TOML wants escaped.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _block(text):
+    """Many lines as they are, where TOML can hold them so."""
+    if "'''" in text or text.endswith("'") or clean(text) != text:
+        return _value(text)
+    return f"'''\n{text}'''"

@@ -1,0 +1,159 @@
+"""Raw: a raw prompt in which some ranges are plain text, whatever they spell.
+
+A raw prompt is what its author says it is: text that spells a special token becomes it. What came
+from elsewhere, such as a chat's message or a value that was filled in, stays text: its ranges are
+`plain`. Knows text and tokenizers; no turns, no pages.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from assistant.errors import TextError
+from assistant.prompt import Segment, encode
+from assistant.sampling import shown
+from assistant.text import check_prompt, clean
+
+LOOKALIKE = re.compile(r"<[^<>\s]{1,64}>")  # what special tokens of our models look like
+
+
+class Chip(NamedTuple):
+    """A token as it is displayed. text: what it adds; empty while a character is unfinished.
+    trusted: none of its text stands in a plain range."""
+
+    text: str
+    id: int
+    special: bool
+    trusted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """text: the prompt. plain: ranges (start, end) of characters in which spellings of special
+    tokens stay text; sorted, apart, and cut to the text here. Raises TextError for what are no
+    ranges, since they may come from a page."""
+
+    text: str
+    plain: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self):
+        if not isinstance(self.text, str):
+            raise TextError(f"The prompt must be text, not {shown(self.text)}.")
+        object.__setattr__(self, "plain", _ranges(self.plain, len(self.text)))
+
+    @classmethod
+    def from_segments(cls, segments):
+        """The prompt that `segments` (prompt.Segment) make up; the untrusted ones are plain."""
+        text, plain = "", []
+        for segment in segments:
+            if not segment.trusted:
+                plain.append((len(text), len(text) + len(segment.text)))
+            text += segment.text
+        return cls(text, tuple(plain))
+
+    def checked(self):
+        """The prompt as it can be sent: see text.check_prompt. Raises TextError."""
+        text = check_prompt(self.text)
+        if text == self.text:
+            return self
+        edges = sorted({0, len(self.text), *(edge for each in self.plain for edge in each)})
+        parts = []
+        for start, end in zip(edges, edges[1:], strict=False):
+            inside = any(a <= start < b for a, b in self.plain)
+            parts.append(Segment(clean(self.text[start:end]), trusted=not inside))
+        return Raw.from_segments(parts)
+
+    def edited(self, text):
+        """The prompt after an edit that made its text `text`. Ranges move along, as far as the old
+        and the new text begin and end alike; one around the whole edit grows with it. Where more
+        was replaced, what stood in a plain range and is found again, in order, stays plain."""
+        return Raw(text, tuple(_moved(self.text, text, self.plain)))
+
+    def segments(self, tokenizer, *, special=True):
+        """Trusted segments, each a special token, and all the text between two of them as one that
+        is untrusted: plain ranges have no joints, at which words would be cut into other tokens."""
+        found, at = [], 0
+        for start, end in self._special(tokenizer) if special else ():
+            found += [Segment(self.text[at:start]), Segment(self.text[start:end], trusted=True)]
+            at = end
+        found.append(Segment(self.text[at:]))
+        return [segment for segment in found if segment.text]
+
+    def ids(self, tokenizer, *, special=True):
+        """Token ids. special: False reads all as text."""
+        return encode(self.segments(tokenizer, special=special), tokenizer)
+
+    def pieces(self, tokenizer, *, special=True):
+        """A Chip for each of ids(); their texts together are the prompt's."""
+        chips, at, decoder = [], 0, tokenizer.decoder()
+        known = set(tokenizer.special.values()) if special else ()
+        ids = self.ids(tokenizer, special=special)
+        for n, token in enumerate(ids):
+            text = decoder.feed([token]) + (decoder.flush() if n == len(ids) - 1 else "")
+            end = at + max(len(text), 1)  # of an unfinished character its place
+            trusted = not any(a < end and at < b for a, b in self.plain)
+            chips.append(Chip(text, token, token in known, trusted and special))
+            at += len(text)
+        return chips
+
+    def _special(self, tokenizer):
+        """Where special tokens stand that count: those that touch no plain range."""
+        spelt = sorted(tokenizer.special, key=len, reverse=True)  # the longest wins
+        pattern = re.compile("|".join(map(re.escape, spelt)) or r"(?!)")
+        at = 0
+        while match := pattern.search(self.text, at):
+            start, at = match.span()
+            if any(a < at and start < b for a, b in self.plain):
+                at = start + 1
+            else:
+                yield start, at
+
+
+def _ranges(plain, length):
+    try:
+        pairs = sorted((start, end) for start, end in plain)
+        whole = all(type(edge) is int for pair in pairs for edge in pair)
+    except (TypeError, ValueError):
+        whole = False
+    if not whole:
+        raise TextError("The plain ranges of a prompt must be pairs of whole numbers.")
+    ranges = []
+    for start, end in pairs:
+        start, end = max(start, 0, ranges[-1][1] if ranges else 0), min(end, length)
+        if start < end:
+            ranges.append((start, end))
+    return tuple(ranges)
+
+
+def _moved(old, new, plain):
+    """The ranges of `plain`, which is about `old`, in `new`."""
+    start = _alike(old, new)
+    tail = _alike(old[start:][::-1], new[start:][::-1])
+    end, moved = len(old) - tail, len(new) - len(old)
+    at, changed = start, new[: end + moved]  # where to look in what was replaced
+
+    for a, b in plain:
+        if b <= start:
+            yield a, b
+        elif a >= end:
+            yield a + moved, b + moved
+        elif a <= start and b >= end:
+            yield a, b + moved
+        else:
+            yield a, start
+            yield end + moved, b + moved
+            inner = old[max(a, start) : min(b, end)]
+            for part in (inner,) if inner in changed[at:] else LOOKALIKE.findall(inner):
+                found = changed.find(part, at)
+                if found >= 0:
+                    at = found + len(part)
+                    yield found, at
+
+
+def _alike(a, b):
+    """How many characters `a` and `b` have in common from their start on."""
+    low, high = 0, min(len(a), len(b))
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if a[low:middle] == b[low:middle] else (low, middle - 1)
+    return low
