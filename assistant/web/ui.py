@@ -12,6 +12,9 @@ from assistant.web.playground_tab import PlaygroundTab
 
 TITLE = "Tech Assistant"
 HERE = Path(__file__).parent
+# Each script in a tag of its own, so that one that fails leaves the others alone.
+STYLES = ("page.css",)
+SCRIPTS = ("page.js",)
 MODELS = HERE.parent.parent / "models"
 FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
@@ -84,7 +87,7 @@ def _header(model, template):
 
 
 def look():
-    """Theme, styles and script, as mount_gradio_app takes them. No font comes from a network."""
+    """Theme, styles and scripts, as mount_gradio_app takes them. No font comes from a network."""
     theme = gr.themes.Base(
         primary_hue="indigo",
         neutral_hue="slate",
@@ -95,8 +98,8 @@ def look():
     ).set(**COLOURS, **{f"{name}_dark": value for name, value in DARK.items()})
     return {
         "theme": theme,
-        "css": (HERE / "page.css").read_text(),
-        "head": f"<script>{(HERE / 'page.js').read_text()}</script>",
+        "css": "".join((HERE / name).read_text() for name in STYLES),
+        "head": "".join(f"<script>{(HERE / name).read_text()}</script>" for name in SCRIPTS),
     }
 
 
