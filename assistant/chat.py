@@ -1,34 +1,62 @@
-"""Assistant.reply(): a conversation and a prompt template become a stream of events.
+"""Assistant: a conversation and a prompt template become a stream of events.
 
 Knows how the parts go together, and nothing of the web or of torch.
 """
 
 import dataclasses
+from array import array
+from hashlib import blake2b
 
-from assistant.conversation import trusted_ids
+from assistant.conversation import Conversation, Turn, trusted_ids
 from assistant.engine import Request
-from assistant.errors import TemplateError
-from assistant.generate import generate
+from assistant.errors import HistoryError, TemplateError
+from assistant.generate import Delta, Done, generate
 from assistant.prompt import Segment, encode
 from assistant.sampling import check_max_new_tokens, check_stops
 from assistant.stops import StopScanner
 from assistant.window import Exchange, fit
 
+KNOWN_MAX = 2_000_000  # ids of turns that are kept, so that a draft's ledger encodes little
+NOTHING = Turn("assistant", "")
+
 
 class Reply:
     """Iterator over the events of generate.py. ledger: where the window's tokens go. sampling: as
-    used, with its seed. `close()` cancels what still runs; its end can still be read."""
+    used, with its seed. stop: the stop strings that were asked for. before: the reply that this one
+    continues, an empty one where it continues none. `close()` cancels what still runs; its end can
+    still be read."""
 
-    def __init__(self, generation, ledger, sampling):
+    def __init__(self, generation, ledger, sampling, *, stop=(), before=NOTHING):
         self._generation = generation
+        self._texts, self._done = [], None
         self.ledger = ledger
         self.sampling = sampling
+        self.stop = stop
+        self.before = before
 
     def __iter__(self):
         return self
 
     def __next__(self):
-        return next(self._generation)
+        event = next(self._generation)
+        if isinstance(event, Delta):
+            self._texts.append(event.text)
+        elif isinstance(event, Done):
+            self._done = event
+        return event
+
+    @property
+    def turn(self):
+        """The whole reply as a Turn, as far as it was read, behind what it continues. Its ids and
+        its finish reason are known at the end only."""
+        done, new = self._done, "".join(self._texts)
+        text = self.before.text[: len(self.before.text) - (done.cut if done else 0)] + new
+        ids = finish = None
+        if done:
+            finish = done.reason
+            if done.ids is not None and not done.cut:
+                ids = (*(self.before.ids or ()), *done.ids)
+        return dataclasses.replace(self.before, text=text.strip(), ids=ids, finish=finish)
 
     def close(self):
         self._generation.close()
@@ -55,49 +83,158 @@ class Assistant:
                 "choose a shorter one with --prompt, or lower --max-new-tokens."
             )
         self._opening = encode(template.opening(), engine.tokenizer)
+        self._known, self._held = {}, 0  # see _ids
         if self._preamble:
             engine.pin(self._preamble)
 
-    def reply(self, conversation, *, sampling=None, max_new_tokens=None, stop=(), wait_s=0.1):
-        """The Reply to the conversation's last message, checked and submitted at the call.
+    def ledger(self, conversation, *, max_new_tokens=None, keep_all=False):
+        """The Ledger of a draft: of the reply to the conversation's last message, or to an empty
+        one where that is not begun yet. Nothing is computed by the model.
 
-        sampling: a Sampling, else the template's. stop: further stop strings. wait_s: the longest
-        that one `next()` waits, in seconds. Raises RequestError, EngineBusy or EngineDead.
+        keep_all: no exchange may leave. Raises SamplingError, and WindowError with the counts.
+        """
+        if len(conversation.turns) % 2 == 0:
+            conversation = Conversation((*conversation.turns, Turn("user", "")))
+        limit = self._limit(max_new_tokens)
+        return self._parts(conversation, limit, () if keep_all else None)[0]
+
+    def segments(self, conversation, dropped=()):
+        """The prompt for the reply to the conversation's last message, or for going on with its
+        last reply, as a list of Segments; `encode` makes the ids of it that are sent. dropped: the
+        indices of the exchanges that left the window. Raises HistoryError."""
+        template, parts = self.template, self.template.opening()
+        exchanges, newest, before = self._split(conversation)
+        for index, (message, reply) in enumerate(exchanges):
+            if reply.text and index not in dropped:
+                parts += template.message(message) + template.reply(self._checked(reply))
+        parts += template.message(newest)
+        return parts + template.reply(before)[:1] if before.text else parts
+
+    def reply(
+        self,
+        conversation,
+        *,
+        sampling=None,
+        max_new_tokens=None,
+        stop=(),
+        keep_all=False,
+        dropped=None,
+        cold=False,
+        wait_s=0.1,
+    ):
+        """The Reply to the conversation's last message, or behind its last reply, checked and
+        submitted at the call.
+
+        sampling: a Sampling, else the template's. stop: further stop strings. keep_all: refuse
+        with WindowError rather than let exchanges leave the window. dropped: the indices of those
+        that leave, where that is decided already. cold: see Request. wait_s: the longest that one
+        `next()` waits, in seconds. Raises RequestError, EngineBusy or EngineDead.
         """
         engine, template, tokenizer = self.engine, self.template, self.engine.tokenizer
         engine.check_room()
-        limit = self.max_new_tokens if max_new_tokens is None else max_new_tokens
-        limit = check_max_new_tokens(limit, engine.window)
-        stops = check_stops(stop)
+        limit, stops = self._limit(max_new_tokens), check_stops(stop)
         sampling = (sampling or template.sampling).seeded()
-
-        newest = encode(template.message(conversation.message), tokenizer)
-        exchanges, counts = [], []
-        for message, reply in conversation.exchanges:
-            asked, answered = [], []
-            if reply.text:  # an empty reply would teach the model to say nothing
-                reply = dataclasses.replace(reply, ids=trusted_ids(reply, tokenizer))
-                asked = encode(template.message(message), tokenizer)
-                answered = encode(template.reply(reply), tokenizer)
-            exchanges.append(asked + answered)
-            pinned = message.pinned or reply.pinned
-            counts.append(Exchange(len(asked), len(answered), pinned))
-        ledger = fit(len(self._opening), counts, len(newest), limit, engine.window)
-        for index in ledger.dropped:
-            exchanges[index] = []
-
+        if keep_all and dropped is None:
+            dropped = ()
+        ledger, ids, before = self._parts(conversation, limit, dropped)
         request = Request(
-            ids=(*self._opening, *(token for ids in exchanges for token in ids), *newest),
+            ids=ids,
             sampling=sampling,
             max_new_tokens=limit,
             stop_ids=template.stop_ids(tokenizer),
             banned_ids=template.banned_ids(tokenizer),
             penalty_from=len(self._preamble),
+            cold=cold,
         )
-        scanner = StopScanner(
+        scanner, held = self._scanner(stops, before.text)
+        generation = generate(engine, request, scanner, wait_s=wait_s, held=held)
+        return Reply(generation, ledger, sampling, stop=stops, before=before)
+
+    def _limit(self, max_new_tokens):
+        limit = self.max_new_tokens if max_new_tokens is None else max_new_tokens
+        return check_max_new_tokens(limit, self.engine.window)
+
+    def _parts(self, conversation, limit, dropped):
+        """The Ledger, the ids of the prompt, and the reply that is continued."""
+        exchanges, newest, before = self._split(conversation)
+        if not set(dropped or ()) <= set(range(len(exchanges))):
+            raise HistoryError(
+                f"Exchange {max(dropped) + 1} cannot leave the window: the conversation has "
+                f"{len(exchanges)} before the newest message."
+            )
+        encoded, counts = [], []
+        for message, reply in exchanges:
+            asked = answered = ()
+            if reply.text:  # an empty reply would teach the model to say nothing
+                asked, answered = self._ids(message), self._ids(reply)
+            encoded.append((*asked, *answered))
+            counts.append(Exchange(len(asked), len(answered), message.pinned or reply.pinned))
+        last = (*self._ids(newest), *(before.ids or ()))
+        ledger = fit(
+            len(self._opening), counts, len(last), limit, self.engine.window, dropped=dropped
+        )
+        for index in ledger.dropped:
+            encoded[index] = ()
+        ids = (*self._opening, *(token for ids in encoded for token in ids), *last)
+        return ledger, ids, before
+
+    def _split(self, conversation):
+        """The exchanges before the newest message, that message, and the reply that goes on behind
+        it: an empty one where none was begun."""
+        if len(conversation.turns) % 2 or not conversation.turns:
+            return conversation.exchanges, conversation.message, NOTHING
+        *exchanges, (message, reply) = conversation.exchanges
+        tokenizer = self.engine.tokenizer
+        reply = self._checked(reply)
+        ids = encode(self.template.reply(reply)[:1], tokenizer) if reply.text else []
+        for _ in range(3):  # tokens of a character that the reply's end cut through
+            if tokenizer.decode(ids).endswith("\ufffd"):
+                ids.pop()
+        text = tokenizer.decode(ids).lstrip()
+        if not text:
+            raise HistoryError(
+                "The last reply is empty, so there is nothing to continue; ask for a new one."
+            )
+        return exchanges, message, dataclasses.replace(reply, text=text, ids=tuple(ids))
+
+    def _ids(self, turn):
+        """Ids of a turn and of the marker behind it. Kept under a digest of the turn, since they
+        are asked for again with every letter that a person types behind it."""
+        parts = repr((turn.role, turn.text, turn.ids)).encode("utf-8", "surrogatepass")
+        key = blake2b(parts, digest_size=16).digest()
+        ids = self._known.get(key)
+        if ids is None:
+            template = self.template
+            write = template.message if turn.role == "user" else template.reply
+            ids = array("i", encode(write(self._checked(turn)), self.engine.tokenizer))
+            if self._held + len(ids) > KNOWN_MAX:
+                self._known, self._held = {}, 0
+            self._known[key] = ids
+            self._held += len(ids)
+        return ids
+
+    def _checked(self, turn):
+        return dataclasses.replace(turn, ids=trusted_ids(turn, self.engine.tokenizer))
+
+    def _scanner(self, stops, before):
+        """A StopScanner that has read the text `before`, and how much of that it holds; a new one
+        and None where nothing is continued."""
+        scanner = self._new_scanner(stops)
+        if not before:
+            return scanner, None
+        held = len(before) - len(scanner.feed(before))
+        if scanner.fired is None:
+            return scanner, held
+        # A stop that stands there already ends nothing: what follows is read as the end of a line.
+        scanner = self._new_scanner(stops)
+        scanner.feed("\0")
+        return scanner, 0
+
+    def _new_scanner(self, stops):
+        template = self.template
+        return StopScanner(
             markers=template.markers,
             separator=template.separator,
             strings=(*template.stop, *stops),
             strip=True,
         )
-        return Reply(generate(engine, request, scanner, wait_s=wait_s), ledger, sampling)

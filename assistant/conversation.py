@@ -13,13 +13,15 @@ from assistant.sampling import shown
 from assistant.text import PROMPT_CHARS_MAX, check_message, clean
 
 TURNS_MAX = 1000
+_ID_MAX = 2**31  # no vocabulary is larger
 ROLES = ("user", "assistant")
+FINISHES = ("stop", "length", "cancelled", "error")
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
     """What one side said, stripped at both ends. ids: the tokens that were generated for it, where
-    known. pinned: never leaves the window. finish: the finish reason of a reply."""
+    known. pinned: never leaves the window. finish: how a reply ended, one of FINISHES."""
 
     role: Literal["user", "assistant"]
     text: str
@@ -85,11 +87,12 @@ class Conversation:
         return Conversation(self.turns[:last]), self.turns[last].text
 
     @classmethod
-    def from_history(cls, history):
+    def from_history(cls, history, *, last="assistant"):
         """The conversation that a client sent: None, or a list of {"role", "content"} whose roles
         alternate from "user" to "assistant". content: a string, or a list of text blocks
-        {"type": "text", "text"}; an "ids" list may go with it (see `trusted_ids`), other keys are
-        ignored. Raises HistoryError."""
+        {"type": "text", "text"}; "ids" (see `trusted_ids`), "pinned" and "finish" may go with it
+        as in Turn, other keys are ignored. last: the role that the history must end with, None
+        for either. Raises HistoryError."""
         if history is None:
             return cls()
         if not isinstance(history, (list, tuple)):
@@ -99,8 +102,10 @@ class Conversation:
                 f"A history may have at most {TURNS_MAX} turns; {len(history)} were given."
             )
         turns = tuple(_turn(index, item) for index, item in enumerate(history))
-        if len(turns) % 2:
+        if len(turns) % 2 and last == "assistant":
             raise HistoryError("The history must end with a reply of the assistant.")
+        if len(turns) % 2 == 0 and last == "user":
+            raise HistoryError("The history must end with a message of the user.")
         return cls(turns)
 
 
@@ -112,9 +117,12 @@ def _turn(index, item):
     if item.get("role") != role:
         raise HistoryError(f"{where} must have the role {role!r}, not {shown(item.get('role'))}.")
     text = _content(where, item.get("content"))
+    pinned = item.get("pinned") or False
+    if not isinstance(pinned, bool):
+        raise HistoryError(f"{where} must have true or false as pinned, not {shown(pinned)}.")
     if role == "user":
         try:
-            return Turn(role, check_message(text))
+            return Turn(role, check_message(text), pinned=pinned)
         except TextError as error:
             reason = str(error)
             raise HistoryError(f"{where} is refused: {reason[:1].lower()}{reason[1:]}") from None
@@ -122,8 +130,12 @@ def _turn(index, item):
         raise HistoryError(
             f"{where} may have at most {PROMPT_CHARS_MAX:,} characters; it has {len(text):,}."
         )
-    ids = item.get("ids")
-    return Turn(role, clean(text).strip(), tuple(ids) if isinstance(ids, list) else None)
+    ids, finish = item.get("ids"), item.get("finish")
+    if finish is not None and finish not in FINISHES:
+        known = ", ".join(FINISHES)
+        raise HistoryError(f"{where} must have one of {known} as finish, not {shown(finish)}.")
+    known = isinstance(ids, list) and all(type(id) is int and 0 <= id < _ID_MAX for id in ids)
+    return Turn(role, clean(text).strip(), tuple(ids) if known else None, pinned, finish)
 
 
 def _content(where, content):

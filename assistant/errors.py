@@ -15,6 +15,7 @@ and the person reads only that something went wrong.
     │   ├── TextError             a message or a prompt: not text, empty, too long
     │   ├── SamplingError         a sampling parameter or a stop string out of range
     │   ├── HistoryError          the turns that a client sent are no conversation
+    │   ├── ReceiptError          what a client sent is no receipt, or does not fit its reply
     │   └── WindowError           the request does not fit the model's window
     └── EngineError           the request was good, and the engine could not finish it
         ├── EngineBusy            slots and waiting room are full: try again later
@@ -63,6 +64,10 @@ class SamplingError(RequestError):
 
 
 class HistoryError(RequestError):
+    pass
+
+
+class ReceiptError(RequestError):
     pass
 
 

@@ -27,7 +27,8 @@ class Exchange:
 @dataclass(frozen=True, slots=True)
 class Ledger:
     """Where the window's tokens go. preamble + history + message is the prompt, reply is what is
-    kept free for the answer. dropped: indices of the exchanges that left the prompt."""
+    kept free for the answer. dropped: indices of the exchanges that left the prompt. pinned: how
+    many tokens of the history cannot leave."""
 
     window: int
     preamble: int
@@ -35,6 +36,7 @@ class Ledger:
     message: int
     reply: int
     dropped: tuple[int, ...] = ()
+    pinned: int = 0
 
     @property
     def prompt(self):
@@ -45,30 +47,37 @@ class Ledger:
         return self.window - self.prompt - self.reply
 
 
-def fit(preamble, exchanges, message, max_new_tokens, window):
+def fit(preamble, exchanges, message, max_new_tokens, window, dropped=None):
     """The Ledger of a prompt: `preamble` tokens, then `exchanges` (Exchange), then `message`.
 
     The preamble and the newest message stay, pinned exchanges too; others leave oldest first, and
     when some must, so many leave that the rest fills three quarters of the room. The conversation
     is replayed from its start for that: what left at an earlier message stays away at this one, so
     the prompt goes on from a prefix that the engine has in its cache. The last exchange leaves
-    only where it cannot stay.
+    only where it cannot stay. dropped: the indices of those that leave, where that is decided
+    already; () keeps all.
 
     Raises WindowError with the counts when what must stay does not fit.
     """
-    pinned = sum(exchange.tokens for exchange in exchanges if exchange.pinned)
+    decided = dropped is not None
+    stay = [e for n, e in enumerate(exchanges) if (n not in dropped if decided else e.pinned)]
+    history = sum(exchange.tokens for exchange in stay)
+    pinned = sum(exchange.tokens for exchange in stay if exchange.pinned)
     parts = {
         "the prompt template": preamble,
-        "pinned turns": pinned,
+        "earlier turns" if decided else "pinned turns": history,
         "the text": message,
         "the reply": max_new_tokens,
     }
     if sum(parts.values()) > window:
         counts = " + ".join(f"{count} for {part}" for part, count in parts.items() if count)
+        leave = "let earlier turns leave, " if decided and history else ""
         raise WindowError(
             f"The model's window holds {window} tokens, and {counts} are {sum(parts.values())}; "
-            "shorten the text or ask for fewer new tokens."
+            f"{leave}shorten the text or ask for fewer new tokens."
         )
+    if decided:
+        return Ledger(window, preamble, history, message, max_new_tokens, tuple(dropped), pinned)
     dropped = []
     kept = 0
     oldest = 0  # the first exchange that may still leave
@@ -83,4 +92,4 @@ def fit(preamble, exchanges, message, max_new_tokens, window):
                 oldest += 1
         if now < len(exchanges):
             kept += exchanges[now].tokens
-    return Ledger(window, preamble, kept, message, max_new_tokens, tuple(dropped))
+    return Ledger(window, preamble, kept, message, max_new_tokens, tuple(dropped), pinned)

@@ -8,14 +8,15 @@ A script is a reply as text (one byte is one token, one token is one Piece), or 
 bytes (one token each, so that a character can be cut); an int (a token id, such as a special
 token's); a tuple of ints (tokens that come as one Piece); an exception (raised there); a
 threading.Event (nothing new until it is set); a float (nothing new for so many seconds).
-After the script the model writes its end-of-text token.
+After the script the model writes its end-of-text token. Log-probabilities are made up, see
+`logprob`.
 """
 
 import codecs
 import threading
 import time
 
-from assistant.engine import Finished, Piece, Status, Waiting
+from assistant.engine import Finished, Logprob, Piece, Status, Waiting
 from assistant.errors import EngineBusy, EngineDead, WindowError
 
 SPECIAL = ("<|endoftext|>", "<fim_prefix>", "<fim_middle>", "<fim_suffix>", "<fim_pad>")
@@ -92,7 +93,9 @@ class FakeEngine:
 
     def generate(self, request, *, wait_s=0.1):
         prompt = len(request.ids)
-        assert prompt and request.max_new_tokens >= 1
+        assert prompt and request.max_new_tokens >= (0 if request.prompt_logprobs else 1)
+        assert (request.logprobs or 1) in range(1, 21)
+        assert (request.prompt_logprobs or 1) in range(1, 21)
         if prompt + request.max_new_tokens > self.window:
             raise WindowError(f"{prompt} + {request.max_new_tokens} is above {self.window}.")
         with self.lock:
@@ -141,9 +144,11 @@ class FakeStream:
         self._submitted = time.monotonic()
         self._admitted = self._first = None
         self._ended = False
-        self._cached = max(
-            (_common(request.ids, computed) for computed in engine.computed), default=0
-        )
+        anew = request.cold or request.prompt_logprobs
+        known = [] if anew else engine.computed
+        self._cached = max((_common(request.ids, ids) for ids in known), default=0)
+        pinned = max((_common(request.ids, ids) for ids in engine.pinned), default=0)
+        self._repeatable = self._cached <= pinned
 
     def __iter__(self):
         return self
@@ -173,6 +178,9 @@ class FakeStream:
 
     def _play(self, script):
         limit = self._request.max_new_tokens
+        if not limit:
+            yield self._end("length")
+            return
         for ids in self._tokens(script):
             if isinstance(ids, Waiting):
                 yield ids
@@ -187,15 +195,23 @@ class FakeStream:
                     yield from self._last(ids[: at + 1], "length")
                     return
             self._ids += ids
-            yield Piece(self._decoder.feed(ids), tuple(ids))
+            yield self._piece(self._decoder.feed(ids), ids)
         yield from self._last([], "stop", self._engine.tokenizer.eos_id)
 
     def _last(self, ids, reason, stop_id=None):
         self._ids += ids
         text = self._decoder.feed(ids) + self._decoder.flush()
         if text or ids:
-            yield Piece(text, tuple(ids))
+            yield self._piece(text, ids)
         yield self._end(reason, stop_id)
+
+    def _piece(self, text, ids):
+        logprobs = self._logprobs(ids, self._request.logprobs)
+        return Piece(text, tuple(ids), logprobs)
+
+    def _logprobs(self, ids, count):
+        size = len(self._engine.tokenizer)
+        return tuple(logprob(token, count, size) for token in ids) if count else None
 
     def _tokens(self, script):
         first_byte = len(self._engine.tokenizer.special)
@@ -228,6 +244,7 @@ class FakeStream:
 
     def _finished(self, reason, stop_id=None):
         now = time.monotonic()
+        prompt = self._logprobs(self._request.ids, self._request.prompt_logprobs)
         return Finished(
             reason,
             prompt_tokens=len(self._request.ids),
@@ -237,7 +254,17 @@ class FakeStream:
             ttft_s=(self._first or now) - self._submitted,
             total_s=now - self._submitted,
             stop_id=stop_id,
+            repeatable=self._repeatable,
+            prompt_logprobs=prompt and (None, *prompt[1:]) if self._admitted else None,
         )
+
+
+def logprob(token, count, size):
+    """The made-up Logprob of a token: every third id is the likeliest of its place, the others
+    stand second and third. size: of the vocabulary."""
+    rank = token % 3
+    top = tuple(((token - rank + n) % size, -0.5 * (n + 1)) for n in range(count))
+    return Logprob(-0.5 * (rank + 1), top)
 
 
 def _common(a, b):

@@ -296,7 +296,9 @@ def test_the_ledger_is_exact(texts, window):
     "conversation, options, error",
     [
         (Conversation(), {}, HistoryError),
-        (HELLO.add_reply("Hi."), {}, HistoryError),
+        (HELLO.add_reply(""), {}, HistoryError),
+        (HELLO.add_reply("\ufffd"), {}, HistoryError),
+        (HELLO, {"dropped": (0,)}, HistoryError),
         (HELLO, {"max_new_tokens": 0}, SamplingError),
         (HELLO, {"max_new_tokens": 8193}, SamplingError),
         (HELLO, {"max_new_tokens": "many"}, SamplingError),

@@ -19,7 +19,10 @@ class Request:
     must not pass the engine's window. stop_ids end the reply and are not part of its text.
     banned_ids are never drawn. penalty_from: the first position of the prompt that the repetition
     penalty counts (the reply is always counted). logprobs: how many likeliest tokens are wanted
-    beside each drawn one, 1 to 20; None for no log-probabilities.
+    beside each drawn one, 1 to 20; None for no log-probabilities. cold: compute the whole prompt
+    anew, in chunks of a fixed size, so that the same request gives the same bits again.
+    prompt_logprobs: the same for the tokens of the prompt, which is computed anew for it;
+    max_new_tokens may be 0 then.
     """
 
     ids: tuple[int, ...]
@@ -29,6 +32,8 @@ class Request:
     banned_ids: frozenset[int] = frozenset()
     penalty_from: int = 0
     logprobs: int | None = None
+    cold: bool = False
+    prompt_logprobs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +45,8 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Logprob:
-    """A drawn token's natural log-probability, by the model itself: before temperature, penalty
-    and bans. top: (id, log-probability) of the likeliest tokens, likeliest first."""
+    """A token's natural log-probability, by the model itself: before temperature, penalty and
+    bans. top: (id, log-probability) of the likeliest tokens in its place, likeliest first."""
 
     logprob: float
     top: tuple[tuple[int, float], ...]
@@ -66,6 +71,8 @@ class Finished:
     were not computed anew), new_tokens: counts. waited_s, ttft_s (from submission to the first
     token, waiting included), total_s: seconds. repeatable: the same request gives the same ids
     again, alone or in company; False where a cached prefix or the company may change the last bits.
+    prompt_logprobs: one for each token of the prompt, None for the first of them, which nothing
+    stands before; None unless asked for, and where the prompt was not read to its end.
     """
 
     reason: Literal["stop", "length", "cancelled"]
@@ -77,6 +84,7 @@ class Finished:
     total_s: float
     stop_id: int | None = None
     repeatable: bool = False
+    prompt_logprobs: tuple[Logprob | None, ...] | None = None
 
     @property
     def tokens_per_s(self) -> float | None:
