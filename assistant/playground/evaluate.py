@@ -4,21 +4,25 @@ Knows the Assistant, questions and checks; how results are written down is repor
 """
 
 import dataclasses
+import queue
 import threading
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from assistant.conversation import Conversation
-from assistant.errors import AssistantError, EngineDead
+from assistant.errors import AssistantError, EngineBusy, EngineDead
 from assistant.generate import Done
 from assistant.playground.checks import Checks, check
 from assistant.playground.questions import Question
 from assistant.playground.run_code import run_code
 
+BUSY_S = 0.5  # until a full engine is asked again
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One reply, judged. right: None where only running the code would tell, and it was not run.
+    """One reply, judged. right: None where only running the code would tell, and it was not run,
+    and where nothing checks the question's answer.
     faults: what is wrong, in a few words each. checks: None where there is no reply for `error`.
     tokens: all that were generated for it."""
 
@@ -35,17 +39,18 @@ class Result:
     error: str | None = None
 
 
-def evaluate(assistants, questions, seeds, *, run=False):
+def evaluate(assistants, questions, seeds, *, run=False, at_once=None, wait_s=None):
     """Yields a Result for each of assistants x questions x seeds, as they come.
 
-    assistants: name of the prompt to Assistant, all of one engine; as many replies at once as it
-    has slots. Sampling is the template's, with seeds 0 to `seeds` - 1. run: run the code of replies
-    (run_code). Closing the iterator cancels what still runs. Raises EngineDead; any other failure
-    is that reply's `error`.
+    assistants: name of the prompt to Assistant, all of one engine. Sampling is the template's, with
+    seeds 0 to `seeds` - 1. run: run the code of replies (run_code). at_once: how many replies;
+    None for as many as the engine has slots. wait_s: the longest that one next() waits, after
+    which it gives None. Closing the iterator cancels what still runs; a full engine is asked
+    again. Raises EngineDead; any other failure is that reply's `error`.
     """
     (engine,) = {id(a.engine): a.engine for a in assistants.values()}.values()
-    stopped = threading.Event()
-    pool = ThreadPoolExecutor(engine.status().slots)
+    stopped, ended = threading.Event(), queue.SimpleQueue()
+    pool = ThreadPoolExecutor(at_once or engine.status().slots)
     try:
         # Prompts change fastest, so that what there is after Ctrl-C compares them fairly.
         work = {
@@ -58,7 +63,16 @@ def evaluate(assistants, questions, seeds, *, run=False):
             for question in questions
             for name in assistants
         }
-        for future in as_completed(work):
+        for future in work:
+            future.add_done_callback(ended.put)
+        left = len(work)
+        while left:
+            try:
+                future = ended.get(timeout=wait_s)
+            except queue.Empty:
+                yield None
+                continue
+            left -= 1
             name, question, seed = work[future]
             try:
                 done, failure = future.result()
@@ -77,7 +91,13 @@ def _ask(assistant, question, seed, run, stopped):
     """(the reply's Done, None or why its code failed)."""
     sampling = dataclasses.replace(assistant.template.sampling, seed=seed)
     chat = Conversation().add_message(question.ask)
-    reply = assistant.reply(chat, sampling=sampling)
+    while True:
+        try:
+            reply = assistant.reply(chat, sampling=sampling)
+            break
+        except EngineBusy:
+            if stopped.wait(BUSY_S):
+                raise
     try:
         for event in reply:
             if stopped.is_set():
@@ -102,7 +122,7 @@ def judge(name, question, seed, done, failure, run):
         reason=done.reason,
         stop=done.stop,
         tokens=done.finished.new_tokens,
-        right=None if question.run and not run else not faults,
+        right=None if not question.checked or question.run and not run else not faults,
         faults=faults,
         checks=check(done.text, done.reason),
     )

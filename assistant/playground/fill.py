@@ -3,36 +3,46 @@
     PSM   <fim_prefix> before <fim_suffix> after <fim_middle>
     SPM   <fim_prefix><fim_suffix> after <fim_middle> before
 
-(Bavarian et al., arXiv:2207.14255; StarCoder was trained on both, arXiv:2305.06161, and the parts
-were encoded apart.) What a part spells stays text: each of the three tokens is there once. Several
-holes are filled in turn, the first one first: what stands before a hole holds the fills so far,
-and in what stands after it the later holes are left out.
+(Bavarian et al., arXiv:2207.14255; StarCoder was trained on both, with the parts encoded apart.)
+What a part spells stays text, so that each of the three tokens is there once. Several holes are
+filled in turn, the first one first: what stands before a hole holds the fills so far, and in what
+stands after it the later holes are left out. Knows text and the three tokens; no template, no page.
 """
 
+import dataclasses
+import time
 from dataclasses import dataclass
+from functools import partial
 
-from assistant.errors import RequestError
+from assistant.chat import Reply
+from assistant.engine import Request, Waiting
+from assistant.errors import EngineBusy, RequestError
+from assistant.generate import Delta, Done, generate
+from assistant.playground.completion import check_count
+from assistant.sampling import check_max_new_tokens, check_stops, shown
+from assistant.stops import StopScanner
 from assistant.text import check_prompt, clean
+from assistant.window import fit
 
 FILL_HERE = "<FILL_HERE>"
 HOLES_MAX = 8
 ORDERS = ("PSM", "SPM")
-_PREFIX, _MIDDLE, _SUFFIX = TOKENS = ("<fim_prefix>", "<fim_middle>", "<fim_suffix>")
+TOKENS = ("<fim_prefix>", "<fim_suffix>", "<fim_middle>")
 
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """One hole that was filled. text: what the model wrote; whole: the whole text with it, what
-    stood after it always there, later holes as FILL_HERE; start, end: where `text` stands in
-    `whole`, and in the `whole` of each later Fill too. hole: its number, from 0. reason: "stop",
-    "length" or "cancelled", behind which no hole is filled any more."""
+    """One hole with what the model wrote. text: that; whole: the whole text with it, what stands
+    after it always there, later holes as FILL_HERE; start, end: where `text` stands in `whole`, and
+    in the `whole` of each later Fill too. hole: its number, from 0. reason: "stop", "length" or
+    "cancelled", behind which no hole is filled any more; None while it is being written."""
 
     text: str
     whole: str
     start: int
     end: int
-    reason: str
-    hole: int = 0
+    reason: str | None
+    hole: int
 
 
 def lacking(tokenizer):
@@ -43,13 +53,13 @@ def lacking(tokenizer):
 
 
 def parts_of(text):
-    """The parts of `text` between its holes, cleaned: a str in which FILL_HERE marks them, or a
+    """The parts between the holes, cleaned. text: a str in which FILL_HERE marks them, or a
     sequence of the parts, such as (before, after). Raises RequestError."""
     parts = text.split(FILL_HERE) if isinstance(text, str) else list(text)
     check_prompt("".join(parts) if all(isinstance(part, str) for part in parts) else None)
     if not 2 <= len(parts) <= HOLES_MAX + 1:
         raise RequestError(
-            f"Mark what is missing with {FILL_HERE}, at 1 to {HOLES_MAX} places; "
+            f"Write {FILL_HERE} where something is missing, at 1 to {HOLES_MAX} places; "
             f"the text has it {len(parts) - 1} times."
         )
     return [clean(part) for part in parts]
@@ -61,12 +71,117 @@ def fill(engine, text, *, sampling, max_new_tokens, order="PSM", count=1, stop=(
 
     Raises RequestError, EngineBusy or EngineDead, and then none of them runs.
     """
-    raise NotImplementedError
+    engine.check_room()
+    if sentence := lacking(engine.tokenizer):
+        raise RequestError(sentence)
+    if order not in ORDERS:
+        raise RequestError(f"The order must be one of {', '.join(ORDERS)}, not {shown(order)}.")
+    parts, count = parts_of(text), check_count("candidates", count)
+    limit = check_max_new_tokens(max_new_tokens, engine.window)
+    size = len(_ids(parts[0], "".join(parts[1:]), order, engine.tokenizer))
+    fit(0, (), size, limit * (len(parts) - 1), engine.window)  # the last hole must have room too
+    stops, first = check_stops(stop), sampling.seeded()
+    fillings = []
+    try:
+        for n in range(count):
+            seeded = dataclasses.replace(first, seed=first.seed + n)
+            ask = partial(_ask, engine, order, limit, seeded, stops, wait_s)
+            fillings.append(Filling(ask, parts, seeded, wait_s))
+    except BaseException:
+        for filling in fillings:
+            filling.close()
+        raise
+    return fillings
 
 
 class Filling:
-    """One candidate: iterates over Waiting, the Deltas of a hole, its Fill, then the next hole's.
+    """One candidate, read as a chat.Reply is: Waiting, Deltas, and the last hole's Done at the end.
 
-    sampling: as used, with its seed. `close()` cancels: the Fill of what was written so far still
-    comes, and ends it. Raises EngineError, WindowError while reading, after the text before it.
+    fills: the Fills so far, in the order of the holes, that which is being written the last.
+    sampling: as used, with its seed. `close()` cancels; what was written by then can still be read.
+    Raises EngineError or WindowError while reading, behind all text that came before it.
     """
+
+    def __init__(self, ask, parts, sampling, wait_s):
+        self.fills = ()
+        self.sampling = sampling
+        self._ask, self._parts, self._wait_s = ask, parts, wait_s
+        self._closed = False
+        self._reply = ask(parts[0], "".join(parts[1:]))
+        self._events = self._run()
+
+    @property
+    def ledger(self):
+        """That of the hole which is being filled."""
+        return self._reply.ledger
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return next(self._events)
+
+    def close(self):
+        self._closed = True
+        self._reply.close()
+
+    def _run(self):
+        before, done = self._parts[0], None
+        for hole in range(len(self._parts) - 1):
+            if hole:
+                yield from self._begin(before, "".join(self._parts[hole + 1 :]))
+                if self._closed:
+                    done = dataclasses.replace(done, reason="cancelled")
+                    break
+            text = ""
+            for event in self._reply:
+                if isinstance(event, Delta):
+                    text += event.text
+                elif isinstance(event, Done):
+                    done = event
+                self._put(hole, before, text, done.reason if event is done else None)
+                if event is not done:
+                    yield event
+            if done.reason == "cancelled":
+                break
+            before += text + self._parts[hole + 1]
+        yield done
+
+    def _begin(self, before, after):
+        """Submits a later hole; waits while the engine is full."""
+        while not self._closed:
+            try:
+                self._reply = self._ask(before, after)
+                return
+            except EngineBusy:
+                yield Waiting(1)
+                time.sleep(self._wait_s)
+
+    def _put(self, hole, before, text, reason):
+        whole = before + text + FILL_HERE.join(self._parts[hole + 1 :])
+        end = len(before) + len(text)
+        self.fills = (*self.fills[:hole], Fill(text, whole, len(before), end, reason, hole))
+
+
+def _ask(engine, order, limit, sampling, stops, wait_s, before, after):
+    """The Reply that fills one hole. Any special token ends it: none belongs into a file."""
+    ids = _ids(before, after, order, engine.tokenizer)
+    request = Request(
+        ids=tuple(ids),
+        sampling=sampling,
+        max_new_tokens=limit,
+        stop_ids=frozenset(engine.tokenizer.special.values()),
+        penalty_from=len(ids),  # a fill must use the names that stand around it
+    )
+    ledger = fit(0, (), len(ids), limit, engine.window)
+    generation = generate(engine, request, StopScanner(strings=stops), wait_s=wait_s)
+    return Reply(generation, ledger, sampling)
+
+
+def _ids(before, after, order, tokenizer):
+    """The prompt's ids: in neither part can a special token arise."""
+    prefix, suffix, middle = (tokenizer.special[text] for text in TOKENS)
+    before, after = tokenizer.encode(before), tokenizer.encode(after)
+    if order == "PSM":
+        return [prefix, *before, suffix, *after, middle]
+    return [prefix, suffix, *after, middle, *before]

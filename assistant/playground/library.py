@@ -1,28 +1,74 @@
 """The prompt library: completion templates and saved questions, with variables to fill in.
 
-prompts/completion/*.toml holds raw prompts, prompts/questions.toml messages for the chat. In their
-text {name} stands for a variable's value, which is never trusted: whatever it spells stays text.
-Knows files and values; no engine, no page.
+prompts/completion/*.toml holds raw prompts, prompts/questions.toml messages for the chat
+(prompts/README.md). In a text {name} stands for a variable's value, which is never trusted:
+whatever it spells stays text. Knows files and values; no engine, no page.
 """
 
+import dataclasses
+import re
+import tomllib
 from dataclasses import dataclass
 
+from assistant.errors import TemplateError, TextError
+from assistant.playground.raw import Raw
+from assistant.prompt import PROMPTS, Segment
+from assistant.sampling import shown
+from assistant.text import MESSAGE_CHARS_MAX, clean
+
 KINDS = ("text", "code", "choice", "number")
+LINE_CHARS_MAX = 500
+# What spells a special token in the texts here: StarCoder's, and the chat markers of its relatives.
+SPECIAL = re.compile(
+    r"<\|[^|<>\s]+\|>|<(?:fim|issue|jupyter|commit)_[a-z]+>"
+    r"|<(?:filename|gh_stars|empty_output|reponame)>"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A value to fill in. kind: "text" is one line, "code" any number, "choice" one of `choices`,
-    "number" a whole number from `least` to `most`. label: for the form. default: a str, or an int
-    for a number; None where the person must give one."""
+    """A value to fill in. kind: "text" is one line, "code" any number of lines, "choice" one of
+    `choices`, "number" a whole number from `least` to `most`. label: for the form. default: as it
+    would be typed; None where the person must give a value."""
 
     name: str
     kind: str = "text"
     label: str = ""
-    default: str | int | None = None
+    default: str | None = None
     choices: tuple[str, ...] = ()
     least: int = 0
     most: int = 1_000_000
+
+    def read(self, value):
+        """`value`, a str or None, and a number for "number", as the text that is filled in; blank
+        takes the default. Raises TextError."""
+
+        def refuse(reason):
+            raise TextError(f"{self.label} {reason}.")
+
+        if self.kind == "number" and type(value) in (int, float):
+            value = f"{value:.0f}" if value == value // 1 else str(value)
+        if value is not None and not isinstance(value, str):
+            refuse(f"must be text, not {shown(value)}")
+        limit = MESSAGE_CHARS_MAX if self.kind == "code" else LINE_CHARS_MAX
+        if len(value or "") > limit:
+            refuse(f"may have at most {limit:,} characters; it has {len(value):,}")
+        value = clean(value or "")
+        value = value if self.kind == "code" else value.strip()
+        if not value.strip():
+            if self.default is None:
+                refuse("is empty; fill it in first")
+            value = self.default
+        if "\n" in value and self.kind != "code":
+            refuse("must be one line")
+        if self.kind == "choice" and value not in self.choices:
+            refuse(f"must be one of {', '.join(self.choices)}, not {shown(value)}")
+        if self.kind == "number":
+            if not re.fullmatch(r"-?\d{1,15}", value, re.ASCII):
+                refuse(f"must be a whole number, not {shown(value)}")
+            if not self.least <= int(value) <= self.most:
+                refuse(f"must be from {self.least:,} to {self.most:,}; {value} was given")
+        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +83,92 @@ class Entry:
 
     def lacking(self, tokenizer):
         """None, or the sentence that names the special tokens which the tokenizer lacks."""
+        spelt = dict.fromkeys(SPECIAL.findall(self.text))
+        if names := [text for text in spelt if text not in tokenizer.special]:
+            return (
+                f"{self.name} needs special tokens that this model's tokenizer lacks: "
+                f"{', '.join(names)}."
+            )
+        return None
 
     def fill(self, values):
-        """The Raw of the text with `values` (name to value) in place, whose ranges are plain. A
-        variable that is missing or blank takes its default. Raises TextError. A question's
-        message is the Raw's text."""
+        """The Raw of the text with `values` (name to value) in place, whose ranges are plain; a
+        question's message is its text. See Variable.read. Raises TextError."""
+        read = {each.name: each.read(values.get(each.name)) for each in self.variables}
+        parts = re.split(_names(read), self.text)  # text, name, text, ...: values are not searched
+        return Raw.from_segments(
+            Segment(read[part], trusted=False) if n % 2 else Segment(part, trusted=True)
+            for n, part in enumerate(parts)
+        )
 
 
 def completions():
-    """The completion templates, key to Entry. Raises TemplateError."""
+    """The completion templates, key to Entry, in the order of their names. Raises TemplateError."""
+    entries = {}
+    for path in (PROMPTS / "completion").glob("*.toml"):
+        entries[path.stem] = _entry(path.stem, _table(path), path.name)
+    return dict(sorted(entries.items(), key=lambda each: each[1].name))
 
 
 def questions():
-    """The saved questions, key to Entry. Raises TemplateError."""
+    """The saved questions, key to Entry, in the file's order. Raises TemplateError."""
+    path = PROMPTS / "questions.toml"
+    tables = _table(path)
+    return {key: _entry(key, table, f"{path.name}, {key},") for key, table in tables.items()}
+
+
+def _table(path):
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TemplateError(f"{path} cannot be read: {error}.") from None
+
+
+def _entry(key, table, where):
+    """An Entry from the keys and values of a file. where: what to call it in messages."""
+
+    def refuse(reason):
+        raise TemplateError(f"The prompt {where} is not usable: {reason}.")
+
+    def check(table, known, strings):
+        if not isinstance(table, dict):
+            refuse(f"{shown(table)} is no table")
+        if unknown := sorted(set(table) - known):
+            refuse(f"it has the unknown key {shown(unknown[0])}")
+        for name in strings:
+            if not isinstance(table.get(name, ""), str):
+                refuse(f"{name!r} must be a string")
+
+    check(table, {"name", "why", "text", "variables"}, ("name", "why", "text"))
+    for name in ("name", "why", "text"):
+        if not table.get(name, "").strip() or "\n" in table[name] and name != "text":
+            refuse(f"{name!r} must be a text{'' if name == 'text' else ' on one line'}")
+    variables = []
+    fields = {field.name for field in dataclasses.fields(Variable)} - {"name"}
+    check(table.get("variables", {}), set(table.get("variables", {})), ())
+    for name, values in table.get("variables", {}).items():
+        check(values, fields, ("kind", "label", "default"))
+        choices = values.get("choices", [])
+        if not isinstance(choices, list) or not all(isinstance(text, str) for text in choices):
+            refuse("'choices' must be a list of strings")
+        if not all(type(values.get(bound, 0)) is int for bound in ("least", "most")):
+            refuse("'least' and 'most' must be whole numbers")
+        variable = Variable(name, **{"label": name, **values, "choices": tuple(choices)})
+        if variable.kind not in KINDS:
+            refuse(f"'kind' must be one of {', '.join(KINDS)}, not {shown(variable.kind)}")
+        if not re.search(_names([name]), table["text"]):
+            refuse(f"its text has no {{{name}}}")
+        if (variable.kind == "choice") != bool(choices):
+            refuse(f"a choice, and nothing else, has 'choices'; look at {name!r}")
+        try:
+            if variable.default is not None:
+                variable.read(variable.default)
+        except TextError as error:
+            refuse(f"the default of {name!r} is refused: {error}".rstrip("."))
+        variables.append(variable)
+    return Entry(key, table["name"], table["why"], table["text"], tuple(variables))
+
+
+def _names(names):
+    """A pattern that finds the places of `names` in a text; its group is the name."""
+    return "{(" + ("|".join(map(re.escape, names)) or "(?!)") + ")}"

@@ -13,6 +13,7 @@ from pathlib import Path
 from assistant.errors import SettingsError
 from assistant.playground.checks import PYTHON, blocks, parses, python
 from assistant.sampling import shown
+from assistant.text import check_message
 
 OURS = Path(__file__).with_name("questions.toml")
 LANGUAGES = {  # a block's names
@@ -38,6 +39,11 @@ class Question:
     language: str | None = None
     run: str | None = None
 
+    @property
+    def checked(self):
+        """Whether anything tells a right answer from a wrong one."""
+        return bool(self.facts or self.never or self.language)
+
     def code(self, text):
         """The Python of a reply, all blocks together."""
         return "\n".join(python(blocks(text)))
@@ -55,6 +61,13 @@ class Question:
         if self.language == "python" and not parses(self.code(text)):
             found.append("does not parse")
         return tuple(found)
+
+
+def typed(asks):
+    """Questions that a person typed, a list of str, whose answers nothing checks. Raises
+    TextError."""
+    asks = [check_message(ask) for ask in asks]
+    return [Question(f"typed-{n}", "typed", ask) for n, ask in enumerate(asks, 1)]
 
 
 def _finds(pattern, text):
@@ -103,9 +116,7 @@ def _question(table, where):
         refuse(f"'language' must be one of {', '.join(LANGUAGES)}, not {shown(language)}")
     if run is not None and (language != "python" or not _is_python(run)):
         refuse("'run' must be Python that parses, beside the language python")
-    if not (facts or never or language):
-        refuse("nothing checks its answer")
-    return Question(
+    question = Question(
         key=table["key"],
         area=table["area"],
         ask=table["ask"].strip(),
@@ -114,6 +125,9 @@ def _question(table, where):
         language=language,
         run=run,
     )
+    if not question.checked:
+        refuse("nothing checks its answer")
+    return question
 
 
 def _is_patterns(value):

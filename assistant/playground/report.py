@@ -8,6 +8,7 @@ import dataclasses
 import io
 import json
 import statistics
+from dataclasses import dataclass
 
 CHECKS = {
     "stopped": "ended by itself",
@@ -15,42 +16,60 @@ CHECKS = {
     "fences_closed": "fences closed",
     "python_parses": "Python parses",
 }
+LENGTH = "median length, tokens"
 NONE = "–"
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One figure of each prompt. values: shares from 0 to 1, for the length tokens; None where
+    there is nothing to count. counts: of how many replies."""
+
+    label: str
+    values: tuple[float | None, ...]
+    counts: tuple[int, ...]
+
+
+def figures(results, prompts):
+    """The Rows of a table or a bar chart: right answers in each area and in all, the share of
+    replies that pass each check, the median length. Of the replies that could be judged."""
+    columns = [[r for r in results if r.prompt == name] for name in prompts]
+
+    def row(label, of, reduce=statistics.fmean):
+        values = [[v for v in map(of, column) if v is not None] for column in columns]
+        reduced = tuple(reduce(each) if each else None for each in values)
+        return Row(label, reduced, tuple(map(len, values)))
+
+    rows = []
+    for area in dict.fromkeys(result.question.area for result in results):
+        rows.append(row(area, lambda r, area=area: r.right if r.question.area == area else None))
+    rows.append(row("all areas", lambda r: r.right))
+    for name, label in CHECKS.items():
+        rows.append(row(label, lambda r, name=name: getattr(r.checks, name, None)))
+    rows.append(row(LENGTH, lambda r: r.tokens if r.checks else None, statistics.median))
+    return rows
 
 
 def table(results, prompts):
     """Markdown, one column for each of `prompts`. Percentages are of the replies that could be
     judged, their number in brackets where it is the same for all prompts."""
-    columns = {name: [r for r in results if r.prompt == name] for name in prompts}
-    areas = dict.fromkeys(result.question.area for result in results)
-
-    def row(label, values):
-        """values: for each prompt a list of True and False."""
-        counts = {len(each) for each in values}
-        if len(counts) == 1:
-            return [f"{label} ({counts.pop()})", *map(percent, values)]
-        return [label, *(f"{percent(each)} of {len(each)}" for each in values)]
-
-    def right(area=None):
-        return [
-            [r.right for r in each if r.right is not None and area in (None, r.question.area)]
-            for each in columns.values()
-        ]
-
     rows = [["right", *prompts]]
-    rows += [row(area, right(area)) for area in areas]
-    rows.append(row("all areas", right()))
-    for name, label in CHECKS.items():
-        values = [[getattr(r.checks, name) for r in each if r.checks] for each in columns.values()]
-        rows.append(row(label, [[v for v in each if v is not None] for each in values]))
-    lengths = [[r.tokens for r in each if r.checks] for each in columns.values()]
-    middle = (f"{statistics.median(each):g}" if each else NONE for each in lengths)
-    rows.append(["median length, tokens", *middle])
+    for row in figures(results, prompts):
+        if row.label == LENGTH:
+            rows.append(
+                [LENGTH, *(NONE if value is None else f"{value:g}" for value in row.values)]
+            )
+        elif len(set(row.counts)) == 1:
+            rows.append([f"{row.label} ({row.counts[0]})", *map(percent, row.values)])
+        else:
+            cells = zip(row.values, row.counts, strict=True)
+            rows.append([row.label, *(f"{percent(value)} of {count}" for value, count in cells)])
     return _markdown(rows)
 
 
-def percent(values):
-    return f"{100 * sum(values) / len(values):.0f} %" if values else NONE
+def percent(share):
+    return NONE if share is None else f"{100 * share:.0f} %"
 
 
 def _markdown(rows):
@@ -96,15 +115,22 @@ def flat(result):
 
 
 def to_csv(results):
-    """A line for each Result. Yes and no are 1 and 0, what is not known is empty."""
+    """A line for each Result. Yes and no are 1 and 0, what is not known is empty. Text that a
+    spreadsheet would run as a formula gets an apostrophe before it; JSON holds it unchanged."""
     rows = [flat(result) for result in results]
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]) if rows else ["area"])
     writer.writeheader()
     for row in rows:
         row["faults"] = "; ".join(row["faults"])
-        writer.writerow({k: int(v) if isinstance(v, bool) else v for k, v in row.items()})
+        writer.writerow({key: _cell(value) for key, value in row.items()})
     return text.getvalue()
+
+
+def _cell(value):
+    if isinstance(value, bool):
+        return int(value)
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULAS) else value
 
 
 def to_json(results, assistants, seeds, run):

@@ -4,9 +4,15 @@ Knows templates, questions and results; how replies are judged is evaluate.py's,
 written down report.py's.
 """
 
+import random
+import threading
+from collections import Counter
 from dataclasses import dataclass
 
-from assistant.playground.evaluate import Result
+from assistant.chat import Assistant
+from assistant.errors import RequestError
+from assistant.playground.evaluate import Result, evaluate
+from assistant.playground.report import in_order
 
 TEMPLATES_MAX = 4
 QUESTIONS_MAX = 60
@@ -15,33 +21,111 @@ REPLIES_MAX = 400
 
 
 class Job:
-    """One run. planned: the number of replies. assistants: name to Assistant, for to_json().
-    Iterates over Results as they come, and None at least every `wait_s` seconds while there is
-    none; `close()` cancels what still runs. Raises EngineDead while reading."""
+    """Templates x questions x seeds as one run, checked here; nothing is computed before the first
+    next().
+
+    templates: name to PromptTemplate. questions: Questions of questions.py. seeds: how many, from
+    0 on. wait_s: the longest that one next() waits. Iterates over Results as they come, and None
+    where there is none yet. At most half of the engine's slots are used. `close()` cancels what
+    still runs, from any thread. planned: the number of replies; results: those so far, by question,
+    prompt and seed; assistants: name to Assistant.
+
+    Raises RequestError, TemplateError; while reading EngineDead.
+    """
+
+    def __init__(self, engine, templates, questions, seeds, *, max_new_tokens=512, wait_s=0.1):
+        _check("prompt templates", len(templates), TEMPLATES_MAX)
+        _check("questions", len(questions), QUESTIONS_MAX)
+        _check("seeds", seeds, SEEDS_MAX)
+        self.planned = len(templates) * len(questions) * seeds
+        _check("replies in all", self.planned, REPLIES_MAX)
+        engine = _Unpinned(engine)
+        self.assistants = {
+            name: Assistant(engine, template, max_new_tokens=max_new_tokens)
+            for name, template in templates.items()
+        }
+        self.questions, self.seeds = list(questions), seeds
+        self._results, self._closed = [], threading.Event()
+        half = max(engine.status().slots // 2, 1)
+        self._stream = evaluate(self.assistants, self.questions, seeds, at_once=half, wait_s=wait_s)
+
+    @property
+    def results(self):
+        return in_order(self._results, self.questions, self.assistants)
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        if self._closed.is_set():
+            self._stream.close()
+        result = next(self._stream)
+        if result is not None:
+            self._results.append(result)
+        return result
+
+    def close(self):
+        self._closed.set()
+        try:
+            self._stream.close()
+        except ValueError:
+            pass  # a next() is at work in another thread, and the next one closes
 
 
-def start(engine, templates, questions, seeds, *, max_new_tokens, wait_s=0.1):
-    """The Job of templates x questions x seeds. templates: name to PromptTemplate, 1 to 4.
-    questions: Questions (questions.load_questions, questions.typed). It takes at most half of the
-    engine's slots. Raises RequestError or TemplateError before anything is computed."""
-    raise NotImplementedError
+class _Unpinned:
+    """An engine that pins nothing: templates that are tried out must not stay for ever."""
+
+    def __init__(self, engine):
+        self._engine = engine
+
+    def __getattr__(self, name):
+        return getattr(self._engine, name)
+
+    def pin(self, ids):
+        pass
+
+
+def _check(what, count, most):
+    if type(count) is not int or not 1 <= count <= most:
+        raise RequestError(f"The number of {what} must be from 1 to {most}, not {count}.")
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two replies to one question with one seed, without their prompts' names."""
+    """Two replies to one question with one seed, to be shown without their prompts' names."""
 
     first: Result
     second: Result
 
 
 def pairs(results, left, right, seed):
-    """The Pairs of two prompts, in an order and with sides drawn by `seed`; those that failed or
-    are the same text are left out."""
-    raise NotImplementedError
+    """The Pairs of the prompts `left` and `right`, in an order and with sides that `seed` draws;
+    without those that failed, or are the same text."""
+    found = {(r.question.key, r.seed, r.prompt): r for r in results if r.error is None}
+    both = [
+        (found[key, number, left], found[key, number, right])
+        for key, number, prompt in sorted(found)
+        if prompt == left and (key, number, right) in found
+    ]
+    both = [pair for pair in both if pair[0].text != pair[1].text]
+    rng = random.Random(seed)
+    rng.shuffle(both)
+    return [Pair(*pair) if rng.random() < 0.5 else Pair(*reversed(pair)) for pair in both]
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """wins: prompt to the number of its votes. ties: votes for neither."""
+
+    wins: dict[str, int]
+    ties: int
 
 
 def tally(pairs, votes):
-    """What the votes say: {prompt: how often it won, ..., "tie": how often neither}. votes: for
-    each pair, from the first on, "first", "second" or "tie"; the rest was not voted on."""
-    raise NotImplementedError
+    """The Tally of `votes`: for each of `pairs`, from the first on, "first", "second" or "tie";
+    pairs beyond them were not voted on."""
+    wins, ties = Counter(), 0
+    for pair, vote in zip(pairs, votes, strict=False):
+        wins.update({pair.first.prompt: vote == "first", pair.second.prompt: vote == "second"})
+        ties += vote == "tie"
+    return Tally(dict(wins), ties)
