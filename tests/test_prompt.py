@@ -18,13 +18,14 @@ from assistant.prompt import (
     load_template,
     parse_template,
     suitable_template,
+    template_names,
 )
 from assistant.sampling import Sampling
 from tests.checkpoints import SPECIAL, make_tokenizer
 from tests.fake_engine import STARCHAT, ByteTokenizer, FakeEngine
 from tests.loopback_hub import loopback_hub
 
-NAMES = sorted(path.stem for path in PROMPTS.glob("*.toml"))
+NAMES = template_names()
 TOKENIZER = ByteTokenizer((*SPECIAL, *STARCHAT))
 
 PLAIN = PromptTemplate(

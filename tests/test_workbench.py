@@ -146,9 +146,9 @@ def test_the_table_of_nothing():
     assert columns(table([], ["p"]))["all areas (0)"] == ["–"]
 
 
-@pytest.mark.parametrize("values, shown", [([], "–"), ([True, False, False], "33 %")])
-def test_percent(values, shown):
-    assert percent(values) == shown
+@pytest.mark.parametrize("share, shown", [(None, "–"), (1 / 3, "33 %"), (1, "100 %")])
+def test_percent(share, shown):
+    assert percent(share) == shown
 
 
 # --- The command
@@ -199,7 +199,7 @@ def test_what_ends_early_shows_what_there_is(tmp_path, capsys, error, code):
         raise error
 
     engine = FakeEngine(script)
-    questions = [First("one", "first", "one plus one"), TWO]
+    questions = [First("one", "first", "one plus one", facts=(("x",),)), TWO]
     args = arguments("--csv", str(tmp_path / "r.csv"))
     assert measure(engine, {"p": template("P.\n")}, questions, args, 50) == code
     out, err = capsys.readouterr()

@@ -49,7 +49,7 @@ def complete(
         stop_ids=frozenset({engine.tokenizer.eos_id}),
     )
     generation = generate(engine, request, StopScanner(strings=stops), wait_s=wait_s)
-    return Reply(generation, ledger, sampling)
+    return Reply(generation, ledger, sampling, stop=stops)
 
 
 def samples(engine, prompt, count, *, sampling, **options):

@@ -175,7 +175,7 @@ def _ask(engine, order, limit, sampling, stops, wait_s, before, after):
     )
     ledger = fit(0, (), len(ids), limit, engine.window)
     generation = generate(engine, request, StopScanner(strings=stops), wait_s=wait_s)
-    return Reply(generation, ledger, sampling)
+    return Reply(generation, ledger, sampling, stop=stops)
 
 
 def _ids(before, after, order, tokenizer):

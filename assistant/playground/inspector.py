@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from assistant.engine import Finished, Request, Waiting
-from assistant.errors import RequestError
+from assistant.errors import EngineError, RequestError
 from assistant.playground.completion import check_ids
 from assistant.sampling import Sampling, check_logprobs
 
@@ -19,31 +19,29 @@ TOP = 10
 class Token:
     """text: what the token adds; empty while a character is unfinished. logprob: natural
     logarithm of its probability behind all that stands before it, by the model itself. top: (id,
-    text, logprob) of the likeliest tokens, likeliest first; their texts are those of the tokens
-    alone, with U+FFFD for half a character. logprob is None and top empty where the window had no
-    room to compute them: for the last token of a text that fills it."""
+    text, logprob) of the likeliest tokens in its place, likeliest first; text is that of the token
+    alone, with U+FFFD for a part of a character."""
 
     id: int
     text: str
-    logprob: float | None
-    top: tuple[tuple[int, str, float], ...] = ()
+    logprob: float
+    top: tuple[tuple[int, str, float], ...]
 
 
 def scoring(engine, prompt_ids, ids, top=TOP, *, wait_s=0.1):
-    """Yields Waiting while it is computed, then a tuple with a Token for each of `ids` behind
-    `prompt_ids`. Closing it cancels. top: 1 to 20. wait_s: the longest that one next() waits.
+    """Yields Waiting while it is computed, then a tuple with a Token for each of `ids`, which
+    stand behind `prompt_ids`. Closing it cancels. top: 1 to 20. wait_s: the longest that one
+    next() waits, in seconds; 0 never blocks.
 
     Raises RequestError, EngineBusy, EngineDead or EngineError, at the first next() at the soonest.
     """
-    tokenizer = engine.tokenizer
-    prompt, ids = check_ids(prompt_ids, tokenizer), check_ids(ids, tokenizer)
+    prompt, ids = check_ids(prompt_ids, engine.tokenizer), check_ids(ids, engine.tokenizer)
     if not prompt or not ids:
         raise RequestError("There are no tokens to inspect; let the model write some first.")
-    known = (prompt + ids)[: engine.window - 1]  # one new token must have room
     request = Request(
-        ids=tuple(known),
+        ids=(*prompt, *ids),
         sampling=Sampling(temperature=0),
-        max_new_tokens=1,
+        max_new_tokens=0,
         prompt_logprobs=check_logprobs(top),
     )
     with closing(engine.generate(request, wait_s=wait_s)) as stream:
@@ -51,7 +49,9 @@ def scoring(engine, prompt_ids, ids, top=TOP, *, wait_s=0.1):
             if isinstance(item, Waiting):
                 yield item
             elif isinstance(item, Finished):
-                yield tuple(_tokens(ids, item.prompt_logprobs[len(prompt) :], tokenizer))
+                if item.prompt_logprobs is None:
+                    raise EngineError("The engine was closed before the tokens were computed.")
+                yield tuple(_tokens(ids, item.prompt_logprobs[len(prompt) :], engine.tokenizer))
 
 
 def score(engine, prompt_ids, ids, top=TOP):
@@ -62,13 +62,10 @@ def score(engine, prompt_ids, ids, top=TOP):
 
 def _tokens(ids, logprobs, tokenizer):
     decoder = tokenizer.decoder()
-    for n, token in enumerate(ids):
+    for n, (token, known) in enumerate(zip(ids, logprobs, strict=True)):
         text = decoder.feed([token]) + (decoder.flush() if n == len(ids) - 1 else "")
-        if n < len(logprobs):
-            top = tuple((id, tokenizer.decode([id]), value) for id, value in logprobs[n].top)
-            yield Token(token, text, logprobs[n].logprob, top)
-        else:
-            yield Token(token, text, None)
+        top = tuple((id, tokenizer.decode([id]), value) for id, value in known.top)
+        yield Token(token, text, known.logprob, top)
 
 
 def branch(tokens, index, choice):

@@ -6,6 +6,7 @@ from elsewhere, such as a chat's message or a value that was filled in, stays te
 """
 
 import re
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -53,21 +54,20 @@ class Raw:
 
     def checked(self):
         """The prompt as it can be sent: see text.check_prompt. Raises TextError."""
-        text = check_prompt(self.text)
-        if text == self.text:
+        if check_prompt(self.text) == self.text:
             return self
-        edges = sorted({0, len(self.text), *(edge for each in self.plain for edge in each)})
-        parts = []
-        for start, end in zip(edges, edges[1:], strict=False):
-            inside = any(a <= start < b for a, b in self.plain)
-            parts.append(Segment(clean(self.text[start:end]), trusted=not inside))
-        return Raw.from_segments(parts)
+        parts, at = [], 0
+        for start, end in self.plain:
+            parts += [Segment(clean(self.text[at:start]), trusted=True)]
+            parts += [Segment(clean(self.text[start:end]))]
+            at = end
+        return Raw.from_segments([*parts, Segment(clean(self.text[at:]), trusted=True)])
 
     def edited(self, text):
         """The prompt after an edit that made its text `text`. Ranges move along, as far as the old
-        and the new text begin and end alike; one around the whole edit grows with it. Where more
-        was replaced, what stood in a plain range and is found again, in order, stays plain."""
-        return Raw(text, tuple(_moved(self.text, text, self.plain)))
+        and the new text begin and end alike; one around the whole edit grows with it. Of others,
+        what looks like a special token stays plain, where it is found again in the same order."""
+        return Raw(text, tuple(_moved(self.text, Raw(text).text, self.plain)))
 
     def segments(self, tokenizer, *, special=True):
         """Trusted segments, each a special token, and all the text between two of them as one that
@@ -85,14 +85,14 @@ class Raw:
 
     def pieces(self, tokenizer, *, special=True):
         """A Chip for each of ids(); their texts together are the prompt's."""
-        chips, at, decoder = [], 0, tokenizer.decoder()
+        chips, at, decoder, plain = [], 0, tokenizer.decoder(), self._mask()
         known = set(tokenizer.special.values()) if special else ()
         ids = self.ids(tokenizer, special=special)
         for n, token in enumerate(ids):
             text = decoder.feed([token]) + (decoder.flush() if n == len(ids) - 1 else "")
-            end = at + max(len(text), 1)  # of an unfinished character its place
-            trusted = not any(a < end and at < b for a, b in self.plain)
-            chips.append(Chip(text, token, token in known, trusted and special))
+            end = at + max(len(text), 1)  # a part of a character stands where that does
+            trusted = special and plain.find(1, at, end) < 0
+            chips.append(Chip(text, token, token in known, trusted))
             at += len(text)
         return chips
 
@@ -100,13 +100,20 @@ class Raw:
         """Where special tokens stand that count: those that touch no plain range."""
         spelt = sorted(tokenizer.special, key=len, reverse=True)  # the longest wins
         pattern = re.compile("|".join(map(re.escape, spelt)) or r"(?!)")
-        at = 0
+        at, plain = 0, self._mask()
         while match := pattern.search(self.text, at):
             start, at = match.span()
-            if any(a < at and start < b for a, b in self.plain):
-                at = start + 1
-            else:
+            if plain.find(1, start, at) < 0:
                 yield start, at
+            else:
+                at = start + 1
+
+    def _mask(self):
+        """1 for each character in a plain range, else 0."""
+        mask = bytearray(len(self.text))
+        for start, end in self.plain:
+            mask[start:end] = b"\1" * (end - start)
+        return mask
 
 
 def _ranges(plain, length):
@@ -129,25 +136,26 @@ def _moved(old, new, plain):
     """The ranges of `plain`, which is about `old`, in `new`."""
     start = _alike(old, new)
     tail = _alike(old[start:][::-1], new[start:][::-1])
-    end, moved = len(old) - tail, len(new) - len(old)
-    at, changed = start, new[: end + moved]  # where to look in what was replaced
-
+    end, longer = len(old) - tail, len(new) - len(old)
+    spots = {}  # what looks like a special token in the changed part, and where
+    for match in LOOKALIKE.finditer(new, start, end + longer):
+        spots.setdefault(match[0], []).append(match.start())
+    at = start
     for a, b in plain:
         if b <= start:
             yield a, b
         elif a >= end:
-            yield a + moved, b + moved
+            yield a + longer, b + longer
         elif a <= start and b >= end:
-            yield a, b + moved
+            yield a, b + longer
         else:
             yield a, start
-            yield end + moved, b + moved
-            inner = old[max(a, start) : min(b, end)]
-            for part in (inner,) if inner in changed[at:] else LOOKALIKE.findall(inner):
-                found = changed.find(part, at)
-                if found >= 0:
-                    at = found + len(part)
-                    yield found, at
+            yield end + longer, b + longer
+            for part in LOOKALIKE.findall(old, max(a, start), min(b, end)):
+                found = spots.get(part, [])
+                if (n := bisect_left(found, at)) < len(found):
+                    at = found[n] + len(part)
+                    yield found[n], at
 
 
 def _alike(a, b):

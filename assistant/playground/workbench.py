@@ -7,6 +7,7 @@ written down report.py's.
 import random
 import threading
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 
 from assistant.chat import Assistant
@@ -66,10 +67,8 @@ class Job:
 
     def close(self):
         self._closed.set()
-        try:
+        with suppress(ValueError):  # a next() is at work in another thread; the one after closes
             self._stream.close()
-        except ValueError:
-            pass  # a next() is at work in another thread, and the next one closes
 
 
 class _Unpinned:
