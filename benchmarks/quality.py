@@ -27,7 +27,7 @@ def forced_logits(engine, prompt, text):
     kv = torch.zeros(
         model.kv_shape(1, len(prompt) + len(text)), dtype=engine._scheduler.cache.kv.dtype
     )
-    rows = [model.logits(model.prefill([Chunk(prompt, 0, 0)], kv))[0]]
+    rows = [model.logits(model.prefill([Chunk(prompt, 0, 0)], kv)[-1:])[0]]
     for position, token in enumerate(text[:-1], len(prompt)):
         single = (torch.tensor([value]) for value in (token, 0, position))
         rows.append(model.decode(*single, kv)[0])

@@ -139,6 +139,147 @@ def test_log_probabilities_are_the_models_own(engine, module):
     )
 
 
+def scored(engine, ids, count, max_new_tokens=1):
+    """The prompt's log-probabilities, and the Finished that they came with."""
+    finished = read(engine.generate(greedy(ids, max_new_tokens, prompt_logprobs=count)))[2]
+    return finished.prompt_logprobs, finished
+
+
+@pytest.mark.parametrize("length", [1, 2, 64, 65, 129, 250])  # chunks are of 64
+@pytest.mark.parametrize("count", [1, 20])
+def test_log_probabilities_of_a_prompt_are_the_models_own(engine, module, length, count):
+    ids = (PROMPTS[3] * 200)[:length]
+    read(engine.generate(greedy(ids, 1)))  # what is cached must not be left out
+    given, finished = scored(engine, ids, count)
+    assert (finished.cached_tokens, finished.new_tokens, finished.repeatable) == (0, 1, True)
+    assert given[0] is None and len(given) == length
+    with torch.inference_mode():
+        scores = module(torch.tensor([ids])).logits[0].log_softmax(-1)
+    for token, row, logprob in zip(ids[1:], scores, given[1:], strict=False):
+        best = row.topk(count)
+        assert logprob.logprob == pytest.approx(row[token].item(), abs=1e-3)
+        assert [p for _, p in logprob.top] == pytest.approx(best.values.tolist(), abs=1e-3)
+        assert [id for id, _ in logprob.top] == best.indices.tolist()
+
+
+def test_a_prompt_is_scored_beside_others(engine, oracle):
+    alone = scored(engine, PROMPTS[5], 5)[0]
+    with gate(engine) as steps:
+        others = [engine.generate(greedy(PROMPTS[n], 64)) for n in (0, 1)]
+        scoring = [engine.generate(greedy(PROMPTS[5], 30, prompt_logprobs=5)) for _ in range(2)]
+        late = engine.generate(greedy(PROMPTS[2], 64))
+        steps.release(10_000)
+        for stream in scoring:
+            _, ids, finished = read(stream)
+            assert (ids, finished.prompt_logprobs) == (oracle[5][:30], alone)
+        assert [read(stream)[1] for stream in (*others, late)] == oracle[:3]
+    healthy(engine, oracle)
+
+
+def test_a_text_that_fills_the_window_is_scored_to_its_end(engine, oracle):
+    ids = (PROMPTS[3] * 256)[:256]
+    given, finished = scored(engine, ids, 1, max_new_tokens=0)
+    assert (len(given), finished.new_tokens, finished.reason) == (256, 0, "length")
+    with pytest.raises(WindowError):
+        scored(engine, ids, 1)
+    with pytest.raises(SamplingError):
+        engine.generate(greedy(ids[:5], 0))
+    healthy(engine, oracle)
+
+
+def test_a_long_prompt_is_scored_in_bounded_memory(engine, monkeypatch):
+    model, rows = engine._scheduler.model, []
+    logits = model.logits
+    monkeypatch.setattr(model, "logits", lambda hidden: rows.append(len(hidden)) or logits(hidden))
+    monkeypatch.setattr(engine._scheduler.pace, "fixed", 200)  # as on CUDA: more than are scored
+    scored(engine, (PROMPTS[3] * 256)[:250], 2)
+    assert rows == [64, 64, 64, 8, 1, 49]
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+def test_scoring_is_cancelled_within_one_step(engine, oracle, passes):
+    with gate(engine) as steps:
+        stream = engine.generate(greedy((PROMPTS[3] * 200)[:200], 9, prompt_logprobs=1))
+        steps.release(passes)
+        until(lambda: stream.job.done == 64 * passes)
+        finished = stream.close()
+        steps.release(1)
+        until(lambda: engine.status().running == 0)
+    assert (finished.reason, finished.prompt_logprobs) == ("cancelled", None)
+    healthy(engine, oracle)
+
+
+def test_a_reader_that_leaves_behind_the_prompt_has_its_log_probabilities(engine, oracle):
+    with gate(engine) as steps:
+        stream = engine.generate(greedy(PROMPTS[3], 60, prompt_logprobs=1))
+        steps.release(len(PROMPTS[3]) // 64 + 1)
+        while not isinstance(next(stream), Piece):
+            pass
+        assert len(stream.close().prompt_logprobs) == len(PROMPTS[3])
+    healthy(engine, oracle)
+
+
+def test_scoring_that_fails_ends_alone(engine, oracle, monkeypatch, caplog):
+    with gate(engine) as steps:
+        other = engine.generate(greedy(PROMPTS[0], 64))
+        stream = engine.generate(greedy(PROMPTS[3], 9, prompt_logprobs=1))
+        failing_once(monkeypatch, engine._scheduler.draw, "scores", MemoryError())
+        steps.release(10_000)
+        with pytest.raises(EngineError, match="out of memory"):
+            read(stream)
+        assert read(other)[1] == oracle[0]
+    healthy(engine, oracle)
+
+
+@pytest.fixture
+def unsteady(tiny_checkpoint, module):
+    """An engine whose results depend on how many rows are computed at once, as on many GPUs."""
+    engine = make_engine(tiny_checkpoint, module, slots=4)
+    model = engine._scheduler.model
+    prefill, decode = model.prefill, model.decode
+
+    def noise(out, rows):
+        return out + 0.3 * torch.sin(torch.arange(out.shape[-1]) * (1.0 + rows))
+
+    def noisy_prefill(chunks, cache):
+        out = prefill(chunks, cache)
+        return noise(out, len(out))
+
+    def noisy_decode(ids, *places):
+        return noise(decode(ids, *places), len(ids))
+
+    model.prefill, model.decode = noisy_prefill, noisy_decode
+    engine._scheduler.steady = False
+    yield engine
+    engine.close()
+
+
+def test_a_cold_request_gives_the_same_again_whatever_its_company(unsteady):
+    def request(n, **options):
+        sampling = Sampling(temperature=1.0, top_p=1.0, seed=n)
+        return Request(tuple(PROMPTS[n][:99] * 2), sampling, 40, **options)
+
+    first = [read(unsteady.generate(request(n, cold=True))) for n in range(4)]
+    assert [finished.repeatable for *_, finished in first] == [True] * 4
+    with gate(unsteady) as steps:
+        streams = [unsteady.generate(request(n, cold=n % 2 == 0)) for n in range(4)]
+        steps.release(10_000)
+        again = [read(stream) for stream in streams]
+    for n in (0, 2):
+        assert again[n][1] == first[n][1]
+    for n in (1, 3):
+        assert again[n][1] != first[n][1] and not again[n][2].repeatable
+
+
+def test_a_cold_request_uses_no_cached_prefix(engine):
+    ids = [28, *PROMPTS[7]]
+    warm = read(engine.generate(greedy(ids, 20)))
+    cold = read(engine.generate(greedy([*ids, *warm[1]], 5, cold=True)))[2]
+    assert (cold.cached_tokens, cold.repeatable) == (0, True)
+    further = read(engine.generate(greedy([*ids, *warm[1], 30], 5)))[2]
+    assert further.cached_tokens == len(ids) + 20  # what it computed can be used again
+
+
 def test_a_reply_says_whether_it_would_come_again(tiny_checkpoint, module):
     engine = make_engine(tiny_checkpoint, module, slots=2)
     assert engine._scheduler.steady
@@ -201,10 +342,11 @@ def test_bans_that_make_no_sense_are_refused(engine, oracle, banned):
     healthy(engine, oracle)
 
 
-@pytest.mark.parametrize("count", [0, 21, 1.5])
-def test_log_probabilities_of_an_impossible_number_are_refused(engine, oracle, count):
+@pytest.mark.parametrize("name", ["logprobs", "prompt_logprobs"])
+@pytest.mark.parametrize("count", [0, 21, -1, 1.5, True, "5", [5]])
+def test_log_probabilities_of_an_impossible_number_are_refused(engine, oracle, name, count):
     with pytest.raises(SamplingError, match="logprobs"):
-        engine.generate(greedy(PROMPTS[0], 5, logprobs=count))
+        engine.generate(greedy(PROMPTS[0], 5, **{name: count}))
     healthy(engine, oracle)
 
 
@@ -285,11 +427,11 @@ def failing_once(monkeypatch, target, name, error, call=1):
     """Makes the `call`-th call of `target.name` raise `error`; all others go through."""
     real, calls = getattr(target, name), []
 
-    def failing(*args):
+    def failing(*args, **options):
         calls.append(args)
         if len(calls) == call:
             raise error
-        return real(*args)
+        return real(*args, **options)
 
     monkeypatch.setattr(target, name, failing)
 

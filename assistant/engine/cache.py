@@ -26,13 +26,14 @@ class Cache:
         self.free = OrderedDict.fromkeys(range(slots))  # least recently used first
         self.pinned = []  # (ids, KV [layers, length, 2 x head_dim], cold) for ever
 
-    def take(self, ids):
-        """A free slot that holds the longest known prefix of `ids`, and that prefix's length.
+    def take(self, ids, *, anew=False):
+        """A free slot that holds the longest known prefix of `ids`, and that prefix's length: none
+        if all is to be computed anew.
 
         At most len(ids) - 1, since the last token must be computed for its logits. The source may
         be any slot, running ones too, or a pinned prefix. There must be a free slot.
         """
-        limit = len(ids) - 1
+        limit = 0 if anew else len(ids) - 1
         pins = [(common_prefix(pin, ids, limit), kv, cold) for pin, kv, cold in self.pinned]
         held = [common_prefix(slot, ids, limit) for slot in self.ids]
         length, kv, cold = max(pins, key=lambda pin: pin[0], default=(0, None, 0))

@@ -10,6 +10,7 @@ import torch
 from assistant.engine.attention import on_kernels
 from assistant.engine.sampler import alternatives
 
+_SCORED = 64  # rows whose logits are there at once: 13 MB for StarCoder's vocabulary
 _BUCKETS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256)  # rows that graphs are captured for
 
 
@@ -55,6 +56,17 @@ class Draw:
         rows = torch.tensor([slots, positions])
         slots, positions = rows.to(self.model.device, non_blocking=True)
         return Drawn(self._sample(logits, slots, positions, greedy, penalised), logits, top)
+
+    def scores(self, hidden, ids, top):
+        """What Drawn.read() gives, as if `ids` (a list) had been drawn after the hidden states of
+        prefill [len(ids), width]."""
+        tokens = torch.tensor(ids, device=self.model.device)
+        parts = zip(hidden.split(_SCORED), tokens.split(_SCORED), strict=True)
+        return [
+            score
+            for rows, drawn in parts
+            for score in Drawn(drawn, self.model.logits(rows), top).read()
+        ]
 
     def _decode(self, inputs, greedy, penalised):
         ids, slots, positions = inputs

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 
-from assistant.engine import Finished, Request
+from assistant.engine import Finished, Logprob, Request
 from assistant.engine.drafts import Drafts
 
 
@@ -26,6 +26,7 @@ class Job:
     ids: list[int] = field(default_factory=list)  # the prompt, then the reply
     done: int = 0  # how many positions have their KV in the slot, or are being computed
     chunk: int = 0  # prompt tokens in the next step
+    scores: list = field(default_factory=list)  # of the prompt from its second token on, see Drawn
     cached: int = 0
     repeatable: bool = False
     drafts: Drafts | None = None
@@ -42,6 +43,11 @@ class Job:
         if drafts and sampling.repetition_penalty == 1:
             self.drafts = Drafts(self.ids)  # a penalty changes with every token before
         self.admitted, self.place = time.monotonic(), 0
+
+    @property
+    def cold(self):
+        """Whether its prompt is computed anew, in a pass of its own."""
+        return self.request.cold or self.request.prompt_logprobs is not None
 
     @property
     def guesses(self):
@@ -82,4 +88,10 @@ class Job:
             total_s=now - self.submitted,
             stop_id=stop_id,
             repeatable=self.repeatable,
+            prompt_logprobs=self._prompt_logprobs(),
         )
+
+    def _prompt_logprobs(self):
+        if self.request.prompt_logprobs is None or self.done < len(self.request.ids):
+            return None
+        return (None, *(Logprob(own, top) for _, (own, top) in self.scores))

@@ -103,8 +103,10 @@ class LocalEngine:
             raise RequestError(f"A token id is outside of 0 to {self._vocabulary - 1}.")
         if len(request.banned_ids) == self._vocabulary:
             raise RequestError("Every token is banned, so nothing can be written.")
-        check_max_new_tokens(request.max_new_tokens, self.window)
+        if request.max_new_tokens != 0 or request.prompt_logprobs is None:
+            check_max_new_tokens(request.max_new_tokens, self.window)
         check_logprobs(request.logprobs)
+        check_logprobs(request.prompt_logprobs)
         if len(request.ids) + request.max_new_tokens > self.window:
             raise WindowError(
                 f"The prompt has {len(request.ids)} tokens and {request.max_new_tokens} new ones "

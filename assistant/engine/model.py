@@ -6,7 +6,6 @@ Prefill and decode are two passes, each on the kind of weights that suits its nu
 token ids, positions and slots of the cache; no requests.
 """
 
-import itertools
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -123,7 +122,8 @@ class Model:
         return len(self.layers), slots, length, 2 * self.head_dim
 
     def prefill(self, chunks, cache):
-        """The last hidden state of each chunk, [len(chunks), width]; `logits` takes it further.
+        """The last layer's hidden states of all tokens in the chunks' order, [tokens, width];
+        `logits` takes them further.
 
         chunks: of different slots. cache: `kv_shape(...)`; what stands before each chunk's start
         must be there already, the chunk's own KV is written. The linear layers see the tokens of
@@ -138,17 +138,15 @@ class Model:
                 for i, p in zip(c.ids, span, strict=True)
             ]
         )
-        ends = torch.tensor(list(itertools.accumulate(counts))) - 1
         # Nothing here waits for the device, which may still compute the step before.
         ids, slots, positions = rows.to(self.device, non_blocking=True).T
-        ends = ends.to(self.device, non_blocking=True)
 
         def attend(query, kv):
             parts = zip(chunks, spans, query.split(counts), strict=True)
             mixed = [attention.prefill(q, kv[c.slot, : s.stop], self.scale) for c, s, q in parts]
             return torch.cat(mixed)
 
-        return self._forward(self.layers, ids, slots, positions, cache, attend)[ends]
+        return self._forward(self.layers, ids, slots, positions, cache, attend)
 
     def decode(self, ids, slots, positions, cache):
         """Logits after single tokens, [rows, vocabulary] in float32.

@@ -21,14 +21,15 @@ _SHARE = {"cpu": 3.5, "cuda": 1.8}
 
 class Pace:
     """Measured for `model` with `cache`, whose slot 0 is overwritten. decode_s: how long a decode
-    step takes now."""
+    step takes now. fixed: tokens of a chunk where its size must be the same every time."""
 
     def __init__(self, model, cache):
         def time_of(size, start):
             return _fastest(lambda: model.prefill([Chunk([0] * size, 0, start)], cache.kv))
 
         kind = model.device.type
-        small, large = min(_SMALL, model.window), min(_LARGE.get(kind, 64), model.window)
+        self.fixed = _LARGE.get(kind, 64)
+        small, large = min(_SMALL, model.window), min(self.fixed, model.window)
         self._base = time_of(small, 0)
         self._per_token = max(time_of(large, 0) - self._base, 0) / max(large - small, 1)
         start = model.window - small

@@ -116,9 +116,14 @@ class Scheduler:
 
     def _place(self, jobs):
         (job,) = jobs
-        slot, cached = self.cache.take(job.request.ids)
-        job.start(slot, cached, self.steady and self.cache.cold[slot] == cached, self.drafts)
+        slot, cached = self.cache.take(job.request.ids, anew=job.cold)
+        repeatable = job.cold or self.steady and self.cache.cold[slot] == cached
+        job.start(slot, cached, repeatable, self.drafts and not self._apart(job))
         self.sampler.start(slot, job.request)
+
+    def _apart(self, job):
+        """Whether its rows must be computed by themselves, to be the same every time."""
+        return job.cold and not self.steady
 
     def _guard(self, jobs, compute):
         """`compute(jobs)`; if that fails, one by one, so that only those end that fail alone."""
@@ -135,34 +140,42 @@ class Scheduler:
     # -- prefill ----------------------------------------------------------------------------------
 
     def _prefill(self):
-        """The next chunk of the prompts that are being read, in the order they came."""
+        """The next chunk of the prompts that are being read, in the order they came. One that is
+        computed anew is read by itself, in chunks of a fixed size."""
         budget = None
         jobs = []
         for job in self.running:
             if job.first is not None:
                 continue
-            if budget is None:
+            if job.cold and jobs:
+                break
+            if job.cold:
+                budget = self.pace.fixed
+            elif budget is None:
                 decoding = any(other.first is not None for other in self.running)
                 budget = self.pace.tokens(job.done, alone=not decoding)
             job.chunk = min(budget, len(job.ids) - job.done)
             budget -= job.chunk
             jobs.append(job)
-            if not budget:
+            if job.cold or not budget:
                 break
         if jobs:
             self._guard(jobs, self._read_prompts)
 
     def _read_prompts(self, jobs):
         chunks = [Chunk(job.ids[job.done :][: job.chunk], job.slot, job.done) for job in jobs]
-        hidden = self.model.prefill(chunks, self.cache.kv)
+        hidden = self.model.prefill(chunks, self.cache.kv).split([job.chunk for job in jobs])
         whole = [n for n, job in enumerate(jobs) if job.done + job.chunk == len(job.ids)]
         drawn = []
         if whole:
             ready = [jobs[n] for n in whole]
             slots, positions = [job.slot for job in ready], [len(job.ids) for job in ready]
-            logits = self.model.logits(torch.stack([hidden[n] for n in whole]))
+            logits = self.model.logits(torch.stack([hidden[n][-1] for n in whole]))
             drawn = self.draw.first(logits, slots, positions, **_needs(ready)).read()
-        for job, chunk in zip(jobs, chunks, strict=True):
+        for job, chunk, states in zip(jobs, chunks, hidden, strict=True):
+            ids = job.ids[job.done + 1 :][: job.chunk]  # nothing follows the last one
+            if ids and (count := job.request.prompt_logprobs):
+                job.scores += self.draw.scores(states[: len(ids)], ids, count)
             self.cache.computed(job.slot, chunk.ids, cold=True)
             job.done += len(chunk.ids)
         for n, (token, logprob) in zip(whole, drawn, strict=True):
@@ -186,10 +199,13 @@ class Scheduler:
         if not late:
             self._land(0)  # a guess needs the newest tokens
         jobs = [job for job in self.running if job.first is not None and job.left > 0]
-        if jobs:
+        groups = [[job] for job in jobs if self._apart(job)]
+        if company := [job for job in jobs if not self._apart(job)]:
+            groups.append(company)
+        for group in groups:
             spare = DRAFT_ROWS if drafting else 0
-            self._guard(jobs, functools.partial(self._launch, spare=spare))
-        self._land(1 if late and jobs else 0)
+            self._guard(group, functools.partial(self._launch, spare=spare))
+        self._land(len(groups) if late else 0)
         if jobs and self.model.device.type == "cpu":
             self.pace.decoded(time.monotonic() - started)
 
@@ -231,6 +247,8 @@ class Scheduler:
         if token < 0:
             self.cache.forget(job.slot)  # its keys and values may be no numbers either
             return self.end(job, EngineError(NOT_A_NUMBER))
+        if not job.request.max_new_tokens:
+            return self.end(job, "length")
         known = len(self.cache.ids[job.slot])
         self.cache.computed(job.slot, job.ids[known : job.done])
         job.first = job.first or time.monotonic()
