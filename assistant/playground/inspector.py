@@ -73,6 +73,6 @@ def branch(tokens, index, choice):
     the id of one of its alternatives. For complete(begun=...). Raises RequestError."""
     if type(index) is not int or not 0 <= index < len(tokens):
         raise RequestError(f"The text has the tokens 0 to {len(tokens) - 1}; choose one of them.")
-    if choice not in {id for id, *_ in tokens[index].top}:
+    if choice not in [id for id, *_ in tokens[index].top]:
         raise RequestError("What was chosen is no alternative of this token.")
     return (*(token.id for token in tokens[:index]), choice)

@@ -46,10 +46,11 @@ class Variable:
         def refuse(reason):
             raise TextError(f"{self.label} {reason}.")
 
-        if self.kind == "number" and type(value) in (int, float):
-            value = f"{value:.0f}" if value == value // 1 else str(value)
+        what = "a whole number" if self.kind == "number" else "text"
+        if self.kind == "number" and type(value) in (int, float) and abs(value) < 1e15:
+            value = f"{value:.15g}"  # sliders send floats
         if value is not None and not isinstance(value, str):
-            refuse(f"must be text, not {shown(value)}")
+            refuse(f"must be {what}, not {shown(value)}")
         limit = MESSAGE_CHARS_MAX if self.kind == "code" else LINE_CHARS_MAX
         if len(value or "") > limit:
             refuse(f"may have at most {limit:,} characters; it has {len(value):,}")
@@ -65,7 +66,7 @@ class Variable:
             refuse(f"must be one of {', '.join(self.choices)}, not {shown(value)}")
         if self.kind == "number":
             if not re.fullmatch(r"-?\d{1,15}", value, re.ASCII):
-                refuse(f"must be a whole number, not {shown(value)}")
+                refuse(f"must be {what}, not {shown(value)}")
             if not self.least <= int(value) <= self.most:
                 refuse(f"must be from {self.least:,} to {self.most:,}; {value} was given")
         return value
@@ -130,43 +131,49 @@ def _entry(key, table, where):
     def refuse(reason):
         raise TemplateError(f"The prompt {where} is not usable: {reason}.")
 
-    def check(table, known, strings):
-        if not isinstance(table, dict):
-            refuse(f"{shown(table)} is no table")
-        if unknown := sorted(set(table) - known):
-            refuse(f"it has the unknown key {shown(unknown[0])}")
-        for name in strings:
-            if not isinstance(table.get(name, ""), str):
-                refuse(f"{name!r} must be a string")
-
-    check(table, {"name", "why", "text", "variables"}, ("name", "why", "text"))
+    _check(table, {"name", "why", "text", "variables"}, ("name", "why", "text"), refuse)
     for name in ("name", "why", "text"):
         if not table.get(name, "").strip() or "\n" in table[name] and name != "text":
             refuse(f"{name!r} must be a text{'' if name == 'text' else ' on one line'}")
-    variables = []
-    fields = {field.name for field in dataclasses.fields(Variable)} - {"name"}
-    check(table.get("variables", {}), set(table.get("variables", {})), ())
-    for name, values in table.get("variables", {}).items():
-        check(values, fields, ("kind", "label", "default"))
-        choices = values.get("choices", [])
-        if not isinstance(choices, list) or not all(isinstance(text, str) for text in choices):
-            refuse("'choices' must be a list of strings")
-        if not all(type(values.get(bound, 0)) is int for bound in ("least", "most")):
-            refuse("'least' and 'most' must be whole numbers")
-        variable = Variable(name, **{"label": name, **values, "choices": tuple(choices)})
-        if variable.kind not in KINDS:
-            refuse(f"'kind' must be one of {', '.join(KINDS)}, not {shown(variable.kind)}")
+    variables = table.get("variables", {})
+    if not isinstance(variables, dict):
+        refuse("'variables' must be tables")
+    for name in variables:
         if not re.search(_names([name]), table["text"]):
             refuse(f"its text has no {{{name}}}")
-        if (variable.kind == "choice") != bool(choices):
-            refuse(f"a choice, and nothing else, has 'choices'; look at {name!r}")
-        try:
-            if variable.default is not None:
-                variable.read(variable.default)
-        except TextError as error:
-            refuse(f"the default of {name!r} is refused: {error}".rstrip("."))
-        variables.append(variable)
-    return Entry(key, table["name"], table["why"], table["text"], tuple(variables))
+    found = tuple(_variable(*each, refuse) for each in variables.items())
+    return Entry(key, table["name"], table["why"], table["text"], found)
+
+
+def _variable(name, values, refuse):
+    known = {field.name for field in dataclasses.fields(Variable)} - {"name"}
+    _check(values, known, ("kind", "label", "default"), refuse)
+    choices = values.get("choices", [])
+    if not isinstance(choices, list) or not all(isinstance(text, str) for text in choices):
+        refuse("'choices' must be a list of strings")
+    if not all(type(values.get(bound, 0)) is int for bound in ("least", "most")):
+        refuse("'least' and 'most' must be whole numbers")
+    variable = Variable(name, **{"label": name, **values, "choices": tuple(choices)})
+    if variable.kind not in KINDS:
+        refuse(f"'kind' must be one of {', '.join(KINDS)}, not {shown(variable.kind)}")
+    if (variable.kind == "choice") != bool(choices):
+        refuse(f"a choice, and nothing else, has 'choices'; look at {name!r}")
+    try:
+        if variable.default is not None:
+            variable.read(variable.default)
+    except TextError as error:
+        refuse(f"the default of {name!r} is refused: {error}".rstrip("."))
+    return variable
+
+
+def _check(table, known, strings, refuse):
+    if not isinstance(table, dict):
+        refuse(f"{shown(table)} is no table")
+    if unknown := sorted(set(table) - known):
+        refuse(f"it has the unknown key {shown(unknown[0])}")
+    for name in strings:
+        if not isinstance(table.get(name, ""), str):
+            refuse(f"{name!r} must be a string")
 
 
 def _names(names):
