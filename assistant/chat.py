@@ -6,6 +6,7 @@ Knows how the parts go together, and nothing of the web or of torch.
 import dataclasses
 from array import array
 from hashlib import blake2b
+from itertools import chain
 
 from assistant.conversation import Conversation, Turn, trusted_ids
 from assistant.engine import Request
@@ -136,9 +137,9 @@ class Assistant:
         sampling = (sampling or template.sampling).seeded()
         if keep_all and dropped is None:
             dropped = ()
-        ledger, ids, before = self._parts(conversation, limit, dropped)
+        ledger, parts, before = self._parts(conversation, limit, dropped)
         request = Request(
-            ids=ids,
+            ids=tuple(chain.from_iterable(parts)),
             sampling=sampling,
             max_new_tokens=limit,
             stop_ids=template.stop_ids(tokenizer),
@@ -155,28 +156,26 @@ class Assistant:
         return check_max_new_tokens(limit, self.engine.window)
 
     def _parts(self, conversation, limit, dropped):
-        """The Ledger, the ids of the prompt, and the reply that is continued."""
+        """The Ledger, the ids of the prompt in parts, and the reply that is continued."""
         exchanges, newest, before = self._split(conversation)
         if not set(dropped or ()) <= set(range(len(exchanges))):
             raise HistoryError(
                 f"Exchange {max(dropped) + 1} cannot leave the window: the conversation has "
                 f"{len(exchanges)} before the newest message."
             )
-        encoded, counts = [], []
+        turns, counts = [], []
         for message, reply in exchanges:
             asked = answered = ()
             if reply.text:  # an empty reply would teach the model to say nothing
                 asked, answered = self._ids(message), self._ids(reply)
-            encoded.append((*asked, *answered))
+            turns.append((asked, answered))
             counts.append(Exchange(len(asked), len(answered), message.pinned or reply.pinned))
-        last = (*self._ids(newest), *(before.ids or ()))
-        ledger = fit(
-            len(self._opening), counts, len(last), limit, self.engine.window, dropped=dropped
-        )
+        last = self._ids(newest), before.ids or ()
+        message = sum(map(len, last))
+        ledger = fit(len(self._opening), counts, message, limit, self.engine.window, dropped)
         for index in ledger.dropped:
-            encoded[index] = ()
-        ids = (*self._opening, *(token for ids in encoded for token in ids), *last)
-        return ledger, ids, before
+            turns[index] = ()
+        return ledger, (self._opening, *chain.from_iterable(turns), *last), before
 
     def _split(self, conversation):
         """The exchanges before the newest message, that message, and the reply that goes on behind

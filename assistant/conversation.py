@@ -158,8 +158,8 @@ def trusted_ids(turn, tokenizer):
     ids = turn.ids
     if not ids or not turn.text:
         return None
-    special = set(tokenizer.special.values())
+    special, size = set(tokenizer.special.values()), len(tokenizer)
     for token in ids:
-        if type(token) is not int or not 0 <= token < len(tokenizer) or token in special:
+        if type(token) is not int or not 0 <= token < size or token in special:
             return None
     return tuple(ids) if tokenizer.decode(ids).strip() == turn.text else None

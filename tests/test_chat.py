@@ -1,4 +1,5 @@
 import dataclasses
+import threading
 
 import pytest
 from hypothesis import given
@@ -18,7 +19,7 @@ from assistant.errors import (
 )
 from assistant.generate import Delta, Done
 from assistant.playground import complete
-from assistant.prompt import PromptTemplate
+from assistant.prompt import PromptTemplate, encode
 from assistant.sampling import Sampling
 from tests.fake_engine import SPECIAL, STARCHAT, FakeEngine
 
@@ -212,6 +213,128 @@ def test_an_exchange_without_a_reply_is_not_shown_to_the_model():
     assert read(reply).text == "Yes."
 
 
+# Going on with a reply
+
+
+def begun(text, ids=None):
+    return HELLO.add_reply(text, ids, "length")
+
+
+@pytest.mark.parametrize(
+    "old, script, new, cut, whole",
+    [
+        ("One,", " two.", " two.", 0, "One, two."),
+        ("One,", " two.\n\nHuman: x", " two.", 0, "One, two."),
+        ("Ju", "ly ", "ly", 0, "July"),
+        ("One.", " \n\nTwo.", " \n\nTwo.", 0, "One. \n\nTwo."),
+        ("One.", "", "", 0, "One."),
+        ("One.", " \n\n", "", 0, "One."),
+        ("One.", "\n\nHuman: x", "", 0, "One."),
+        ("One. ", "two", " two", 0, "One. two"),
+        # What stood there is part of a line, a stop or a fence that goes on.
+        ("One.\nHum", "an: x", "", 4, "One."),
+        ("One.\nHum", "our", "our", 0, "One.\nHumour"),
+        ("One Hum", "an: x", "an: x", 0, "One Human: x"),
+        ("One EN", "D two", "", 3, "One"),
+        ("```\nx", "\n-----\ny\n```\n-----\n", "\n-----\ny\n```", 0, "```\nx\n-----\ny\n```"),
+        ("One END", " two END", " two", 0, "One END two"),
+        ("Human: x", " y\nHuman:", " y", 0, "Human: x y"),
+    ],
+)
+def test_a_reply_goes_on(old, script, new, cut, whole):
+    helper = assistant(" " * old.endswith(" ") + script)
+    reply = helper.reply(begun(old), stop=["END"])
+    assert helper.engine.prompt().endswith(f"\n\nHuman: Hello\n\nAssistant: {old.strip()}")
+    assert len(helper.engine.requests[0].ids) == reply.ledger.prompt
+    assert reply.turn == Turn("assistant", old.strip())
+    done = read(reply)
+    assert (done.text, done.cut) == (new, cut)
+    ids = None if cut else tuple(helper.engine.tokenizer.encode(f" {whole}"))
+    assert reply.turn == Turn("assistant", whole, ids, finish="stop")
+    healthy(helper)
+
+
+def test_what_went_on_is_the_next_prompt():
+    helper = assistant([["\n\nOn"], ["e.\n\n\n Two"], "Three."])
+    first = helper.reply(HELLO, max_new_tokens=4)
+    assert read(first).reason == "length"
+    second = helper.reply(Conversation((*HELLO.turns, first.turn)))
+    assert second.before == first.turn
+    assert second.ledger.message == first.ledger.message + len("\n\nOn")
+    assert read(second).text == "e.\n\n\n Two"
+    helper.reply(Conversation((*HELLO.turns, second.turn)).add_message("And?"))
+    assert "Assistant:\n\nOne.\n\n\n Two\n\nHuman: And?" in helper.engine.prompt()
+    first, second, third = helper.engine.requests
+    assert third.ids[: len(second.ids)] == second.ids
+    assert second.ids[: len(first.ids)] == first.ids
+
+
+def test_a_character_that_was_cut_through_is_written_anew():
+    raw = " café 😀".encode()
+    helper = assistant()
+    for cut in range(1, len(raw) + 1):
+        helper.engine.script = behind(helper, raw)
+        first = helper.reply(HELLO, max_new_tokens=cut)
+        if not read(first).text.strip("\ufffd"):
+            continue
+        again = helper.reply(Conversation((*HELLO.turns, first.turn)))
+        read(again)
+        assert again.turn.text == "café 😀"
+        assert helper.engine.tokenizer.decode(again.turn.ids) == " café 😀"
+
+
+def test_a_reply_that_fails_while_it_goes_on_keeps_all_text():
+    helper = assistant([" two", EngineError("Out of memory.")])
+    reply = helper.reply(begun("One,"))
+    with pytest.raises(EngineError):
+        list(reply)
+    assert reply.turn == Turn("assistant", "One, two")
+    healthy(helper)
+    helper.engine.script = [" two", threading.Event()]
+    reply = helper.reply(begun("One,"))
+    while isinstance(next(reply), Delta):
+        pass
+    reply.close()
+    list(reply)
+    assert (reply.turn.text, reply.turn.finish) == ("One, two", "cancelled")
+    healthy(helper)
+
+
+WRITTEN = st.lists(
+    st.sampled_from(
+        ["Human:", "\nHuman:", "\n-----\n", "-----", "\n", " ", "END", "EN", "é😀", "x"]
+    ),
+    max_size=12,
+).map("".join)
+
+
+@given(WRITTEN, st.integers(1, 40))
+def test_a_reply_in_two_parts_is_the_same_reply(text, count):
+    """As long as the model writes the same; wherever the first part ended."""
+    raw = (" " + text).encode()
+    helper = assistant(max_new_tokens=100)
+    helper.engine.script = behind(helper, raw)
+    whole = helper.reply(HELLO, stop=["END"])
+    read(whole)
+    first = helper.reply(HELLO, stop=["END"], max_new_tokens=count)
+    if read(first).reason == "length" and first.turn.text.strip("\ufffd"):
+        second = helper.reply(Conversation((*HELLO.turns, first.turn)), stop=["END"])
+        read(second)
+        assert second.turn.text == whole.turn.text
+
+
+def behind(helper, raw):
+    """A script that goes on wherever the prompt ends in the reply `raw` (bytes)."""
+
+    def script(request):
+        prompt = helper.engine.tokenizer.bytes(request.ids)
+        there = prompt.rpartition(b"Assistant:")[2]
+        assert raw.startswith(there)
+        return [raw[len(there) :]]
+
+    return script
+
+
 # The window
 
 
@@ -267,16 +390,99 @@ def test_pinned_turns_never_leave():
     assert "Human: Question 1?\n\nAssistant: Answer 1." in helper.engine.prompt()
 
 
+def long_talk(count=6):
+    turns = []
+    for number in range(count):
+        turns += [Turn("user", f"Question {number}?"), Turn("assistant", f"Answer {number}.")]
+    return Conversation(tuple(turns))
+
+
+def test_a_draft_has_a_ledger_and_computes_nothing():
+    helper = assistant(window=250)
+    draft = long_talk().add_message("Hello")
+    ledger = helper.ledger(draft, max_new_tokens=60)
+    assert helper.engine.requests == []
+    assert ledger == helper.reply(draft, max_new_tokens=60).ledger
+    assert ledger.dropped and ledger.reply == 60
+    empty = helper.ledger(long_talk(1))
+    assert empty.message == len(" \n\nAssistant:")
+    assert empty.history == helper.ledger(long_talk(1).add_message("Hello")).history
+    assert helper.ledger(Conversation()).history == 0
+    with pytest.raises(SamplingError):
+        helper.ledger(draft, max_new_tokens=0)
+    with pytest.raises(WindowError, match="for the text"):
+        helper.ledger(HELLO.edit(0, "x" * 250))
+
+
+def test_a_draft_is_counted_without_encoding_what_stands_before_it(monkeypatch):
+    helper = assistant()
+    encode, texts = helper.engine.tokenizer.encode, []
+    monkeypatch.setattr(
+        helper.engine.tokenizer,
+        "encode",
+        lambda text, **options: texts.append(text) or encode(text, **options),
+    )
+    for draft in ("Hel", "Hello"):
+        texts.clear()
+        ledger = helper.ledger(long_talk(100).add_message(draft))
+    assert texts == [" Hello", "\n\nAssistant:"]
+    monkeypatch.setattr("assistant.chat.KNOWN_MAX", 100)
+    for draft in ("a", "b", "c"):
+        helper.ledger(long_talk(100).add_message(draft))
+        assert sum(map(len, helper._known.values())) <= 100
+    assert helper.ledger(long_talk(100).add_message("Hello")) == ledger
+
+
+def test_turns_that_differ_in_ids_alone_are_not_mixed_up():
+    helper = assistant()
+    for ids in (None, tuple(helper.engine.tokenizer.encode("\nHi."))):
+        helper.ledger(HELLO.add_reply("Hi.", ids).add_message("x"))
+        helper.reply(HELLO.add_reply("Hi.", ids).add_message("x"))
+    assert "Assistant: Hi." in helper.engine.prompt(0)
+    assert "Assistant:\nHi." in helper.engine.prompt(1)
+    helper.reply(Conversation().add_message("Hi.").add_reply("Hello").add_message("Hi."))
+    assert "Human: Hi.\n\nAssistant: Hello\n\nHuman: Hi." in helper.engine.prompt()
+
+
+def test_all_is_kept_or_refused():
+    helper = assistant(window=250)
+    draft = long_talk().add_message("Hello")
+    for call in (helper.reply, helper.ledger):
+        with pytest.raises(WindowError, match=r"for earlier turns .* let earlier turns leave"):
+            call(draft, keep_all=True)
+    few = long_talk(1).add_message("Hello")
+    assert helper.ledger(few, keep_all=True).dropped == ()
+    assert helper.engine.requests == []
+    read(helper.reply(few, keep_all=True))
+    healthy(helper)
+
+
+def test_what_leaves_and_how_it_is_computed_can_be_said():
+    helper = assistant()
+    draft = long_talk().add_message("Hello")
+    reply = helper.reply(draft, dropped=(1, 4), cold=True)
+    assert reply.ledger.dropped == (1, 4)
+    read(reply)
+    for number in range(6):
+        assert (f"Question {number}?" in helper.engine.prompt()) == (number not in (1, 4))
+    assert helper.engine.requests[0].cold and not helper.engine.requests[0].prompt_logprobs
+    for dropped in ((6,), (-1,)):
+        with pytest.raises(HistoryError, match="has 6 before"):
+            helper.reply(draft, dropped=dropped)
+    healthy(helper)
+
+
 TURN_TEXT = st.text(st.sampled_from("ab \n:-é😀"), max_size=40).map(lambda text: f"x{text}y")
 
 
-@given(st.lists(TURN_TEXT, max_size=20), st.integers(120, 400))
-def test_the_ledger_is_exact(texts, window):
+@given(st.lists(TURN_TEXT, max_size=20), st.integers(120, 400), st.booleans())
+def test_the_ledger_is_exact(texts, window, goes_on):
     helper = assistant(window=window)
     texts = texts[: len(texts) // 2 * 2]
     turns = [Turn(("user", "assistant")[i % 2], text) for i, text in enumerate(texts)]
     conversation = Conversation(tuple(turns)).add_message("Hello")
-    reply = helper.reply(conversation)
+    asked = conversation.add_reply("One,") if goes_on else conversation
+    reply = helper.reply(asked)
     kept = [
         turn
         for index, exchange in enumerate(conversation.exchanges)
@@ -284,6 +490,10 @@ def test_the_ledger_is_exact(texts, window):
         if index not in reply.ledger.dropped
     ]
     rendered = "".join(s.text for s in TEMPLATE.render([*kept, conversation.message]))
+    rendered += " One," * goes_on
+    segments = helper.segments(asked, reply.ledger.dropped)
+    assert tuple(encode(segments, helper.engine.tokenizer)) == helper.engine.requests[0].ids
+    assert "".join(segment.text for segment in segments) == rendered
     assert helper.engine.prompt() == rendered
     assert reply.ledger.prompt == len(rendered.encode())
     assert reply.ledger.free >= 0

@@ -134,6 +134,10 @@ def test_history(history, expected):
         ([user("x" * 32_001), assistant("b")], "Turn 1 .* at most 32,000 characters; it has 32,0"),
         ([user("a"), assistant("x" * 200_001)], "Turn 2 .* at most 200,000 characters; it has 200"),
         ([user("a")], "must end with a reply"),
+        ([user("a") | {"pinned": 1}, assistant("b")], "Turn 1 .* true or false as pinned, not 1"),
+        ([user("a"), assistant("b", pinned="x" * 999)], "Turn 2 .* true or false as pinned"),
+        ([user("a"), assistant("b", finish="done")], "Turn 2 .* stop, length, .* not 'done'"),
+        ([user("a"), assistant("b", finish=["stop"])], "Turn 2 .* one of stop, length"),
         ([user("a"), assistant("b")] * 501, "at most 1000 turns; 1002 were given"),
         ([user("x\n" * 40_000)], "Turn 1 .* at most 32,000"),
         ([{"role": "\x1b[31m" * 99, "content": "x"}], "Turn 1 .* not '.x1b"),
@@ -148,29 +152,64 @@ def test_a_forged_history_is_refused_in_one_sentence(history, words):
     assert texts(Conversation.from_history([user("a"), assistant("b")])) == ["a", "b"]
 
 
+def test_pins_and_finish_reasons_travel_with_the_history():
+    history = [
+        user("a") | {"pinned": True},
+        assistant("b", ids=[1, 2], finish="length", pinned=False),
+        user("c") | {"pinned": None, "finish": 7},
+        assistant("d", ids=None, finish=None, pinned=True),
+    ]
+    assert Conversation.from_history(history).turns == (
+        Turn("user", "a", pinned=True),
+        Turn("assistant", "b", ids=(1, 2), finish="length"),
+        Turn("user", "c"),
+        Turn("assistant", "d", pinned=True),
+    )
+
+
+@pytest.mark.parametrize(
+    "last, good, words",
+    [
+        ("assistant", {0, 2}, "must end with a reply of the assistant"),
+        ("user", {1, 3}, "must end with a message of the user"),
+        (None, {0, 1, 2, 3}, None),
+    ],
+)
+def test_whose_turn_is_the_last(last, good, words):
+    history = [user("a"), assistant("b"), user("c")]
+    for count in range(4):
+        if count in good:
+            turns = Conversation.from_history(history[:count], last=last).turns
+            assert len(turns) == count
+        else:
+            with pytest.raises(HistoryError, match=words):
+                Conversation.from_history(history[:count], last=last)
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
     lambda inner: (
         st.lists(inner, max_size=4)
-        | st.dictionaries(st.sampled_from(["role", "content", "type", "text", "ids"]), inner)
+        | st.dictionaries(st.sampled_from(["role", "content", "type", "text"]), inner)
     ),
     max_leaves=12,
 )
 TURNS = st.fixed_dictionaries(
     {"role": st.sampled_from(["user", "assistant"]), "content": st.text() | JSON},
-    optional={"ids": JSON},
+    optional={"ids": JSON | st.lists(st.integers()), "pinned": JSON, "finish": JSON},
 )
 
 
-@given(JSON | st.lists(TURNS, max_size=4))
-def test_any_json_is_a_conversation_or_refused(history):
+@given(JSON | st.lists(TURNS, max_size=4), st.sampled_from(["assistant", "user", None]))
+def test_any_json_is_a_conversation_or_refused(history, last):
     tokenizer = ByteTokenizer()
     try:
-        conversation = Conversation.from_history(history)
+        conversation = Conversation.from_history(history, last=last)
     except HistoryError:
         return
     for turn in conversation.turns:
         json.dumps(turn.text).encode()
+        assert isinstance(turn.pinned, bool) and hash(turn)
         trusted_ids(turn, tokenizer)
 
 
@@ -219,6 +258,6 @@ def test_ids_travel_with_the_history():
     history = [user("Hi"), assistant("Good. 😀", ids=list(OK))]
     turn = Conversation.from_history(history).turns[1]
     assert trusted_ids(turn, TOKENIZER) == OK
-    for ids in ("x", 7, {"a": 1}, None):
+    for ids in ("x", 7, {"a": 1}, None, [1.0], [True], ["1"], [[1]], [-1], [2**31]):
         history[1]["ids"] = ids
         assert Conversation.from_history(history).turns[1].ids is None

@@ -100,6 +100,23 @@ def test_one_step_late_a_failure_after_drawing_is_tried_again(
     healthy(late, oracle)
 
 
+def test_one_step_late_what_is_computed_by_itself_gives_the_same_text(late, oracle, monkeypatch):  # noqa: F811
+    """Cold requests, on a machine whose results depend on their company."""
+    scheduler, rows = late._scheduler, []
+    monkeypatch.setattr(scheduler, "steady", False)
+    launch = scheduler._launch
+    monkeypatch.setattr(
+        scheduler, "_launch", lambda jobs, spare: rows.append(jobs) or launch(jobs, spare)
+    )
+    streams = [late.generate(greedy(ids, 64, cold=n % 3 == 0)) for n, ids in enumerate(PROMPTS)]
+    for stream, expected in zip(streams, oracle, strict=True):
+        assert read(stream)[1] == expected
+    assert max(map(len, rows)) > 3
+    assert all(len(jobs) == 1 for jobs in rows if any(job.cold for job in jobs))
+    monkeypatch.undo()
+    healthy(late, oracle)
+
+
 class Replay:
     """Stands for a CUDA graph: computes into the tensors that it was recorded with."""
 

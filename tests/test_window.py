@@ -74,6 +74,19 @@ def test_few_turns_pay_for_a_full_window():
     assert all(fit(100, exchanges[:n], 40, 100, 2000).history > 1000 for n in range(20, 60))
 
 
+@pytest.mark.parametrize(
+    "dropped, history, pinned", [((), 300, 100), ((0,), 200, 100), ((0, 1), 100, 0)]
+)
+def test_what_leaves_can_be_decided_already(dropped, history, pinned):
+    """Pinned or not, and whether or not there is room."""
+    exchanges = [EXCHANGE, Exchange(40, 60, pinned=True), EXCHANGE]
+    for window in (20 + 10 + history + 50, 1000):
+        ledger = fit(10, exchanges, 20, 50, window, dropped)
+        assert (ledger.history, ledger.pinned, ledger.dropped) == (history, pinned, dropped)
+    with pytest.raises(WindowError, match=rf"\+ {history} for earlier turns .*let earlier turns"):
+        fit(10, exchanges, 20, 50, 20 + 10 + history + 49, dropped)
+
+
 COUNTS = st.integers(0, 400)
 EXCHANGES = st.lists(st.builds(Exchange, COUNTS, COUNTS, st.booleans()), max_size=30)
 
@@ -88,6 +101,7 @@ def test_never_above_the_window_and_pinned_never_leave(preamble, exchanges, mess
         return
     ledger = fit(preamble, exchanges, message, reply, window)
     assert ledger.prompt + reply <= window
+    assert ledger.pinned == pinned
     assert not any(exchanges[index].pinned for index in ledger.dropped)
     kept = [e for i, e in enumerate(exchanges) if i not in ledger.dropped]
     assert ledger.history == sum(exchange.tokens for exchange in kept)

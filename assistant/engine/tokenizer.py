@@ -56,9 +56,10 @@ class BPETokenizer:
         self._trusted = Tokenizer.from_str(json.dumps(spec))
         self._plain = Tokenizer.from_str(json.dumps(_without_special(spec, special)))
         self._bytes = _bytes_table(self._trusted.get_vocab(), special)
+        self._size = max(self._bytes) + 1
 
     def __len__(self):
-        return max(self._bytes) + 1
+        return self._size
 
     def encode(self, text, *, trusted=False):
         """Ids of `text`. Only trusted text can yield a special token's id.
