@@ -185,7 +185,7 @@ def test_what_a_value_becomes(variable, value, text):
 def test_a_wrong_value_is_refused_in_one_sentence(variable, value, sentence):
     with pytest.raises(TextError) as caught:
         Entry("e", "E", "why", f"{{{variable.name}}}", (variable,)).fill({variable.name: value})
-    assert str(caught.value).startswith(sentence) and str(caught.value).count(".") <= 2
+    assert str(caught.value).startswith(sentence) and len(str(caught.value)) < 100
 
 
 def test_a_tokenizer_without_the_tokens():

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from assistant.prompt import template_names
 from assistant.sampling import Sampling
 
 PROMPTS = Path(__file__).parent.parent / "prompts"
@@ -44,7 +45,8 @@ def blocks(dialogue, language):
     return [code for tag, code in FENCE.findall(dialogue) if tag == language]
 
 
-ALL = sorted(path.stem for path in PROMPTS.glob("*.toml"))
+ALL = template_names()
+FILES = sorted(path.relative_to(PROMPTS) for path in PROMPTS.rglob("*.toml"))
 EVERY_DIALOGUE = [
     pytest.param(dialogue, id=f"{name}-{number}")
     for name in BUDGETS
@@ -71,9 +73,9 @@ def test_keys_and_sampling(name):
     assert template["kind"] == "chat"
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_no_secret_or_path(name):
-    text = (PROMPTS / f"{name}.toml").read_text(encoding="utf-8")
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_no_secret_or_path(path):
+    text = (PROMPTS / path).read_text(encoding="utf-8")
     assert not SECRET.search(text)
     values = [v for v in os.environ.values() if len(v) >= 12 and not v.isalpha()]
     assert not [value for value in values if value in text]
@@ -200,9 +202,12 @@ def test_token_budget(name):
     assert prompt[:count] == tokenizer.encode(preamble).ids
 
 
-def test_readme_shows_the_format():
+def test_readme_shows_the_formats():
     readme = (PROMPTS / "README.md").read_text(encoding="utf-8")
-    (toml,) = re.findall(r"```toml\n(.*?)```", readme, re.DOTALL)
-    assert set(tomllib.loads(toml)) == KEYS | {"sampling"}
-    for name in ALL:
-        assert f"`{name}.toml`" in readme
+    chat, completion, question = re.findall(r"```toml\n(.*?)```", readme, re.DOTALL)
+    assert set(tomllib.loads(chat)) == KEYS | {"sampling"}
+    assert completion == (PROMPTS / "completion" / "repository-file.toml").read_text("utf-8")
+    saved = tomllib.loads((PROMPTS / "questions.toml").read_text("utf-8"))
+    assert tomllib.loads(question).items() <= saved.items()
+    for path in FILES:
+        assert f"`{path}`" in readme
