@@ -87,7 +87,7 @@ class Receipt:
         for name, test in _TESTS.items():
             if not test(value.get(name)):
                 raise ReceiptError(f"The receipt has no usable {name}: {shown(value.get(name))}.")
-        read = {name: value[name] for name in _TESTS}
+        read = {name: value.get(name) for name in _TESTS}
         try:
             read["sampling"] = Sampling(**value["sampling"])
             read["stop"] = check_stops(value["stop"])
