@@ -10,6 +10,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from assistant.conversation import Conversation, Turn
 from assistant.errors import TemplateError
+from assistant.playground.editor import to_toml
 from assistant.prompt import (
     PROMPTS,
     PromptTemplate,
@@ -17,6 +18,7 @@ from assistant.prompt import (
     encode,
     load_template,
     parse_template,
+    read_template,
     suitable_template,
     template_names,
 )
@@ -341,6 +343,67 @@ def test_a_broken_file_is_named(tmp_path, content):
 def test_a_bad_hub_name(spec):
     with pytest.raises(TemplateError, match="is named hub:OWNER/NAME"):
         load_template(spec)
+
+
+# The text of a template, as the page's editor holds it
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_text_of_a_file_is_read(name):
+    text = (PROMPTS / f"{name}.toml").read_text(encoding="utf-8")
+    assert read_template(text) == read_template(text.replace("\n", "\r\n")) == load_template(name)
+    assert read_template(to_toml(load_template(name))) == load_template(name)
+
+
+AWKWARD_TEXTS = ["\x7f", "'", "'''", '"', "\\", "\\'", "\n\n x", "\U0001f600", "a\tb", "\x1b[1m"]
+
+
+@pytest.mark.parametrize("text", AWKWARD_TEXTS)
+def test_a_template_is_written_as_it_is_read(text):
+    for preamble in (text, f"a{text}", f"{text}a", f"a{text}\n"):
+        values = GOOD | {"preamble": preamble, "name": text, "turn_end": text, "stop": [text, "b"]}
+        template = parse_template(values, "x")
+        assert read_template(to_toml(template)) == template
+    least = parse_template(
+        {key: GOOD[key] for key in GOOD if key not in ("separator", "stop")}, "x"
+    )
+    assert read_template(to_toml(least)) == least
+    seeded = parse_template(GOOD | {"sampling": {"seed": 2**53 - 1, "min_p": 0.05}}, "x")
+    assert read_template(to_toml(seeded)) == seeded
+
+
+HUGE = "0x" + "f" * 5_000  # more than Python will write in decimal
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("", "The prompt is empty"),
+        (None, "must be text"),
+        ("x" * 200_001, "at most 200,000 characters; it has 200,001"),
+        ('name = "a"\nuser = oops', "cannot be read: Invalid value .at line 2, column 8"),
+        ('name = "a"\nname = "b"\n', "cannot be read: .*line 2"),
+        ('name = "a', "cannot be read: "),
+        ("x = " + "[" * 50_000, "cannot be read: "),
+        ("x = " + "9" * 5_000, "cannot be read: "),
+        ('name = "a"', "in the editor is not usable: the key 'user' is missing"),
+        ("names = 5", "unknown key 'names'"),
+        (to_toml(parse_template(GOOD, "x")).replace("top_k = 3", f"top_k = {HUGE}"), "be read: "),
+        (to_toml(parse_template(GOOD, "x")).replace("= 0.5", f"= {HUGE}"), "be read: "),
+        (f"{to_toml(parse_template(GOOD, 'x'))}seed = {HUGE}", "be read: "),
+    ],
+)
+def test_a_text_that_is_no_template_is_refused_in_one_sentence(text, words):
+    with pytest.raises(TemplateError, match=words) as caught:
+        read_template(text)
+    assert "\n" not in str(caught.value) and str(caught.value).endswith(".")
+    assert len(str(caught.value)) < 200
+
+
+def test_the_names_of_templates():
+    assert template_names() == ["starchat", "tech-assistant", "tech-assistant-short"]
+    with pytest.raises(TemplateError, match="no prompt template 'questions'"):
+        load_template("questions")
 
 
 HUB_PROMPT = "Intro.\r\n\r\n-----\n\nHuman: Hi\n\nAssistant: Hello\n\n-----\n\n\nHuman: and more"

@@ -13,13 +13,28 @@ from pathlib import Path
 import pytest
 
 from assistant.chat import Assistant
-from assistant.errors import EngineDead, EngineError
+from assistant.engine import Request
+from assistant.errors import EngineDead, EngineError, RequestError, TemplateError, TextError
+from assistant.playground import evaluate as evaluate_module
 from assistant.playground.__main__ import _parser, main, measure
-from assistant.playground.evaluate import evaluate
-from assistant.playground.questions import Question
-from assistant.playground.report import in_order, percent, table
-from assistant.prompt import PromptTemplate
+from assistant.playground.checks import check
+from assistant.playground.evaluate import Result, evaluate
+from assistant.playground.questions import Question, typed
+from assistant.playground.report import (
+    CHECKS,
+    LENGTH,
+    figures,
+    in_order,
+    percent,
+    table,
+    to_csv,
+    to_json,
+)
+from assistant.playground.workbench import Job, Tally, pairs, tally
+from assistant.prompt import PromptTemplate, load_template
+from assistant.sampling import Sampling
 from tests.fake_engine import FakeEngine
+from tests.waiting import until
 
 ROOT = Path(__file__).parent.parent
 ONE = Question("one", "first", "one plus one", facts=(("two",),))
@@ -117,7 +132,7 @@ def test_closing_cancels_what_runs():
     assert engine.active == [] and len(engine.requests) < 20
 
 
-# --- The table
+# The table
 
 
 def columns(text):
@@ -151,7 +166,192 @@ def test_percent(share, shown):
     assert percent(share) == shown
 
 
-# --- The command
+# The job of a page
+
+
+def job(engine, names="pq", questions=(ONE,), seeds=1, **options):
+    templates = {name: template(f"{name}.\n") for name in names}
+    return Job(engine, templates, questions, seeds, max_new_tokens=100, **options)
+
+
+def test_a_job_gives_every_result_and_keeps_them_in_order():
+    engine = FakeEngine("It is two.")
+    work = job(engine, questions=[TWO, ONE], seeds=2)
+    assert work.planned == 8 and engine.requests == [] and work.results == []
+    results = [result for result in work if result]
+    assert len(results) == 8 and set(map(id, results)) == set(map(id, work.results))
+    assert [(r.question.key, r.prompt, r.seed) for r in work.results] == [
+        (key, prompt, seed) for key in ("two", "one") for prompt in "pq" for seed in (0, 1)
+    ]
+    assert json.loads(to_json(work.results, work.assistants, work.seeds, False))["model"] == "fake"
+
+
+def test_a_job_leaves_slots_to_others_and_pins_nothing():
+    go = threading.Event()
+    engine = FakeEngine(["a", go], slots=4)
+    work = job(engine, seeds=5)
+    until(lambda: next(work) is None and len(engine.active) == 2)
+    assert next(work) is None and len(engine.active) == 2 and engine.pinned == []
+    go.set()
+    assert sum(result is not None for result in work) == 10
+    assert engine.active == []
+
+
+def test_closing_a_job_cancels_it_from_any_thread():
+    never = threading.Event()
+    engine = FakeEngine(lambda request: ["a"] if len(engine.requests) == 1 else ["b", never])
+    work = job(engine, seeds=10, wait_s=5)
+    assert next(work) and len(work.results) == 1
+    reader = threading.Thread(target=list, args=(work,))  # its next() may hold the stream just now
+    reader.start()
+    work.close()
+    reader.join(30)
+    assert not reader.is_alive() and engine.active == [] and len(engine.requests) < 20
+    assert len(work.results) == 1
+    work.close()
+
+
+def test_a_full_engine_is_asked_again(monkeypatch):
+    monkeypatch.setattr(evaluate_module, "BUSY_S", 0.01)
+    engine = FakeEngine("two", slots=2, queue=0)
+    others = [engine.generate(Request((9,), Sampling(), 9)) for _ in range(2)]
+    work = job(engine, seeds=2)
+    assert [next(work) for _ in range(3)] == [None] * 3
+    for other in others:
+        other.close()
+    assert [result.right for result in work if result] == [True] * 4
+
+
+def test_closing_while_the_engine_is_full():
+    engine = FakeEngine(slots=1, queue=0)
+    other = engine.generate(Request((9,), Sampling(), 9))
+    work = job(engine)
+    assert next(work) is None
+    work.close()
+    assert engine.requests[1:] == [] and list(work) == []
+    other.close()
+
+
+def test_an_engine_that_dies_ends_a_job():
+    work = job(FakeEngine([EngineDead("The engine has stopped.")]))
+    with pytest.raises(EngineDead):
+        list(work)
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"names": ""}, "prompt templates must be from 1 to 4, not 0"),
+        ({"names": "pqrst"}, "prompt templates must be from 1 to 4, not 5"),
+        ({"questions": []}, "questions must be from 1 to 60, not 0"),
+        ({"questions": [ONE] * 61}, "questions must be from 1 to 60, not 61"),
+        ({"seeds": 0}, "seeds must be from 1 to 10, not 0"),
+        ({"seeds": 11}, "seeds must be from 1 to 10, not 11"),
+        ({"seeds": "2"}, "seeds must be from 1 to 10, not '2'"),
+        ({"seeds": 2.5}, "seeds must be from 1 to 10, not 2.5"),
+        ({"questions": [ONE] * 60, "seeds": 4}, "replies in all must be from 1 to 400, not 480"),
+    ],
+)
+def test_a_job_that_is_too_large_is_refused(options, words):
+    engine = FakeEngine()
+    with pytest.raises(RequestError, match=f"The number of {words}"):
+        job(engine, **options)
+    assert engine.requests == []
+    assert job(engine, seeds=2.0).planned == 4  # a slider's number
+
+
+def test_a_job_with_a_template_that_does_not_fit():
+    with pytest.raises(TemplateError, match="lacks: <|user|>"):
+        Job(FakeEngine(), {"p": load_template("starchat")}, [ONE], 1)
+
+
+def test_typed_questions_are_asked_and_not_judged():
+    questions = typed(["  What is 1 + 1?", "And 2?\nPlease."])
+    assert [question.ask for question in questions] == ["What is 1 + 1?", "And 2?\nPlease."]
+    results = [result for result in job(FakeEngine("two"), questions=questions) if result]
+    assert len(results) == 4
+    assert all(r.right is None and r.faults == () and r.checks.stopped for r in results)
+    with pytest.raises(TextError, match="empty"):
+        typed(["a", " "])
+
+
+# Figures, votes, files
+
+
+def result(prompt, text="t", seed=0, question=ONE, **fields):
+    fields = {"checks": check(text, "stop"), "reason": "stop", "tokens": 5} | fields
+    return Result(prompt, question, seed, text, **fields)
+
+
+def test_figures_are_plain_numbers():
+    results = [
+        result("p", right=True, tokens=4),
+        result("p", right=False, tokens=6, seed=1),
+        result("q", right=None),
+        Result("q", ONE, 1, error="Out of memory."),
+    ]
+    rows = {row.label: row for row in figures(results, ["p", "q", "r"])}
+    assert rows["first"].values == (0.5, 0.0, None) and rows["first"].counts == (2, 1, 0)
+    assert rows["ended by itself"].values == (1.0, 1.0, None)
+    assert rows["Python parses"].values == (None, None, None)
+    assert rows[LENGTH].values == (5, 5, None) and rows[LENGTH].counts == (2, 1, 0)
+    assert list(rows) == ["first", "all areas", *CHECKS.values(), LENGTH]
+
+
+def many(seeds=20):
+    return [result(p, f"{p}{seed}", seed) for p in "pqr" for seed in range(seeds)]
+
+
+def test_pairs_are_blind_and_drawn_by_a_seed():
+    drawn = pairs(many(), "p", "q", 3)
+    assert drawn == pairs(many()[::-1], "p", "q", 3) != pairs(many(), "p", "q", 4)
+    assert len(drawn) == 20
+    for pair in drawn:
+        assert {pair.first.prompt, pair.second.prompt} == {"p", "q"}
+        assert pair.first.seed == pair.second.seed
+    assert 1 < sum(pair.first.prompt == "p" for pair in drawn) < 19
+    assert [pair.first.seed for pair in drawn] != list(range(20))
+
+
+def test_pairs_leave_out_what_cannot_be_compared():
+    results = [
+        result("p", "same"),
+        result("q", "same"),
+        result("p", "only here", 1),
+        result("p", seed=2),
+        result("q", seed=2, error="Out of memory."),
+        result("p", "a", 3),
+        result("q", "b", 3),
+    ]
+    (pair,) = pairs(results, "p", "q", 0)
+    assert {pair.first.text, pair.second.text} == {"a", "b"}
+    assert pairs(results, "p", "p", 0) == [] == pairs([], "p", "q", 0)
+
+
+def test_votes_are_counted_for_the_prompt_behind_the_side():
+    drawn = pairs(many(), "p", "q", 3)
+    votes = ["first" if pair.first.prompt == "q" else "second" for pair in drawn[:12]]
+    tallied = tally(drawn, [*votes, "tie", "tie", "nonsense"])
+    assert tallied == Tally({"p": 0, "q": 12}, 2)
+    assert tally(drawn, []) == Tally({}, 0)
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@A1", "\t=1", "\r=1", "=HYPERLINK(1)\nx"])
+def test_a_cell_is_no_formula(text):
+    evil = Question("k", "=area", f"{text}?")
+    (row,) = csv.DictReader(io.StringIO(to_csv([result(text, text, question=evil)]), newline=""))
+    assert row["text"] == row["prompt"] == f"'{text}" and row["ask"] == f"'{text}?"
+    assert row["area"] == "'=area"
+    assert not [cell for cell in row.values() if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
+
+
+@pytest.mark.parametrize("text", ["a=1", " =1", "1", "", "'=1"])
+def test_other_cells_are_as_they_were(text):
+    (row,) = csv.DictReader(io.StringIO(to_csv([result("p", text)]), newline=""))
+    assert row["text"] == text
+
+
+# The command
 
 
 def arguments(*argv):

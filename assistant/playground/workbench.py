@@ -14,6 +14,7 @@ from assistant.chat import Assistant
 from assistant.errors import RequestError
 from assistant.playground.evaluate import Result, evaluate
 from assistant.playground.report import in_order
+from assistant.sampling import shown
 
 TEMPLATES_MAX = 4
 QUESTIONS_MAX = 60
@@ -37,7 +38,7 @@ class Job:
     def __init__(self, engine, templates, questions, seeds, *, max_new_tokens=512, wait_s=0.1):
         _check("prompt templates", len(templates), TEMPLATES_MAX)
         _check("questions", len(questions), QUESTIONS_MAX)
-        _check("seeds", seeds, SEEDS_MAX)
+        seeds = _check("seeds", seeds, SEEDS_MAX)
         self.planned = len(templates) * len(questions) * seeds
         _check("replies in all", self.planned, REPLIES_MAX)
         engine = _Unpinned(engine)
@@ -85,8 +86,10 @@ class _Unpinned:
 
 
 def _check(what, count, most):
-    if type(count) is not int or not 1 <= count <= most:
-        raise RequestError(f"The number of {what} must be from 1 to {most}, not {count}.")
+    """`count` as an int; sliders send floats."""
+    if isinstance(count, bool) or count not in range(1, most + 1):
+        raise RequestError(f"The number of {what} must be from 1 to {most}, not {shown(count)}.")
+    return int(count)
 
 
 @dataclass(frozen=True, slots=True)
