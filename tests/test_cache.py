@@ -55,6 +55,18 @@ def test_the_last_token_is_always_computed():
     assert run(cache, [1, 2, 3])[1] == 2
 
 
+def test_what_is_computed_anew_takes_nothing_over_and_can_be_used_again():
+    cache = Cache(MODEL, 2)
+    ids = list(range(20))
+    first, _ = run(cache, ids)
+    slot, length = cache.take(ids, anew=True)
+    assert slot != first and length == 0 and cache.ids[slot] == []
+    compute(cache, slot, ids, 0)
+    cache.release(slot)
+    assert cache.cold[slot] == 20
+    assert run(cache, [*ids, 50])[1] == 20
+
+
 def test_branches_share_their_trunk_and_both_stay():
     cache = Cache(MODEL, 2)
     trunk = list(range(20))

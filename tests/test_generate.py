@@ -163,6 +163,18 @@ def test_streamed_text_equals_the_whole(text, data):
     assert engine.tokenizer.decode(done.ids).strip() == expected
 
 
+@pytest.mark.parametrize(
+    "before, script, text, cut", [("One", " two", " two", 0), ("One EN", "D", "", 3)]
+)
+def test_text_that_stood_there_is_not_given_out_again(before, script, text, cut):
+    engine = FakeEngine(script)
+    scanner = chat(strings=("END",))
+    held = len(before) - len(scanner.feed(before))
+    *_, done = generate(engine, request(engine), scanner, held=held)
+    assert (done.text, done.cut) == (text, cut)
+    assert engine.tokenizer.decode(done.ids) == text
+
+
 # Waiting, leaving, failing
 
 
