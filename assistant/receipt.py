@@ -5,14 +5,29 @@ lies in the visitor's browser, so what comes back from there is checked here.
 """
 
 import dataclasses
+import json
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from assistant.conversation import FINISHES, TURNS_MAX, Conversation, trusted_ids
 from assistant.errors import ReceiptError, SamplingError
 from assistant.sampling import Sampling, check_stops, shown
 
-_TEXT_MAX = 200  # characters of a name
-_COUNT_MAX = 10**9
+
+def _rising(indices):
+    if any(one >= other for one, other in pairwise(indices)):
+        raise ValueError("not in order")
+    return indices
+
+
+_MOST = 10**9
+_Name = Annotated[str, Field(min_length=1, max_length=200)]
+_Count = Annotated[int, Field(ge=0, le=_MOST)]
+_Rising = AfterValidator(_rising)
+_Number = Annotated[float, Field(ge=0, le=_MOST, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,25 +42,25 @@ class Receipt:
     stood there before; they are part of `message`.
     """
 
-    model: str
-    revision: str | None
-    template: str
-    template_hash: str
+    model: _Name
+    revision: _Name | None
+    template: _Name
+    template_hash: _Name
     sampling: Sampling
-    max_new_tokens: int
+    max_new_tokens: _Count
     stop: tuple[str, ...]
-    preamble: int
-    history: int
-    message: int
-    reply: int
-    cached: int
-    dropped: tuple[int, ...]
-    reason: str
-    stopped_by: str | None
-    ttft_s: float
-    tokens_per_s: float | None
+    preamble: _Count
+    history: _Count
+    message: _Count
+    reply: _Count
+    cached: _Count
+    dropped: Annotated[tuple[_Count, ...], Field(max_length=TURNS_MAX), _Rising]
+    reason: Literal[FINISHES]
+    stopped_by: _Name | None
+    ttft_s: _Number
+    tokens_per_s: _Number | None
     repeatable: bool
-    continued: int = 0
+    continued: _Count = 0
 
     @classmethod
     def of(cls, assistant, reply, done):
@@ -83,19 +98,19 @@ class Receipt:
         """The receipt that a client sent; further keys are ignored. Raises ReceiptError."""
         if not isinstance(value, dict):
             raise ReceiptError(f"A receipt must be an object, not {shown(value)}.")
-        value = {"continued": 0, **value}
-        for name, test in _TESTS.items():
-            if not test(value.get(name)):
-                raise ReceiptError(f"The receipt has no usable {name}: {shown(value.get(name))}.")
-        read = {name: value.get(name) for name in _TESTS}
         try:
-            read["sampling"] = Sampling(**value["sampling"])
-            read["stop"] = check_stops(value["stop"])
-        except SamplingError as error:
+            # Strict: a "1" is no number, and true none either.
+            receipt = _READER.validate_json(json.dumps(_MISSING | value), strict=True)
+            stop = check_stops(receipt.stop)
+        except ValidationError as error:
+            first = error.errors()[0]
+            what = first["loc"][0] if first["loc"] else "text"
+            raise ReceiptError(f"The receipt has no usable {shown(what)}.") from None
+        except (SamplingError, ValueError, RecursionError) as error:
             raise ReceiptError(f"The receipt is not usable: {error}") from None
-        if read["sampling"].seed is None:
+        if receipt.sampling.seed is None:
             raise ReceiptError("The receipt has no seed, so its reply cannot be had again.")
-        return cls(**read | {"dropped": tuple(value["dropped"])})
+        return dataclasses.replace(receipt, stop=stop)
 
     def fits(self, assistant):
         """None, or the sentence why the reply cannot be had again from `assistant`."""
@@ -155,50 +170,5 @@ def first_difference(ids, again):
     return None if len(ids) == len(again) else min(len(ids), len(again))
 
 
-# What a client sends
-
-
-def _is_text(value):
-    return isinstance(value, str) and 0 < len(value) <= _TEXT_MAX
-
-
-def _is_count(value):
-    return type(value) is int and 0 <= value <= _COUNT_MAX
-
-
-def _is_number(value):
-    return type(value) in (int, float) and 0 <= value <= _COUNT_MAX  # NaN is in no range
-
-
-def _is_dropped(value):
-    if not isinstance(value, list) or not all(map(_is_count, value)):
-        return False
-    return value == sorted(set(value)) and len(value) < TURNS_MAX
-
-
-def _maybe(test):
-    return lambda value: value is None or test(value)
-
-
-_TESTS = {
-    "model": _is_text,
-    "revision": _maybe(_is_text),
-    "template": _is_text,
-    "template_hash": _is_text,
-    "sampling": lambda value: isinstance(value, dict) and set(value) <= _SAMPLING,
-    "max_new_tokens": _is_count,
-    "stop": lambda value: isinstance(value, list),
-    "preamble": _is_count,
-    "history": _is_count,
-    "message": _is_count,
-    "reply": _is_count,
-    "cached": _is_count,
-    "dropped": _is_dropped,
-    "reason": lambda value: value in FINISHES,
-    "stopped_by": _maybe(_is_text),
-    "ttft_s": _is_number,
-    "tokens_per_s": _maybe(_is_number),
-    "repeatable": lambda value: isinstance(value, bool),
-    "continued": _is_count,
-}
-_SAMPLING = {field.name for field in dataclasses.fields(Sampling)}
+_READER = TypeAdapter(Receipt)
+_MISSING = {"revision": None, "stopped_by": None, "tokens_per_s": None}

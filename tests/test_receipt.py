@@ -190,7 +190,7 @@ def test_what_is_no_receipt_is_refused(value):
         ("revision", [7, "", "x" * 201]),
         ("template", [None, ["t"]]),
         ("template_hash", [None, ""]),
-        ("sampling", [None, {}, {"seed": None}, {"seed": 1, "x": 1}, {"seed": 1, "top_p": 2}]),
+        ("sampling", [None, {}, {"seed": None}, {"seed": 1, "top_p": 2}]),
         ("sampling", [{"seed": -1}, {"seed": 2**60}, {"seed": "1"}, {"seed": 1, "top_k": [1]}]),
         ("max_new_tokens", [None, -1, 1.5, True, 10**10, "9"]),
         ("stop", [None, "a", [""], [7], ["a"] * 5, ["x" * 65]]),
