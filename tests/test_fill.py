@@ -165,6 +165,16 @@ def test_closing_keeps_what_was_written():
     assert engine.active == [] and len(engine.requests) == 2
 
 
+def test_an_engine_that_closes_ends_a_fill():
+    engine = FakeEngine([["1", threading.Event()]])
+    (filling,) = start(engine, f"a{FILL_HERE}b{FILL_HERE}c")
+    next(filling)
+    engine.close()
+    *_, done = filling
+    assert done.reason == filling.fills[-1].reason == "cancelled"
+    assert filling.fills[-1].whole == f"a1b{FILL_HERE}c"
+
+
 class Filled(FakeEngine):
     """An engine that is full from now on, where `full`; what runs goes on."""
 

@@ -78,6 +78,12 @@ def test_without_plain_ranges_it_is_trusted_text(text):
     assert Raw(text, ((0, len(text)),)).ids(TOKENIZER) == TOKENIZER.encode(text)
 
 
+def test_the_longest_spelling_counts():
+    tokenizer = ByteTokenizer(("<|a|>", "<|a|>b", "<|a|>bc"))
+    found = [segment for segment in Raw("<|a|>bc<|a|>x").segments(tokenizer) if segment.trusted]
+    assert [segment.text for segment in found] == ["<|a|>bc", "<|a|>"]
+
+
 def test_plain_ranges_have_no_joints(small):
     """A value is cut into the same tokens as if it had been typed there."""
     text = "def total(numbers):\n    result = 0\n<filename>"

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -189,11 +190,11 @@ def test_a_job_gives_every_result_and_keeps_them_in_order():
 def test_a_job_leaves_slots_to_others_and_pins_nothing():
     go = threading.Event()
     engine = FakeEngine(["a", go], slots=4)
-    work = job(engine, seeds=5)
-    until(lambda: next(work) is None and len(engine.active) == 2)
-    assert next(work) is None and len(engine.active) == 2 and engine.pinned == []
-    go.set()
-    assert sum(result is not None for result in work) == 10
+    with closing(job(engine, seeds=5)) as work:
+        until(lambda: next(work) is None and len(engine.active) == 2)
+        assert next(work) is None and len(engine.active) == 2 and engine.pinned == []
+        go.set()
+        assert sum(result is not None for result in work) == 10
     assert engine.active == []
 
 
@@ -215,11 +216,11 @@ def test_a_full_engine_is_asked_again(monkeypatch):
     monkeypatch.setattr(evaluate_module, "BUSY_S", 0.01)
     engine = FakeEngine("two", slots=2, queue=0)
     others = [engine.generate(Request((9,), Sampling(), 9)) for _ in range(2)]
-    work = job(engine, seeds=2)
-    assert [next(work) for _ in range(3)] == [None] * 3
-    for other in others:
-        other.close()
-    assert [result.right for result in work if result] == [True] * 4
+    with closing(job(engine, seeds=2)) as work:
+        assert [next(work) for _ in range(3)] == [None] * 3
+        for other in others:
+            other.close()
+        assert [result.right for result in work if result] == [True] * 4
 
 
 def test_closing_while_the_engine_is_full():

@@ -28,6 +28,6 @@ def _value(value):
 
 def _block(text):
     """Many lines as they are, where TOML can hold them so."""
-    if "'''" in text or text.endswith("'") or clean(text) != text:
+    if "'''" in text or clean(text) != text:
         return _value(text)
     return f"'''\n{text}'''"
