@@ -175,9 +175,10 @@ def job(engine, names="pq", questions=(ONE,), seeds=1, **options):
     return Job(engine, templates, questions, seeds, max_new_tokens=100, **options)
 
 
-def test_a_job_gives_every_result_and_keeps_them_in_order():
+@pytest.mark.parametrize("wait_s", [0, 0.1, 5])
+def test_a_job_gives_every_result_and_keeps_them_in_order(wait_s):
     engine = FakeEngine("It is two.")
-    work = job(engine, questions=[TWO, ONE], seeds=2)
+    work = job(engine, questions=[TWO, ONE], seeds=2, wait_s=wait_s)
     assert work.planned == 8 and engine.requests == [] and work.results == []
     results = [result for result in work if result]
     assert len(results) == 8 and set(map(id, results)) == set(map(id, work.results))
