@@ -2,7 +2,9 @@
 
 import contextlib
 import functools
+import html
 import json
+import re
 import secrets
 import threading
 
@@ -84,10 +86,11 @@ def running(engine=None, settings=None, **options):
 
 
 class Page:
-    """What an open page is to the server: a session that joins the queue and reads its stream."""
+    """What an open page is to the server: a session that joins the queue and reads its stream.
+    turns: the open path of its conversation, as the page's script keeps it."""
 
     def __init__(self, url, **options):
-        self.session = secrets.token_hex(6)
+        self.session, self.turns = secrets.token_hex(6), []
         self.http = httpx.Client(base_url=url, timeout=30, verify=False, **options)
 
     @functools.cached_property
@@ -131,13 +134,36 @@ class Page:
         with self.stream() as messages:
             for message in messages:
                 seen.append(message)
-                if message["msg"] == "process_completed":
+                if self.hear(message):
                     break
         return json.dumps(seen, ensure_ascii=False)
 
+    def hear(self, message):
+        """Whether an event has ended with this message; if it brought turns, they are kept."""
+        if message["msg"] != "process_completed":
+            return False
+        for value in message["output"].get("data", ()):
+            if isinstance(value, str) and (
+                found := re.match('<pre class="data">(.*?)</pre>', value)
+            ):
+                news = json.loads(html.unescape(found[1]))
+                if news.get("add"):
+                    before = [turn["nid"] for turn in self.turns]
+                    keep = before.index(news["after"]) + 1 if news["after"] else 0
+                    self.turns = [*self.turns[:keep], *news["add"]]
+        return True
+
+    def path(self, **more):
+        """What the page's script puts into #path."""
+        return json.dumps({"id": "c0", "turns": self.turns, "settings": {}, **more})
+
+    def message(self, text):
+        """The inputs of the event that sends a chat message."""
+        return [text, self.path(), None]
+
     def say(self, text):
         """Send a chat message; all that the page is told until the reply is there."""
-        return self.run(self.event("message", "submit"), [text, None])
+        return self.run(self.event("message", "submit"), self.message(text))
 
     def call(self, name, **keywords):
         """Call /chat or /complete; the last text, or the error's sentence."""

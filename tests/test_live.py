@@ -411,7 +411,7 @@ def test_code_that_is_slow_to_colour_keeps_nobody_waiting():
     ):
         number = page.event("message", "submit")
         with ThreadPoolExecutor(1) as pool:
-            told = pool.submit(page.run, number, ["hi", None])
+            told = pool.submit(page.run, number, page.message("hi"))
             until(lambda: server.engine.active)
             asked = 0
             while not told.done():
@@ -463,7 +463,7 @@ def test_leaving_frees_the_slot(held):
     def leave():
         held.idle()
         with Page(held.url) as page:
-            page.join(page.event("message", "submit"), ["hi", None])
+            page.join(page.event("message", "submit"), page.message("hi"))
             with page.stream() as messages:
                 first_text(messages)
                 assert held.health()["running"] == 1
@@ -480,7 +480,7 @@ def test_leaving_during_a_long_prompt_frees_the_slot(held):
     def leave():
         held.idle()
         with Page(held.url) as page:
-            page.join(page.event("message", "submit"), ["hi", None])
+            page.join(page.event("message", "submit"), page.message("hi"))
             with page.stream() as messages:
                 next(messages)
                 until(lambda: held.health()["running"] == 1)
@@ -509,7 +509,7 @@ def test_stop_frees_the_slot_at_once(held):
         held.idle()
         with Page(held.url) as page:
             number, end = page.event("message", "submit"), page.event("message", "stop")
-            page.join(number, ["hi", None])
+            page.join(number, page.message("hi"))
             with page.stream() as messages:
                 first_text(messages)
                 assert page.join(end, [None]).status_code == 200
@@ -522,9 +522,9 @@ def test_stop_frees_the_slot_at_once(held):
 def test_who_waits_is_told_the_place_and_can_leave(held):
     with Page(held.url) as one, Page(held.url) as two, Page(held.url) as three:
         for page in (one, two):
-            page.join(page.event("message", "submit"), ["hi", None])
+            page.join(page.event("message", "submit"), page.message("hi"))
         until(lambda: held.health()["running"] == 2)
-        three.join(three.event("message", "submit"), ["hi", None])
+        three.join(three.event("message", "submit"), three.message("hi"))
         with three.stream() as messages:
             for message in messages:
                 if "number 1 in line" in json.dumps(message):
@@ -547,24 +547,23 @@ def test_the_engines_waiting_room_is_the_only_one():
         number = page.event("message", "submit")
         for _ in range(50):
             with Page(server.url) as other:
-                assert other.join(number, ["hi", None]).status_code == 200
+                assert other.join(number, other.message("hi")).status_code == 200
         until(lambda: server.health()["waiting"] == 48)
         go_on.set()
 
 
 def test_stop_keeps_what_was_written(held):
     with Page(held.url) as page:
-        page.join(page.event("message", "submit"), ["hi", None])
+        page.join(page.event("message", "submit"), page.message("hi"))
         with page.stream() as messages:
             first_text(messages)
             for _ in range(2):  # once more changes nothing
                 page.join(page.event("message", "stop"), [None])
-            seen = ""
             for message in messages:
-                seen += json.dumps(message)
-                if "Stopped" in seen and "act-regenerate" in seen:
+                if page.hear(message) and page.turns:
                     break
-        assert "Once" in seen
+        assert [turn["content"] for turn in page.turns] == ["hi", "Once"]
+        assert page.turns[-1]["finish"] == "cancelled"
         held.idle()
         held.go_on.set()
         assert "Once more." in page.say("again")
@@ -574,7 +573,7 @@ def test_stop_keeps_what_was_written(held):
 def test_one_reply_at_a_time_in_a_chat(held):
     with Page(held.url) as page:
         for text in ("first", "second", "third"):
-            page.join(page.event("message", "submit"), [text, None])
+            page.join(page.event("message", "submit"), page.message(text))
         with page.stream() as messages:
             for message in messages:
                 if BUSY in json.dumps(message):
@@ -584,18 +583,6 @@ def test_one_reply_at_a_time_in_a_chat(held):
             held.idle()
     assert len(held.engine.requests) == 1
     assert "Human: first\n\nAssistant:" in held.engine.prompt()
-
-
-def test_clear_during_a_reply_ends_it(held):
-    with Page(held.url) as page:
-        page.join(page.event("message", "submit"), ["hi", None])
-        with page.stream() as messages:
-            first_text(messages)
-            page.join(page.event("clear", "click"), [None])
-            held.idle()
-        held.go_on.set()
-        page.say("anew")
-    assert held.engine.prompt().count("Human:") == 1
 
 
 def test_an_engine_that_fails_keeps_what_was_written():
@@ -619,7 +606,8 @@ def test_an_unknown_failure_is_one_sentence(caplog):
 
 def test_an_empty_reply_is_said():
     with running(FakeEngine(["", "Hello."])) as server, Page(server.url) as page:
-        assert "No text came back" in page.say("hi")
+        page.say("hi")
+        assert page.turns[-1]["content"] == "" and page.turns[-1]["finish"] == "stop"
         assert "Hello." in page.say("again")
 
 
@@ -627,9 +615,9 @@ def test_turns_that_left_the_window_are_marked():
     engine = FakeEngine("word " * 60, window=1024)
     with running(engine, max_new_tokens=320) as server, Page(server.url) as page:
         told = [page.say(f"message {number}") for number in range(8)]
-        assert "left-out" not in told[0] and "left-out" in told[-1]
-        assert "no longer fit" in told[-1]
-        assert "left-out" not in page.run(page.event("undo", "click"), [None])
+        assert "no longer fit" not in told[0] and "no longer fit" in told[-1]
+        dropped = page.turns[-1]["receipt"]["dropped"]
+        assert dropped == list(range(len(dropped))) and dropped
     assert all(len(r.ids) + r.max_new_tokens <= 1024 for r in engine.requests)
 
 

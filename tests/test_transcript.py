@@ -1,4 +1,4 @@
-"""The transcript as HTML: whatever a text holds, no element, link or request comes from it."""
+"""Replies as HTML: whatever a text holds, no element, link or request comes from it."""
 
 import re
 from html.parser import HTMLParser
@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assistant.conversation import Conversation
 from assistant.web import transcript as room
-from assistant.web.transcript import COLOURED, COLOURED_MAX, live, markdown, transcript, welcome
+from assistant.web.transcript import COLOURED, COLOURED_MAX, live, markdown, replies, welcome
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -101,9 +100,9 @@ def is_inert(html):
 def test_hostile_text_is_inert(payload, frame):
     text = frame.replace("{}", payload).strip()
     is_inert(live(text))
-    page = transcript(Conversation().add_message(text).add_reply(text))
-    assert text in is_inert(page).text
-    assert "\n" not in page  # one block of HTML for Gradio's Markdown, which then leaves it alone
+    (reply,) = replies([text])
+    is_inert(reply)
+    assert "\n" not in reply  # one block of HTML for Gradio's Markdown, which then leaves it alone
 
 
 HOSTILE_PIECES = st.one_of(
@@ -187,37 +186,12 @@ def test_a_reply_that_is_being_written_costs_no_colours(monkeypatch):
     for end in range(1, 200):
         is_inert(live(fences("x = 1\n" * 40)[:end]))
     assert asked == [] and room._finished.cache_info().currsize == kept
-    transcript(Conversation().add_message("a").add_reply(fences("first = 'finished'")))
+    replies([fences("first = 'finished'")])
     assert len(asked) == 1 and room._finished.cache_info().currsize == kept + 1
-
-
-def test_a_users_text_is_shown_to_the_letter():
-    text = "**not bold** <T>\n  indented\n\n# no heading"
-    shown = is_inert(transcript(Conversation().add_message(text)))
-    assert text in shown.text
-    assert "strong" not in shown.tags
 
 
 def test_control_characters_of_a_reply_are_not_shown():
     assert is_inert(live("a\x1b[31mb\x00c\x16")).text == "abc&#10;".replace("&#10;", "\n")
-
-
-def test_turns_that_left_the_window_are_marked():
-    conversation = Conversation()
-    for number in range(3):
-        conversation = conversation.add_message(f"m{number}").add_reply(f"r{number}")
-    page = transcript(conversation, dropped=(0, 1))
-    assert page.count("turn gone ") == 4
-    assert page.index("r1") < page.index("they left its window") < page.index("m2")
-
-
-@pytest.mark.parametrize(
-    "finish, mark", [("length", "Cut"), ("cancelled", "Stopped"), ("error", "Interrupted")]
-)
-def test_how_a_reply_ended_is_marked(finish, mark):
-    asked = Conversation().add_message("a")
-    assert mark in transcript(asked.add_reply("b", finish=finish))
-    assert "mark" not in transcript(asked.add_reply("b", finish="stop"))
 
 
 def test_examples_are_buttons():

@@ -249,7 +249,7 @@ def end_by(number):
         url = process.stdout.readline().strip()
         with Page(url) as page, contextlib.ExitStack() as stack:
             stack.enter_context(page.http.stream("GET", "/gradio_api/heartbeat/" + page.session))
-            page.join(page.event("message", "submit"), ["hi", None])
+            page.join(page.event("message", "submit"), page.message("hi"))
             seen, sent = "", None
             with page.stream() as messages:
                 for message in messages:
@@ -257,7 +257,7 @@ def end_by(number):
                     if sent is None and "Once" in seen:
                         process.send_signal(number)
                         sent = time.monotonic()
-            assert "Stopped" in seen[seen.index("Once") :]  # the partial reply, marked
+            assert "cancelled" in seen[seen.index("Once") :]  # the partial reply, marked
             until(lambda: process.poll() is not None, sent + EXIT_S - time.monotonic())
         with contextlib.closing(listen(Settings(port=int(url.rpartition(":")[2])))):
             pass  # the port is free again

@@ -62,3 +62,18 @@ async def follow(reply):
             await asyncio.sleep(min(max(TICK_S, 2 * cost), PULSE_S))
     finally:
         reply.close()
+
+
+class Waits:
+    """What a place in line is worth: how long the replies of this server took lately."""
+
+    def __init__(self):
+        self._mean = None
+
+    def add(self, seconds):
+        """A reply took so many seconds from its slot on."""
+        self._mean = seconds if self._mean is None else 0.8 * self._mean + 0.2 * seconds
+
+    def seconds(self, place, slots):
+        """Until the request in this place gets a slot; None before any reply has ended."""
+        return None if self._mean is None else self._mean * -(-place // max(slots, 1))

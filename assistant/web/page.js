@@ -1,41 +1,16 @@
-// The page's own behaviour: the buttons inside the transcript, scrolling, and what a screen reader
-// hears. Everything else is Gradio's.
+// The page's own behaviour beside the conversation: the buttons that the server rendered, scrolling,
+// and what a screen reader hears.
 (() => {
-  const find = (selector) => document.querySelector(selector);
-
-  const copy = async (button, text) => {
-    const label = button.textContent;
-    try {
-      await navigator.clipboard.writeText(text);
-      button.textContent = "Copied";
-    } catch {
-      button.textContent = "Not allowed";
-    }
-    setTimeout(() => (button.textContent = label), 1500);
-  };
-
-  // An action on a turn goes to the server through a hidden box and a hidden button.
-  const act = (name, turn) => {
-    const box = find("#act textarea, #act input");
-    box.value = `${name}:${turn}`;
-    box.dispatchEvent(new Event("input", { bubbles: true }));
-    find("#act-go").click();
-  };
-
   document.addEventListener("click", (event) => {
     const button = event.target.closest?.("button.act");
     if (!button) return;
-    const name = [...button.classList].find((c) => c.startsWith("act-")).slice(4);
-    const turn = [...button.classList].find((c) => c.startsWith("turn-")).slice(5);
-    if (name === "copy-code") {
-      copy(button, button.closest(".code").querySelector(".code-text").textContent);
-    } else if (name === "copy-text") {
-      const article = button.closest("article");
-      copy(button, (article.querySelector(".raw") || article.querySelector(".said")).textContent);
-    } else {
+    if (button.classList.contains("act-copy-code")) {
+      Dom.copy(button, Dom.find(".code-text", button.closest(".code")).textContent);
+    } else if (button.classList.contains("act-example")) {
+      const number = [...button.classList].find((name) => name.startsWith("number-")).slice(7);
+      Dom.send("act", { what: "example", n: Records.newId("q"), number: Number(number) });
+    } else if (/act-(regenerate|continue|edit)/.test(button.className)) {
       pinned = true;
-      act(name, turn);
-      if (name === "edit") find("#message textarea")?.focus();
     }
   });
 
@@ -61,18 +36,8 @@
     status.setAttribute("aria-live", "polite");
   };
 
-  const seen = new WeakSet();
-  const once = (selector, action) => {
-    const element = find(selector);
-    if (element && !seen.has(element)) {
-      seen.add(element);
-      action(element);
-    }
-  };
-  new MutationObserver(() => {
-    once("#transcript", follow);
-    once("#message textarea", (box) => matchMedia("(hover: hover)").matches && box.focus());
-    once("#chat-status", speak);
-    once("#playground-status", speak);
-  }).observe(document.documentElement, { childList: true, subtree: true });
+  Dom.whenever("#transcript", follow);
+  Dom.whenever("#message textarea", (box) => matchMedia("(hover: hover)").matches && box.focus());
+  Dom.whenever("#chat-status", speak);
+  Dom.whenever("#playground-status", speak);
 })();

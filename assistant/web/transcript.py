@@ -1,8 +1,8 @@
-"""The transcript: a conversation as HTML.
+"""Replies as HTML.
 
-Every text is untrusted, the user's and the model's. The user's is shown to the letter. A reply is
-Markdown without HTML and without images; its links go to http(s) alone. So no element, request or
-dialog can come from a text. Knows nothing of events or of the engine.
+A reply is Markdown without HTML and without images; its links go to http(s) alone. So no element,
+request or dialog can come from a text. What a user said is shown to the letter, by the page's own
+script. Knows nothing of events or of the engine.
 """
 
 from functools import lru_cache
@@ -25,12 +25,6 @@ _LANGUAGES = """
 """
 COLOURED = frozenset(_LANGUAGES.split())
 COLOURED_MAX = 1_500
-MARKS = {
-    "length": "Cut at the reply's length limit",
-    "cancelled": "Stopped",
-    "error": "Interrupted by an error",
-}
-LEFT_OUT = "The model no longer sees the messages above: they left its window"
 
 
 def _code(text, language, coloured):
@@ -45,9 +39,9 @@ def _code(text, language, coloured):
     )
 
 
-def _button(act, label, turn=0):
-    # The page's sanitiser keeps classes, not data attributes: the turn travels as a class.
-    return f'<button type="button" class="act act-{act} turn-{turn}">{escape(label)}</button>'
+def _button(act, label, number=0):
+    # The page's sanitiser keeps classes, not data attributes: the number travels as a class.
+    return f'<button type="button" class="act act-{act} number-{number}">{escape(label)}</button>'
 
 
 def _markdown():
@@ -80,53 +74,23 @@ def markdown(text, colour=COLOURED_MAX):
     return _MARKDOWN.render(clean(text), {"colour": colour})
 
 
-# A transcript is rendered anew with each exchange; most of its replies are there already.
+# What was rendered once is asked for again when the page is loaded anew.
 _finished = lru_cache(maxsize=512)(markdown)
 
 
-def _user(index, turn):
-    return (
-        f'<article class="turn user"><h3 class="sr">You said</h3>'
-        f'<div class="said">{escape(turn.text)}</div>'
-        f'<div class="acts">{_button("copy-text", "Copy")}{_button("edit", "Edit", index)}</div>'
-        "</article>"
-    )
-
-
-def _assistant(turn, *, newest):
-    said = _finished(turn.text) if turn.text else '<p class="none">No text came back.</p>'
-    mark = f'<span class="mark">{MARKS[turn.finish]}</span>' if turn.finish in MARKS else ""
-    again = _button("regenerate", "Regenerate") if newest else ""
-    copy = _button("copy-text", "Copy") if turn.text else ""
-    return (
-        f'<article class="turn assistant"><h3 class="sr">The assistant said</h3>'
-        f'<div class="said">{said}</div><pre class="raw">{escape(turn.text)}</pre>'
-        f'<div class="acts">{copy}{again}{mark}</div></article>'
-    )
-
-
-def transcript(conversation, dropped=(), *, running=False):
-    """The turns of `conversation`. dropped: indices of the exchanges that left the window."""
-    parts, turns = [], conversation.turns
-    for index, turn in enumerate(turns):
-        if turn.role == "user":
-            if index // 2 - 1 in dropped and index // 2 not in dropped:
-                parts.append(f'<p class="left-out">{LEFT_OUT}</p>')
-            part = _user(index, turn)
-        else:
-            part = _assistant(turn, newest=index == len(turns) - 1 and not running)
-        if index // 2 in dropped:
-            part = part.replace('class="turn ', 'class="turn gone ', 1)
-        parts.append(part)
-    return _one_line("".join(parts))
+def replies(texts):
+    """Finished replies, each as an article on one line."""
+    return [_article(_finished(text)) for text in texts]
 
 
 def live(text):
     """The reply that is being written: rendered at every tick, so its code is not coloured yet."""
     said = markdown(text, colour=0) if text else '<p class="dots"><i></i><i></i><i></i></p>'
-    return _one_line(
-        f'<article class="turn assistant live"><div class="said">{said}</div></article>'
-    )
+    return _article(said)
+
+
+def _article(said):
+    return _one_line(f'<article class="turn assistant"><div class="said">{said}</div></article>')
 
 
 def welcome(examples, intro):

@@ -7,14 +7,18 @@ from pathlib import Path
 import gradio as gr
 
 from assistant.web.api import add_api
+from assistant.web.assistants import Assistants
 from assistant.web.chat_tab import ChatTab
 from assistant.web.playground_tab import PlaygroundTab
 
 TITLE = "Tech Assistant"
 HERE = Path(__file__).parent
 # Each script in a tag of its own, so that one that fails leaves the others alone.
-STYLES = ("page.css",)
-SCRIPTS = ("page.js",)
+STYLES = ("page.css", "chat.css")
+SCRIPTS = (
+    *("dom.js", "records.js", "store.js", "files.js", "share.js"),
+    *("receipts.js", "turns.js", "ledger.js", "settings.js", "sidebar.js", "chat.js", "page.js"),
+)
 MODELS = HERE.parent.parent / "models"
 FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
@@ -71,17 +75,19 @@ def build_page(assistant, examples=EXAMPLES):
         gr.Markdown(_header(engine.model, template), latex_delimiters=[], elem_id="header")
         with gr.Tabs():
             with gr.Tab("Chat", elem_id="chat"):
-                ChatTab(assistant, examples)
+                chat = ChatTab(Assistants(assistant), examples)
             with gr.Tab("Playground"):
                 PlaygroundTab(engine)
         add_api(assistant)
+        quiet = {"show_progress": "hidden", "api_visibility": "private"}
+        page.load(chat.start, None, chat.facts, **quiet)
     return page
 
 
 def _header(model, template):
     return (
         f'<div class="bar"><h1>{TITLE}</h1><span class="chip" title="Model">{escape(model)}</span>'
-        f'<span class="chip" title="Prompt template {template.short}">'
+        '<span class="chip" id="template-chip" title="Prompt template">'
         f"Prompt: {escape(template.name)}</span></div>"
     )
 

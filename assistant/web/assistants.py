@@ -1,0 +1,65 @@
+"""The prompt templates that a visitor can choose among, each with an Assistant of its own.
+
+Knows which files fit the engine; an Assistant is made when its template is first chosen, since its
+preamble is computed then.
+"""
+
+import threading
+from dataclasses import replace
+
+from assistant.chat import Assistant
+from assistant.errors import AssistantError, TemplateError
+from assistant.prompt import PROMPTS, load_template
+from assistant.sampling import shown
+
+
+class Assistants:
+    """default: the Assistant of the template that the program was started with. names: name to
+    PromptTemplate, of those in prompts/ that fit, the default's among them. engine: theirs."""
+
+    def __init__(self, default):
+        self.default, self.engine = default, default.engine
+        self.names = {}
+        for path in sorted(PROMPTS.glob("*.toml")):
+            try:
+                template = load_template(path.stem)
+                template.check(self.engine.tokenizer)
+                self.names[path.stem] = template
+            except AssistantError:
+                continue  # of another kind, or for another model
+        same = (name for name, found in self.names.items() if found.hash == default.template.hash)
+        self.name = next(same, "")
+        self.names[self.name] = default.template
+        self._made = {self.name: default}
+        self._making = threading.Lock()
+
+    def get(self, name=None):
+        """The Assistant of the template called `name`, else the default. Raises TemplateError for
+        one that is not there or does not fit, EngineError when its preamble cannot be computed."""
+        name = self.name if name is None else name
+        if not isinstance(name, str) or name not in self.names:
+            known = ", ".join(filter(None, self.names))
+            raise TemplateError(f"There is no prompt template {shown(name)} here; choose: {known}.")
+        with self._making:
+            if name not in self._made:
+                limit = self.default.max_new_tokens
+                self._made[name] = Assistant(self.engine, self.names[name], max_new_tokens=limit)
+            return self._made[name]
+
+    def chosen(self, settings):
+        """The Assistant that the page's settings name, and what they ask of `reply`. Raises
+        TemplateError, SamplingError and EngineError."""
+        assistant = self.get(settings.get("template"))
+        asked = {name: settings[name] for name in ("temperature", "seed") if name in settings}
+        return assistant, {
+            "sampling": replace(assistant.template.sampling, **asked),
+            "max_new_tokens": settings.get("max_new_tokens"),
+            "keep_all": settings.get("keep_all") is True,
+        }
+
+    def of_receipt(self, receipt):
+        """The Assistant whose template a receipt names, else the default, which it does not fit."""
+        for name, template in self.names.items():
+            if template.hash == receipt.template_hash:
+                return self.get(name)
+        return self.default

@@ -1,0 +1,165 @@
+// The transcript: one article for each turn of the open path. A message is shown to the letter. A
+// reply is shown to the letter too, until the server has rendered it; articles are kept, so stepping
+// between branches, or a new turn behind 300 others, touches what has changed alone.
+const Turns = (() => {
+  const MARKS = {
+    length: "Cut at the reply's length limit",
+    cancelled: "Stopped",
+    error: "Interrupted by an error",
+  };
+  const LEAVES = "The model does not see the messages above: they no longer fit its window";
+  const RENDER_CHARS = 40_000; // of replies that the server renders at once
+  const KEPT_MAX = 2_000;
+
+  const log = Dom.el("div", { id: "log" });
+  const articles = new Map(); // nid -> article
+  const plain = new Set(); // nids of replies that are not rendered yet
+  const ready = new Map(); // nid -> a rendered reply that is not shown yet
+  const line = Dom.el("p", { className: "left-out", textContent: LEAVES });
+  let asked = null; // the nids that the server is rendering
+
+  const act = (name, label, action, properties = {}) =>
+    Dom.button(label, action, { className: `act act-${name}`, ...properties });
+
+  const article = (nid, { role, text }) => {
+    const said = Dom.el("div", { className: "said" });
+    if (role === "user") said.textContent = text;
+    else if (!text) said.append(Dom.el("p", { className: "none", textContent: "No text came back." }));
+    else if (ready.has(nid)) {
+      said.append(...ready.get(nid));
+      ready.delete(nid);
+    } else {
+      said.classList.add("plain");
+      said.textContent = text;
+      plain.add(nid);
+    }
+    const heading = role === "user" ? "You said" : "The assistant said";
+    return Dom.el(
+      "article",
+      { className: `turn ${role}` },
+      Dom.el("h3", { className: "sr", textContent: heading }),
+      said,
+      Dom.el("div", { className: "acts" }),
+    );
+  };
+
+  // A reply as the server rendered it: an article of a hidden component, which stays as it is.
+  const contents = (article_) => [...Dom.find(".said", article_).cloneNode(true).childNodes];
+  const rendered = (nid, article_) => {
+    const said = articles.get(nid) && Dom.find(".said", articles.get(nid));
+    if (!article_) return;
+    if (!said) return ready.set(nid, contents(article_));
+    said.classList.remove("plain");
+    said.replaceChildren(...contents(article_));
+    plain.delete(nid);
+  };
+
+  const stepper = (nid, children, step) => {
+    const at = children.indexOf(nid);
+    const to = (index, sign, label) =>
+      act("step", sign, () => step(children[index]), {
+        disabled: !(index in children), title: label, "aria-label": label,
+      });
+    return Dom.el(
+      "span",
+      { className: "steps" },
+      to(at - 1, "‹", "Earlier version"),
+      Dom.el("span", { textContent: `${at + 1}/${children.length}` }),
+      to(at + 1, "›", "Later version"),
+    );
+  };
+
+  // The buttons under a turn. do_: what they do, see chat.js.
+  const acts = (nid, node, { children, last, running, do_ }) => {
+    const user = node.role === "user";
+    const copy = act("copy-text", "Copy", (event) => Dom.copy(event.target, node.text));
+    const pin = act("pin", node.pinned ? "Pinned" : "Pin", () => do_.pin(nid), {
+      "aria-pressed": String(!!node.pinned),
+      title: "A pinned turn stays in the model's window",
+    });
+    const again = user ? last : true;
+    return [
+      node.text ? copy : null,
+      user ? act("edit", "Edit", () => do_.edit(nid)) : null,
+      again && !(last && running) ? act("regenerate", "Regenerate", () => do_.regenerate(nid)) : null,
+      last && !running && node.finish === "length" && node.text
+        ? act("continue", "Continue", () => do_.carryOn(nid))
+        : null,
+      pin,
+      children.length > 1 ? stepper(nid, children, do_.step) : null,
+      MARKS[node.finish] ? Dom.el("span", { className: "mark", textContent: MARKS[node.finish] }) : null,
+      user ? null : Receipts.folded(nid, node, do_),
+    ];
+  };
+
+  // Show the path to `leaf`. dropped: indices of the exchanges that are left out.
+  const show = (record, leaf, { running, editing, do_ }) => {
+    const path = record ? Records.path(record, leaf) : [];
+    const children = record ? Records.family(record) : new Map();
+    if (articles.size > KEPT_MAX) [articles, plain].forEach((kept) => kept.clear());
+    const wanted = path.map((nid, index) => {
+      const node = record.nodes[nid];
+      if (!articles.has(nid)) articles.set(nid, article(nid, node));
+      const element = articles.get(nid);
+      const near = children.get(node.parent ?? "");
+      const last = index === path.length - 1;
+      const state = JSON.stringify([near.indexOf(nid), near.length, last, running && last, !!node.pinned]);
+      if (element.state !== state) {
+        element.state = state;
+        const row = Dom.find(".acts", element);
+        row.replaceChildren(...acts(nid, node, { children: near, last, running, do_ }).filter(Boolean));
+      }
+      element.classList.toggle("edited", nid === editing);
+      return element;
+    });
+    let same = 0;
+    while (same < wanted.length && log.children[same] === wanted[same]) same++;
+    while (log.children.length > same) log.lastChild.remove();
+    log.append(...wanted.slice(same));
+    Dom.find("#transcript")?.classList.toggle("filled", path.length > 0);
+    render();
+  };
+
+  const mark = (dropped) => {
+    const gone = new Set(dropped);
+    let first = -1;
+    [...log.children].forEach((element, index) => {
+      const exchange = Math.floor(index / 2);
+      element.classList.toggle("gone", gone.has(exchange));
+      if (!gone.has(exchange) && gone.has(exchange - 1) && index % 2 === 0) first = index;
+    });
+    if (first < 0) line.remove();
+    else if (log.children[first].firstChild !== line) log.children[first].prepend(line);
+  };
+
+  // The newest replies are rendered first, so many at a time.
+  const render = () => {
+    if (asked || !plain.size) return;
+    const shown = new Set(log.children);
+    const texts = {};
+    let chars = 0;
+    for (const nid of [...plain].reverse()) {
+      if (!shown.has(articles.get(nid))) continue;
+      const text = Dom.find(".said", articles.get(nid)).textContent;
+      if (chars && chars + text.length > RENDER_CHARS) break;
+      chars += text.length;
+      texts[nid] = text;
+    }
+    if (!chars) return;
+    asked = Object.keys(texts);
+    Dom.send("render", { n: Records.newId("r"), texts: asked.map((nid) => texts[nid]) });
+  };
+  Dom.hear("rendered", (_, found) => {
+    asked?.forEach((nid, index) => rendered(nid, found[index]));
+    asked = null;
+    render();
+  });
+
+  Dom.whenever("#live", (live) => {
+    asked = null; // whoever rendered is gone
+    live.before(log);
+    render();
+  });
+
+  return { show, mark, rendered, log };
+})();
