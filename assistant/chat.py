@@ -66,12 +66,12 @@ class Reply:
 class Assistant:
     """A base model that answers as the dialogues of `template` do.
 
-    max_new_tokens: the longest reply unless a call says otherwise. The template's preamble is
-    computed here and kept by the engine. Raises TemplateError when template and model do not fit,
-    EngineError when the preamble cannot be computed.
+    max_new_tokens: the longest reply unless a call says otherwise. pin: whether the engine computes
+    the template's preamble now and keeps it for ever. Raises TemplateError when template and model
+    do not fit, EngineError when the preamble cannot be computed.
     """
 
-    def __init__(self, engine, template, *, max_new_tokens=512):
+    def __init__(self, engine, template, *, max_new_tokens=512, pin=True):
         template.check(engine.tokenizer)
         self.engine = engine
         self.template = template
@@ -85,7 +85,7 @@ class Assistant:
             )
         self._opening = encode(template.opening(), engine.tokenizer)
         self._known, self._held = {}, 0  # see _ids
-        if self._preamble:
+        if pin and self._preamble:
             engine.pin(self._preamble)
 
     def ledger(self, conversation, *, max_new_tokens=None, keep_all=False):

@@ -41,9 +41,8 @@ class Job:
         seeds = _check("seeds", seeds, SEEDS_MAX)
         self.planned = len(templates) * len(questions) * seeds
         _check("replies in all", self.planned, REPLIES_MAX)
-        engine = _Unpinned(engine)
         self.assistants = {
-            name: Assistant(engine, template, max_new_tokens=max_new_tokens)
+            name: Assistant(engine, template, max_new_tokens=max_new_tokens, pin=False)
             for name, template in templates.items()
         }
         self.questions, self.seeds = list(questions), seeds
@@ -70,19 +69,6 @@ class Job:
         self._closed.set()
         with suppress(ValueError):  # a next() is at work in another thread; the one after closes
             self._stream.close()
-
-
-class _Unpinned:
-    """An engine that pins nothing: templates that are tried out must not stay for ever."""
-
-    def __init__(self, engine):
-        self._engine = engine
-
-    def __getattr__(self, name):
-        return getattr(self._engine, name)
-
-    def pin(self, ids):
-        pass
 
 
 def _check(what, count, most):
