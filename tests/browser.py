@@ -6,6 +6,8 @@ import shutil
 
 import pytest
 
+from tests.waiting import until
+
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -54,3 +56,31 @@ def opened(browser, url, **options):
     yield page
     context.close()
     assert faults == []
+
+
+# What tests do in a page, and what they read there
+
+
+def send(page, text):
+    page.fill("#message textarea", text)
+    page.press("#message textarea", "Enter")
+
+
+def becomes_true(page, expression):
+    # page.wait_for_function evaluates inside the page, which its security policy forbids
+    until(lambda: page.evaluate(expression), 15)
+
+
+def finished(page, replies=1):
+    """Wait for so many finished replies."""
+    becomes_true(page, f"document.querySelectorAll('#log .turn.assistant').length === {replies}")
+    becomes_true(page, "!document.querySelector('#transcript.running')")
+    becomes_true(page, "!document.querySelector('#log .plain')")
+
+
+def said(page, role):
+    return page.locator(f"#log .turn.{role} .said").all_inner_texts()
+
+
+def status(page):
+    return page.inner_text("#below")

@@ -6,7 +6,7 @@ import pytest
 
 from assistant.settings import Settings
 from assistant.web.security import BODY_MAX
-from tests.browser import chromium, opened
+from tests.browser import becomes_true, chromium, finished, opened, said, send, status
 from tests.fake_engine import FakeEngine
 from tests.server import running, slowly
 from tests.test_transcript import HOSTILE
@@ -46,30 +46,6 @@ def page(browser, server, script):
         yield page
 
 
-def send(page, text):
-    page.fill("#message textarea", text)
-    page.press("#message textarea", "Enter")
-
-
-def becomes_true(page, expression):
-    # page.wait_for_function evaluates inside the page, which its security policy forbids
-    until(lambda: page.evaluate(expression), 15)
-
-
-def finished(page, replies=1):
-    """Wait for so many finished replies."""
-    becomes_true(page, f"document.querySelectorAll('#log .turn.assistant').length === {replies}")
-    page.wait_for_selector("#log .act-regenerate")
-
-
-def said(page, role):
-    return page.locator(f"#log .turn.{role} .said").all_inner_texts()
-
-
-def status(page):
-    return page.inner_text("#chat-status")
-
-
 def test_ask_watch_stop_ask_again_reload(page, server, script):
     go_on = threading.Event()
     script(["First words. ", go_on, "Last words."])
@@ -92,9 +68,9 @@ def test_ask_watch_stop_ask_again_reload(page, server, script):
     assert "tokens/s" in status(page) and "first token after" in status(page)
 
     page.reload()
-    page.wait_for_selector(".welcome")
+    finished(page, 2)  # the conversation is the browser's
     send(page, "Again?")
-    finished(page)
+    finished(page, 3)
 
 
 def test_enter_sends_and_shift_enter_breaks_the_line(page, script):
@@ -132,42 +108,6 @@ def test_examples_are_asked_at_a_click(page, script):
     page.click("text=What is a list?")
     finished(page)
     assert said(page, "user") == ["What is a list?"]
-
-
-def test_edit_regenerate_undo_clear(page, server, script):
-    script(["One.", "Two.", "Three.", "Four."])
-    server.engine.requests.clear()
-    send(page, "first <b>")
-    finished(page)
-    send(page, "second")
-    finished(page, 2)
-
-    page.click(".act-regenerate")
-    page.wait_for_selector("#log :text('Three.')")
-    assert said(page, "assistant") == ["One.", "Three."]
-
-    page.hover("#log .turn.user >> nth=0")
-    page.click("#log .turn.user >> nth=0 >> .act-edit")
-    page.wait_for_selector("#editing")
-    assert page.input_value("#message textarea") == "first <b>"
-    page.click("#editing button")
-    page.wait_for_selector("#editing", state="hidden")
-    assert page.input_value("#message textarea") == ""
-
-    page.click("#log .turn.user >> nth=0 >> .act-edit")
-    page.wait_for_selector("#editing")
-    send(page, "first, better")
-    page.wait_for_selector("#log :text('Four.')")
-    finished(page)
-    assert said(page, "user") == ["first, better"] and said(page, "assistant") == ["Four."]
-
-    page.click("#undo")
-    page.wait_for_selector(".welcome")
-    assert page.input_value("#message textarea") == "first, better"
-    send(page, "third")
-    finished(page)
-    page.click("#clear")
-    page.wait_for_selector(".welcome")
 
 
 def test_copies_are_exact(browser, server, script):
@@ -234,7 +174,7 @@ def test_what_left_the_window_is_marked(browser):
         for number in range(1, 6):
             send(page, f"message {number}")
             finished(page, number)
-        assert page.locator(".left-out").count() == 1
+        page.wait_for_selector(".left-out")
         assert page.locator(".turn.gone").count() > 0
         assert "no longer fit" in status(page)
 
@@ -272,12 +212,17 @@ def test_the_transcript_stays_at_its_end(page, script):
     becomes_true(page, at_end + "(document.querySelector('#transcript'))")
 
 
-def test_a_screen_reader_hears_the_status(page, script):
-    script("Yes.")
+def test_a_screen_reader_hears_the_status_and_the_finished_reply_once(page, script):
+    go_on = threading.Event()
+    script(["Yes, **", go_on, "certainly**."])
     send(page, "hi")
+    page.wait_for_selector("#live :text('Yes')")
+    assert page.text_content("#spoken") == ""
+    go_on.set()
     finished(page)
-    region = page.get_by_role("status").first
-    assert "tokens" in region.inner_text()
+    assert page.get_by_role("status").filter(has_text="tokens/s").count() == 1
+    assert page.text_content("#spoken") == "Yes, certainly."
+    assert page.locator("#spoken[aria-live=polite]").count() == 1
     assert page.locator("#transcript [aria-live]").count() == 0  # not every update of the text
     assert page.get_by_role("heading", name="You said").count() == 1
 
@@ -303,41 +248,13 @@ def test_two_tabs_are_two_conversations(browser, server, script):
         assert said(two, "user") == ["two"]
 
 
-def test_nothing_is_left_in_the_browser(page, script):
-    script("A secret reply.")
-    send(page, "a secret question")
+def test_nothing_but_conversations_is_kept_in_the_browser(page, script):
+    script("A reply.")
+    send(page, "a question")
     finished(page)
-    stored = page.evaluate("JSON.stringify([localStorage, sessionStorage, document.cookie])")
-    assert "secret" not in stored
-
-
-def test_the_playground_continues_and_stops(page, server, script):
-    go_on = threading.Event()
-    script(["    return <b>", go_on, "n</b>\n<|end"])
-    page.get_by_role("tab", name="Playground").click()
-    page.fill("#prompt textarea", "def f(n):\n")
-    page.click("#continue")
-    becomes_true(page, "document.querySelector('#continuation textarea').value.length > 5")
-    page.get_by_role("button", name="Stop", exact=True).click()
-    page.wait_for_selector("#continue")
-    assert page.input_value("#continuation textarea") == "    return <b>"
-    assert "stopped" in page.inner_text("#playground-status")
-    assert server.engine.prompt() == "def f(n):\n"
-
-    go_on.set()
-    page.get_by_label("Seed").fill("12")
-    page.click("#continue")
-    page.wait_for_selector("#playground-status :text('seed 12')")
-    assert page.input_value("#continuation textarea") == "    return <b>n</b>\n<|end"
-    assert server.engine.requests[-1].sampling.seed == 12
-
-    page.get_by_label("Seed").fill("twelve")
-    page.click("#continue")
-    page.wait_for_selector("#playground-status :text('seed must be')")
-    page.fill("#prompt textarea", "")
-    page.get_by_label("Seed").fill("")
-    page.click("#continue")
-    page.wait_for_selector("#playground-status :text('The prompt is empty.')")
+    keys = page.evaluate("[...Object.keys(localStorage), ...Object.keys(sessionStorage)]")
+    assert [key for key in keys if not key.startswith("tech-assistant/")] == []
+    assert page.evaluate("document.cookie") == ""
 
 
 def test_on_a_space_nothing_is_asked_of_other_hosts(browser, monkeypatch):
@@ -376,10 +293,12 @@ def test_a_lost_server_is_said_and_its_end_marks_the_reply(browser):
     page.wait_for_selector(":text('Connection to the server was lost')")
     assert page.input_value("#message textarea") == "hello?"
     with running(FakeEngine("Back."), Settings(port=int(server.url.rpartition(":")[2]))):
-        page.wait_for_selector(".welcome")
-        send(page, "hello?")
-        finished(page)
-        assert said(page, "assistant") == ["Back."]
+        page.wait_for_selector(":text('Connection to the server was lost')", state="detached")
+        finished(page)  # nothing typed or said is lost
+        assert page.input_value("#message textarea") == "hello?"
+        page.press("#message textarea", "Enter")
+        finished(page, 2)
+        assert said(page, "assistant") == ["Once", "Back."]
     page.close()
 
 

@@ -236,7 +236,8 @@ class ChatTab:
         articles = replies([turn["content"]]) if turn and turn["content"] else ()
         text = {} if box is None else {"value": box}
         return {
-            self.live: live("") if running else "",
+            # At the end it stays, hidden: the transcript does not shrink before it has the reply.
+            **({self.live: live("")} if running else {}),
             self.box: gr.update(submit_btn=not running, stop_btn=running, **text),
             self.status: said(note),
             self.news: wire.data(news, articles),

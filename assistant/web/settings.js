@@ -54,12 +54,18 @@ const Settings = (() => {
     changed(values);
   };
 
+  const knows = (name) => facts.templates.some((template) => template.name === name);
+
   // Show `next`, those of a conversation that was opened.
   const use = (next) => {
-    values = next;
+    values = { ...next };
     if (!facts) return;
-    const template = facts.templates.find(({ name }) => name === values.template) ??
-      facts.templates.find(({ name }) => name === facts.template);
+    if (values.template !== undefined && !knows(values.template)) {
+      Dom.say(`The prompt template ${values.template} is not on this server; another is used.`);
+      delete values.template;
+    }
+    const chosen = values.template ?? facts.template;
+    const template = facts.templates.find(({ name }) => name === chosen);
     controls.template.value = template.name;
     controls.temperature.value = values.temperature ?? "";
     controls.temperature.placeholder = template.temperature;
@@ -87,7 +93,7 @@ const Settings = (() => {
     use,
     set,
     get: () => values,
-    knows: (name) => !!facts?.templates.some((template) => template.name === name),
+    knows,
     listen: (listener) => (changed = listener),
   };
 })();

@@ -130,7 +130,6 @@ const Sidebar = (() => {
     picker.value = "";
   });
 
-  const narrow = () => matchMedia("(max-width: 860px)").matches;
   const close = () => Dom.find("#chat")?.classList.remove("listing");
   const open = () => {
     Dom.find("#chat")?.classList.add("listing");
@@ -141,6 +140,7 @@ const Sidebar = (() => {
     draw();
     if (Store.state().near || Store.state().unsaved) say();
   });
+  Dom.whenever("#chats", say);
 
-  return { nav, open, close, draw, say, narrow };
+  return { nav, open, close, draw };
 })();

@@ -16,7 +16,7 @@ const Turns = (() => {
   const plain = new Set(); // nids of replies that are not rendered yet
   const ready = new Map(); // nid -> a rendered reply that is not shown yet
   const line = Dom.el("p", { className: "left-out", textContent: LEAVES });
-  let asked = null; // the nids that the server is rendering
+  let asked = []; // the nids that the server is rendering, null for none; at first it hears nothing
 
   const act = (name, label, action, properties = {}) =>
     Dom.button(label, action, { className: `act act-${name}`, ...properties });
@@ -155,9 +155,9 @@ const Turns = (() => {
     render();
   });
 
-  Dom.whenever("#live", (live) => {
-    asked = null; // whoever rendered is gone
-    live.before(log);
+  Dom.whenever("#live", (live) => live.before(log));
+  Dom.hear("facts", () => {
+    asked = null; // whoever rendered before is gone
     render();
   });
 

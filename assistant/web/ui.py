@@ -17,7 +17,16 @@ HERE = Path(__file__).parent
 STYLES = ("page.css", "chat.css")
 SCRIPTS = (
     *("dom.js", "records.js", "store.js", "files.js", "share.js"),
-    *("receipts.js", "turns.js", "ledger.js", "settings.js", "sidebar.js", "chat.js", "page.js"),
+    *(
+        "receipts.js",
+        "turns.js",
+        "ledger.js",
+        "settings.js",
+        "sidebar.js",
+        "chat.js",
+        "bar.js",
+        "page.js",
+    ),
 )
 MODELS = HERE.parent.parent / "models"
 FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]

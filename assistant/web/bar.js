@@ -1,0 +1,127 @@
+// The bar above the transcript: the title, a link to share, files to export. What a link or the
+// page's address brings is put in place here, and nothing of it is sent unasked.
+(() => {
+  const { el, button, say } = Dom;
+  const DRAFT_MAX = 32_000;
+  const title = el("h2", { id: "chat-title" });
+  const banner = el("div", { id: "banner" });
+  const close = (label) => button(label, () => banner.replaceChildren(), { className: "act" });
+
+  const share = async () => {
+    const { record, leaf } = Chat.current();
+    try {
+      const link = await Share.link(record, leaf, Settings.get());
+      const field = el("input", {
+        readOnly: true, value: link, id: "share-link", "aria-label": "Link to this conversation",
+      });
+      banner.replaceChildren(
+        el("p", {
+          textContent:
+            "Whoever has this link can read the conversation as it is shown: the link itself holds it, no server.",
+        }),
+        field,
+        button("Copy", (event) => Dom.copy(event.target, link), { className: "act" }),
+        close("Close"),
+      );
+      field.select();
+    } catch (error) {
+      say(error.message);
+    }
+  };
+
+  const item = (label, save) =>
+    button(label, () => {
+      menu.open = false;
+      const { record, leaf } = Chat.current();
+      save(record, leaf);
+    });
+  const about = (record) =>
+    `${new Date(record.updated).toLocaleString("en")} · ${Dom.find("#template-chip").textContent}`;
+  const menu = el(
+    "details",
+    { className: "menu", id: "export-menu" },
+    el("summary", { textContent: "Export" }),
+    el(
+      "div",
+      {},
+      item("JSON", (record) => Files.json([record])),
+      item("Markdown", Files.markdown),
+      item("HTML, one file", (record) => Files.html(record, [...Turns.log.children], about(record))),
+    ),
+  );
+  const sharing = button("Share", share, { id: "share" });
+  const bar = el(
+    "div",
+    { id: "chat-bar" },
+    button("Chats", () => Sidebar.open(), { id: "chats-open", "aria-label": "List of conversations" }),
+    title,
+    sharing,
+    menu,
+  );
+  Chat.listen((record) => {
+    title.textContent = record?.title || "New chat";
+    sharing.hidden = menu.hidden = !record;
+  });
+  Dom.whenever("#transcript", (transcript) => {
+    transcript.before(bar, banner);
+    transcript.parentElement.prepend(Sidebar.nav);
+  });
+  document.addEventListener("click", (event) => menu.contains(event.target) || (menu.open = false));
+
+  // A link that somebody shared: said, and opened at a click.
+  const offer = async () => {
+    const fragment = location.hash;
+    if (!fragment.startsWith("#chat=")) return;
+    history.replaceState(null, "", location.pathname + location.search);
+    try {
+      const shared = await Share.open(fragment);
+      const count = Object.keys(shared.nodes).length;
+      const turns = `${count} ${count === 1 ? "turn" : "turns"}`;
+      banner.replaceChildren(
+        el("p", {}, "Someone shared a conversation with you: ",
+          el("b", { textContent: shared.title || "untitled" }), ` (${turns}).`),
+        button("Open", () => {
+          banner.replaceChildren();
+          if (!Settings.knows(shared.settings.template)) delete shared.settings.template;
+          Store.put(shared);
+          Chat.open(shared.id);
+        }, { className: "act", id: "open-shared" }),
+        close("Dismiss"),
+      );
+    } catch (error) {
+      say(error.message);
+    }
+  };
+
+  // /?prompt=NAME&q=TEXT puts template and question in place.
+  const start = () => {
+    const asked = new URLSearchParams(location.search);
+    const [name, text] = [asked.get("prompt"), asked.get("q")];
+    if ((name === null && text === null) || (name !== null && !Settings.knows(name))) return;
+    history.replaceState(null, "", location.pathname + location.hash);
+    Chat.fresh();
+    if (name !== null) Settings.use({ ...Settings.get(), template: name });
+    if (text !== null) Dom.fill("message", text.slice(0, DRAFT_MAX));
+    Chat.tell();
+  };
+
+  Dom.hear("facts", () => {
+    start();
+    offer();
+  });
+  addEventListener("hashchange", offer);
+
+  document.addEventListener("keydown", (event) => {
+    if (!Turns.log.offsetParent) return; // another tab of the page is shown
+    const ctrl = event.ctrlKey || event.metaKey;
+    if (ctrl && event.key === "k") Chat.fresh();
+    else if (ctrl && event.key === "/") Sidebar.open();
+    else if (event.key === "Escape" && !Dom.find("dialog[open]")) {
+      Sidebar.close();
+      menu.open = false;
+      Dom.find("#message .stop-button")?.click();
+      return;
+    } else return;
+    event.preventDefault();
+  });
+})();
