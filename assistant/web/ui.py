@@ -14,20 +14,12 @@ from assistant.web.playground_tab import PlaygroundTab
 TITLE = "Tech Assistant"
 HERE = Path(__file__).parent
 # Each script in a tag of its own, so that one that fails leaves the others alone.
-STYLES = ("page.css", "chat.css")
+STYLES = ("page.css", "chat.css", "playground.css")
 SCRIPTS = (
-    *("dom.js", "records.js", "store.js", "files.js", "share.js"),
-    *(
-        "receipts.js",
-        "turns.js",
-        "ledger.js",
-        "settings.js",
-        "sidebar.js",
-        "chat.js",
-        "bar.js",
-        "page.js",
-    ),
-)
+    "stream.js", "dom.js", "records.js", "store.js", "files.js", "share.js", "receipts.js",
+    "turns.js", "ledger.js", "settings.js", "sidebar.js", "chat.js", "bar.js", "page.js",
+    "playground.js",
+)  # fmt: skip
 MODELS = HERE.parent.parent / "models"
 FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
@@ -79,25 +71,27 @@ SESSIONS_MAX = 500  # open pages whose conversations are kept; the oldest leave
 
 def build_page(assistant, examples=EXAMPLES):
     """The Blocks with both tabs and the API. examples: questions that the model can answer."""
-    engine, template = assistant.engine, assistant.template
+    assistants = Assistants(assistant)
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
-        gr.Markdown(_header(engine.model, template), latex_delimiters=[], elem_id="header")
+        gr.Markdown(_header(assistant), latex_delimiters=[], elem_id="header")
         with gr.Tabs():
             with gr.Tab("Chat", elem_id="chat"):
-                chat = ChatTab(Assistants(assistant), examples)
-            with gr.Tab("Playground"):
-                PlaygroundTab(engine)
+                chat = ChatTab(assistants, examples)
+            # Its doors are there before it is opened: turns of the chat come in through them.
+            with gr.Tab("Playground", render_children=True):
+                PlaygroundTab(assistants)
         add_api(assistant)
         quiet = {"show_progress": "hidden", "api_visibility": "private"}
         page.load(chat.start, None, chat.facts, **quiet)
     return page
 
 
-def _header(model, template):
+def _header(assistant):
+    model, template = escape(assistant.engine.model), escape(assistant.template.name)
     return (
-        f'<div class="bar"><h1>{TITLE}</h1><span class="chip" title="Model">{escape(model)}</span>'
+        f'<div class="bar"><h1>{TITLE}</h1><span class="chip" title="Model">{model}</span>'
         '<span class="chip" id="template-chip" title="Prompt template">'
-        f"Prompt: {escape(template.name)}</span></div>"
+        f"Prompt: {template}</span></div>"
     )
 
 

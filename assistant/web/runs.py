@@ -1,0 +1,170 @@
+"""What the playground's tabs have in common: a button that starts work, one that stops it, and a
+line that says how it stands.
+
+Knows replies, their events and these components; what is shown of the work is each tab's.
+"""
+
+import json
+import logging
+from contextlib import aclosing
+from dataclasses import dataclass
+from functools import wraps
+
+import gradio as gr
+from anyio import to_thread
+
+from assistant.engine import Waiting
+from assistant.errors import AssistantError
+from assistant.generate import Delta, Done
+from assistant.web.chat_tab import BUSY, INTERNAL, summary
+from assistant.web.playground_html import said
+from assistant.web.several import side_by_side
+
+log = logging.getLogger(__name__)
+
+
+class Work:
+    """What runs for one page's tab: one thing at a time, which may be several replies. It can be
+    stopped before it has begun."""
+
+    def __init__(self):
+        self.sources, self.stopped = None, False
+
+    @property
+    def running(self):
+        return self.sources is not None
+
+    async def follow(self, start):
+        """As side_by_side() of `start()`, which is called in a thread and may raise."""
+        self.sources, self.stopped = [], False
+        try:
+            self.sources = await to_thread.run_sync(start)
+            if self.stopped:
+                self.stop()
+            async with aclosing(side_by_side(self.sources)) as steps:
+                async for news in steps:
+                    yield news
+        finally:
+            for source in self.sources:
+                source.close()
+            self.sources = None
+
+    def stop(self):
+        self.stopped = True
+        for source in self.sources or ():
+            source.close()
+
+
+@dataclass(eq=False, slots=True)
+class Card:
+    """What a reply is shown on. over: nothing is written any more."""
+
+    title: str
+    note: str = "Reading"
+    over: bool = False
+
+    @property
+    def foot(self):
+        return said(self.note)
+
+    def take(self, event, reply):
+        """What is new in the reply: an event, or the exception that ended it."""
+        match event:
+            case Delta():
+                self.note = "Writing"
+            case Waiting():
+                self.note = f"Waiting: number {event.place} in line" if event.place else "Reading"
+            case Done():
+                self.note = f"{summary(reply, event)} · seed {reply.sampling.seed}"
+                self.over = True
+            case Exception():
+                self.note = sentence(event)
+                self.over = True
+
+
+class Runs:
+    """The base of a tab. It gives `results(session)`, the page's update with what was written so
+    far; `session.work` is a Work."""
+
+    def build_run(self, label, name, stop="Stop"):
+        """The row of buttons. name: the start of their element ids."""
+        with gr.Row(elem_classes="run"):
+            self.run = gr.Button(label, variant="primary", size="md", min_width=110, scale=0,
+                                 elem_id=name)  # fmt: skip
+            self.stop = gr.Button(stop, size="md", min_width=110, scale=0, visible=False,
+                                  elem_id=f"{name}-stop")  # fmt: skip
+            self.status = gr.Markdown("", elem_id=f"{name}-status", elem_classes="status")
+        return [self.run, self.stop, self.status]
+
+    async def write(self, session, start):
+        """Pages, while the (card, reply) pairs that `start()` gives are written."""
+        pairs = []
+
+        def begin():
+            pairs.extend(start())
+            return [reply for _, reply in pairs]
+
+        def take(index, event):
+            card, reply = pairs[index]
+            card.take(event, reply)
+
+        async for page in self.work(session, begin, take):
+            yield page
+
+    async def work(self, session, start, take, phase="Reading"):
+        """Pages, while the sources that `start()` gives are read; take(index, event) of each event,
+        an exception too. What `start` or `take` raises is said."""
+        if session.work.running:
+            yield {self.status: said(BUSY)}
+            return
+        yield {**self.busy(True), self.status: said(phase)}
+        try:
+            async for news in session.work.follow(start):
+                for index, event in news:
+                    take(index, event)
+                # Without news too: only a step lets a page that was closed end its work.
+                yield self.results(session) if news else {self.run: gr.skip()}
+            note = "Stopped" if session.work.stopped else "Done"
+        except Exception as error:
+            note = sentence(error)
+        yield {**self.results(session), **self.busy(False), self.status: said(note)}
+
+    async def end(self, session):
+        session.work.stop()
+
+    def busy(self, running):
+        return {
+            self.run: gr.update(visible=not running),
+            self.stop: gr.update(visible=running),
+        }
+
+
+def told(handler):
+    """A handler whose refusals, AssistantErrors, become the tab's status line."""
+
+    @wraps(handler)
+    def handle(self, *values):
+        try:
+            return handler(self, *values)
+        except AssistantError as error:
+            return {self.status: said(str(error))}
+
+    return handle
+
+
+def pressed(action):
+    """(act, numbers) of a button that the page's script sent; ("", []) for what is none."""
+    try:
+        act, *numbers = json.loads(action)
+    except (ValueError, TypeError, RecursionError):
+        return "", []
+    known = isinstance(act, str) and all(type(number) is int for number in numbers)
+    return (act, numbers) if known and min(numbers, default=0) >= 0 else ("", [])
+
+
+def sentence(error):
+    """What a person reads of `error`. What is a mistake of ours goes to the log."""
+    if isinstance(error, AssistantError):
+        return str(error)
+    log.error("the playground failed", exc_info=error)
+    return INTERNAL
