@@ -422,6 +422,41 @@ def test_a_prompt_is_edited_checked_saved_and_compared(page, server, script):
     becomes(lambda: page.input_value("#template textarea"), mine)
 
 
+# -- from the chat and back --------------------------------------------------------------------
+
+
+def test_a_turn_is_opened_here_and_its_continuation_brought_back(page, server, script):
+    script(["The chat's reply.", "Another\n\nHuman: no"])
+    page.get_by_role("textbox", name="Prompt").fill("typed here before")
+    show(page, "Chat")
+    page.fill("#message textarea", "a message with <fim_prefix>")
+    page.press("#message textarea", "Enter")
+    page.wait_for_selector("#log .receipt")
+    sent = server.engine.requests[-1].ids
+
+    page.click("#log .receipt summary")
+    page.click("#log .act-playground")
+    page.wait_for_selector("#continue-status :text('as the model saw it')")
+    becomes(lambda: page.input_value("#prompt textarea"), server.engine.prompt())
+    assert "1 that looks special and stays text" in strip(page)
+    assert written(page) == ["The chat's reply."]
+    page.click("#continuations .do-inspect")
+    becomes(lambda: page.locator(".toks .tok").count(), len("The chat's reply."))
+
+    page.click("#continue")
+    becomes(lambda: written(page), ["Another\n"])  # what ends a reply in the chat ends this one
+    assert server.engine.requests[-1].ids == sent  # to the token: the look-alike stayed text
+    finished(page)
+    page.get_by_role("button", name="Back to the chat").click()
+    page.wait_for_selector("#log .turn.assistant .said:text('Another')")
+    assert page.inner_text("#log .turn.user .said") == "a message with <fim_prefix>"
+    assert "2/2" in page.inner_text("#log .steps").replace(" ", "")
+
+    show(page, "Playground")
+    page.click("#prompt-undo")
+    becomes(lambda: page.input_value("#prompt textarea"), "typed here before")
+
+
 # -- the page --------------------------------------------------------------------------------
 
 

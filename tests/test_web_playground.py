@@ -185,7 +185,7 @@ def lines(*fills):
     """The lines that are shown: "+" before what is new, [] around what was filled in."""
     shown = filled(fills)
     shown = re.sub("</?ins>", lambda m: "]" if "/" in m[0] else "[", shown)
-    found = re.findall(r'<span class="(line new|line|gap)">(.*)</span>', shown)
+    found = re.findall(r'<span class="(line new|line|gap)">(.*?)</span>', shown)
     return [{"line new": "+", "line": " ", "gap": "~"}[kind] + text for kind, text in found]
 
 

@@ -167,4 +167,4 @@ def filled(fills, context=4):
         gap = 0 if kept else gap + 1
         if kept:
             shown.append(f'<span class="line{" new" * added}">{line}</span>')
-    return "\n".join(shown[:-1])
+    return "".join(shown[:-1])
