@@ -5,7 +5,6 @@
   const DRAFT_MAX = 32_000;
   const title = el("h2", { id: "chat-title" });
   const banner = el("div", { id: "banner" });
-  const close = (label) => button(label, () => banner.replaceChildren(), { className: "act" });
 
   const share = async () => {
     const { record, leaf } = Chat.current();
@@ -21,7 +20,7 @@
         }),
         field,
         button("Copy", (event) => Dom.copy(event.target, link), { className: "act" }),
-        close("Close"),
+        button("Close", () => banner.replaceChildren(), { className: "act" }),
       );
       field.select();
     } catch (error) {
@@ -58,37 +57,45 @@
     sharing,
     menu,
   );
+  const unsaved = el("p", {
+    id: "unsaved", role: "status",
+    textContent: "Not saved: the browser's store is full or blocked. Export this conversation, or delete others.",
+  });
   Chat.listen((record) => {
+    unsaved.hidden = !record || !Store.isUnsaved(record.id);
     title.textContent = record?.title || "New chat";
     sharing.hidden = menu.hidden = !record;
   });
   Dom.whenever("#transcript", (transcript) => {
-    transcript.before(bar, banner);
+    transcript.before(bar, unsaved, banner);
     transcript.parentElement.prepend(Sidebar.nav);
   });
   document.addEventListener("click", (event) => menu.contains(event.target) || (menu.open = false));
 
   // A link that somebody shared: said, and opened at a click.
   const offer = async () => {
-    const fragment = location.hash;
-    if (!fragment.startsWith("#chat=")) return;
-    history.replaceState(null, "", location.pathname + location.search);
+    if (!location.hash.startsWith("#chat=")) return;
+    const end = () => {
+      banner.replaceChildren();
+      history.replaceState(null, "", location.pathname + location.search);
+    };
     try {
-      const shared = await Share.open(fragment);
+      const shared = await Share.open(location.hash);
       const count = Object.keys(shared.nodes).length;
       const turns = `${count} ${count === 1 ? "turn" : "turns"}`;
       banner.replaceChildren(
         el("p", {}, "Someone shared a conversation with you: ",
           el("b", { textContent: shared.title || "untitled" }), ` (${turns}).`),
         button("Open", () => {
-          banner.replaceChildren();
+          end();
           if (!Settings.knows(shared.settings.template)) delete shared.settings.template;
           Store.put(shared);
           Chat.open(shared.id);
         }, { className: "act", id: "open-shared" }),
-        close("Dismiss"),
+        button("Dismiss", end, { className: "act" }),
       );
     } catch (error) {
+      end();
       say(error.message);
     }
   };

@@ -55,9 +55,6 @@ const Chat = (() => {
     undo.disabled = !leaf || busy;
     redo.hidden = busy || !here || !Records.family(here).has(leaf ?? "");
     editBar.hidden = !editing;
-    if (Store.isUnsaved(id)) {
-      say("This conversation is not saved: the browser's store is full or blocked. Export it, or delete others.");
-    }
     Sidebar.draw();
     drawn.forEach((listener) => listener(here));
   };

@@ -13,7 +13,8 @@ const Settings = (() => {
     el("input", {
       type: "number",
       step: "any",
-      onchange: ({ target }) => target.reportValidity() && set(name, target.value),
+      oninput: ({ target }) => target.checkValidity() && set(name, target.value),
+      onchange: ({ target }) => target.reportValidity(),
       name,
       ...properties,
     });
@@ -49,11 +50,21 @@ const Settings = (() => {
     const next = { ...values };
     if (value === "" || value === false || (name === "template" && value === facts.template)) delete next[name];
     else next[name] = value === true || name === "template" ? value : Number(value);
-    use(Records.checkSettings(next));
+    values = Records.checkSettings(next);
+    hint();
     Store.keepSettings(values);
     changed(values);
   };
 
+  // What holds where nothing is chosen
+  const hint = () => {
+    const chosen = values.template ?? facts.template;
+    const template = facts.templates.find(({ name }) => name === chosen);
+    controls.temperature.placeholder = template.temperature;
+    controls.max_new_tokens.placeholder = facts.max_new_tokens;
+    const chip = Dom.find("#template-chip");
+    if (chip) chip.textContent = `Prompt: ${template.title}`;
+  };
   const knows = (name) => facts.templates.some((template) => template.name === name);
 
   // Show `next`, those of a conversation that was opened.
@@ -64,18 +75,11 @@ const Settings = (() => {
       Dom.say(`The prompt template ${values.template} is not on this server; another is used.`);
       delete values.template;
     }
-    const chosen = values.template ?? facts.template;
-    const template = facts.templates.find(({ name }) => name === chosen);
-    controls.template.value = template.name;
-    controls.temperature.value = values.temperature ?? "";
-    controls.temperature.placeholder = template.temperature;
-    controls.max_new_tokens.value = values.max_new_tokens ?? "";
-    controls.max_new_tokens.placeholder = facts.max_new_tokens;
+    for (const name of ["temperature", "max_new_tokens", "seed"]) controls[name].value = values[name] ?? "";
+    controls.template.value = values.template ?? facts.template;
     controls.max_new_tokens.max = facts.window;
-    controls.seed.value = values.seed ?? "";
     controls.keep_all.checked = !!values.keep_all;
-    const chip = Dom.find("#template-chip");
-    if (chip) chip.textContent = `Prompt: ${template.title}`;
+    hint();
   };
 
   Dom.hear("facts", (told) => {
