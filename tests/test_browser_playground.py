@@ -195,6 +195,24 @@ def test_the_library_fills_a_prompt_and_sends_nothing(page, server, script):
     finished(page)
 
 
+def test_a_saved_question_goes_to_the_chats_box_and_is_not_sent(page, server, script):
+    show(page, "Chat")
+    page.fill("#message textarea", "a draft")
+    show(page, "Playground")
+    page.get_by_text("Prompt library").click()
+    page.get_by_label("Template", exact=True).click()
+    page.get_by_role("option", name="For the chat: Write a function").click()
+    page.get_by_label("Language").click()
+    page.get_by_role("option", name="Rust").click()
+    page.get_by_label("A function that").fill("adds <b>")
+    page.click(".put:visible")
+    becomes(
+        lambda: page.input_value("#message textarea"),
+        "a draft\n\nWrite a Rust function that adds <b>.",
+    )
+    assert page.is_visible("#message") and server.engine.requests == []
+
+
 def test_hostile_text_stays_text(page, script):
     everything = "\n\n".join(HOSTILE)
     script(slowly(everything, size=40, pause=0.01))
@@ -327,7 +345,7 @@ def test_prompts_are_compared_voted_on_and_saved(page, server, script):
         "What is <b>",
     ]
     cards = page.locator("#compare-grid details >> nth=0").locator(".card")
-    assert cards.locator("h3").all_inner_texts() == [
+    assert cards.locator("h2").all_inner_texts() == [
         "Test, seed 0",
         "Tech Assistant (short), seed 0",
     ]

@@ -16,7 +16,8 @@ from assistant.errors import EngineError
 from assistant.playground.fill import Fill
 from assistant.playground.inspector import Token
 from assistant.playground.raw import Raw
-from assistant.web.completion_tab import CARDS_MAX, FULL, UNREADABLE
+from assistant.web.completion_tab import CARDS_MAX, FULL
+from assistant.web.continuations import UNREADABLE
 from assistant.web.controls import read_seed, read_stops, show_stops
 from assistant.web.playground_html import SHOWN_MAX, band, data, filled, inspector, strip
 from assistant.web.runs import pressed
@@ -150,7 +151,7 @@ def test_no_text_becomes_an_element():
     assert tags(filled(fills)) <= {"span", "ins"}
     card = type("Card", (), {"title": text, "tokens": (Token(1, text, -1.0, ((1, text, -1.0),)),)})
     shown = inspector(card, 0)
-    assert tags(shown) <= {"section", "div", "h3", "button", "p", "span", "pre"}
+    assert tags(shown) <= {"section", "div", "h2", "button", "p", "span", "pre"}
     for line in (shown, data({"text": text}), strip(chips, 3, ids=True)):
         assert "\n" not in line and "%%%LATEX" not in line
 

@@ -3,22 +3,19 @@
 Knows components and events; what a prompt is and how it goes on is assistant/playground's.
 """
 
-import json
 from functools import partial
 
 import gradio as gr
 
-from assistant.conversation import Turn, trusted_ids
 from assistant.errors import RequestError, TextError
 from assistant.playground.completion import complete, samples
 from assistant.playground.inspector import branch, scoring
-from assistant.playground.library import completions
+from assistant.playground.library import completions, questions
 from assistant.playground.raw import Raw
-from assistant.prompt import Segment
-from assistant.sampling import check_stops
-from assistant.web.continuations import PROMPT, Continuation, Session
+from assistant.web.continuations import PROMPT, Continuation, Session, from_chat
 from assistant.web.controls import QUIET, Controls, read, show_stops
 from assistant.web.library_form import LibraryForm
+from assistant.web.library_form import read as read_form
 from assistant.web.playground_html import cards, data, inspector, said, strip
 from assistant.web.runs import Runs, pressed, told
 
@@ -26,7 +23,6 @@ CARDS_MAX = 8
 ACTS = (("append", "Append"), ("inspect", "Inspect"), ("copy", "Copy"))
 BACK = ("back", "Back to the chat")
 OPENED = "This is the chat's prompt as the model saw it."
-UNREADABLE = "What came from the chat is no prompt; open the turn again."
 FULL = f"There are {CARDS_MAX} continuations already; Continue starts anew."
 
 
@@ -42,7 +38,11 @@ class CompletionTab(Runs):
         tokenizer = self.engine.tokenizer
         with gr.Row(elem_classes="play-row"):
             with gr.Column(scale=3, min_width=300):
-                self.library = LibraryForm(completions().values(), tokenizer)
+                self.library = LibraryForm(
+                    tokenizer,
+                    ("", "Put it in the box", completions().values()),
+                    ("For the chat: ", "Put it in the chat", questions().values()),
+                )
                 self.prompt = gr.Textbox(PROMPT, label="Prompt", lines=8, max_lines=20,
                                          info="The model continues it as it stands.",
                                          elem_id="prompt", elem_classes="mono")  # fmt: skip
@@ -61,6 +61,7 @@ class CompletionTab(Runs):
         self.opened = gr.Textbox(visible="hidden", elem_id="to-playground")
         self.open = gr.Button(visible="hidden", elem_id="to-playground-go")
         self.back = gr.Markdown("", visible="hidden", elem_id="from-playground")
+        self.to_chat = gr.Markdown("", visible="hidden", elem_id="to-chat")
         self.session = gr.State(Session())
 
     def _connect(self):
@@ -74,8 +75,11 @@ class CompletionTab(Runs):
         for switch in (self.literal, self.ids):
             switch.input(self.look, prompt, seen, **QUIET)
         self.undo.click(self.put_back, prompt, box, **QUIET)
-        for entry, fields, button in self.library.forms:
+        templates, asked_often = self.library.forms
+        for entry, fields, button in templates:
             button.click(partial(self.use, entry), [*fields, *prompt], box, **QUIET)
+        for entry, fields, button in asked_often:
+            button.click(partial(self.ask, entry), fields, [self.to_chat, self.status], **QUIET)
         self.run.click(self.continue_, asked, shown, **QUIET)
         self.stop.click(self.end, self.session, None, **QUIET)
         self.go.click(self.act, [self.action, self.ids, *asked], [*box[:-1], *shown, self.back],
@@ -118,10 +122,14 @@ class CompletionTab(Runs):
     def use(self, entry, *values):
         """A template of the library, its variables filled in."""
         *fields, prompt, literal, ids, session = values
-        names = [variable.name for variable in entry.variables]
-        raw = entry.fill(dict(zip(names, fields, strict=True)))
+        raw = read_form(entry, fields)
         session.edit(prompt)
         return self.put(raw, literal, ids, session)
+
+    @told
+    def ask(self, entry, *fields):
+        """A saved question, its variables filled in: the page's script takes it to the chat."""
+        return {self.to_chat: data({"text": read_form(entry, fields).text})}
 
     @told
     def append(self, card, prompt, literal, ids, session):
@@ -131,23 +139,12 @@ class CompletionTab(Runs):
 
     @told
     def take_over(self, message, prompt, literal, ids, session):
-        """A turn of the chat as a prompt: {"segments": [[text, trusted], ...], "stop": what ends a
-        reply to it}; with "text" and "ids" the reply that is there, and what says where it is."""
-        try:
-            value = json.loads(message)
-            segments = [Segment(text, trusted is True) for text, trusted in value["segments"]]
-            raw, stops = Raw.from_segments(segments).checked(), check_stops(value.get("stop"))
-            turn = Turn("assistant", str(value.get("text") or "").strip(), value.get("ids"))
-            known = trusted_ids(turn, self.engine.tokenizer)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            raise TextError(UNREADABLE) from None
+        """A turn of the chat as a prompt."""
+        raw, stops, origin, card = from_chat(message, self.engine.tokenizer)
         session.edit(prompt)
         session.work.stop()
-        session.origin = {name: value.get(name) for name in ("id", "keep", "after")}
-        session.inspected, session.cards = None, []
-        if turn.text:
-            card = Continuation("The chat's reply", "", True, raw, text=turn.text, ids=known)
-            session.cards.append(card)
+        session.origin, session.inspected = origin, None
+        session.cards = [card] if card.text else []
         return {
             **self.put(raw, literal, ids, session, OPENED),
             **self.results(session),

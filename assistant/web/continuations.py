@@ -1,18 +1,24 @@
 """What the server keeps for the tab that continues a prompt: the prompt and its continuations.
 
-Knows replies and their events, no components.
+Knows replies, their events and what the chat hands over, no components.
 """
 
+import json
 from dataclasses import dataclass
 from html import escape
 
+from assistant.conversation import Turn, trusted_ids
+from assistant.errors import TextError
 from assistant.generate import Delta, Done
 from assistant.playground.inspector import Token
 from assistant.playground.raw import Raw
+from assistant.prompt import Segment
+from assistant.sampling import check_stops
 from assistant.web.runs import Card, Work
 
 # A dialogue shows what a base model does: it answers, and then goes on to write the next question.
 PROMPT = "-----\n\nHuman: How do I read a file line by line?\n\nAssistant:"
+UNREADABLE = "What came from the chat is no prompt; open the turn again."
 
 
 @dataclass(eq=False, slots=True)
@@ -52,3 +58,23 @@ class Session:
         """The prompt that stands in the box now. Raises TextError."""
         self.raw = self.raw.edited(Raw(prompt).text)
         return self.raw
+
+
+def from_chat(message, tokenizer):
+    """A turn that the chat's script hands over: (its prompt, the strings that end a reply to it,
+    where it stands in the browser's words, the reply that is there as a Continuation).
+
+    message: JSON of {"segments": [[text, trusted], ...], "stop", "text", "ids", "id", "keep",
+    "after"}. Raises RequestError.
+    """
+    try:
+        value = json.loads(message)
+        segments = [Segment(text, trusted is True) for text, trusted in value["segments"]]
+        raw, stops = Raw.from_segments(segments).checked(), check_stops(value.get("stop"))
+        turn = Turn("assistant", str(value.get("text") or "").strip(), value.get("ids"))
+        ids = trusted_ids(turn, tokenizer)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise TextError(UNREADABLE) from None
+    origin = {name: value.get(name) for name in ("id", "keep", "after")}
+    card = Continuation("The chat's reply", "", True, raw, text=turn.text, ids=ids)
+    return raw, stops, origin, card

@@ -1,6 +1,6 @@
 // The playground's own behaviour: its buttons, the token inspector, files made in the page.
 (() => {
-  const { find, el, button, copy, download, hear, send, whenever } = Dom;
+  const { box, find, fill, el, button, copy, download, hear, send, whenever } = Dom;
   const numbers = (element) =>
     [...element.classList].filter((name) => /^at-\d+$/.test(name)).map((name) => Number(name.slice(3)));
 
@@ -17,6 +17,7 @@
   // a click or Enter holds it, so that the way to the alternatives leads over no other token.
   const seen = (text) => text.replaceAll("\n", "⏎").replaceAll("\t", "⇥").replaceAll(" ", "␣") || "…";
   const percent = (logprob) => {
+    if (logprob === null) return "not computed: the window has no room";
     const value = 100 * Math.exp(logprob);
     return value >= 0.1 ? `${value.toFixed(value < 10 ? 1 : 0)} %` : "< 0.1 %";
   };
@@ -28,32 +29,20 @@
     const aside = find(".alts", section);
     let held = null;
 
+    const choice = (at, [id, text, logprob]) => {
+      const bar = el("i");
+      bar.style.width = `${100 * Math.exp(logprob)}%`;
+      const other = button("", () => send("play", ["branch", card, at, id]), { className: "alt" });
+      other.append(el("code", {}, seen(text)), el("span", {}, percent(logprob)), bar);
+      return el("li", {}, other);
+    };
     const show = (at) => {
       const [logprob, text, top] = values[at];
       tokens.forEach((token, index) => token.classList.toggle("shown", index === at));
-      const choices = top.map(([id, other, value]) =>
-        el(
-          "li",
-          {},
-          button("", () => send("play", ["branch", card, at, id]), { className: "alt" }),
-        ),
-      );
-      choices.forEach((item, index) => {
-        const [, other, value] = top[index];
-        const bar = el("i", {});
-        bar.style.width = `${100 * Math.exp(value)}%`;
-        item.firstChild.append(el("code", {}, seen(other)), el("span", {}, percent(value)), bar);
-      });
       aside.replaceChildren(
-        el(
-          "p",
-          {},
-          `Token ${at + 1}: `,
-          el("code", {}, seen(text)),
-          logprob === null ? "" : ` ${percent(logprob)}`,
-        ),
-        el("p", { className: "hint" }, top.length ? "Choose another to go on from it:" : "Nothing is known of it."),
-        el("ol", {}, ...choices),
+        el("p", {}, `Token ${at + 1}: `, el("code", {}, seen(text)), ` ${percent(logprob)}`),
+        el("p", { className: "hint" }, top.length ? "Choose another to go on from it:" : ""),
+        el("ol", {}, ...top.map((other) => choice(at, other))),
       );
     };
     const hold = (at) => {
@@ -66,7 +55,9 @@
     const place = (event) => tokens.indexOf(event.target.closest?.(".toks .tok"));
 
     tokens.forEach((token, index) => {
+      const [logprob, text] = values[index];
       token.setAttribute("role", "button");
+      token.setAttribute("aria-label", `${seen(text)}, ${percent(logprob)}`);
       token.tabIndex = index ? -1 : 0;
     });
     section.addEventListener("mouseover", (event) => {
@@ -116,6 +107,14 @@
       tab("Continue")?.click();
     }),
   );
+
+  // A saved question goes behind what stands in the chat's box; nobody sends it but the person.
+  hear("to-chat", ({ text }) => {
+    tab("Chat")?.click();
+    const draft = box("message").value;
+    fill("message", draft ? `${draft}\n\n${text}` : text);
+    box("message").focus();
+  });
 
   for (const name of ["compare", "template"]) {
     hear(`${name}-file`, (file) => download(file.name, file.type, file.text));

@@ -110,7 +110,7 @@ def cards(each, *, acts):
         buttons = "".join(button(act, label, index) for act, label in acts) if card.over else ""
         dots = "" if card.over or card.body else '<p class="dots"><i></i><i></i><i></i></p>'
         shown.append(
-            f'<article class="card"><h3>{escape(card.title)}</h3>{dots}'
+            f'<article class="card"><h2>{escape(card.title)}</h2>{dots}'
             f'<pre class="written">{card.body}</pre>'
             f'<div class="foot">{card.foot}{buttons}</div></article>'
         )
@@ -136,7 +136,7 @@ def inspector(card, index):
     mean = f" · on average {exp(sum(known) / len(known)):.0%} likely" if known else ""
     values = [[token.logprob, token.text, token.top] for token in tokens]
     return one_line(
-        f'<section class="inspector at-{index}"><div class="head"><h3>{escape(card.title)}</h3>'
+        f'<section class="inspector at-{index}"><div class="head"><h2>{escape(card.title)}</h2>'
         f"{button('close', 'Close')}</div>"
         f'<p class="legend">{len(tokens):,} tokens{mean} · {legend}</p>'
         f'<div class="inspect"><div class="toks">{shown}</div><div class="alts"></div></div>'

@@ -49,8 +49,8 @@ def chart(rows, prompts):
                 zip(prompts, row.values, row.counts, strict=True)
             )
         )
-        parts.append(f'<div><h4>{escape(row.label)}</h4><div class="bars">{bars}</div></div>')
-    return one_line(f'<section class="chart"><h3>Summary</h3>{"".join(parts)}</section>')
+        parts.append(f'<div><h3>{escape(row.label)}</h3><div class="bars">{bars}</div></div>')
+    return one_line(f'<section class="chart"><h2>Summary</h2>{"".join(parts)}</section>')
 
 
 def _value(label, value):
