@@ -34,9 +34,10 @@ def take(page):
     page.screenshot(path=IMAGES / "chat.png")
 
     page.get_by_role("tab", name="Playground").click()
-    page.get_by_label("New tokens, at most").fill("100")
+    page.get_by_label("New tokens, at most").first.fill("100")
+    page.get_by_label("Continuations").first.fill("2")
     page.click("#continue")
-    page.wait_for_selector("#playground-status :text('seed')", timeout=120_000)
+    page.wait_for_selector("#continuations .do-inspect >> nth=1", timeout=120_000)
     page.screenshot(path=IMAGES / "playground.png")
 
 

@@ -15,7 +15,7 @@ from assistant.engine import Waiting
 from assistant.errors import EngineError
 from assistant.playground.fill import Fill
 from assistant.playground.inspector import Token
-from assistant.playground.raw import Raw
+from assistant.playground.raw import Chip, Raw
 from assistant.web.completion_tab import CARDS_MAX, FULL
 from assistant.web.continuations import UNREADABLE
 from assistant.web.controls import read_seed, read_stops, show_stops
@@ -144,8 +144,7 @@ def tags(text):
 
 def test_no_text_becomes_an_element():
     text = "\n".join(HOSTILE)
-    raw = Raw(text)
-    chips = raw.pieces(ByteTokenizer())
+    chips = [Chip(text, 7, special, True) for special in (True, False)]
     assert tags(strip(chips, 3, ids=True)) <= {"p", "div", "span", "small"}
     fills = (Fill(text, text, 0, len(text), "stop", 0),)
     assert tags(filled(fills)) <= {"span", "ins"}
