@@ -557,13 +557,13 @@ def test_what_the_model_saw_is_the_prompt_token_by_token(page, server, script):
     page.locator("#log .receipt >> nth=1").locator("summary").click()
     page.locator("#log .act-saw").click()
     page.wait_for_selector("dialog.saw")
-    tokens = page.locator(".seen .token")
+    tokens = page.locator(".seen .seen-token")
     assert tokens.count() == len(server.engine.requests[-1].ids)
     text = "".join(tokens.all_text_contents()).replace("↵\n", "\n")
     assert text == server.engine.prompt()
-    plain = "".join(page.locator(".seen .token.plain").all_text_contents())
-    assert plain == " is <|endoftext|> special? Yes. and now?" or "<|endoftext|>" in plain
-    assert page.locator(".seen .token.special").count() == 0
+    plain = "".join(page.locator(".seen .from-plain").all_text_contents())
+    assert plain == " is <|endoftext|> special?Yes. and now?"
+    assert page.locator(".seen .from-special").count() == 0
     page.keyboard.press("Escape")
     page.wait_for_selector("dialog.saw", state="detached")
 

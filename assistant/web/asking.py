@@ -87,17 +87,20 @@ def count(assistants, text, path):
     }
 
 
-def saw(assistants, path, keep, dropped):
-    """The tokens of the prompt for the reply that the first `keep` turns end with."""
-    _, _, segments, dropped = _prompt(assistants, path, keep, dropped)
-    return {"tokens": tokens(segments, assistants.engine.tokenizer), "left": len(dropped)}
+def saw(assistants, path, keep, receipt):
+    """The tokens of the prompt for the reply that the first `keep` turns end with. receipt: the
+    reply's, where it has one; else the prompt is what would be sent now."""
+    assistant, conversation, dropped = _prompt(assistants, Path.of(path, keep), receipt)
+    found = assistant.segments(conversation, dropped)
+    return {"tokens": tokens(found, assistants.engine.tokenizer), "left": len(dropped)}
 
 
-def segments(assistants, path, keep, dropped):
+def segments(assistants, path, keep, receipt):
     """The same prompt for the playground, the reply that is there, and what ends one."""
-    path, conversation, found, _ = _prompt(assistants, path, keep, dropped)
+    path = Path.of(path, keep)
+    assistant, conversation, dropped = _prompt(assistants, path, receipt)
+    found, template = assistant.segments(conversation, dropped), assistant.template
     turns, last = len(conversation.turns), path.conversation.turns[-1]
-    template = assistants.get(path.settings.get("template")).template
     lines = (*template.markers, *filter(None, (template.separator,)))
     there = {} if last.role == "user" else {"text": last.text, "ids": last.ids}
     return {
@@ -122,15 +125,15 @@ def _asked(assistants, path, conversation, after, add=()):
     return Asked(path, after, tuple(add), assistant, found)
 
 
-def _prompt(assistants, path, keep, dropped):
-    path = Path.of(path, keep)
-    assistant = assistants.get(path.settings.get("template"))
+def _prompt(assistants, path, receipt):
     conversation = path.conversation.drop_reply()
     if not conversation.turns:
         raise HistoryError("There is no message to show the prompt of.")
-    if not isinstance(dropped, list):
-        dropped = assistant.ledger(conversation).dropped
-    return path, conversation, assistant.segments(conversation, dropped), dropped
+    if receipt is None:
+        assistant = assistants.get(path.settings.get("template"))
+        return assistant, conversation, assistant.ledger(conversation).dropped
+    receipt = Receipt.from_dict(receipt)
+    return assistants.of_receipt(receipt), conversation, receipt.dropped
 
 
 def answers(assistants, asked, path):
@@ -140,5 +143,5 @@ def answers(assistants, asked, path):
     answer = {"saw": saw, "playground": segments}.get(what if isinstance(what, str) else None)
     if answer is None:
         raise AssistantError("The page asked for something that is not known here; reload it.")
-    told = answer(assistants, path, asked.get("keep"), asked.get("dropped"))
+    told = answer(assistants, path, asked.get("keep"), asked.get("receipt"))
     return {"what": what, "n": asked.get("n"), **told}

@@ -58,8 +58,12 @@ class Assistants:
         }
 
     def of_receipt(self, receipt):
-        """The Assistant whose template a receipt names, else the default, which it does not fit."""
+        """The Assistant of the template that a receipt names. Raises TemplateError where it is not
+        here."""
         for name, template in self.names.items():
             if template.hash == receipt.template_hash:
                 return self.get(name)
-        return self.default
+        raise TemplateError(
+            f"This reply was given with the prompt template {shown(receipt.template)}, which is "
+            "not on this server."
+        )

@@ -52,7 +52,7 @@
   const bar = el(
     "div",
     { id: "chat-bar" },
-    button("Chats", () => Sidebar.open(), { id: "chats-open", "aria-label": "List of conversations" }),
+    button("Chats", () => Sidebar.open(), { id: "chats-open", title: "Ctrl+/" }),
     title,
     sharing,
     menu,
@@ -104,11 +104,12 @@
   const start = () => {
     const asked = new URLSearchParams(location.search);
     const [name, text] = [asked.get("prompt"), asked.get("q")];
-    if ((name === null && text === null) || (name !== null && !Settings.knows(name))) return;
+    if (name === null && text === null) return;
     history.replaceState(null, "", location.pathname + location.hash);
     Chat.fresh();
-    if (name !== null) Settings.use({ ...Settings.get(), template: name });
     if (text !== null) Dom.fill("message", text.slice(0, DRAFT_MAX));
+    if (name !== null && Settings.knows(name)) Settings.use({ ...Settings.get(), template: name });
+    else if (name !== null) say(`There is no prompt template ${name.slice(0, 60)} on this server.`);
     Chat.tell();
   };
 

@@ -84,7 +84,7 @@ const Chat = (() => {
   // What the buttons under a turn do
   const ask = (box, what, nid, more) =>
     Dom.send(box, { what, n: Records.newId("q"), nid, keep: path().indexOf(nid) + 1, ...more });
-  const dropped = (nid) => ({ dropped: node(nid).receipt?.dropped });
+  const receipt = (nid) => ({ receipt: node(nid).receipt });
   const do_ = {
     edit: (nid) => {
       if (!editing) kept = Dom.box("message").value;
@@ -103,9 +103,9 @@ const Chat = (() => {
       refresh();
     },
     step: (nid) => go(Records.tip(record(), nid)),
-    again: (nid) => ask("act", "again", nid, { receipt: node(nid).receipt }),
-    saw: (nid) => ask("ask", "saw", nid, dropped(nid)),
-    playground: (nid) => ask("ask", "playground", nid, dropped(nid)),
+    again: (nid) => ask("act", "again", nid, receipt(nid)),
+    saw: (nid) => ask("ask", "saw", nid, receipt(nid)),
+    playground: (nid) => ask("ask", "playground", nid, receipt(nid)),
   };
   const cancelEdit = () => {
     editing = null;

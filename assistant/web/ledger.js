@@ -3,6 +3,7 @@
 const Ledger = (() => {
   const { el } = Dom;
   const PAUSE_MS = 300;
+  const SENT_MAX = 700_000; // characters of path and draft; the server takes a million bytes
   const PARTS = ["preamble", "pinned", "history", "draft", "reply"];
   const NAMES = {
     preamble: "template", pinned: "pinned", history: "history", draft: "draft", reply: "room for the reply",
@@ -18,7 +19,12 @@ const Ledger = (() => {
 
   const ask = () => {
     clearTimeout(timer);
-    timer = setTimeout(() => Dom.send("count", { n: ++number }), PAUSE_MS);
+    timer = setTimeout(() => {
+      number++;
+      const size = (Dom.box("path")?.value.length ?? 0) + (Dom.box("message")?.value.length ?? 0);
+      if (size <= SENT_MAX) Dom.send("count", { n: number });
+      else tell({ n: number, error: `Conversation and draft have ${count(size)} characters, too many to be sent.` });
+    }, PAUSE_MS);
   };
 
   const tell = (data) => {

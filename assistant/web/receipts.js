@@ -101,9 +101,9 @@ const Receipts = (() => {
   const saw = ({ tokens: pieces, left }) => {
     const prompt = el("pre", { className: "seen", tabIndex: 0 });
     prompt.append(
-      ...pieces.map(([text, id, kind], index) => {
+      ...pieces.map(([text, id, kind]) => {
         const shown = text.replaceAll("\n", "↵\n") || "·";
-        return el("span", { className: `token ${kind} ${index % 2 ? "odd" : "even"}`, title: `id ${id}`, textContent: shown });
+        return el("span", { className: `seen-token from-${kind}`, title: `id ${id}`, textContent: shown });
       }),
     );
     const exact = pieces.map(([text]) => text).join("");
@@ -118,7 +118,7 @@ const Receipts = (() => {
           (left ? ` ${left} earlier ${left === 1 ? "exchange was" : "exchanges were"} left out.` : ""),
       }),
       el("p", { className: "legend" }, ...legend.map(([kind, text]) =>
-        el("span", {}, el("span", { className: `token ${kind}`, textContent: "abc" }), ` ${text}`))),
+        el("span", {}, el("span", { className: `seen-token from-${kind}`, textContent: "abc" }), ` ${text}`))),
       prompt,
       el("div", { className: "dialog-acts" },
         button("Copy", (event) => Dom.copy(event.target, exact), { className: "act" }),

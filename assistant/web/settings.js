@@ -23,7 +23,7 @@ const Settings = (() => {
     template: el("select", { name: "template", onchange: (event) => set("template", event.target.value) }),
     temperature: input("temperature", { min: 0, max: 2 }),
     max_new_tokens: input("max_new_tokens", { min: 1, step: 1 }),
-    seed: input("seed", { min: 0, max: Number.MAX_SAFE_INTEGER, step: 1, placeholder: "a new one each time" }),
+    seed: input("seed", { min: 0, max: Number.MAX_SAFE_INTEGER, step: 1, placeholder: "random" }),
     keep_all: el("input", {
       type: "checkbox", name: "keep_all", onchange: (event) => set("keep_all", event.target.checked),
     }),

@@ -72,16 +72,23 @@ const Store = (() => {
     return Records.merge(there, records.get(id));
   };
 
+  const keep = (record) => {
+    records.set(record.id, record);
+    write(record);
+    changed(record.id);
+  };
+
   // `edit(record)` changes the newest state of a conversation in place; `fresh` is where it begins.
   const change = (id, edit, fresh) => {
     const record = latest(id) ?? fresh;
     if (!record) return;
     edit(record);
     record.updated = Date.now();
-    records.set(id, record);
-    write(record);
-    changed(id);
+    keep(record);
   };
+
+  // An imported conversation, or one that was deleted; its turns join those that are here.
+  const put = (record) => keep(Records.merge(latest(record.id), record));
 
   const remove = (id) => {
     const record = records.get(id);
@@ -96,11 +103,6 @@ const Store = (() => {
     for (const waiting of [...unsaved]) write(records.get(waiting)); // there is room now
     changed(id);
     return record;
-  };
-
-  // Of an imported conversation or one whose removal is undone; its turns join those that are here.
-  const put = (record) => {
-    change(record.id, (here) => Object.assign(here, Records.merge(here, record)), record);
   };
 
   // What another tab wrote

@@ -88,8 +88,7 @@ const Turns = (() => {
       pin,
       children.length > 1 ? stepper(nid, children, do_.step) : null,
       MARKS[node.finish] ? Dom.el("span", { className: "mark", textContent: MARKS[node.finish] }) : null,
-      user ? null : Receipts.folded(nid, node, do_),
-    ];
+    ].filter(Boolean);
   };
 
   // Show the path to `leaf`. dropped: indices of the exchanges that are left out.
@@ -106,8 +105,12 @@ const Turns = (() => {
       const state = JSON.stringify([near.indexOf(nid), near.length, last, running && last, !!node.pinned]);
       if (element.state !== state) {
         element.state = state;
+        element.receipt ??= node.role === "assistant" ? Receipts.folded(nid, node, do_) : null;
         const row = Dom.find(".acts", element);
-        row.replaceChildren(...acts(nid, node, { children: near, last, running, do_ }).filter(Boolean));
+        const pressed = row.contains(document.activeElement) && document.activeElement.classList[1];
+        row.replaceChildren(...acts(nid, node, { children: near, last, running, do_ }));
+        if (element.receipt) row.append(element.receipt);
+        if (pressed) Dom.find(`.${pressed}`, row)?.focus();
       }
       element.classList.toggle("edited", nid === editing);
       return element;
