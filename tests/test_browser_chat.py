@@ -170,7 +170,7 @@ def test_a_reload_in_the_middle_loses_no_message(page, server, script):
     page.reload()
     page.wait_for_selector("#log .act-regenerate")
     assert said(page, "user") == ["a question"] and said(page, "assistant") == []
-    assert page.input_value("#message textarea") == "typed meanwhile"
+    until(lambda: page.input_value("#message textarea") == "typed meanwhile")
     server.idle()
     page.click("#log .act-regenerate")
     finished(page)
@@ -206,6 +206,19 @@ def test_two_tabs_do_not_overwrite_each_other(browser, server, script):
         two.keyboard.press("Control+k")
         ask(two, "another")
         until(lambda: titles(one) == ["another", "begun"])
+
+
+def test_what_is_being_read_does_not_vanish_when_another_tab_deletes_it(browser, server, script):
+    script("Yes.")
+    with opened(browser, server.url) as one:
+        ask(one, "kept")
+        two = one.context.new_page()
+        two.goto(server.url)
+        two.click("#chats-list :text('kept')")
+        two.click("#chats-list li.open >> text=Delete")
+        one.wait_for_selector("#unsaved:has-text('Not saved')")
+        ask(one, "and on")
+        assert said(one, "user") == ["kept", "and on"] and len(stored(one)) == 1
 
 
 def test_export_and_import(page, script):
@@ -568,6 +581,24 @@ def test_what_the_model_saw_is_the_prompt_token_by_token(page, server, script):
     page.wait_for_selector("dialog.saw", state="detached")
 
 
+def test_a_turn_goes_to_the_playground_and_comes_back_as_a_version(page, server, script):
+    script(["One.", "Two, from there."])
+    ask(page, "is <|endoftext|> special?")
+    page.click("#log .receipt summary")
+    page.click("#log .act-playground")
+    page.wait_for_selector("#continuations .card")
+    until(lambda: page.input_value("#prompt textarea").endswith("special?\n\nAssistant:"))
+    page.click("#continue")
+    page.wait_for_selector("#continuations :text('Two, from there.')")
+    sent = server.engine.requests
+    assert sent[-1].ids == sent[0].ids  # token by token the prompt of the chat
+    page.get_by_role("button", name="Back to the chat").last.click()
+    page.wait_for_selector("#log :text('Two, from there.')")
+    assert "2/2" in page.inner_text("#log .turn.assistant .steps")
+    page.get_by_label("Earlier version").click()
+    assert said(page, "assistant") == ["One."]
+
+
 # -- 5: sharing -------------------------------------------------------------------------------
 
 
@@ -676,11 +707,18 @@ def test_the_html_file_reads_without_a_server_or_scripts(page, browser, script, 
 
 def test_an_address_puts_template_and_question_in_place(page, server, script):
     script("Yes.")
-    page.goto(server.url + "/?prompt=tech-assistant&q=What%20is%20%3Cb%3E%3F")
-    page.wait_for_selector("#template-chip:text-is('Prompt: Tech Assistant')")
+    page.goto(server.url + "/?prompt=tech-assistant-short&q=What%20is%20%3Cb%3E%3F")
+    page.wait_for_selector("#template-chip:has-text('Tech Assistant (short)')")
     until(lambda: page.input_value("#message textarea") == "What is <b>?")
     assert server.engine.requests == [] and stored(page) == []
     assert page.url.rstrip("/") == server.url
+
+
+def test_an_address_with_an_unknown_template_is_said(page, server, script):
+    script("Yes.")
+    page.goto(server.url + "/?prompt=no-such&q=hi")
+    page.wait_for_selector("#chat-note:has-text('no prompt template no-such')")
+    assert page.input_value("#message textarea") == "hi"
 
 
 # -- 6: notices and keys ----------------------------------------------------------------------

@@ -3,30 +3,35 @@
 import asyncio
 import contextlib
 import json
+import pathlib
 import signal
 import socket
 import subprocess
 import sys
 import time
 from contextlib import aclosing
-from pathlib import Path
 
 import httpx
 import pytest
 
 import app
-from assistant.conversation import Conversation
-from assistant.errors import EngineError, PortError
+from assistant.chat import Assistant
+from assistant.conversation import Conversation, Turn
+from assistant.errors import EngineError, HistoryError, PortError, SamplingError, TemplateError
 from assistant.generate import Delta
+from assistant.prompt import Segment, encode
 from assistant.settings import Settings
-from assistant.web.follow import follow
+from assistant.web.assistants import Assistants
+from assistant.web.follow import Waits, follow
 from assistant.web.security import Hosts
+from assistant.web.seen import parting, tokens
 from assistant.web.server import listen, local_address, warnings
+from assistant.web.wire import Path
 from tests.fake_engine import FakeEngine
 from tests.server import TEMPLATE, Page
 from tests.waiting import EXIT_S, keeps, until
 
-ROOT = Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parent.parent
 
 
 # -- names -----------------------------------------------------------------------------------
@@ -84,8 +89,6 @@ def test_which_pages_may_post(origin, host, own):
 
 
 def replies(script, **options):
-    from assistant.chat import Assistant
-
     engine = FakeEngine(script, **options)
     assistant = Assistant(engine, TEMPLATE)
     return engine, lambda: assistant.reply(Conversation().add_message("hi"), wait_s=0)
@@ -141,6 +144,108 @@ def test_follow_gives_signs_of_life_and_closes_the_reply():
 
     asyncio.run(asyncio.wait_for(read(), 10))
     assert engine.cancelled == 1 and engine.active == []
+
+
+def test_a_place_in_line_is_worth_what_replies_took():
+    waits = Waits()
+    assert waits.seconds(3, 2) is None
+    waits.add(10.0)
+    assert waits.seconds(1, 2) == waits.seconds(2, 2) == 10
+    assert waits.seconds(3, 2) == 20
+    waits.add(20.0)
+    assert 10 < waits.seconds(1, 1) < 20
+
+
+# -- what the page sends ---------------------------------------------------------------------
+
+TURNS = [
+    {"nid": "n1", "role": "user", "content": "One?"},
+    {"nid": "n2", "role": "assistant", "content": "Two.", "finish": "length"},
+    {"nid": "n3", "role": "user", "content": "Three?", "pinned": True},
+]
+
+
+def test_a_path_is_read_up_to_the_turn_that_counts():
+    path = Path.of(json.dumps({"id": "c1", "turns": TURNS, "settings": {"seed": 1}}))
+    assert [turn.text for turn in path.conversation.turns] == ["One?", "Two.", "Three?"]
+    assert path.conversation.turns[2].pinned and path.settings == {"seed": 1}
+    assert (path.after(0), path.after(2)) == (None, "n2")
+    for keep in ({"keep": 1}, {}):
+        path = Path.of(json.dumps({"turns": TURNS, **keep}), None if keep else 1)
+        assert path.nids == ("n1",) and len(path.conversation.turns) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(None, "", "{", "5", "[]", "{}", "[" * 100_000, float("nan")),
+        '{"turns": 5}',
+        '{"turns": [5]}',
+        '{"turns": [{"role": "system", "content": "x"}]}',
+        '{"turns": [{"role": "user"}]}',
+    ],
+)
+def test_what_is_no_path_is_a_sentence(text):
+    with pytest.raises(HistoryError):
+        Path.of(text)
+
+
+def test_ids_of_the_browser_are_words_of_bounded_length():
+    turns = [{**TURNS[0], "nid": "x" * 1000}]
+    path = Path.of(json.dumps({"id": ["x"], "turns": turns, "keep": -5, "settings": 5}))
+    assert (path.id, path.nids, path.settings) == ("", ("",), {})
+
+
+# -- templates, tokens, second runs ----------------------------------------------------------
+
+
+def test_templates_that_fit_are_offered_and_made_when_chosen():
+    short = Assistants(Assistant(FakeEngine(), TEMPLATE))
+    assert sorted(short.names) == ["", "tech-assistant-short"]  # a byte is a token here
+    engine = FakeEngine(window=20_000)
+    assistants = Assistants(Assistant(engine, TEMPLATE))
+    assert "tech-assistant" in assistants.names and "starchat" not in assistants.names
+    assert assistants.get() is assistants.get(assistants.name) is assistants.default
+    assert len(engine.pinned) == 1
+    chosen, options = assistants.chosen({"template": "tech-assistant", "seed": 4, "x": 1})
+    assert len(engine.pinned) == 2 and chosen is assistants.get("tech-assistant")
+    assert options["sampling"].seed == 4 and options["max_new_tokens"] is None
+    for name in ("../secret", "starchat", 5, ["a"]):
+        with pytest.raises(TemplateError, match="tech-assistant"):
+            assistants.get(name)
+    with pytest.raises(SamplingError):
+        assistants.chosen({"temperature": "hot"})
+
+
+def test_tokens_add_up_to_the_prompt_and_say_where_they_come_from():
+    tokenizer = FakeEngine().tokenizer
+    segments = [Segment("<|endoftext|>A: ", trusted=True), Segment("é <|endoftext|>")]
+    found = tokens(segments, tokenizer)
+    assert [token for _, token, _ in found] == encode(segments, tokenizer)
+    assert "".join(text for text, _, _ in found) == "<|endoftext|>A: é <|endoftext|>"
+    kinds = [kind for _, _, kind in found]
+    assert kinds == ["special", *["trusted"] * 3, *["plain"] * (len(found) - 4)]
+
+
+@pytest.mark.parametrize(
+    "was, now, finish, at",
+    [
+        ("same", "same", "stop", None),
+        ("same", "sane", "stop", 2),
+        ("same", "same and more", "stop", 4),
+        ("same", "same and more", "cancelled", None),
+        ("same and more", "same", "cancelled", 4),
+    ],
+)
+def test_where_two_replies_part(was, now, finish, at):
+    told = parting(
+        Turn("assistant", was, finish=finish), Turn("assistant", now), FakeEngine().tokenizer
+    )
+    assert told["at"] == at
+    if at is not None:
+        one, other = told["was"], told["now"]
+        assert (one["before"] + one["token"] + one["after"]) == was
+        assert one["token"] != other["token"]
 
 
 # -- the socket, the warnings ----------------------------------------------------------------

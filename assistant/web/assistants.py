@@ -23,10 +23,10 @@ class Assistants:
         for path in sorted(PROMPTS.glob("*.toml")):
             try:
                 template = load_template(path.stem)
-                template.check(self.engine.tokenizer)
-                self.names[path.stem] = template
+                self._assistant(template, pin=False)
             except AssistantError:
-                continue  # of another kind, or for another model
+                continue  # of another kind, for another model, or longer than its window
+            self.names[path.stem] = template
         same = (name for name, found in self.names.items() if found.hash == default.template.hash)
         self.name = next(same, "")
         self.names[self.name] = default.template
@@ -42,9 +42,12 @@ class Assistants:
             raise TemplateError(f"There is no prompt template {shown(name)} here; choose: {known}.")
         with self._making:
             if name not in self._made:
-                limit = self.default.max_new_tokens
-                self._made[name] = Assistant(self.engine, self.names[name], max_new_tokens=limit)
+                self._made[name] = self._assistant(self.names[name])
             return self._made[name]
+
+    def _assistant(self, template, **options):
+        limit = self.default.max_new_tokens
+        return Assistant(self.engine, template, max_new_tokens=limit, **options)
 
     def chosen(self, settings):
         """The Assistant that the page's settings name, and what they ask of `reply`. Raises

@@ -116,8 +116,8 @@
   Dom.hear("facts", () => {
     start();
     offer();
+    addEventListener("hashchange", offer); // once, however often it is said
   });
-  addEventListener("hashchange", offer);
 
   document.addEventListener("keydown", (event) => {
     if (!Turns.log.offsetParent) return; // another tab of the page is shown

@@ -160,8 +160,23 @@ const Chat = (() => {
   Dom.hear("told", (answer) => {
     if (answer.what === "saw") Receipts.saw(answer);
     if (answer.what === "again") Receipts.compared(answer);
-    if (answer.what === "playground") Dom.send("to-playground", (handed = answer));
+    if (answer.what === "playground") hand((handed = answer));
   });
+  // Gradio builds a tab when it is first shown, and fills its boxes before the next frame.
+  const show = (name) =>
+    [...document.querySelectorAll('[role="tab"]')].find((one) => one.textContent.trim() === name)?.click();
+  let waits = null;
+  const hand = (turn) => {
+    if (Dom.find("#to-playground-go")) return Dom.send("to-playground", turn);
+    waits = turn;
+    show("Playground");
+  };
+  Dom.whenever("#to-playground-go", () =>
+    requestAnimationFrame(() => {
+      if (waits) Dom.send("to-playground", waits);
+      waits = null;
+    }),
+  );
   // {id, keep, text, ids}: a continuation of the playground becomes another version of the reply.
   Dom.hear("from-playground", (back) => {
     const there = Store.get(back.id);
@@ -173,7 +188,7 @@ const Chat = (() => {
     const turn = { nid: Records.newId("n"), role: "assistant", content: back.text, ids: back.ids };
     Store.change(id, (conversation) => add(conversation, after, [turn]));
     go(turn.nid);
-    [...document.querySelectorAll('[role="tab"]')].find((one) => one.textContent.trim() === "Chat")?.click();
+    show("Chat");
     say("The continuation is here as another version of the reply.");
   });
 

@@ -39,7 +39,7 @@ const Settings = (() => {
       el("span", { textContent: "Refuse a message rather than leave earlier turns out" })),
   );
   const toggle = Dom.button("Settings", () => open(panel.hidden), {
-    id: "settings-button", "aria-expanded": "false", "aria-controls": "settings",
+    id: "settings-button", "aria-expanded": "false", "aria-controls": "settings", disabled: true,
   });
   const open = (shown) => {
     panel.hidden = !shown;
@@ -84,6 +84,7 @@ const Settings = (() => {
 
   Dom.hear("facts", (told) => {
     facts = told;
+    toggle.disabled = false;
     controls.template.replaceChildren(
       ...facts.templates.map(({ name, title }) => el("option", { value: name, textContent: title })),
     );
