@@ -11,7 +11,10 @@
     try {
       const link = await Share.link(record, leaf, Settings.get());
       const field = el("input", {
-        readOnly: true, value: link, id: "share-link", "aria-label": "Link to this conversation",
+        readOnly: true,
+        value: link,
+        id: "share-link",
+        "aria-label": "Link to this conversation",
       });
       banner.replaceChildren(
         el("p", {
@@ -45,7 +48,9 @@
       {},
       item("JSON", (record) => Files.json([record])),
       item("Markdown", Files.markdown),
-      item("HTML, one file", (record) => Files.html(record, [...Turns.log.children], about(record))),
+      item("HTML, one file", (record) =>
+        Files.html(record, [...Turns.log.children], about(record)),
+      ),
     ),
   );
   const sharing = button("Share", share, { id: "share" });
@@ -58,8 +63,10 @@
     menu,
   );
   const unsaved = el("p", {
-    id: "unsaved", role: "status",
-    textContent: "Not saved: the browser's store is full or blocked. Export this conversation, or delete others.",
+    id: "unsaved",
+    role: "status",
+    textContent:
+      "Not saved: the browser's store is full or blocked. Export this conversation, or delete others.",
   });
   Chat.listen((record) => {
     unsaved.hidden = !record || !Store.isUnsaved(record.id);
@@ -84,14 +91,23 @@
       const count = Object.keys(shared.nodes).length;
       const turns = `${count} ${count === 1 ? "turn" : "turns"}`;
       banner.replaceChildren(
-        el("p", {}, "Someone shared a conversation with you: ",
-          el("b", { textContent: shared.title || "untitled" }), ` (${turns}).`),
-        button("Open", () => {
-          end();
-          if (!Settings.knows(shared.settings.template)) delete shared.settings.template;
-          Store.put(shared);
-          Chat.open(shared.id);
-        }, { className: "act", id: "open-shared" }),
+        el(
+          "p",
+          {},
+          "Someone shared a conversation with you: ",
+          el("b", { textContent: shared.title || "untitled" }),
+          ` (${turns}).`,
+        ),
+        button(
+          "Open",
+          () => {
+            end();
+            if (!Settings.knows(shared.settings.template)) delete shared.settings.template;
+            Store.put(shared);
+            Chat.open(shared.id);
+          },
+          { className: "act", id: "open-shared" },
+        ),
         button("Dismiss", end, { className: "act" }),
       );
     } catch (error) {

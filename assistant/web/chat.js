@@ -5,7 +5,7 @@ const Chat = (() => {
   const OPEN = "tech-assistant/open"; // in the tab's own store
   const DRAFT = "tech-assistant/draft";
   const IDS_MAX = 20_000; // of the newest turns: what no window holds need not travel
-  const { el, button, say } = Dom;
+  const { el, button } = Dom;
 
   let id = null;
   let leaf = null; // the newest turn that is shown
@@ -13,7 +13,6 @@ const Chat = (() => {
   let kept = ""; // the draft, while a message is edited
   let running = null; // the conversation whose reply is being written
   let run = null; // the number of the server's last run
-  let handed = null; // the turn that is open in the playground
   let told = ""; // the open path, as the server is told it
   const drawn = [];
 
@@ -32,11 +31,13 @@ const Chat = (() => {
   // What the server is told with every event. keep: how many turns count, while one is edited.
   const tell = () => {
     let room = IDS_MAX;
-    const turns = path().reverse().map((nid) => {
-      const { role, text, ids, pinned, finish } = node(nid);
-      room -= ids?.length ?? 0;
-      return { nid, role, content: text, ids: room > 0 ? ids : undefined, pinned, finish };
-    });
+    const turns = path()
+      .reverse()
+      .map((nid) => {
+        const { role, text, ids, pinned, finish } = node(nid);
+        room -= ids?.length ?? 0;
+        return { nid, role, content: text, ids: room > 0 ? ids : undefined, pinned, finish };
+      });
     const keep = editing ? path().indexOf(editing) : undefined;
     told = JSON.stringify({ id, turns: turns.reverse(), keep, settings: Settings.get() });
     Dom.fill("path", told);
@@ -118,17 +119,36 @@ const Chat = (() => {
     Dom.fill("message", node(message).text);
     go(node(message).parent);
   };
-  const putBack = () => go(Records.tip(record(), Records.family(record()).get(leaf ?? "").at(-1)));
+  const putBack = () =>
+    go(
+      Records.tip(
+        record(),
+        Records.family(record())
+          .get(leaf ?? "")
+          .at(-1),
+      ),
+    );
 
   // {nid, role, content, ids?, finish?, receipt?}, one behind the other, stand behind `after`.
   const add = (conversation, after, turns) => {
     let parent = after;
     for (const { nid, role, content, ...more } of turns) {
-      conversation.nodes[nid] ??= { parent, ...Records.checkTurn({ role, text: content, ...more }, role) };
+      conversation.nodes[nid] ??= {
+        parent,
+        ...Records.checkTurn({ role, text: content, ...more }, role),
+      };
       parent = nid;
     }
     conversation.leaf = parent;
     conversation.title ||= Records.titleOf(turns[0].content);
+  };
+
+  // A reply from elsewhere, as another version behind the turn `after`
+  const branch = (of, after, { text, ids }) => {
+    if (of !== id) open(of);
+    const turn = { nid: Records.newId("n"), role: "assistant", content: text, ids };
+    Store.change(of, (conversation) => add(conversation, after, [turn]));
+    go(turn.nid);
   };
 
   // News of a reply: {run, id, after, add, running, settings}. add: all turns that this run brought
@@ -139,10 +159,15 @@ const Chat = (() => {
     const here = Store.get(of);
     const end = turns.at(-1)?.nid ?? after;
     if (after === null || (here && Object.hasOwn(here.nodes, after))) {
-      const follow = of === id && (begins || leaf === after || turns.some(({ nid }) => nid === leaf));
+      const follow =
+        of === id && (begins || leaf === after || turns.some(({ nid }) => nid === leaf));
       if (articles.length) Turns.rendered(end, articles[0]);
       if (turns.length) {
-        Store.change(of, (conversation) => add(conversation, after, turns), Records.create(of, settings));
+        Store.change(
+          of,
+          (conversation) => add(conversation, after, turns),
+          Records.create(of, settings),
+        );
       }
       if (follow) leaf = end;
       if (follow && begins && turns.length) {
@@ -160,45 +185,23 @@ const Chat = (() => {
   Dom.hear("told", (answer) => {
     if (answer.what === "saw") Receipts.saw(answer);
     if (answer.what === "again") Receipts.compared(answer);
-    if (answer.what === "playground") hand((handed = answer));
-  });
-  // Gradio builds a tab when it is first shown, and fills its boxes before the next frame.
-  const show = (name) =>
-    [...document.querySelectorAll('[role="tab"]')].find((one) => one.textContent.trim() === name)?.click();
-  let waits = null;
-  const hand = (turn) => {
-    if (Dom.find("#to-playground-go")) return Dom.send("to-playground", turn);
-    waits = turn;
-    show("Playground");
-  };
-  Dom.whenever("#to-playground-go", () =>
-    requestAnimationFrame(() => {
-      if (waits) Dom.send("to-playground", waits);
-      waits = null;
-    }),
-  );
-  // {id, keep, text, ids}: a continuation of the playground becomes another version of the reply.
-  Dom.hear("from-playground", (back) => {
-    const there = Store.get(back.id);
-    if (!there || !back.text) return;
-    if (back.id !== id) open(back.id);
-    const same = handed?.id === back.id && handed.keep === back.keep;
-    const after = same ? handed.after : path()[back.keep - 1];
-    if (!there.nodes[after]) return;
-    const turn = { nid: Records.newId("n"), role: "assistant", content: back.text, ids: back.ids };
-    Store.change(id, (conversation) => add(conversation, after, [turn]));
-    go(turn.nid);
-    show("Chat");
-    say("The continuation is here as another version of the reply.");
   });
 
   // Around the box
-  const undo = button("Undo", takeBack, { id: "undo", title: "Take the last exchange back into the box" });
-  const redo = button("Redo", putBack, { id: "redo", title: "Go on to the newest turn that follows" });
+  const undo = button("Undo", takeBack, {
+    id: "undo",
+    title: "Take the last exchange back into the box",
+  });
+  const redo = button("Redo", putBack, {
+    id: "redo",
+    title: "Go on to the newest turn that follows",
+  });
   const editBar = el(
     "div",
     { id: "editing", hidden: true },
-    el("p", { textContent: "Editing: sending makes another version of this message; this one stays." }),
+    el("p", {
+      textContent: "Editing: sending makes another version of this message; this one stays.",
+    }),
     button("Cancel", cancelEdit),
   );
   const spoken = el("div", { id: "spoken", className: "sr", "aria-live": "polite" });
@@ -231,6 +234,7 @@ const Chat = (() => {
     open,
     fresh,
     tell,
+    branch,
     current: () => ({ id, record: record(), leaf }),
     listen: (listener) => drawn.push(listener),
   };

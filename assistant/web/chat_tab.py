@@ -47,7 +47,7 @@ def summary(reply, done):
     parts = [
         f"{finished.prompt_tokens + finished.new_tokens:,} of {reply.ledger.window:,} tokens",
         f"first token after {finished.ttft_s:.2f} s" if finished.new_tokens else "",
-        f"{speed:.0f} tokens/s" if speed else "",
+        f"{speed:,.0f} tokens/s" if speed else "",
         ends.get(done.reason, "stopped"),
         f"{dropped} earlier exchanges no longer fit" if dropped else "",
     ]

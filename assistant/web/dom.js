@@ -70,7 +70,11 @@ const Dom = (() => {
         heard = data.textContent;
         action(JSON.parse(heard), [...element.querySelectorAll("article")]);
       };
-      new MutationObserver(read).observe(element, { childList: true, subtree: true, characterData: true });
+      new MutationObserver(read).observe(element, {
+        childList: true,
+        subtree: true,
+        characterData: true,
+      });
       read();
     });
 
@@ -79,7 +83,11 @@ const Dom = (() => {
   const say = (sentence, ...more) => note.replaceChildren(sentence, ...more);
   whenever("#chat-status", (status) => {
     status.after(note);
-    new MutationObserver(() => say("")).observe(status, { childList: true, subtree: true, characterData: true });
+    new MutationObserver(() => say("")).observe(status, {
+      childList: true,
+      subtree: true,
+      characterData: true,
+    });
   });
 
   return { find, el, button, download, copy, box, fill, send, whenever, hear, say };

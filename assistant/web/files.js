@@ -25,12 +25,15 @@ const Files = (() => {
     pre, code { font-family: ui-monospace, Menlo, Consolas, monospace; font-size: 13px; }
     pre { margin: 0; padding: 10px 14px; overflow-x: auto; } table { border-collapse: collapse; }
     th, td { padding: 4px 12px; border: 1px solid var(--line); text-align: left; }
-    .code-text [class^="k"] { color: var(--keyword); } .code-text [class^="s"] { color: var(--string); }
-    .code-text [class^="c"] { color: var(--comment); } .code-text [class^="m"] { color: var(--number); }
+    .code-text [class^="k"] { color: var(--keyword); } .code-text :is([class^="s"], .gi) { color: var(--string); }
+    .code-text [class^="c"] { color: var(--comment); } .code-text :is([class^="m"], .gd) { color: var(--number); }
     .code-text :is(.nf, .nc, .nb, .nd, .nt) { color: var(--name); }`;
 
   const nameOf = (title, ending) => {
-    const words = title.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-+|-+$/g, "");
+    const words = title
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N}]+/gu, "-")
+      .replace(/^-+|-+$/g, "");
     return `${words.slice(0, 40) || "conversation"}.${ending}`;
   };
   const day = (time) => new Date(time).toISOString().slice(0, 10);

@@ -6,14 +6,25 @@ const Ledger = (() => {
   const SENT_MAX = 700_000; // characters of path and draft; the server takes a million bytes
   const PARTS = ["preamble", "pinned", "history", "draft", "reply"];
   const NAMES = {
-    preamble: "template", pinned: "pinned", history: "history", draft: "draft", reply: "room for the reply",
+    preamble: "template",
+    pinned: "pinned",
+    history: "history",
+    draft: "draft",
+    reply: "room for the reply",
   };
   const count = (value) => value.toLocaleString("en");
 
-  const bars = Object.fromEntries(PARTS.map((part) => [part, el("i", { className: `part ${part}` })]));
+  const bars = Object.fromEntries(
+    PARTS.map((part) => [part, el("i", { className: `part ${part}` })]),
+  );
   const bar = el("div", { className: "ledger-bar", "aria-hidden": "true" }, ...Object.values(bars));
   const words = el("p", { id: "ledger-words" });
-  const view = el("div", { id: "ledger", role: "group", "aria-label": "Tokens of the next message" }, bar, words);
+  const view = el(
+    "div",
+    { id: "ledger", role: "group", "aria-label": "Tokens of the next message" },
+    bar,
+    words,
+  );
   let timer = null;
   let number = 0;
 
@@ -23,7 +34,11 @@ const Ledger = (() => {
       number++;
       const size = (Dom.box("path")?.value.length ?? 0) + (Dom.box("message")?.value.length ?? 0);
       if (size <= SENT_MAX) Dom.send("count", { n: number });
-      else tell({ n: number, error: `Conversation and draft have ${count(size)} characters, too many to be sent.` });
+      else
+        tell({
+          n: number,
+          error: `Conversation and draft have ${count(size)} characters, too many to be sent.`,
+        });
     }, PAUSE_MS);
   };
 
@@ -38,7 +53,10 @@ const Ledger = (() => {
       const shown = PARTS.filter((part) => data[part]).map((part) =>
         el("span", { className: `key ${part}` }, `${NAMES[part]} ${count(data[part])}`),
       );
-      words.replaceChildren(...shown, el("span", { className: "key" }, `${count(used)} of ${count(data.window)} tokens`));
+      words.replaceChildren(
+        ...shown,
+        el("span", { className: "key" }, `${count(used)} of ${count(data.window)} tokens`),
+      );
     }
     Turns.mark(data.dropped ?? []);
   };

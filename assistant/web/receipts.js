@@ -8,7 +8,11 @@ const Receipts = (() => {
       : "?";
   const tokens = (count) => `${number(count)} ${count === 1 ? "token" : "tokens"}`;
   const quoted = (text) => `“${String(text).replaceAll("\n", "\\n")}”`;
-  const ENDS = { length: "at the length limit", cancelled: "stopped by hand", error: "by an error" };
+  const ENDS = {
+    length: "at the length limit",
+    cancelled: "stopped by hand",
+    error: "by an error",
+  };
 
   const rows = (receipt) => {
     const sampling = receipt.sampling ?? {};
@@ -20,7 +24,10 @@ const Receipts = (() => {
     return [
       ["Model", [receipt.model, receipt.revision].filter(Boolean).join(" · ")],
       ["Prompt template", `${receipt.template} · ${String(receipt.template_hash).slice(0, 12)}`],
-      ["Sampling", values.map(([name, value]) => `${name.replaceAll("_", " ")} ${value}`).join(", ")],
+      [
+        "Sampling",
+        values.map(([name, value]) => `${name.replaceAll("_", " ")} ${value}`).join(", "),
+      ],
       ["Seed", sampling.seed],
       ["Longest reply", tokens(receipt.max_new_tokens)],
       ["Stop strings", stops.map(quoted).join(" ") || null],
@@ -30,11 +37,21 @@ const Receipts = (() => {
         `template ${number(receipt.preamble)}, history ${number(receipt.history)}, ` +
           `message ${number(receipt.message)}`,
       ],
-      ["Left out", left.length ? `${left.length} earlier ${left.length === 1 ? "exchange" : "exchanges"}` : "nothing"],
-      ["Reply", tokens(receipt.reply) + (receipt.continued ? `, behind ${number(receipt.continued)} before` : "")],
+      [
+        "Left out",
+        left.length
+          ? `${left.length} earlier ${left.length === 1 ? "exchange" : "exchanges"}`
+          : "nothing",
+      ],
+      [
+        "Reply",
+        tokens(receipt.reply) +
+          (receipt.continued ? `, behind ${number(receipt.continued)} before` : ""),
+      ],
       [
         "Ended",
-        ENDS[receipt.reason] ?? (receipt.stopped_by ? `at ${quoted(receipt.stopped_by)}` : "by itself"),
+        ENDS[receipt.reason] ??
+          (receipt.stopped_by ? `at ${quoted(receipt.stopped_by)}` : "by itself"),
       ],
       ["First token after", `${number(receipt.ttft_s, 2)} s`],
       ["Speed", receipt.tokens_per_s ? `${number(receipt.tokens_per_s)} tokens/s` : null],
@@ -49,7 +66,12 @@ const Receipts = (() => {
         "tbody",
         {},
         ...rows(receipt).map(([name, value]) =>
-          el("tr", {}, el("th", { scope: "row", textContent: name }), el("td", { textContent: value })),
+          el(
+            "tr",
+            {},
+            el("th", { scope: "row", textContent: name }),
+            el("td", { textContent: value }),
+          ),
         ),
       ),
     );
@@ -57,7 +79,12 @@ const Receipts = (() => {
   const results = new Map(); // nid -> where its second run is told
   const folded = (nid, node, do_) => {
     const inside = el("div", { className: "receipt-inside" });
-    const details = el("details", { className: "receipt" }, el("summary", { textContent: "Receipt" }), inside);
+    const details = el(
+      "details",
+      { className: "receipt" },
+      el("summary", { textContent: "Receipt" }),
+      inside,
+    );
     details.addEventListener("toggle", () => {
       if (!details.open || inside.firstChild) return;
       const result = el("div", { className: "again", role: "status" });
@@ -69,9 +96,13 @@ const Receipts = (() => {
         el(
           "div",
           { className: "receipt-acts" },
-          node.receipt ? button("Run again", () => do_.again(nid), { className: "act act-again" }) : null,
+          node.receipt
+            ? button("Run again", () => do_.again(nid), { className: "act act-again" })
+            : null,
           button("What the model saw", () => do_.saw(nid), { className: "act act-saw" }),
-          button("Open in playground", () => do_.playground(nid), { className: "act act-playground" }),
+          button("Open in playground", () => do_.playground(nid), {
+            className: "act act-playground",
+          }),
         ),
         result,
       );
@@ -84,8 +115,14 @@ const Receipts = (() => {
     const result = results.get(nid);
     if (!result) return;
     const part = (name, { before, token, after }) =>
-      el("p", { className: "differs" }, el("b", { textContent: name }), before,
-        el("mark", { textContent: token || "(the end)" }), after);
+      el(
+        "p",
+        { className: "differs" },
+        el("b", { textContent: name }),
+        before,
+        el("mark", { textContent: token || "(the end)" }),
+        after,
+      );
     result.replaceChildren(
       ...(at === null
         ? [el("p", { textContent: "Run again: the same text." })]
@@ -103,11 +140,19 @@ const Receipts = (() => {
     prompt.append(
       ...pieces.map(([text, id, kind]) => {
         const shown = text.replaceAll("\n", "↵\n") || "·";
-        return el("span", { className: `seen-token from-${kind}`, title: `id ${id}`, textContent: shown });
+        return el("span", {
+          className: `seen-token from-${kind}`,
+          title: `id ${id}`,
+          textContent: shown,
+        });
       }),
     );
     const exact = pieces.map(([text]) => text).join("");
-    const legend = [["trusted", "template"], ["plain", "messages and replies, plain text whatever they spell"], ["special", "special token"]];
+    const legend = [
+      ["trusted", "template"],
+      ["plain", "messages and replies, plain text whatever they spell"],
+      ["special", "special token"],
+    ];
     const dialog = el(
       "dialog",
       { className: "saw", "aria-labelledby": "saw-title" },
@@ -115,14 +160,29 @@ const Receipts = (() => {
       el("p", {
         textContent:
           `${tokens(pieces.length)}; each box is one.` +
-          (left ? ` ${left} earlier ${left === 1 ? "exchange was" : "exchanges were"} left out.` : ""),
+          (left
+            ? ` ${left} earlier ${left === 1 ? "exchange was" : "exchanges were"} left out.`
+            : ""),
       }),
-      el("p", { className: "legend" }, ...legend.map(([kind, text]) =>
-        el("span", {}, el("span", { className: `seen-token from-${kind}`, textContent: "abc" }), ` ${text}`))),
+      el(
+        "p",
+        { className: "legend" },
+        ...legend.map(([kind, text]) =>
+          el(
+            "span",
+            {},
+            el("span", { className: `seen-token from-${kind}`, textContent: "abc" }),
+            ` ${text}`,
+          ),
+        ),
+      ),
       prompt,
-      el("div", { className: "dialog-acts" },
+      el(
+        "div",
+        { className: "dialog-acts" },
         button("Copy", (event) => Dom.copy(event.target, exact), { className: "act" }),
-        button("Close", () => dialog.close(), { className: "act" })),
+        button("Close", () => dialog.close(), { className: "act" }),
+      ),
     );
     dialog.addEventListener("close", () => dialog.remove());
     dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());

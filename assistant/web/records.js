@@ -6,7 +6,12 @@
 const Records = (() => {
   const VERSION = 1;
   const MAX = {
-    title: 120, text: 200_000, nodes: 4_000, ids: 20_000, receipt: 8_192, name: 100,
+    title: 120,
+    text: 200_000,
+    nodes: 4_000,
+    ids: 20_000,
+    receipt: 8_192,
+    name: 100,
   };
   const FINISHES = ["stop", "length", "cancelled", "error"];
   const ID = /^[a-z][0-9a-f]{8,30}$/;
@@ -18,7 +23,16 @@ const Records = (() => {
 
   const create = (id, settings) => {
     const now = Date.now();
-    return { v: VERSION, id, title: "", created: now, updated: now, leaf: null, nodes: {}, settings };
+    return {
+      v: VERSION,
+      id,
+      title: "",
+      created: now,
+      updated: now,
+      leaf: null,
+      nodes: {},
+      settings,
+    };
   };
 
   const titleOf = (text) => {
@@ -40,7 +54,8 @@ const Records = (() => {
     const settings = {};
     if (!isObject(value)) return settings;
     if (isText(value.template, MAX.name)) settings.template = value.template;
-    if (value.temperature >= 0 && value.temperature <= 2) settings.temperature = Number(value.temperature);
+    if (value.temperature >= 0 && value.temperature <= 2)
+      settings.temperature = Number(value.temperature);
     if (isCount(value.max_new_tokens) && value.max_new_tokens > 0) {
       settings.max_new_tokens = value.max_new_tokens;
     }
@@ -78,7 +93,8 @@ const Records = (() => {
     if (typeof value.id !== "string" || !ID.test(value.id)) refuse("its id is missing or broken");
     if (!isObject(value.nodes)) refuse("it has no turns");
     const found = Object.entries(value.nodes);
-    if (found.length > MAX.nodes) refuse(`it has more than ${MAX.nodes.toLocaleString("en")} turns`);
+    if (found.length > MAX.nodes)
+      refuse(`it has more than ${MAX.nodes.toLocaleString("en")} turns`);
     const nodes = {};
     for (const [nid, node] of found) {
       if (!ID.test(nid) || !isObject(node)) refuse("one of its turns is broken");
@@ -87,7 +103,9 @@ const Records = (() => {
       const role = root ? "user" : opposite(nodes[node.parent].role);
       nodes[nid] = { parent: node.parent, ...checkTurn(node, role) };
     }
-    const leaf = Object.hasOwn(nodes, value.leaf) ? value.leaf : (Object.keys(nodes).at(-1) ?? null);
+    const leaf = Object.hasOwn(nodes, value.leaf)
+      ? value.leaf
+      : (Object.keys(nodes).at(-1) ?? null);
     return {
       v: VERSION,
       id: value.id,
@@ -134,5 +152,18 @@ const Records = (() => {
 
   const words = (record) => [record.title, ...Object.values(record.nodes).map((node) => node.text)];
 
-  return { MAX, newId, create, titleOf, check, checkTurn, checkSettings, merge, path, family, tip, words };
+  return {
+    MAX,
+    newId,
+    create,
+    titleOf,
+    check,
+    checkTurn,
+    checkSettings,
+    merge,
+    path,
+    family,
+    tip,
+    words,
+  };
 })();

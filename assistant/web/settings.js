@@ -7,8 +7,13 @@ const Settings = (() => {
   let changed = () => {};
 
   const field = (label, control, hint) =>
-    el("label", { className: "field" }, el("span", { textContent: label }), control,
-      hint ? el("small", { textContent: hint }) : null);
+    el(
+      "label",
+      { className: "field" },
+      el("span", { textContent: label }),
+      control,
+      hint ? el("small", { textContent: hint }) : null,
+    );
   const input = (name, properties) =>
     el("input", {
       type: "number",
@@ -20,12 +25,17 @@ const Settings = (() => {
     });
 
   const controls = {
-    template: el("select", { name: "template", onchange: (event) => set("template", event.target.value) }),
+    template: el("select", {
+      name: "template",
+      onchange: (event) => set("template", event.target.value),
+    }),
     temperature: input("temperature", { min: 0, max: 2 }),
     max_new_tokens: input("max_new_tokens", { min: 1, step: 1 }),
     seed: input("seed", { min: 0, max: Number.MAX_SAFE_INTEGER, step: 1, placeholder: "random" }),
     keep_all: el("input", {
-      type: "checkbox", name: "keep_all", onchange: (event) => set("keep_all", event.target.checked),
+      type: "checkbox",
+      name: "keep_all",
+      onchange: (event) => set("keep_all", event.target.checked),
     }),
   };
   const panel = el(
@@ -35,11 +45,18 @@ const Settings = (() => {
     field("Temperature", controls.temperature),
     field("Longest reply", controls.max_new_tokens),
     field("Seed", controls.seed),
-    el("label", { className: "field check" }, controls.keep_all,
-      el("span", { textContent: "Refuse a message rather than leave earlier turns out" })),
+    el(
+      "label",
+      { className: "field check" },
+      controls.keep_all,
+      el("span", { textContent: "Refuse a message rather than leave earlier turns out" }),
+    ),
   );
   const toggle = Dom.button("Settings", () => open(panel.hidden), {
-    id: "settings-button", "aria-expanded": "false", "aria-controls": "settings", disabled: true,
+    id: "settings-button",
+    "aria-expanded": "false",
+    "aria-controls": "settings",
+    disabled: true,
   });
   const open = (shown) => {
     panel.hidden = !shown;
@@ -48,7 +65,8 @@ const Settings = (() => {
 
   const set = (name, value) => {
     const next = { ...values };
-    if (value === "" || value === false || (name === "template" && value === facts.template)) delete next[name];
+    if (value === "" || value === false || (name === "template" && value === facts.template))
+      delete next[name];
     else next[name] = value === true || name === "template" ? value : Number(value);
     values = Records.checkSettings(next);
     hint();
@@ -75,7 +93,8 @@ const Settings = (() => {
       Dom.say(`The prompt template ${values.template} is not on this server; another is used.`);
       delete values.template;
     }
-    for (const name of ["temperature", "max_new_tokens", "seed"]) controls[name].value = values[name] ?? "";
+    for (const name of ["temperature", "max_new_tokens", "seed"])
+      controls[name].value = values[name] ?? "";
     controls.template.value = values.template ?? facts.template;
     controls.max_new_tokens.max = facts.window;
     controls.keep_all.checked = !!values.keep_all;
@@ -86,7 +105,9 @@ const Settings = (() => {
     facts = told;
     toggle.disabled = false;
     controls.template.replaceChildren(
-      ...facts.templates.map(({ name, title }) => el("option", { value: name, textContent: title })),
+      ...facts.templates.map(({ name, title }) =>
+        el("option", { value: name, textContent: title }),
+      ),
     );
     use(values);
   });

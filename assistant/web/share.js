@@ -28,7 +28,8 @@ const Share = (() => {
     const value = JSON.stringify({ title: record.title, settings, turns });
     const folded = await through(value, new CompressionStream("deflate-raw"), Infinity);
     let binary = "";
-    for (const byte of new Uint8Array(await folded.arrayBuffer())) binary += String.fromCharCode(byte);
+    for (const byte of new Uint8Array(await folded.arrayBuffer()))
+      binary += String.fromCharCode(byte);
     const code = btoa(binary).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
     const url = location.origin + location.pathname + START + code;
     if (url.length > LINK_MAX) {
@@ -48,7 +49,9 @@ const Share = (() => {
       if (fragment.length > LINK_MAX) throw new Error("it is too long");
       const code = fragment.slice(START.length).replaceAll("-", "+").replaceAll("_", "/");
       const bytes = Uint8Array.from(atob(code), (char) => char.charCodeAt(0));
-      const text = await (await through(bytes, new DecompressionStream("deflate-raw"), TEXT_MAX)).text();
+      const text = await (
+        await through(bytes, new DecompressionStream("deflate-raw"), TEXT_MAX)
+      ).text();
       const value = JSON.parse(text);
       const record = Records.create(Records.newId("c"), Records.checkSettings(value.settings));
       if (!Array.isArray(value.turns) || !value.turns.length) throw new Error("it holds no turns");

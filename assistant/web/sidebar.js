@@ -7,37 +7,66 @@ const Sidebar = (() => {
   let offered = []; // ids that were exported to make room
 
   const search = el("input", {
-    type: "search", id: "chats-search", placeholder: "Search", "aria-label": "Search conversations",
+    type: "search",
+    id: "chats-search",
+    placeholder: "Search",
+    "aria-label": "Search conversations",
     oninput: () => draw(),
   });
   const list = el("ul", { id: "chats-list" });
   const notice = el("div", { id: "chats-notice", role: "status" });
-  const picker = el("input", { type: "file", accept: ".json,application/json", hidden: true, id: "chats-file" });
+  const picker = el("input", {
+    type: "file",
+    accept: ".json,application/json",
+    hidden: true,
+    id: "chats-file",
+  });
   const nav = el(
     "nav",
     { id: "chats", "aria-label": "Conversations" },
-    el("div", { className: "chats-top" },
-      button("New chat", () => { Chat.fresh(); close(); }, { id: "chats-new", title: "Ctrl+K" }),
-      button("Close", () => close(), { className: "act chats-close" })),
+    el(
+      "div",
+      { className: "chats-top" },
+      button(
+        "New chat",
+        () => {
+          Chat.fresh();
+          close();
+        },
+        { id: "chats-new", title: "Ctrl+K" },
+      ),
+      button("Close", () => close(), { className: "act chats-close" }),
+    ),
     search,
     list,
     notice,
-    el("div", { className: "chats-below" },
+    el(
+      "div",
+      { className: "chats-below" },
       button("Import", () => picker.click(), { className: "act", id: "chats-import" }),
       button("Export all", () => Files.json(Store.all()), { className: "act", id: "chats-export" }),
-      picker),
+      picker,
+    ),
   );
 
-  const words = (sentence, ...more) => notice.replaceChildren(el("p", { textContent: sentence }), ...more);
+  const words = (sentence, ...more) =>
+    notice.replaceChildren(el("p", { textContent: sentence }), ...more);
 
   const when = (time) => {
     const then = new Date(time);
     const today = new Date().toDateString() === then.toDateString();
-    return then.toLocaleString("en", today ? { hour: "numeric", minute: "2-digit" } : { day: "numeric", month: "short" });
+    return then.toLocaleString(
+      "en",
+      today ? { hour: "numeric", minute: "2-digit" } : { day: "numeric", month: "short" },
+    );
   };
 
   const rename = (record, item) => {
-    const field = el("input", { value: record.title, maxLength: Records.MAX.title, "aria-label": "New title" });
+    const field = el("input", {
+      value: record.title,
+      maxLength: Records.MAX.title,
+      "aria-label": "New title",
+    });
     let done = false;
     const end = (keep) => {
       if (done) return;
@@ -58,34 +87,73 @@ const Sidebar = (() => {
   const remove = (record) => {
     removed = Store.remove(record.id);
     if (Store.open === record.id) Chat.fresh();
-    words(`Deleted: ${record.title}`, button("Undo", () => {
-      Store.put(removed);
-      say();
-    }, { className: "act", id: "chats-undo" }));
+    words(
+      `Deleted: ${record.title}`,
+      button(
+        "Undo",
+        () => {
+          Store.put(removed);
+          say();
+        },
+        { className: "act", id: "chats-undo" },
+      ),
+    );
   };
 
   const draw = () => {
     const wanted = search.value.trim().toLowerCase();
-    const found = Store.all().filter((record) =>
-      !wanted || Records.words(record).some((text) => text.toLowerCase().includes(wanted)));
+    const found = Store.all().filter(
+      (record) =>
+        !wanted || Records.words(record).some((text) => text.toLowerCase().includes(wanted)),
+    );
     list.replaceChildren(
       ...found.map((record) => {
         const open = record.id === Store.open;
         const title = record.title || "Untitled";
-        const item = el("li", { className: open ? "open" : "" },
-          el("button", {
-            type: "button", className: "chat-link", title, onclick: () => { Chat.open(record.id); close(); },
-            ...(open && { "aria-current": "true" }),
-          }, el("span", { className: "chat-title", textContent: title }),
-            el("span", { className: "chat-when", textContent: Store.isUnsaved(record.id) ? "not saved" : when(record.updated) })),
-          el("span", { className: "chat-acts" },
-            button("Rename", () => rename(record, item), { className: "act", "aria-label": `Rename ${title}` }),
-            button("Delete", () => remove(record), { className: "act", "aria-label": `Delete ${title}` })));
+        const item = el(
+          "li",
+          { className: open ? "open" : "" },
+          el(
+            "button",
+            {
+              type: "button",
+              className: "chat-link",
+              title,
+              onclick: () => {
+                Chat.open(record.id);
+                close();
+              },
+              ...(open && { "aria-current": "true" }),
+            },
+            el("span", { className: "chat-title", textContent: title }),
+            el("span", {
+              className: "chat-when",
+              textContent: Store.isUnsaved(record.id) ? "not saved" : when(record.updated),
+            }),
+          ),
+          el(
+            "span",
+            { className: "chat-acts" },
+            button("Rename", () => rename(record, item), {
+              className: "act",
+              "aria-label": `Rename ${title}`,
+            }),
+            button("Delete", () => remove(record), {
+              className: "act",
+              "aria-label": `Delete ${title}`,
+            }),
+          ),
+        );
         return item;
       }),
     );
     if (!found.length) {
-      list.append(el("li", { className: "none", textContent: wanted ? "Nothing found" : "No conversations yet" }));
+      list.append(
+        el("li", {
+          className: "none",
+          textContent: wanted ? "Nothing found" : "No conversations yet",
+        }),
+      );
     }
   };
 
@@ -94,26 +162,47 @@ const Sidebar = (() => {
     const { chars, part, near, unsaved, blocked, broken } = Store.state();
     const mega = (count) => (count / 1_000_000).toFixed(1);
     if (blocked) {
-      return words("This browser lets the page keep nothing: conversations end with it. Export what you need.");
-    }
-    if (near || unsaved) {
-      const full = unsaved ? `${unsaved} of them only in this page, since the store is full` : `${Math.round(100 * part)} % full`;
-      const oldest = Store.all().filter(({ id }) => id !== Store.open).slice(-OLDEST);
       return words(
-        `${Store.all().length} conversations, ${mega(chars)} of ${mega(Store.CHARS_MAX)} MB: ${full}.`,
-        oldest.length ? button(`Export the oldest ${oldest.length}`, () => {
-          Files.json(oldest);
-          offered = oldest.map(({ id }) => id);
-          words(`The oldest ${offered.length} are in the file that was saved.`,
-            button("Remove them here", () => {
-              offered.forEach((id) => Store.remove(id));
-              say();
-            }, { className: "act", id: "chats-remove-oldest" }),
-            button("Keep them", say, { className: "act" }));
-        }, { className: "act", id: "chats-export-oldest" }) : null,
+        "This browser lets the page keep nothing: conversations end with it. Export what you need.",
       );
     }
-    if (broken) return words(`${broken} stored ${broken === 1 ? "conversation" : "conversations"} cannot be read; left as found.`);
+    if (near || unsaved) {
+      const full = unsaved
+        ? `${unsaved} of them only in this page, since the store is full`
+        : `${Math.round(100 * part)} % full`;
+      const oldest = Store.all()
+        .filter(({ id }) => id !== Store.open)
+        .slice(-OLDEST);
+      return words(
+        `${Store.all().length} conversations, ${mega(chars)} of ${mega(Store.CHARS_MAX)} MB: ${full}.`,
+        oldest.length
+          ? button(
+              `Export the oldest ${oldest.length}`,
+              () => {
+                Files.json(oldest);
+                offered = oldest.map(({ id }) => id);
+                words(
+                  `The oldest ${offered.length} are in the file that was saved.`,
+                  button(
+                    "Remove them here",
+                    () => {
+                      offered.forEach((id) => Store.remove(id));
+                      say();
+                    },
+                    { className: "act", id: "chats-remove-oldest" },
+                  ),
+                  button("Keep them", say, { className: "act" }),
+                );
+              },
+              { className: "act", id: "chats-export-oldest" },
+            )
+          : null,
+      );
+    }
+    if (broken)
+      return words(
+        `${broken} stored ${broken === 1 ? "conversation" : "conversations"} cannot be read; left as found.`,
+      );
     notice.replaceChildren();
   };
 

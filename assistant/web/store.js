@@ -112,7 +112,8 @@ const Store = (() => {
     const mine = records.get(id);
     if (event.newValue === null) {
       sizes.delete(id);
-      if (id === Store.open) unsaved.add(id); // what is being read does not vanish
+      if (id === Store.open)
+        unsaved.add(id); // what is being read does not vanish
       else records.delete(id);
       return changed(id);
     }
@@ -149,7 +150,14 @@ const Store = (() => {
   const state = () => {
     const chars = total();
     const part = Math.max(chars / CHARS_MAX, sizes.size / COUNT_MAX);
-    return { chars, part, near: part >= NEAR, unsaved: unsaved.size, blocked, broken: broken.length };
+    return {
+      chars,
+      part,
+      near: part >= NEAR,
+      unsaved: unsaved.size,
+      blocked,
+      broken: broken.length,
+    };
   };
 
   load();

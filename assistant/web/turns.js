@@ -24,7 +24,8 @@ const Turns = (() => {
   const article = (nid, { role, text }) => {
     const said = Dom.el("div", { className: "said" });
     if (role === "user") said.textContent = text;
-    else if (!text) said.append(Dom.el("p", { className: "none", textContent: "No text came back." }));
+    else if (!text)
+      said.append(Dom.el("p", { className: "none", textContent: "No text came back." }));
     else if (ready.has(nid)) {
       said.append(...ready.get(nid));
       ready.delete(nid);
@@ -58,7 +59,9 @@ const Turns = (() => {
     const at = children.indexOf(nid);
     const to = (index, sign, label) =>
       act("step", sign, () => step(children[index]), {
-        disabled: !(index in children), title: label, "aria-label": label,
+        disabled: !(index in children),
+        title: label,
+        "aria-label": label,
       });
     return Dom.el(
       "span",
@@ -81,13 +84,17 @@ const Turns = (() => {
     return [
       node.text ? copy : null,
       user ? act("edit", "Edit", () => do_.edit(nid)) : null,
-      again && !(last && running) ? act("regenerate", "Regenerate", () => do_.regenerate(nid)) : null,
+      again && !(last && running)
+        ? act("regenerate", "Regenerate", () => do_.regenerate(nid))
+        : null,
       last && !running && node.finish === "length" && node.text
         ? act("continue", "Continue", () => do_.carryOn(nid))
         : null,
       pin,
       children.length > 1 ? stepper(nid, children, do_.step) : null,
-      MARKS[node.finish] ? Dom.el("span", { className: "mark", textContent: MARKS[node.finish] }) : null,
+      MARKS[node.finish]
+        ? Dom.el("span", { className: "mark", textContent: MARKS[node.finish] })
+        : null,
     ].filter(Boolean);
   };
 
@@ -102,7 +109,13 @@ const Turns = (() => {
       const element = articles.get(nid);
       const near = children.get(node.parent ?? "");
       const last = index === path.length - 1;
-      const state = JSON.stringify([near.indexOf(nid), near.length, last, running && last, !!node.pinned]);
+      const state = JSON.stringify([
+        near.indexOf(nid),
+        near.length,
+        last,
+        running && last,
+        !!node.pinned,
+      ]);
       if (element.state !== state) {
         element.state = state;
         element.receipt ??= node.role === "assistant" ? Receipts.folded(nid, node, do_) : null;

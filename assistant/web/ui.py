@@ -18,7 +18,7 @@ STYLES = ("page.css", "chat.css", "playground.css")
 SCRIPTS = (
     "stream.js", "dom.js", "records.js", "store.js", "files.js", "share.js", "receipts.js",
     "turns.js", "ledger.js", "settings.js", "sidebar.js", "chat.js", "bar.js", "page.js",
-    "playground.js",
+    "handover.js", "playground.js",
 )  # fmt: skip
 MODELS = HERE.parent.parent / "models"
 FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
