@@ -19,12 +19,12 @@ from training.tokenizer import END, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX
 PROMPTS = Path(__file__).parent.parent / "prompts"
 NOT_LEARNED = -100  # the label that the loss leaves out
 MIXTURE = {  # kind: (share of the batches, rows, tokens of a row)
-    "dialogue": (0.12, 24, 168),  # dialogues alone, at any position
-    "prompt": (0.32, 24, 168),  # behind the short prompt, which all rows share
+    "dialogue": (0.18, 24, 168),  # dialogues alone, at any position
+    "prompt": (0.46, 24, 168),  # behind the short prompt, which all rows share
     "full": (0.09, 20, 168),  # behind the full prompt
     "later": (0.06, 16, 168),  # behind the short prompt and a chat of any length, shared too
-    "chat": (0.01, 2, 2048),  # one long chat, with the short prompt in the row
-    "text": (0.395, 7, 576),  # documentation and source
+    "chat": (0.005, 2, 2048),  # one long chat, with the short prompt in the row
+    "text": (0.2, 7, 576),  # documentation and source
     "window": (0.005, 1, WINDOW),  # the same, over all positions
 }
 SHORT, FULL = "tech-assistant-short", "tech-assistant"
