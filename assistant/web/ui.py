@@ -66,7 +66,7 @@ EXAMPLES = (
     "Explain this regular expression: ^\\d{4}-\\d{2}$",
     "How do I find all files larger than 100 MB on Linux?",
 )
-SESSIONS_MAX = 500  # open pages whose conversations are kept; the oldest leave
+SESSIONS_MAX = 500  # open pages that are served at once; the oldest leave
 
 
 def build_page(assistant, examples=EXAMPLES):
