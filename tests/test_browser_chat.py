@@ -208,6 +208,33 @@ def test_two_tabs_do_not_overwrite_each_other(browser, server, script):
         until(lambda: titles(one) == ["another", "begun"])
 
 
+def test_what_was_written_at_the_same_moment_is_joined(browser, server, script):
+    script("Yes.")
+    with opened(browser, server.url) as one:
+        ask(one, "begun")
+        two = one.context.new_page()
+        two.goto(server.url)
+        (before,) = stored(one)
+        ask(one, "from one")
+
+        def write(page, text):
+            """As a tab does that has not heard of the others' turns."""
+            nodes = before["nodes"] | {f"n{text.encode().hex()}": {**first, "text": text}}
+            later = {**before, "nodes": nodes, "updated": before["updated"] + 1_000_000}
+            page.evaluate(
+                f"text => localStorage.setItem('{CHAT}{before['id']}', text)", json.dumps(later)
+            )
+
+        first = next(node for node in before["nodes"].values() if node["parent"] is None)
+        write(two, "elsewhere")
+        until(lambda: len(stored(one)[0]["nodes"]) == 5)
+        two.close()
+        write(one, "unheard")  # a tab does not hear of its own store
+        ask(one, "and on")
+        texts = [node["text"] for node in stored(one)[0]["nodes"].values()]
+        assert {"from one", "elsewhere", "unheard", "and on"} <= set(texts)
+
+
 def test_what_is_being_read_does_not_vanish_when_another_tab_deletes_it(browser, server, script):
     script("Yes.")
     with opened(browser, server.url) as one:
@@ -567,6 +594,8 @@ def test_what_cannot_be_run_again_is_said(page, script):
 def test_what_the_model_saw_is_the_prompt_token_by_token(page, server, script):
     script(["Yes.", "No."])
     ask(page, "is <|endoftext|> special?", "and now?")
+    page.click("#settings-button")
+    page.select_option("[name=template]", label="Tech Assistant (short)")  # it counts no more here
     page.locator("#log .receipt >> nth=1").locator("summary").click()
     page.locator("#log .act-saw").click()
     page.wait_for_selector("dialog.saw")
