@@ -52,7 +52,7 @@ def opened(browser, url, **options):
         "request",
         lambda r: r.url.startswith((url, "data:", "blob:")) or faults.append(f"request {r.url}"),
     )
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(30_000)
     page.goto(url)
     page.wait_for_selector("#message textarea")
     yield page
@@ -75,7 +75,7 @@ def send(page, text):
 
 def becomes_true(page, expression):
     # page.wait_for_function evaluates inside the page, which its security policy forbids
-    until(lambda: page.evaluate(expression), 15)
+    until(lambda: page.evaluate(expression))
 
 
 def finished(page, replies=1):

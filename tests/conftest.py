@@ -43,3 +43,34 @@ def starcoder_tokenizer():
     from assistant.engine.tokenizer import load_tokenizer
 
     return load_tokenizer(folder)
+
+
+# For tests in a browser. Each of their modules has a `server`, a tests.server.Running.
+
+
+@pytest.fixture(scope="module")  # a module's own: as long as it runs, it holds asyncio's place
+def browser():
+    from tests.browser import chromium
+
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def script(server):
+    """Sets what the engine of `server` writes; at the end nothing may run any more."""
+
+    def set_script(value):
+        server.engine.script = value
+
+    server.engine.requests.clear()
+    yield set_script
+    server.idle()
+
+
+@pytest.fixture
+def page(browser, server, script):
+    from tests.browser import opened
+
+    with opened(browser, server.url) as page:
+        yield page

@@ -71,7 +71,7 @@ class Running:
     def health(self):
         return self.get("/health").json()
 
-    def idle(self, seconds=10):
+    def idle(self, seconds=30):
         """Wait until no request runs or waits."""
         until(lambda: not self.engine.active, seconds)
 

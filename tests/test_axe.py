@@ -3,7 +3,7 @@
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from tests.browser import chromium, finished, opened, send
+from tests.browser import finished, opened, send
 from tests.fake_engine import FakeEngine
 from tests.server import running
 
@@ -11,12 +11,6 @@ REPLY = "Use `zip`:\n\n```python\nfor a, b in zip(x, y):  # pairs\n    print(a, 
 TABS = (["Chat"],) + tuple(
     ["Playground", name] for name in ("Continue", "Fill in", "Compare", "Edit a prompt")
 )
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 
 from assistant.settings import Settings
 from assistant.web.security import BODY_MAX
-from tests.browser import becomes_true, chromium, finished, opened, said, send, status
+from tests.browser import becomes_true, finished, opened, said, send, status
 from tests.fake_engine import FakeEngine
 from tests.server import running, slowly
 from tests.test_transcript import HOSTILE
@@ -17,33 +17,10 @@ FORBIDDEN = "form, iframe, embed, object, img, video, audio, svg, style, link, s
 
 
 @pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
 def server():
     engine = FakeEngine()
     with running(engine, examples=("What is a list?", "What is a dict?")) as server:
         yield server
-
-
-@pytest.fixture
-def script(server):
-    """Sets what the engine writes."""
-
-    def set_script(value):
-        server.engine.script = value
-
-    yield set_script
-    server.idle()
-
-
-@pytest.fixture
-def page(browser, server, script):
-    with opened(browser, server.url) as page:
-        yield page
 
 
 def test_ask_watch_stop_ask_again_reload(page, server, script):

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from tests.browser import chromium, finished, opened, said, send, status
+from tests.browser import finished, opened, said, send, status
 from tests.fake_engine import FakeEngine
 from tests.server import running
 from tests.test_transcript import HOSTILE
@@ -15,33 +15,9 @@ CHAT = "tech-assistant/chat/"
 
 
 @pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
 def server():
     with running(FakeEngine(), examples=("What is a list?",)) as server:
         yield server
-
-
-@pytest.fixture
-def script(server):
-    """Sets what the engine writes."""
-
-    def set_script(value):
-        server.engine.script = value
-        server.engine.requests.clear()
-
-    yield set_script
-    server.idle()
-
-
-@pytest.fixture
-def page(browser, server, script):
-    with opened(browser, server.url) as page:
-        yield page
 
 
 def ask(page, *texts):
@@ -650,7 +626,7 @@ def test_a_shared_link_holds_the_conversation_and_tells_no_server(browser, serve
         page.goto(link)
         page.reload()
         page.wait_for_selector("#banner :text('secret question')")
-        page.wait_for_timeout(300)
+        page.wait_for_selector("#ledger :text('template 19')")  # it has asked, and was answered
         assert page.locator("#log .turn").count() == 0 and stored(page) == []
         assert not any("secret" in request or "chat=1" in request for request in asked)
         page.click("#open-shared")

@@ -7,7 +7,7 @@ import tomllib
 
 import pytest
 
-from tests.browser import chromium, opened
+from tests.browser import opened
 from tests.fake_engine import FakeEngine
 from tests.server import running, slowly
 from tests.test_transcript import HOSTILE
@@ -17,34 +17,15 @@ FORBIDDEN = "form, iframe, embed, object, img, video, audio, style, link, script
 
 
 @pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
 def server():
     with running(FakeEngine()) as server:
         yield server
 
 
 @pytest.fixture
-def script(server):
-    """Sets what the engine writes."""
-
-    def set_script(value):
-        server.engine.script = value
-
-    server.engine.requests.clear()
-    yield set_script
-    server.idle()
-
-
-@pytest.fixture
-def page(browser, server, script):
-    with opened(browser, server.url) as page:
-        show(page, "Playground", "Continue")
-        yield page
+def page(page):
+    show(page, "Playground", "Continue")
+    return page
 
 
 def show(page, *names):
@@ -56,7 +37,7 @@ def becomes(read, value):
     """Wait until `read()` gives `value`."""
     seen = []
     try:
-        until(lambda: seen.append(read()) or seen[-1] == value, 15)
+        until(lambda: seen.append(read()) or seen[-1] == value)
     except AssertionError:
         assert seen[-1] == value
 

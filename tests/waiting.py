@@ -23,7 +23,7 @@ def keeps(promise, tries=3):
     return promise()
 
 
-def until(condition, seconds=10):
+def until(condition, seconds=30):
     """Wait until `condition()` is true, and give its value; fail after `seconds`."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -39,5 +39,4 @@
   Dom.whenever("#transcript", follow);
   Dom.whenever("#message textarea", (box) => matchMedia("(hover: hover)").matches && box.focus());
   Dom.whenever("#chat-status", speak);
-  Dom.whenever("#playground-status", speak);
 })();
