@@ -5,6 +5,7 @@ Knows how the parts go together, and nothing of the web or of torch.
 
 import dataclasses
 from array import array
+from functools import partial
 from hashlib import blake2b
 from itertools import chain
 
@@ -14,7 +15,7 @@ from assistant.errors import HistoryError, TemplateError
 from assistant.generate import Delta, Done, generate
 from assistant.prompt import Segment, encode
 from assistant.sampling import check_max_new_tokens, check_stops
-from assistant.stops import StopScanner
+from assistant.stops import StopScanner, resumed
 from assistant.window import Exchange, fit
 
 KNOWN_MAX = 2_000_000  # ids of turns that are kept, so that a draft's ledger encodes little
@@ -81,23 +82,23 @@ class Assistant:
             raise TemplateError(
                 f"The prompt template {template.name!r} has {len(self._preamble)} tokens, and with "
                 f"{max_new_tokens} for the reply they fill the model's window of {engine.window}; "
-                "choose a shorter one with --prompt, or lower --max-new-tokens."
+                "choose a shorter template or shorter replies."
             )
         self._opening = encode(template.opening(), engine.tokenizer)
         self._known, self._held = {}, 0  # see _ids
         if pin and self._preamble:
             engine.pin(self._preamble)
 
-    def ledger(self, conversation, *, max_new_tokens=None, keep_all=False):
+    def ledger(self, conversation, *, max_new_tokens=None, dropped=None):
         """The Ledger of a draft: of the reply to the conversation's last message, or to an empty
         one where that is not begun yet. Nothing is computed by the model.
 
-        keep_all: no exchange may leave. Raises SamplingError, and WindowError with the counts.
+        dropped: as of reply(). Raises SamplingError, and WindowError with the counts.
         """
         if len(conversation.turns) % 2 == 0:
             conversation = Conversation((*conversation.turns, Turn("user", "")))
         limit = self._limit(max_new_tokens)
-        return self._parts(conversation, limit, () if keep_all else None)[0]
+        return self._parts(conversation, limit, dropped)[0]
 
     def segments(self, conversation, dropped=()):
         """The prompt for the reply to the conversation's last message, or for going on with its
@@ -118,7 +119,6 @@ class Assistant:
         sampling=None,
         max_new_tokens=None,
         stop=(),
-        keep_all=False,
         dropped=None,
         cold=False,
         wait_s=0.1,
@@ -126,17 +126,16 @@ class Assistant:
         """The Reply to the conversation's last message, or behind its last reply, checked and
         submitted at the call.
 
-        sampling: a Sampling, else the template's. stop: further stop strings. keep_all: refuse
-        with WindowError rather than let exchanges leave the window. dropped: the indices of those
-        that leave, where that is decided already. cold: see Request. wait_s: the longest that one
-        `next()` waits, in seconds. Raises RequestError, EngineBusy or EngineDead.
+        sampling: a Sampling, else the template's. stop: further stop strings. dropped: the
+        indices of the exchanges that leave the window, where that is decided already: WindowError
+        if the others do not fit, so () refuses rather than let one leave. cold: see Request.
+        wait_s: the longest that one `next()` waits, in seconds. Raises RequestError, EngineBusy or
+        EngineDead.
         """
         engine, template, tokenizer = self.engine, self.template, self.engine.tokenizer
         engine.check_room()
         limit, stops = self._limit(max_new_tokens), check_stops(stop)
         sampling = (sampling or template.sampling).seeded()
-        if keep_all and dropped is None:
-            dropped = ()
         ledger, parts, before = self._parts(conversation, limit, dropped)
         request = Request(
             ids=tuple(chain.from_iterable(parts)),
@@ -218,22 +217,12 @@ class Assistant:
     def _scanner(self, stops, before):
         """A StopScanner that has read the text `before`, and how much of that it holds; a new one
         and None where nothing is continued."""
-        scanner = self._new_scanner(stops)
-        if not before:
-            return scanner, None
-        held = len(before) - len(scanner.feed(before))
-        if scanner.fired is None:
-            return scanner, held
-        # A stop that stands there already ends nothing: what follows is read as the end of a line.
-        scanner = self._new_scanner(stops)
-        scanner.feed("\0")
-        return scanner, 0
-
-    def _new_scanner(self, stops):
         template = self.template
-        return StopScanner(
+        new = partial(
+            StopScanner,
             markers=template.markers,
             separator=template.separator,
             strings=(*template.stop, *stops),
             strip=True,
         )
+        return resumed(new, before) if before else (new(), None)

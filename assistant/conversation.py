@@ -1,10 +1,9 @@
-"""Turn and Conversation: append, edit, regenerate, undo.
+"""Turn and Conversation: a path through what was said, with a message or a reply added.
 
 Knows roles and their order, not how turns are written into a prompt. Both classes are immutable:
 each change gives a new conversation. What a client sends is checked here before it becomes one.
 """
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
@@ -65,26 +64,11 @@ class Conversation:
         ids = None if ids is None else tuple(ids)
         return Conversation((*self.turns, Turn("assistant", text.strip(), ids, finish=finish)))
 
-    def edit(self, index, text):
-        """With another text for the message at `index`; all later turns leave. Raises TextError,
-        and HistoryError where `index` is no message."""
-        if not 0 <= index < len(self.turns) or self.turns[index].role != "user":
-            raise HistoryError(f"Turn {index + 1} is no message that can be edited.")
-        turn = dataclasses.replace(self.turns[index], text=check_message(text))
-        return Conversation((*self.turns[:index], turn))
-
     def drop_reply(self):
         """Without the last reply, so that its message waits for a new one."""
         if len(self.turns) % 2:
             return self
         return Conversation(self.turns[:-1])
-
-    def undo(self):
-        """Without the last exchange, and the text of its message: it goes back to the box."""
-        if not self.turns:
-            return self, ""
-        last = len(self.turns) - 1 - (len(self.turns) - 1) % 2
-        return Conversation(self.turns[:last]), self.turns[last].text
 
     @classmethod
     def from_history(cls, history, *, last="assistant"):

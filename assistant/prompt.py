@@ -16,11 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from assistant.errors import SamplingError, TemplateError, TextError
-from assistant.sampling import Sampling, shown
+from assistant.sampling import Sampling, check_stops, shown
 from assistant.text import check_prompt
 
 PROMPTS = Path(__file__).parent.parent / "prompts"
 HUB_FILE = "TA_prompt_v1.txt"
+NAME_CHARS_MAX = 200
 SPECIAL = re.compile(r"<\|[^|<>\s]+\|>")  # what looks like a special token in a template
 
 _JINJA = """\
@@ -158,7 +159,7 @@ class PromptTemplate:
         if lacking:
             raise TemplateError(
                 f"The prompt template {self.name!r} needs special tokens that this model's "
-                f"tokenizer lacks: {', '.join(lacking)}; choose another with --prompt."
+                f"tokenizer lacks: {', '.join(lacking)}; choose another template."
             )
 
 
@@ -194,7 +195,7 @@ def load_template(spec):
         )
     try:
         return parse_template(tomllib.loads(path.read_text(encoding="utf-8")), path.name)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise TemplateError(f"The prompt template {path} cannot be read: {error}.") from None
 
 
@@ -235,10 +236,8 @@ def parse_template(values, where):
     for key in (*_STRINGS, "kind", "separator"):
         if not isinstance(values.get(key, ""), str):
             refuse(f"{key!r} must be a string")
-    stop = values.get("stop", [])
-    if not isinstance(stop, list) or not all(isinstance(text, str) and text for text in stop):
-        refuse("'stop' must be a list of strings that are not empty")
-    values["stop"] = tuple(stop)
+    if not 1 <= len(values["name"]) <= NAME_CHARS_MAX:
+        refuse(f"'name' must have 1 to {NAME_CHARS_MAX} characters")
     if values.get("kind", "chat") != "chat":
         refuse(f"'kind' must be 'chat', not {shown(values['kind'])}")
     for key in ("user", "assistant"):
@@ -251,6 +250,7 @@ def parse_template(values, where):
     if not isinstance(values.get("sampling", {}), dict):
         refuse("'sampling' must be a table")
     try:
+        values["stop"] = check_stops(values.get("stop"))
         values["sampling"] = Sampling(**values.get("sampling", {}))
     except TypeError:
         fields = [field.name for field in dataclasses.fields(Sampling)]

@@ -24,7 +24,8 @@ def _rising(indices):
 
 
 _MOST = 10**9
-_Name = Annotated[str, Field(min_length=1, max_length=200)]
+# A template's name and a stop have less; a folder that a model is named after may have 255.
+_Name = Annotated[str, Field(min_length=1, max_length=255)]
 _Count = Annotated[int, Field(ge=0, le=_MOST)]
 _Rising = AfterValidator(_rising)
 _Number = Annotated[float, Field(ge=0, le=_MOST, allow_inf_nan=False)]

@@ -36,6 +36,19 @@ class _Fences:
             self._open = None
 
 
+def resumed(new_scanner, before):
+    """A StopScanner that has read the text `before`, and how many characters of that it still
+    holds: for a reply that goes on behind it. `new_scanner()` gives a fresh one."""
+    scanner = new_scanner()
+    held = len(before) - len(scanner.feed(before))
+    if scanner.fired is None:
+        return scanner, held
+    # A stop that stands there already ends nothing: what follows is read as the end of a line.
+    scanner = new_scanner()
+    scanner.feed("\0")
+    return scanner, 0
+
+
 class StopScanner:
     """Gives out what is safe to show of a reply that is fed piece by piece.
 

@@ -17,6 +17,7 @@ import threading
 import time
 
 from assistant.engine import Finished, Logprob, Piece, Status, Waiting
+from assistant.engine.tokenizer import BPETokenizer
 from assistant.errors import EngineBusy, EngineDead, WindowError
 
 SPECIAL = ("<|endoftext|>", "<fim_prefix>", "<fim_middle>", "<fim_suffix>", "<fim_pad>")
@@ -51,6 +52,8 @@ class ByteTokenizer:
 
     def decode(self, ids):
         return self.bytes(ids).decode(errors="replace")
+
+    texts = BPETokenizer.texts
 
     def decoder(self):
         return _Decoder(self)

@@ -147,7 +147,7 @@ def test_a_preamble_that_fills_the_window_is_refused(window, fits):
     if fits:
         assistant(window=window)
     else:
-        with pytest.raises(TemplateError, match="window of 82; choose a shorter one with --prompt"):
+        with pytest.raises(TemplateError, match="window of 82; choose a shorter template"):
             assistant(window=window)
 
 
@@ -411,7 +411,7 @@ def test_a_draft_has_a_ledger_and_computes_nothing():
     with pytest.raises(SamplingError):
         helper.ledger(draft, max_new_tokens=0)
     with pytest.raises(WindowError, match="for the text"):
-        helper.ledger(HELLO.edit(0, "x" * 250))
+        helper.ledger(Conversation().add_message("x" * 250))
 
 
 def test_a_draft_is_counted_without_encoding_what_stands_before_it(monkeypatch):
@@ -449,11 +449,11 @@ def test_all_is_kept_or_refused():
     draft = long_talk().add_message("Hello")
     for call in (helper.reply, helper.ledger):
         with pytest.raises(WindowError, match=r"for earlier turns .* let earlier turns leave"):
-            call(draft, keep_all=True)
+            call(draft, dropped=())
     few = long_talk(1).add_message("Hello")
-    assert helper.ledger(few, keep_all=True).dropped == ()
+    assert helper.ledger(few, dropped=()).dropped == ()
     assert helper.engine.requests == []
-    read(helper.reply(few, keep_all=True))
+    read(helper.reply(few, dropped=()))
     healthy(helper)
 
 
@@ -515,7 +515,7 @@ def test_the_ledger_is_exact(texts, window, goes_on):
         (HELLO, {"max_new_tokens": 8192}, WindowError),
         (HELLO, {"stop": ["a"] * 5}, SamplingError),
         (HELLO, {"stop": [""]}, SamplingError),
-        (HELLO.edit(0, "x" * 9000), {}, WindowError),
+        (Conversation().add_message("x" * 9000), {}, WindowError),
     ],
 )
 def test_what_is_asked_wrongly_never_reaches_the_engine(conversation, options, error):

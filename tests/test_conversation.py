@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from assistant.conversation import TURNS_MAX, Conversation, Turn, trusted_ids
 from assistant.errors import HistoryError, TextError
-from assistant.text import MESSAGE_CHARS_MAX, PROMPT_CHARS_MAX
+from assistant.text import PROMPT_CHARS_MAX
 from tests.fake_engine import SPECIAL, ByteTokenizer
 
 TALK = (
@@ -53,25 +53,10 @@ def test_exchanges_and_the_message_that_waits():
             _ = conversation.message
 
 
-def test_edit_lets_later_turns_leave():
-    assert texts(TALK.edit(2, " Zwei? ")) == ["One?", "One.", "Zwei?"]
-    assert texts(TALK.edit(0, "Eins?")) == ["Eins?"]
-    for index in (-1, 1, 3, 4):
-        with pytest.raises(HistoryError, match=f"Turn {index + 1} is no message"):
-            TALK.edit(index, "x")
-    with pytest.raises(TextError):
-        TALK.edit(0, "x" * (MESSAGE_CHARS_MAX + 1))
-
-
-def test_drop_reply_and_undo():
+def test_drop_reply():
     assert texts(TALK.drop_reply()) == ["One?", "One.", "Two?"]
     assert TALK.drop_reply().drop_reply() == TALK.drop_reply()
     assert Conversation().drop_reply() == Conversation()
-    before = Conversation(TALK.turns[:2])
-    assert TALK.undo() == (before, "Two?")
-    assert TALK.drop_reply().undo() == (before, "Two?")
-    assert before.undo() == (Conversation(), "One?")
-    assert Conversation().undo() == (Conversation(), "")
 
 
 # What a client sends

@@ -208,6 +208,8 @@ def test_all_parts_run_on_a_random_checkpoint(tmp_path, sources, capsys):
     small = ["--questions", "4", "--places", "3", "--max-new-tokens", "8", "--slots", "2"]
     replies = tmp_path / "replies.jsonl"
     argv = [str(folder), *places, *small, "--device", "cpu", "--replies", str(replies)]
+    evaluate.main([*argv, "--part", "e"])
+    assert not (folder / "evaluation.json").exists()  # a look at a part
     evaluate.main(argv)
     shown = capsys.readouterr().out
     written = json.loads((folder / "evaluation.json").read_text("utf-8"))

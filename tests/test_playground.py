@@ -80,6 +80,14 @@ def test_a_continuation_goes_on_from_ids():
     assert engine.prompt() == "a<fim_middle> b"
 
 
+def test_a_stop_string_may_begin_in_what_was_there():
+    engine = FakeEngine("D rest")
+    done = run(engine, "a", begun=engine.tokenizer.encode("xxEN"), stop=["END"])
+    assert (done.text, done.stop, done.cut) == ("", "END", 2)
+    done = run(engine, "a", begun=engine.tokenizer.encode("END x"), stop=["END"])
+    assert (done.text, done.reason) == ("D rest", "stop")
+
+
 def test_stop_strings_and_length():
     engine = FakeEngine("one two three")
     done = run(engine, stop=["thr", "zzz"])

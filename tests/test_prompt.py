@@ -291,9 +291,12 @@ def test_parse():
         ({"user": " \n"}, "'user' must be a marker"),
         ({"user": "a\nb"}, "'user' must be a marker on one line"),
         ({"assistant": "Assistant: "}, "'assistant' must not end in a space"),
-        ({"stop": "END"}, "'stop' must be a list"),
-        ({"stop": [""]}, "'stop' must be a list of strings that are not empty"),
-        ({"stop": [1]}, "'stop' must be a list"),
+        ({"stop": "END"}, "stop must be a list of strings"),
+        ({"stop": [""]}, "A stop string must have 1 to 64 characters"),
+        ({"stop": [1]}, "stop must be a list of strings"),
+        ({"stop": ["a", "b", "c", "d", "e"]}, "At most 4 stop strings"),
+        ({"name": ""}, "'name' must have 1 to 200 characters"),
+        ({"name": "x" * 201}, "'name' must have 1 to 200 characters"),
         ({"sampling": 1}, "'sampling' must be a table"),
         ({"sampling": {"heat": 1}}, r"\[sampling\] has the unknown key 'heat'"),
         ({"sampling": {"top_p": 2}}, "top_p must be above 0 and at most 1; 2 was given"),
@@ -355,7 +358,20 @@ def test_the_text_of_a_file_is_read(name):
     assert read_template(to_toml(load_template(name))) == load_template(name)
 
 
-AWKWARD_TEXTS = ["\x7f", "'", "'''", '"', "\\", "\\'", "\n\n x", "\U0001f600", "a\tb", "\x1b[1m"]
+AWKWARD_TEXTS = [
+    "\x7f",
+    "\x85",
+    "\x9b1m",
+    "'",
+    "'''",
+    '"',
+    "\\",
+    "\\'",
+    "\n\n x",
+    "\U0001f600",
+    "a\tb",
+    "\x1b[1m",
+]
 
 
 @pytest.mark.parametrize("text", AWKWARD_TEXTS)

@@ -186,8 +186,8 @@ def test_what_is_no_receipt_is_refused(value):
 @pytest.mark.parametrize(
     "field, values",
     [
-        ("model", [None, 7, "", "x" * 201]),
-        ("revision", [7, "", "x" * 201]),
+        ("model", [None, 7, "", "x" * 256]),
+        ("revision", [7, "", "x" * 256]),
         ("template", [None, ["t"]]),
         ("template_hash", [None, ""]),
         ("sampling", [None, {}, {"seed": None}, {"seed": 1, "top_p": 2}]),
@@ -197,7 +197,7 @@ def test_what_is_no_receipt_is_refused(value):
         ("message", [None, -1, 1.0, False]),
         ("dropped", [None, "0", [0, 0], [1, 0], [-1], [0.0], [None], {"a": 1}]),
         ("reason", [None, "done", ["stop"], {}]),
-        ("stopped_by", [7, "", "x" * 201]),
+        ("stopped_by", [7, "", "x" * 256]),
         ("ttft_s", [None, -1, float("nan"), float("inf"), True, "1"]),
         ("tokens_per_s", [-1, float("nan"), "1"]),
         ("repeatable", [None, 0, "yes"]),

@@ -455,6 +455,12 @@ def test_a_run_does_not_go_on_with_other_data(tmp_path, docs, stdlib, monkeypatc
     _train(tmp_path, docs, stdlib, monkeypatch, 1)
     with pytest.raises(SystemExit, match=r"saw other data.*--start"):
         _train(tmp_path, docs, stdlib, monkeypatch, 2, "--seed", "1")
+    source = next(stdlib.rglob("*.py"))
+    text = source.read_text()
+    source.write_text(text + "\nX = 1\n")
+    with pytest.raises(SystemExit, match="saw other data"):
+        _train(tmp_path, docs, stdlib, monkeypatch, 2)
+    source.write_text(text)
     assert len(_train(tmp_path, docs, stdlib, monkeypatch, 2)) == 2
 
 

@@ -5,6 +5,7 @@ import html
 import json
 import math
 import re
+import threading
 from contextlib import aclosing
 
 import pytest
@@ -352,7 +353,8 @@ def test_the_chats_reply_comes_along_to_be_inspected(server):
 
 
 def test_one_thing_at_a_time(server):
-    held = FakeEngine(["a", 5.0, "b"])
+    go_on = threading.Event()
+    held = FakeEngine(["a", go_on, "b"])
     with running(held) as other, Page(other.url) as page:
         number = page.event("continue", "click")
         page.join(number, CONTINUE)
@@ -363,3 +365,4 @@ def test_one_thing_at_a_time(server):
                 if BUSY in json.dumps(message):
                     break
         assert len(held.requests) == 1
+        go_on.set()

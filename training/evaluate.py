@@ -220,12 +220,10 @@ def main(argv=None):
         print(table(TITLES[part], figures[part]), flush=True)
     if args.replies:
         write_replies(args.replies, [*run.questions, *run.aside[0]], [*run.replies, *run.aside[1]])
+    run.engine.close()
+    if len(parts) < len(TITLES):  # a look at a part; what the folder says is of one whole run
+        return
     given = sys.argv[1:] if argv is None else argv
-    file = args.folder / "evaluation.json"
-    if file.exists() and len(parts) < len(TITLES):  # the other parts stay, if of these weights
-        before = json.loads(file.read_text("utf-8"))
-        if before["weights_sha256"] == weights_hash(args.folder):
-            figures = {**before["parts"], **figures}
     about = {
         "command": f"python -m training.evaluate {shlex.join(map(str, given))}",
         "seed": args.seed,
@@ -233,9 +231,8 @@ def main(argv=None):
         "weights_sha256": weights_hash(args.folder),
         "parts": figures,
     }
-    run.engine.close()
     text = json.dumps(about, indent=1) + "\n"
-    file.write_text(text, encoding="utf-8")
+    (args.folder / "evaluation.json").write_text(text, encoding="utf-8")
 
 
 def write_replies(path, every, replies):

@@ -107,9 +107,10 @@ def save(model, out):
     copy.save_pretrained(out, max_shard_size=SHARD_SIZE)
 
 
-def recipe_of(args, dialogues):
+def recipe_of(args, documents, dialogues, preambles):
     """What a run's batches depend on: {"seed", "times", "breadth", "data"}, data a hash."""
-    data = repr((MIXTURE, dialogues.topics, dialogues.slots)).encode()
+    texts = [(document.path, document.learned) for document in documents]
+    data = repr((MIXTURE, dialogues.topics, dialogues.slots, preambles, texts)).encode()
     chosen = {"seed": args.seed, "times": args.times, "breadth": args.breadth}
     return {**chosen, "data": hashlib.sha256(data).hexdigest()[:12]}
 
@@ -148,7 +149,7 @@ def main(argv=None):
     optimizers = optimizers_for(model, args.lr)
     state_file, log_file = args.out / "state.pt", args.out / "log.jsonl"
     first = 0
-    recipe = recipe_of(args, dialogues)
+    recipe = recipe_of(args, trained, dialogues, sequences.preambles)
     if state_file.exists():
         state = torch.load(state_file, map_location=args.device, weights_only=True)
         if state["recipe"] != recipe:

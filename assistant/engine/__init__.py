@@ -125,6 +125,9 @@ class Tokenizer(Protocol):
         """Text of `ids`, special tokens as they are spelt; invalid UTF-8 becomes U+FFFD."""
         ...
 
+    def texts(self, ids):
+        """What each of `ids` adds to the text, as a list of str; together decode(ids)."""
+
     def decoder(self):
         """An incremental decoder: `feed(ids) -> str` of whole characters, `flush() -> str`."""
         ...

@@ -80,6 +80,13 @@ class BPETokenizer:
         """A new incremental decoder for one reply."""
         return Decoder(self._joined)
 
+    def texts(self, ids):
+        """What each of `ids` adds to the text: nothing while a character is unfinished. Together
+        they are decode(ids)."""
+        decoder = self.decoder()
+        texts = [decoder.feed([id]) for id in ids]
+        return [*texts[:-1], texts[-1] + decoder.flush()] if texts else []
+
     def _joined(self, ids):
         return b"".join([self._bytes.get(id, b"") for id in ids])
 

@@ -7,6 +7,7 @@ The table goes to stdout, progress and what went wrong to stderr.
 
 import argparse
 import os
+import re
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -90,7 +91,7 @@ def main(argv=None):
 
 def check(args):
     """What would otherwise show when all is computed. Raises SettingsError."""
-    if not args.seeds.isdecimal() or not 1 <= int(args.seeds) <= SEEDS_MAX:
+    if not re.fullmatch(r"0*[1-9]\d{0,2}", args.seeds) or int(args.seeds) > SEEDS_MAX:
         raise SettingsError(
             f"--seeds must be a whole number from 1 to {SEEDS_MAX}, not {shown(args.seeds)}."
         )

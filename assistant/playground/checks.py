@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from markdown_it import MarkdownIt
 
+from assistant.prompt import SPECIAL
+
 PYTHON = ("python", "py", "python3", "pycon")
 _ROLE = re.compile(r"[ \t>*_#]*(?:human|user|assistant|system|ai|bot)[*_]*:", re.IGNORECASE)
-_SPECIAL = re.compile(r"<\|[^|<>\s]+\|>")
 _COMMONMARK = MarkdownIt("commonmark")
 
 
@@ -98,6 +99,6 @@ def _has_role_text(text, found):
     """A marker of some role at the start of a line outside of code, or a special token's name."""
     inside = {line for block in found for line in range(*block.lines)}
     return any(
-        number not in inside and (_ROLE.match(line) or _SPECIAL.search(line))
+        number not in inside and (_ROLE.match(line) or SPECIAL.search(line))
         for number, line in enumerate(text.split("\n"))
     )

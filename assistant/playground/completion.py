@@ -11,8 +11,8 @@ from assistant.engine import Request
 from assistant.errors import RequestError
 from assistant.generate import generate
 from assistant.playground.raw import Raw
-from assistant.sampling import Sampling, check_max_new_tokens, check_stops
-from assistant.stops import StopScanner
+from assistant.sampling import Sampling, check_max_new_tokens, check_stops, shown
+from assistant.stops import StopScanner, resumed
 from assistant.window import fit
 
 SAMPLES_MAX = 8
@@ -39,7 +39,8 @@ def complete(
     stops = check_stops(stop)
     raw = prompt if isinstance(prompt, Raw) else Raw(prompt)
     ids = raw.checked().ids(engine.tokenizer, special=special)
-    ids += check_ids(begun, engine.tokenizer)
+    begun = check_ids(begun, engine.tokenizer)
+    ids += begun
     ledger = fit(0, (), len(ids), limit, engine.window)
     sampling = sampling.seeded()
     request = Request(
@@ -48,7 +49,9 @@ def complete(
         max_new_tokens=limit,
         stop_ids=frozenset({engine.tokenizer.eos_id}),
     )
-    generation = generate(engine, request, StopScanner(strings=stops), wait_s=wait_s)
+    before = engine.tokenizer.decode(begun)
+    scanner, held = resumed(lambda: StopScanner(strings=stops), before)
+    generation = generate(engine, request, scanner, wait_s=wait_s, held=held)
     return Reply(generation, ledger, sampling, stop=stops)
 
 
@@ -72,10 +75,10 @@ def samples(engine, prompt, count, *, sampling, **options):
     return replies
 
 
-def check_count(name, value):
-    """`value` as an int from 1 to SAMPLES_MAX; sliders send floats. Raises RequestError."""
-    if isinstance(value, bool) or value not in range(1, SAMPLES_MAX + 1):
-        raise RequestError(f"The number of {name} must be from 1 to {SAMPLES_MAX}.")
+def check_count(name, value, most=SAMPLES_MAX):
+    """`value` as an int from 1 to `most`; sliders send floats. Raises RequestError."""
+    if isinstance(value, bool) or value not in range(1, most + 1):
+        raise RequestError(f"The number of {name} must be from 1 to {most}, not {shown(value)}.")
     return int(value)
 
 

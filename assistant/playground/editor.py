@@ -5,6 +5,7 @@ Knows the format of prompts/README.md; prompt.read_template() reads it back.
 
 import dataclasses
 import json
+import re
 
 from assistant.text import clean
 
@@ -22,8 +23,10 @@ def to_toml(template):
 def _value(value):
     if isinstance(value, tuple):
         return f"[{', '.join(map(_value, value))}]"
-    # A string of JSON is one of TOML too, but for one character that TOML wants escaped.
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    # A string of JSON is one of TOML too, but for a character that TOML wants escaped; its
+    # neighbours would be cleaned away.
+    text = json.dumps(value, ensure_ascii=False)
+    return re.sub("[\x7f-\x9f]", lambda control: f"\\u{ord(control[0]):04x}", text)
 
 
 def _block(text):

@@ -33,7 +33,7 @@ class Result:
     reason: str = "error"
     stop: str | None = None
     tokens: int = 0
-    right: bool | None = False
+    right: bool | None = None
     faults: tuple[str, ...] = ()
     checks: Checks | None = None
     error: str | None = None
@@ -79,12 +79,13 @@ def evaluate(assistants, questions, seeds, *, run=False, at_once=None, wait_s=No
             except EngineDead:
                 raise
             except AssistantError as error:
-                yield Result(name, question, seed, error=str(error))
+                right = False if _judged(question, run) else None
+                yield Result(name, question, seed, right=right, error=str(error))
             else:
                 yield judge(name, question, seed, done, failure, run)
     finally:
         stopped.set()
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)  # who closes may be an event loop
 
 
 def _ask(assistant, question, seed, run, stopped):
@@ -122,7 +123,12 @@ def judge(name, question, seed, done, failure, run):
         reason=done.reason,
         stop=done.stop,
         tokens=done.finished.new_tokens,
-        right=None if not question.checked or question.run and not run else not faults,
+        right=not faults if _judged(question, run) else None,
         faults=faults,
         checks=check(done.text, done.reason),
     )
+
+
+def _judged(question, run):
+    """Whether anything here tells a right answer from a wrong one."""
+    return question.checked and (run or not question.run)

@@ -55,7 +55,8 @@ def lacking(tokenizer):
 def parts_of(text):
     """The parts between the holes, cleaned. text: a str in which FILL_HERE marks them, or a
     sequence of the parts, such as (before, after). Raises RequestError."""
-    parts = text.split(FILL_HERE) if isinstance(text, str) else list(text)
+    parts = text.split(FILL_HERE) if isinstance(text, str) else text
+    parts = list(parts) if isinstance(parts, (list, tuple)) else [parts]
     check_prompt("".join(parts) if all(isinstance(part, str) for part in parts) else None)
     if not 2 <= len(parts) <= HOLES_MAX + 1:
         raise RequestError(
@@ -131,6 +132,7 @@ class Filling:
             if hole:
                 yield from self._begin(before, "".join(self._parts[hole + 1 :]))
                 if self._closed:
+                    self._reply.close()
                     done = dataclasses.replace(done, reason="cancelled")
                     break
             text = ""

@@ -4,6 +4,7 @@ Works for any prompt and what stands behind it: a chat's reply, a continuation. 
 computed anew, so it does not matter how the text came about. Knows ids, no pages.
 """
 
+import functools
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -61,10 +62,9 @@ def score(engine, prompt_ids, ids, top=TOP):
 
 
 def _tokens(ids, logprobs, tokenizer):
-    decoder = tokenizer.decoder()
-    for n, (token, known) in enumerate(zip(ids, logprobs, strict=True)):
-        text = decoder.feed([token]) + (decoder.flush() if n == len(ids) - 1 else "")
-        top = tuple((id, tokenizer.decode([id]), value) for id, value in known.top)
+    alone = functools.cache(lambda id: tokenizer.decode([id]))
+    for token, text, known in zip(ids, tokenizer.texts(ids), logprobs, strict=True):
+        top = tuple((id, alone(id), value) for id, value in known.top)
         yield Token(token, text, known.logprob, top)
 
 

@@ -12,16 +12,16 @@ from dataclasses import dataclass
 
 from assistant.errors import TemplateError, TextError
 from assistant.playground.raw import Raw
-from assistant.prompt import PROMPTS, Segment
+from assistant.prompt import PROMPTS, SPECIAL, Segment
 from assistant.sampling import shown
 from assistant.text import MESSAGE_CHARS_MAX, clean
 
 KINDS = ("text", "code", "choice", "number")
 LINE_CHARS_MAX = 500
 # What spells a special token in the texts here: StarCoder's, and the chat markers of its relatives.
-SPECIAL = re.compile(
-    r"<\|[^|<>\s]+\|>|<(?:fim|issue|jupyter|commit)_[a-z]+>"
-    r"|<(?:filename|gh_stars|empty_output|reponame)>"
+SPELT = re.compile(
+    SPECIAL.pattern
+    + "|<(?:fim|issue|jupyter|commit)_[a-z]+>|<(?:filename|gh_stars|empty_output|reponame)>"
 )
 
 
@@ -84,7 +84,7 @@ class Entry:
 
     def lacking(self, tokenizer):
         """None, or the sentence that names the special tokens which the tokenizer lacks."""
-        spelt = dict.fromkeys(SPECIAL.findall(self.text))
+        spelt = dict.fromkeys(SPELT.findall(self.text))
         if names := [text for text in spelt if text not in tokenizer.special]:
             return (
                 f"{self.name} needs special tokens that this model's tokenizer lacks: "
@@ -121,7 +121,7 @@ def questions():
 def _table(path):
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise TemplateError(f"{path} cannot be read: {error}.") from None
 
 

@@ -3,7 +3,6 @@
 Knows data and text, not who answers. The questions of ours are questions.toml.
 """
 
-import ast
 import dataclasses
 import re
 import tomllib
@@ -82,7 +81,7 @@ def load_questions(path=OURS):
     path = Path(path)
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SettingsError(f"The questions {path} cannot be read: {error}.") from None
     tables = content.get("question")
     if not isinstance(tables, list) or not tables or set(content) != {"question"}:
@@ -112,9 +111,9 @@ def _question(table, where):
     if not _is_patterns(never):
         refuse("'never' must be a list of regular expressions")
     language, run = table.get("language"), table.get("run")
-    if language is not None and language not in LANGUAGES:
+    if language is not None and language not in list(LANGUAGES):
         refuse(f"'language' must be one of {', '.join(LANGUAGES)}, not {shown(language)}")
-    if run is not None and (language != "python" or not _is_python(run)):
+    if run is not None and (language != "python" or not isinstance(run, str) or not parses(run)):
         refuse("'run' must be Python that parses, beside the language python")
     question = Question(
         key=table["key"],
@@ -133,12 +132,5 @@ def _question(table, where):
 def _is_patterns(value):
     try:
         return isinstance(value, list) and all(re.compile(pattern) for pattern in value)
-    except (re.error, TypeError):
-        return False
-
-
-def _is_python(value):
-    try:
-        return isinstance(value, str) and bool(ast.parse(value).body)
-    except (SyntaxError, ValueError):
+    except (re.error, TypeError, OverflowError, RecursionError):
         return False

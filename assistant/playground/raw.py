@@ -85,11 +85,10 @@ class Raw:
 
     def pieces(self, tokenizer, *, special=True):
         """A Chip for each of ids(); their texts together are the prompt's."""
-        chips, at, decoder, plain = [], 0, tokenizer.decoder(), self._mask()
+        chips, at, plain = [], 0, self._mask()
         known = set(tokenizer.special.values()) if special else ()
         ids = self.ids(tokenizer, special=special)
-        for n, token in enumerate(ids):
-            text = decoder.feed([token]) + (decoder.flush() if n == len(ids) - 1 else "")
+        for token, text in zip(ids, tokenizer.texts(ids), strict=True):
             end = at + max(len(text), 1)  # a part of a character stands where that does
             trusted = special and plain.find(1, at, end) < 0
             chips.append(Chip(text, token, token in known, trusted))

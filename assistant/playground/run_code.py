@@ -64,15 +64,18 @@ def run_code(code, asserts, *, wall_s=WALL_S):
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
         tempfile.TemporaryFile() as errors,
     ):
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-X", "utf8", "-c", _CHILD],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=errors,
-            cwd=folder,
-            env={},
-            start_new_session=True,
-        )
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-X", "utf8", "-c", _CHILD],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                cwd=folder,
+                env={},
+                start_new_session=True,
+            )
+        except OSError as error:  # such as no room for one more process
+            return f"could not be run: {error.strerror}"
         try:
             process.communicate(task, timeout=wall_s)
         except subprocess.TimeoutExpired:

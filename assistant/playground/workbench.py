@@ -11,10 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from assistant.chat import Assistant
-from assistant.errors import RequestError
+from assistant.playground.completion import check_count
 from assistant.playground.evaluate import Result, evaluate
 from assistant.playground.report import in_order
-from assistant.sampling import shown
 
 TEMPLATES_MAX = 4
 QUESTIONS_MAX = 60
@@ -36,11 +35,11 @@ class Job:
     """
 
     def __init__(self, engine, templates, questions, seeds, *, max_new_tokens=512, wait_s=0.1):
-        _check("prompt templates", len(templates), TEMPLATES_MAX)
-        _check("questions", len(questions), QUESTIONS_MAX)
-        seeds = _check("seeds", seeds, SEEDS_MAX)
+        check_count("prompt templates", len(templates), TEMPLATES_MAX)
+        check_count("questions", len(questions), QUESTIONS_MAX)
+        seeds = check_count("seeds", seeds, SEEDS_MAX)
         self.planned = len(templates) * len(questions) * seeds
-        _check("replies in all", self.planned, REPLIES_MAX)
+        check_count("replies in all", self.planned, REPLIES_MAX)
         self.assistants = {
             name: Assistant(engine, template, max_new_tokens=max_new_tokens, pin=False)
             for name, template in templates.items()
@@ -69,13 +68,6 @@ class Job:
         self._closed.set()
         with suppress(ValueError):  # a next() is at work in another thread; the one after closes
             self._stream.close()
-
-
-def _check(what, count, most):
-    """`count` as an int; sliders send floats."""
-    if isinstance(count, bool) or count not in range(1, most + 1):
-        raise RequestError(f"The number of {what} must be from 1 to {most}, not {shown(count)}.")
-    return int(count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +106,7 @@ def tally(pairs, votes):
     pairs beyond them were not voted on."""
     wins, ties = Counter(), 0
     for pair, vote in zip(pairs, votes, strict=False):
-        wins.update({pair.first.prompt: vote == "first", pair.second.prompt: vote == "second"})
+        wins[pair.first.prompt] += vote == "first"
+        wins[pair.second.prompt] += vote == "second"
         ties += vote == "tie"
     return Tally(dict(wins), ties)

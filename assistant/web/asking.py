@@ -74,7 +74,7 @@ def count(assistants, text, path):
     if isinstance(text, str) and text.strip():
         conversation = conversation.add_message(text)
     ledger = assistant.ledger(
-        conversation, max_new_tokens=options["max_new_tokens"], keep_all=options["keep_all"]
+        conversation, max_new_tokens=options["max_new_tokens"], dropped=options["dropped"]
     )
     return {
         "window": ledger.window,

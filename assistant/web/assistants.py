@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from assistant.chat import Assistant
 from assistant.errors import AssistantError, TemplateError
-from assistant.prompt import PROMPTS, load_template
+from assistant.prompt import load_template, template_names
 from assistant.sampling import shown
 
 
@@ -20,13 +20,13 @@ class Assistants:
     def __init__(self, default):
         self.default, self.engine = default, default.engine
         self.names = {}
-        for path in sorted(PROMPTS.glob("*.toml")):
+        for name in template_names():
             try:
-                template = load_template(path.stem)
+                template = load_template(name)
                 self._assistant(template, pin=False)
             except AssistantError:
                 continue  # of another kind, for another model, or longer than its window
-            self.names[path.stem] = template
+            self.names[name] = template
         same = (name for name, found in self.names.items() if found.hash == default.template.hash)
         self.name = next(same, "")
         self.names[self.name] = default.template
@@ -57,7 +57,7 @@ class Assistants:
         return assistant, {
             "sampling": replace(assistant.template.sampling, **asked),
             "max_new_tokens": settings.get("max_new_tokens"),
-            "keep_all": settings.get("keep_all") is True,
+            "dropped": () if settings.get("keep_all") is True else None,
         }
 
     def of_receipt(self, receipt):

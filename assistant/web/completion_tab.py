@@ -182,10 +182,10 @@ class CompletionTab(Runs):
                 raise RequestError(FULL)
             _, options = read(*controls)
             reply = complete(self.engine, card.raw, begun=begun, special=card.special, **options)
-            text = self.engine.tokenizer.decode(begun)
+            decode = self.engine.tokenizer.decode
             session.cards.append(
                 Continuation(f"{card.title}, other token {place + 1}", raw=card.raw,
-                             special=card.special, begun=begun, text=text)
+                             special=card.special, begun=begun, decode=decode, text=decode(begun))
             )  # fmt: skip
             return [(session.cards[-1], reply)]
 

@@ -4,6 +4,7 @@ Knows replies, their events and what the chat hands over, no components.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
 
@@ -24,12 +25,13 @@ UNREADABLE = "What came from the chat is no prompt; open the turn again."
 @dataclass(eq=False, slots=True)
 class Continuation(Card):
     """raw, special: the prompt, and how it was read. begun: the ids behind it that stood there
-    before anything was written. ids: those of all the text, None where unknown. tokens: its tokens,
-    once they were inspected."""
+    before anything was written; decode: their tokenizer's. ids: those of all the text, None where
+    unknown. tokens: its tokens, once they were inspected."""
 
     raw: Raw = None
     special: bool = True
     begun: tuple[int, ...] = ()
+    decode: Callable = None
     text: str = ""
     ids: tuple[int, ...] | None = None
     tokens: tuple[Token, ...] = ()
@@ -42,8 +44,12 @@ class Continuation(Card):
         Card.take(self, event, reply)
         if isinstance(event, Delta):
             self.text += event.text
-        if isinstance(event, Done) and event.ids is not None:
+        if isinstance(event, Done) and event.cut:  # a stop string begins in what was begun
+            self.text = self.text[: -event.cut]
+        elif isinstance(event, Done) and event.ids is not None:
             self.ids = (*self.begun, *event.ids)
+            if self.begun:  # its last token may be the first half of a character
+                self.text = self.decode(self.ids)
 
 
 class Session:

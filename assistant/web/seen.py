@@ -15,9 +15,8 @@ def tokens(segments, tokenizer):
     special = set(tokenizer.special.values())
     found = []
     for trusted, part in groupby(segments, key=lambda segment: segment.trusted):
-        ids, decoder = encode(part, tokenizer), tokenizer.decoder()
-        for index, token in enumerate(ids):
-            text = decoder.feed([token]) + (decoder.flush() if index == len(ids) - 1 else "")
+        ids = encode(part, tokenizer)
+        for token, text in zip(ids, tokenizer.texts(ids), strict=True):
             kind = "special" if token in special else "trusted" if trusted else "plain"
             found.append([text, token, kind])
     return found
