@@ -136,12 +136,8 @@ class Receipt:
         is the receipt of. Raises ReceiptError where it cannot be had, and as Assistant.reply."""
         if sentence := self.fits(assistant):
             raise ReceiptError(sentence)
-        if self.continued:
-            conversation = self._cut(conversation, assistant.engine.tokenizer)
-        else:
-            conversation = conversation.drop_reply()
         return assistant.reply(
-            conversation,
+            self.before(conversation, assistant.engine.tokenizer),
             sampling=self.sampling,
             max_new_tokens=self.max_new_tokens,
             stop=self.stop,
@@ -150,8 +146,11 @@ class Receipt:
             wait_s=wait_s,
         )
 
-    def _cut(self, conversation, tokenizer):
-        """The conversation as it was when its last reply was continued."""
+    def before(self, conversation, tokenizer):
+        """The conversation as it was before its last reply, or before that was continued. Raises
+        ReceiptError where that is not known any more."""
+        if not self.continued:
+            return conversation.drop_reply()
         *turns, reply = conversation.turns or (None,)
         ids = trusted_ids(reply, tokenizer) if len(turns) % 2 else None
         if ids is None or len(ids) < self.continued:

@@ -428,9 +428,12 @@ def test_a_reply_that_was_cut_can_be_continued(page, server, script):
     finished(page)
     assert said(page, "assistant") == ["abc abc adef."]
     assert server.engine.prompt().endswith("Human: go\n\nAssistant:abc abc a")
-    assert "1/2" in page.inner_text("#log .turn.assistant .steps") or "2/2" in page.inner_text(
-        "#log"
-    )
+    assert page.inner_text("#log .turn.assistant .steps").split()[1] in ("1/2", "2/2")
+    page.click("#log .receipt summary")
+    page.click("#log .act-saw")
+    page.wait_for_selector("dialog.saw")
+    seen = page.locator(".seen .seen-token").count()
+    assert seen == len(server.engine.requests[-1].ids)  # with what was continued
 
 
 def test_a_reply_goes_on_while_another_conversation_is_open(page, server, script):

@@ -90,9 +90,12 @@ def count(assistants, text, path):
 def saw(assistants, path, keep, receipt):
     """The tokens of the prompt for the reply that the first `keep` turns end with. receipt: the
     reply's, where it has one; else the prompt is what would be sent now."""
-    assistant, conversation, dropped = _prompt(assistants, Path.of(path, keep), receipt)
+    tokenizer, path = assistants.engine.tokenizer, Path.of(path, keep)
+    assistant, conversation, dropped = _prompt(assistants, path, receipt)
+    if receipt is not None:  # of a reply that was continued, what stood there is in the prompt
+        conversation = Receipt.from_dict(receipt).before(path.conversation, tokenizer)
     found = assistant.segments(conversation, dropped)
-    return {"tokens": tokens(found, assistants.engine.tokenizer), "left": len(dropped)}
+    return {"tokens": tokens(found, tokenizer), "left": len(dropped)}
 
 
 def segments(assistants, path, keep, receipt):
