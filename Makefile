@@ -1,10 +1,11 @@
 # make run · make test · make check · make soak   (each sets up all it needs)
+# make pictures (docs/images, from a real run)
 # make bench · make bench-engine · make bench-serve · make bench-peers (llama.cpp, for bench-engine)
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check soak bench bench-engine bench-serve bench-peers
+.PHONY: run test check soak pictures bench bench-engine bench-serve bench-peers
 
 run: .venv/run.stamp
 	$(BIN)/python app.py $(ARGS)
@@ -15,6 +16,9 @@ test: .venv/dev.stamp
 
 soak: .venv/dev.stamp
 	$(BIN)/python -m pytest -m soak --timeout 3600 $(ARGS)
+
+pictures: .venv/dev.stamp
+	PICTURES=docs/images $(BIN)/python -m pytest tests/test_browser_embedded.py
 
 check: .venv/dev.stamp
 	$(BIN)/ruff format --check .

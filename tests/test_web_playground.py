@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 
 from assistant.engine import Waiting
 from assistant.errors import EngineError
+from assistant.playground import complete
 from assistant.playground.fill import Fill
 from assistant.playground.inspector import Token
 from assistant.playground.raw import Chip, Raw
+from assistant.sampling import Sampling
 from assistant.web.completion_tab import CARDS_MAX, FULL
-from assistant.web.continuations import UNREADABLE
+from assistant.web.continuations import UNREADABLE, Continuation
 from assistant.web.controls import read_seed, read_stops, show_stops
 from assistant.web.playground_html import SHOWN_MAX, band, data, filled, inspector, strip
 from assistant.web.runs import pressed
@@ -350,6 +352,27 @@ def test_the_chats_reply_comes_along_to_be_inspected(server):
         assert "The text has the tokens 0 to 3" in told
         told = page.run(page.event("play-go", "click"), ['["branch", 0, 1, 5]', False, *CONTINUE])
         assert "no alternative" in told
+
+
+def test_a_branch_may_begin_in_half_a_character():
+    tokenizer = ByteTokenizer()
+    half, rest = (tokenizer.encode("é")[n : n + 1] for n in (0, 1))
+    engine = FakeEngine([(*rest, *tokenizer.encode("z"))])
+    card = Continuation("x", begun=tuple(half), decode=tokenizer.decode, text="\ufffd")
+    reply = complete(engine, "p", begun=half, sampling=Sampling(seed=0), max_new_tokens=9)
+    for event in reply:
+        card.take(event, reply)
+    assert card.text == "éz" and card.ids == (*half, *rest, *tokenizer.encode("z"))
+
+    engine = FakeEngine("D rest")
+    begun = tuple(tokenizer.encode("xxEN"))
+    card = Continuation("x", begun=begun, decode=tokenizer.decode, text="xxEN")
+    reply = complete(
+        engine, "p", begun=begun, stop=["END"], sampling=Sampling(seed=0), max_new_tokens=9
+    )
+    for event in reply:
+        card.take(event, reply)
+    assert card.text == "xx"
 
 
 def test_one_thing_at_a_time(server):
