@@ -252,6 +252,9 @@ def test_export_and_import(page, script):
     choose(page, json.dumps(other))
     until(lambda: len(titles(page)) == 2)
     assert said(page, "assistant") == ["A reply with code."]
+    page.click("#chats-list li:not(.open) .chat-link")  # its turns have the ids of the others
+    until(lambda: said(page, "assistant") == ["Another text"])
+    finished(page)
 
 
 BROKEN = [
@@ -269,7 +272,8 @@ BROKEN = [
     ({"nodes": {"n00000001": {"parent": "n00000001", "role": "user", "text": "a"}}}, "missing"),
     ({"nodes": {"n00000001": {"parent": None, "role": "system", "text": "a"}}}, "alternate"),
     ({"nodes": {"n00000001": {"parent": None, "role": "user", "text": 5}}}, "no text"),
-    ({"nodes": {"n00000001": {"parent": None, "role": "user", "text": "a" * 200_001}}}, "200,0"),
+    ({"nodes": {"n00000001": {"parent": None, "role": "user", "text": "a" * 32_001}}}, "32,0"),
+    ({"nodes": {"n00000001": {"parent": None, "role": "user", "text": " "}}}, "32,0"),
     ({"nodes": {f"n{n:08x}": {} for n in range(4001)}}, "4,000"),
 ]  # fmt: skip
 
@@ -331,7 +335,10 @@ def fill_up(page):
 
     text, _ = saved(page, lambda: page.click("#chats-export-oldest"))
     assert len(json.loads(text)["conversations"]) == 20
+    page.click("#chats-list .chat-link:has-text('old 3')")  # what is read stays
+    finished(page)
     page.click("#chats-remove-oldest")
+    assert said(page, "user") == ["old 3"]
     until(lambda: not page.locator("#chats-notice :text('only in this page')").count())
     kept = stored(page)
     assert len(kept[-1]["nodes"]) == 12  # what was not saved before is saved now
@@ -434,6 +441,83 @@ def test_a_reply_that_was_cut_can_be_continued(page, server, script):
     page.wait_for_selector("dialog.saw")
     seen = page.locator(".seen .seen-token").count()
     assert seen == len(server.engine.requests[-1].ids)  # with what was continued
+
+
+def test_a_draft_outlives_an_edit_and_an_undo(page, script):
+    script(["One.", "Two.", "Three."])
+    ask(page, "first", "second")
+    draft = lambda: page.input_value("#message textarea")  # noqa: E731
+
+    page.fill("#message textarea", "a draft")
+    page.hover("#log .turn.user >> nth=1")
+    page.click("#log .turn.user >> nth=1 >> .act-edit")
+    send(page, "second, better")
+    page.wait_for_selector("#log :text('Three.')")
+    finished(page, 2)
+    until(lambda: draft() == "a draft")
+
+    page.click("#log .turn.user >> nth=1 >> .act-edit")
+    until(lambda: draft() == "second, better")
+    page.locator("#log .turn.user .steps").get_by_label("Earlier version").click()
+    until(lambda: draft() == "a draft")  # what was edited is no longer shown
+    assert not page.is_visible("#editing")
+
+    page.click("#log .turn.user >> nth=0 >> .act-edit")
+    page.keyboard.press("Control+k")
+    page.wait_for_selector(".welcome")
+    until(lambda: draft() == "a draft")
+    page.click("#chats-list .chat-link")
+    finished(page, 2)
+    page.click("#undo")
+    until(lambda: draft() == "second\n\na draft")
+
+
+def test_what_was_taken_back_is_not_there_after_a_reload(page, script):
+    script("One.")
+    ask(page, "first")
+    page.click("#undo")
+    page.wait_for_selector(".welcome")
+    page.reload()
+    until(lambda: page.input_value("#message textarea") == "first")
+    assert page.locator("#log .turn").count() == 0
+
+
+def test_one_reply_at_a_time_is_said(page, server, script):
+    go_on = threading.Event()
+    script(["One.", ["Two", go_on]])
+    ask(page, "first")
+    page.click("#log .act-regenerate")
+    page.wait_for_selector("#live :text('Two')")
+    page.click("#log .receipt summary")
+    page.click("#log .act-again")
+    page.wait_for_selector("#chat-status :text('A reply is being written')")
+    go_on.set()
+    finished(page)
+
+
+def test_a_conversation_that_is_deleted_while_it_is_answered_stays_away(page, server, script):
+    script([["Half ", threading.Event()], "Yes."])
+    send(page, "slow")
+    page.wait_for_selector("#live :text('Half')")
+    page.click("#chats-list li.open >> text=Delete")
+    page.wait_for_selector(".welcome")
+    server.idle()  # its reply was stopped
+    ask(page, "healthy")
+    assert titles(page) == ["healthy"] and len(stored(page)) == 1
+
+
+def test_a_title_can_be_typed_while_a_reply_ends(page, script):
+    go_on = threading.Event()
+    script([["One ", go_on, "more."]])
+    send(page, "hi")
+    page.wait_for_selector("#live :text('One')")
+    page.click("#chats-list li.open >> text=Rename")
+    page.keyboard.type("My new")
+    go_on.set()
+    finished(page)
+    page.keyboard.type(" title")
+    page.keyboard.press("Enter")
+    until(lambda: titles(page) == ["My new title"])
 
 
 def test_a_reply_goes_on_while_another_conversation_is_open(page, server, script):
@@ -689,7 +773,9 @@ def test_hostile_text_of_a_link_stays_text(page, server, script):
     assert said(page, "user") == [text]
     assert page.locator("#chat :is(img, script, form, iframe, style, math)").count() == 0
     (kept,) = stored(page)
-    assert kept["settings"] == {}
+    assert kept["settings"] == {"template": "../x"}  # a name, which no server knows
+    assert "../x is not on this server" in page.inner_text("#chat-note")
+    ask(page, "healthy")
 
 
 def test_the_html_file_reads_without_a_server_or_scripts(page, browser, script, tmp_path):

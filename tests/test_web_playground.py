@@ -160,7 +160,7 @@ def test_no_text_becomes_an_element():
 
 def test_data_comes_through_to_the_letter():
     value = {"text": "".join(HOSTILE) + "\ud800 \u2028"}
-    sent = re.fullmatch('<pre class="raw data">(.*)</pre>', data(value))[1]
+    sent = re.fullmatch('<pre class="data">(.*)</pre>', data(value))[1]
     heard = json.loads(html.unescape(sent))
     assert heard.pop("n") and heard == value
 
@@ -317,7 +317,6 @@ def test_a_turn_of_the_chat_becomes_a_prompt_in_which_its_text_is_plain(server):
         "segments": [["<fim_prefix>", True], ["typed <fim_prefix>", False], ["\nAssistant:", True]],
         "stop": ["\nHuman:"],
         "id": "c1",
-        "keep": 1,
     }
     with Page(server.url) as page:
         values = [json.dumps(turn), "", False, False, None]

@@ -48,6 +48,13 @@ def message(assistants, text, path):
     return _asked(assistants, path, conversation, path.after(len(path.nids)), add)
 
 
+def draft(path):
+    """What stands in the box once a message is accepted: what a person had typed there before an
+    earlier message was put into it to be edited."""
+    text = read(path).get("draft")
+    return text if isinstance(text, str) else ""
+
+
 def reply(assistants, path, keep):
     """The Asked of another reply to the message that the first `keep` turns end with, or of more of
     the reply that they end with."""
@@ -73,9 +80,8 @@ def count(assistants, text, path):
         conversation = conversation.add_reply("")
     if isinstance(text, str) and text.strip():
         conversation = conversation.add_message(text)
-    ledger = assistant.ledger(
-        conversation, max_new_tokens=options["max_new_tokens"], dropped=options["dropped"]
-    )
+    del options["sampling"]
+    ledger = assistant.ledger(conversation, **options)
     return {
         "window": ledger.window,
         "preamble": ledger.preamble,
@@ -103,14 +109,13 @@ def segments(assistants, path, keep, receipt):
     path = Path.of(path, keep)
     assistant, conversation, dropped = _prompt(assistants, path, receipt)
     found, template = assistant.segments(conversation, dropped), assistant.template
-    turns, last = len(conversation.turns), path.conversation.turns[-1]
+    last = path.conversation.turns[-1]
     lines = (*template.markers, *filter(None, (template.separator,)))
     there = {} if last.role == "user" else {"text": last.text, "ids": last.ids}
     return {
         "segments": [[segment.text, segment.trusted] for segment in found],
         "id": path.id,
-        "keep": turns,
-        "after": path.after(turns),
+        "after": path.after(len(conversation.turns)),
         "stop": [*(f"\n{line}" for line in lines), *template.stop][:STOPS_MAX],
         **there,
     }
@@ -133,8 +138,9 @@ def _prompt(assistants, path, receipt):
     if not conversation.turns:
         raise HistoryError("There is no message to show the prompt of.")
     if receipt is None:
-        assistant = assistants.get(path.settings.get("template"))
-        return assistant, conversation, assistant.ledger(conversation).dropped
+        assistant, options = assistants.chosen(path.settings)
+        del options["sampling"]
+        return assistant, conversation, assistant.ledger(conversation, **options).dropped
     receipt = Receipt.from_dict(receipt)
     return assistants.of_receipt(receipt), conversation, receipt.dropped
 

@@ -2,7 +2,6 @@
 // page's address brings is put in place here, and nothing of it is sent unasked.
 (() => {
   const { el, button, say } = Dom;
-  const DRAFT_MAX = 32_000;
   const title = el("h2", { id: "chat-title" });
   const banner = el("div", { id: "banner" });
 
@@ -102,7 +101,6 @@
           "Open",
           () => {
             end();
-            if (!Settings.knows(shared.settings.template)) delete shared.settings.template;
             Store.put(shared);
             Chat.open(shared.id);
           },
@@ -123,7 +121,7 @@
     if (name === null && text === null) return;
     history.replaceState(null, "", location.pathname + location.hash);
     Chat.fresh();
-    if (text !== null) Dom.fill("message", text.slice(0, DRAFT_MAX));
+    if (text !== null) Dom.fill("message", text.slice(0, Records.MAX.message));
     if (name !== null && Settings.knows(name)) Settings.use({ ...Settings.get(), template: name });
     else if (name !== null) say(`There is no prompt template ${name.slice(0, 60)} on this server.`);
     Chat.tell();
@@ -143,7 +141,7 @@
     else if (event.key === "Escape" && !Dom.find("dialog[open]")) {
       Sidebar.close();
       menu.open = false;
-      Dom.find("#message .stop-button")?.click();
+      Chat.stop();
       return;
     } else return;
     event.preventDefault();

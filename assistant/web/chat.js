@@ -28,7 +28,8 @@ const Chat = (() => {
   const path = () => (record() ? Records.path(record(), leaf) : []);
   const node = (nid) => record().nodes[nid];
 
-  // What the server is told with every event. keep: how many turns count, while one is edited.
+  // What the server is told with every event. While a message is edited, keep: how many turns
+  // count; draft: what belongs into the box once it is sent.
   const tell = () => {
     let room = IDS_MAX;
     const turns = path()
@@ -39,7 +40,8 @@ const Chat = (() => {
         return { nid, role, content: text, ids: room > 0 ? ids : undefined, pinned, finish };
       });
     const keep = editing ? path().indexOf(editing) : undefined;
-    told = JSON.stringify({ id, turns: turns.reverse(), keep, settings: Settings.get() });
+    const draft = editing ? kept : undefined;
+    told = JSON.stringify({ id, turns: turns.reverse(), keep, draft, settings: Settings.get() });
     Dom.fill("path", told);
     Ledger.ask();
   };
@@ -53,19 +55,26 @@ const Chat = (() => {
     const busy = running === id && !!here;
     Dom.find("#transcript")?.classList.toggle("running", busy);
     Turns.show(here, leaf, { running: busy, editing, do_ });
-    undo.disabled = !leaf || busy;
+    undo.disabled = !here || !leaf || busy;
     redo.hidden = busy || !here || !Records.family(here).has(leaf ?? "");
     editBar.hidden = !editing;
     Sidebar.draw();
     drawn.forEach((listener) => listener(here));
   };
+  const endEdit = () => {
+    if (!editing) return;
+    editing = null;
+    Dom.fill("message", kept);
+  };
   const refresh = () => {
+    if (editing && !path().includes(editing)) endEdit();
     draw();
     tell();
   };
 
   const open = (next, at) => {
-    [id, editing] = [next, null];
+    endEdit();
+    id = next;
     leaf = at ?? record()?.leaf ?? null;
     Store.open = id;
     tab(OPEN, id);
@@ -109,14 +118,14 @@ const Chat = (() => {
     playground: (nid) => ask("ask", "playground", nid, receipt(nid)),
   };
   const cancelEdit = () => {
-    editing = null;
-    Dom.fill("message", kept);
+    endEdit();
     refresh();
   };
   const takeBack = () => {
     const message = path().findLast((nid) => node(nid).role === "user");
-    editing = null;
-    Dom.fill("message", node(message).text);
+    endEdit();
+    const draft = Dom.box("message").value;
+    Dom.fill("message", [node(message).text, draft].filter(Boolean).join("\n\n"));
     go(node(message).parent);
   };
   const putBack = () =>
@@ -161,12 +170,12 @@ const Chat = (() => {
     if (after === null || (here && Object.hasOwn(here.nodes, after))) {
       const follow =
         of === id && (begins || leaf === after || turns.some(({ nid }) => nid === leaf));
-      if (articles.length) Turns.rendered(end, articles[0]);
+      if (articles.length) Turns.rendered(of, end, articles[0]);
       if (turns.length) {
         Store.change(
           of,
           (conversation) => add(conversation, after, turns),
-          Records.create(of, settings),
+          begins ? Records.create(of, settings) : null, // one that was deleted does not come back
         );
       }
       if (follow) leaf = end;
@@ -180,6 +189,12 @@ const Chat = (() => {
       spoken.textContent = Dom.find("article:last-child .said", Turns.log)?.innerText ?? "";
     }
   });
+
+  const stop = () => Dom.find("#message .stop-button")?.click();
+  const gone = (which) => {
+    if (running === which) stop();
+    if (id === which) fresh();
+  };
 
   // Answers to what was asked
   Dom.hear("told", (answer) => {
@@ -233,6 +248,8 @@ const Chat = (() => {
   return {
     open,
     fresh,
+    gone,
+    stop,
     tell,
     branch,
     current: () => ({ id, record: record(), leaf }),

@@ -8,17 +8,18 @@ written. Knows no prompt and no tokens.
 import secrets
 from contextlib import aclosing
 from functools import partial
-from html import escape
 
 import gradio as gr
 from anyio import to_thread
 
 from assistant.errors import AssistantError
 from assistant.receipt import Receipt
+from assistant.text import PROMPT_CHARS_MAX
 from assistant.web import asking, wire
 from assistant.web.follow import Waits
 from assistant.web.seen import parting
 from assistant.web.transcript import live, replies, welcome
+from assistant.web.wire import said
 from assistant.web.writing import BUSY, INTERNAL, Run, Session, Writing
 
 __all__ = ["BUSY", "INTERNAL", "ChatTab", "Run", "said", "summary"]
@@ -32,11 +33,6 @@ INTRO_EMBEDDED = (
     "library does, what it takes, or which function does something."
 )
 UNCOMPARED = "Stopped, so it was not compared."
-
-
-def said(text):
-    """A sentence as the HTML of a status line."""
-    return f"<p>{escape(text)}</p>" if text else ""
 
 
 def summary(reply, done):
@@ -91,18 +87,19 @@ class ChatTab:
 
     def _connect(self):
         options = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False}
+        many = {**options, "trigger_mode": "multiple"}  # who is busy says so, rather than nothing
         shown = [self.live, self.box, self.status, self.news, self.told]
         self.box.submit(self.send, [self.box, self.path, self.session], shown, **options)
         self.box.stop(self.stop, self.session, None, **options)
         act, go = _box("act"), _button("act-go")
-        go.click(self.act, [act, self.path, self.session], shown, **options)
+        go.click(self.act, [act, self.path, self.session], shown, **many)
         ask, go = _box("ask"), _button("ask-go")
-        go.click(self.ask, [ask, self.path], [self.told, self.status], **options)
+        go.click(self.ask, [ask, self.path], [self.told, self.status], **many)
         count, go, counted = _box("count"), _button("count-go"), _hidden("counted")
         inputs = [count, self.box, self.path]
         go.click(self.count, inputs, counted, trigger_mode="always_last", **options)
         render, go, rendered = _box("render"), _button("render-go"), _hidden("rendered")
-        go.click(self.render, render, rendered, trigger_mode="multiple", **options)
+        go.click(self.render, render, rendered, **many)
 
     def start(self):
         """What the page's script must know of this server: it begins when it hears it."""
@@ -121,10 +118,10 @@ class ChatTab:
     # What the person does
 
     async def send(self, text, path, session):
-        """The message in the box: a new one, or the new text of an earlier one."""
-        async for page in self.answer(
-            session, partial(asking.message, self.assistants, text, path), box=""
-        ):
+        """The message in the box: a new one, or the new text of an earlier one. The box gets the
+        draft that stood there before an earlier one was put into it."""
+        ask = partial(asking.message, self.assistants, text, path)
+        async for page in self.answer(session, ask, box=asking.draft(path)):
             yield page
 
     async def act(self, action, path, session):
@@ -155,6 +152,7 @@ class ChatTab:
 
     async def count(self, asked, text, path):
         """Where the tokens of the draft `text` would go; asked: {"n"}."""
+        number = None
         try:
             number = wire.read(asked).get("n")
             told = await to_thread.run_sync(asking.count, self.assistants, text, path)
@@ -177,7 +175,7 @@ class ChatTab:
         except AssistantError:
             return wire.data({})
         texts = asked.get("texts")
-        texts = [str(text) for text in texts] if isinstance(texts, list) else []
+        texts = [str(text)[:PROMPT_CHARS_MAX] for text in texts] if isinstance(texts, list) else []
         articles = await to_thread.run_sync(replies, texts)
         return wire.data({"n": str(asked.get("n"))}, articles)
 
@@ -193,8 +191,8 @@ class ChatTab:
                 if step is None:
                     yield self.page(number, asked, running=True, box=box)
                 elif not step.done:
-                    text = asked.reply.turn.text
-                    yield {self.live: live(text), self.status: said(self.phase(step))}
+                    text = await to_thread.run_sync(live, asked.reply.turn.text)
+                    yield {self.live: text, self.status: said(self.phase(step))}
         if not writing.asked:
             yield self.say(writing.failure)
             return
@@ -204,7 +202,8 @@ class ChatTab:
         if done:
             turn["receipt"] = Receipt.of(asked.assistant, asked.reply, done).to_dict()
             note = self.ended(asked, done)
-        yield self.page(number, asked, turn, running=False, note=note)
+        articles = await to_thread.run_sync(replies, [turn["content"]]) if turn["content"] else ()
+        yield self.page(number, asked, turn, articles, running=False, note=note)
 
     async def again(self, session, nid, ask):
         """Pages, while the reply `nid` is written once more, and then how the two compare."""
@@ -223,8 +222,8 @@ class ChatTab:
             yield {self.told: wire.data(told)}
         yield self.writing(False) | self.say(note)
 
-    def page(self, number, asked, turn=None, *, running, box=None, note="Reading"):
-        """All of the page. turn: the finished reply."""
+    def page(self, number, asked, turn=None, articles=(), *, running, box=None, note="Reading"):
+        """All of the page. turn: the finished reply; articles: the same as HTML."""
         news = {
             "run": number,
             "running": running,
@@ -233,7 +232,6 @@ class ChatTab:
             "after": asked.after,
             "add": [*asked.add, *([turn] if turn else [])],
         }
-        articles = replies([turn["content"]]) if turn and turn["content"] else ()
         text = {} if box is None else {"value": box}
         return {
             # At the end it stays, hidden: the transcript does not shrink before it has the reply.

@@ -16,12 +16,17 @@ from assistant.web.continuations import PROMPT, Continuation, Session, from_chat
 from assistant.web.controls import QUIET, Controls, read, show_stops
 from assistant.web.library_form import LibraryForm
 from assistant.web.library_form import read as read_form
-from assistant.web.playground_html import cards, data, inspector, said, strip
+from assistant.web.playground_html import cards, data, inspector, strip
 from assistant.web.runs import Runs, pressed, told
+from assistant.web.wire import said
 
 CARDS_MAX = 8
 ACTS = (("append", "Append"), ("inspect", "Inspect"), ("copy", "Copy"))
 BACK = ("back", "Back to the chat")
+CHANGED = (
+    "The prompt is no longer the chat's with something behind it; open the turn again to bring a "
+    "continuation back."
+)
 OPENED = "This is the chat's prompt as the model saw it."
 FULL = f"There are {CARDS_MAX} continuations already; Continue starts anew."
 
@@ -83,7 +88,7 @@ class CompletionTab(Runs):
         self.run.click(self.continue_, asked, shown, **QUIET)
         self.stop.click(self.end, self.session, None, **QUIET)
         self.go.click(self.act, [self.action, self.ids, *asked], [*box[:-1], *shown, self.back],
-                      **QUIET)  # fmt: skip
+                      trigger_mode="multiple", **QUIET)  # fmt: skip
         self.open.click(self.take_over, [self.opened, *prompt],
                         [*box[:-1], *shown, self.controls.stops], **QUIET)  # fmt: skip
 
@@ -143,7 +148,7 @@ class CompletionTab(Runs):
         raw, stops, origin, card = from_chat(message, self.engine.tokenizer)
         session.edit(prompt)
         session.work.stop()
-        session.origin, session.inspected = origin, None
+        session.origin, session.opened, session.inspected = origin, raw.text, None
         session.cards = [card] if card.text else []
         return {
             **self.put(raw, literal, ids, session, OPENED),
@@ -227,7 +232,18 @@ class CompletionTab(Runs):
             session.inspected = None
             yield self.results(session)
         elif name == "back" and card and session.origin:
-            yield {self.back: data({**session.origin, "text": card.text.strip(), "ids": card.ids})}
+            yield self.bring_back(card, session)
+
+    @told
+    def bring_back(self, card, session):
+        """A continuation for the chat, with what was written behind the prompt before it."""
+        before = card.raw.text.removeprefix(session.opened)
+        if not card.raw.text.startswith(session.opened):
+            raise RequestError(CHANGED)
+        ids = None if before else card.ids
+        return {
+            self.back: data({**session.origin, "text": (before + card.text).strip(), "ids": ids})
+        }
 
     def results(self, session):
         index = session.cards.index(session.inspected) if session.inspected in session.cards else -1

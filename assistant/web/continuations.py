@@ -54,10 +54,12 @@ class Continuation(Card):
 
 class Session:
     """What the server keeps for one open page. raw: the prompt, with what is plain in it; former:
-    the one that it replaced. origin: where in the chat it came from, in the browser's words."""
+    the one that it replaced. origin: where in the chat it came from, in the browser's words;
+    opened: the prompt that came from there."""
 
     def __init__(self):
-        self.raw, self.former, self.origin = Raw(PROMPT), None, None
+        self.raw, self.former = Raw(PROMPT), None
+        self.origin, self.opened = None, ""
         self.cards, self.inspected, self.work = [], None, Work()
 
     def edit(self, prompt):
@@ -70,8 +72,8 @@ def from_chat(message, tokenizer):
     """A turn that the chat's script hands over: (its prompt, the strings that end a reply to it,
     where it stands in the browser's words, the reply that is there as a Continuation).
 
-    message: JSON of {"segments": [[text, trusted], ...], "stop", "text", "ids", "id", "keep",
-    "after"}. Raises RequestError.
+    message: JSON of {"segments": [[text, trusted], ...], "stop", "text", "ids", "id", "after"}.
+    Raises RequestError.
     """
     try:
         value = json.loads(message)
@@ -81,6 +83,6 @@ def from_chat(message, tokenizer):
         ids = trusted_ids(turn, tokenizer)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise TextError(UNREADABLE) from None
-    origin = {name: value.get(name) for name in ("id", "keep", "after")}
+    origin = {name: value.get(name) for name in ("id", "after")}
     card = Continuation("The chat's reply", "", True, raw, text=turn.text, ids=ids)
     return raw, stops, origin, card

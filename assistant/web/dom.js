@@ -24,7 +24,7 @@ const Dom = (() => {
   };
 
   const copy = async (button, text) => {
-    const label = button.textContent;
+    const label = (button.dataset.label ??= button.textContent);
     try {
       await navigator.clipboard.writeText(text);
       button.textContent = "Copied";

@@ -103,7 +103,9 @@ const Files = (() => {
   const take = (records) => {
     for (const record of records) {
       const here = Store.get(record.id);
-      const same = (nid) => !here.nodes[nid] || here.nodes[nid].text === record.nodes[nid].text;
+      const alike = (one, other) =>
+        ["text", "role", "parent"].every((name) => one[name] === other[name]);
+      const same = (nid) => !here.nodes[nid] || alike(here.nodes[nid], record.nodes[nid]);
       if (here && !Object.keys(record.nodes).every(same)) record.id = Records.newId("c");
       Store.put(record);
     }

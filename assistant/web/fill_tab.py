@@ -10,8 +10,9 @@ import gradio as gr
 from assistant.playground.fill import FILL_HERE, ORDERS, Filling, fill, lacking
 from assistant.text import check_prompt
 from assistant.web.controls import QUIET, Controls, read
-from assistant.web.playground_html import cards, filled, said
+from assistant.web.playground_html import cards, filled
 from assistant.web.runs import Card, Runs, Work, pressed
+from assistant.web.wire import said
 
 TEXT = f'''def average(numbers):
     """The mean of a list of numbers."""

@@ -6,11 +6,9 @@
       .find((tab) => tab.textContent.trim() === name)
       ?.click();
 
-  let handed = null; // the turn that is open there
   let waits = null; // one that is sent once Gradio has built the tab, as it does when it is shown
   Dom.hear("told", (answer) => {
     if (answer.what !== "playground") return;
-    handed = answer;
     if (Dom.find("#to-playground-go")) return Dom.send("to-playground", answer);
     waits = answer;
     show("Playground");
@@ -22,15 +20,14 @@
     }),
   );
 
-  // {id, keep, text, ids}: keep turns stood before the reply
+  // {id, after, text, ids}: the conversation and the turn that the reply stood behind
   Dom.hear("from-playground", (back) => {
     const record = Store.get(back.id);
-    if (!record || !back.text) return;
-    const same = handed?.id === back.id && handed.keep === back.keep;
-    const after = same ? handed.after : Records.path(record, record.leaf)[back.keep - 1];
-    if (!record.nodes[after]) return;
-    Chat.branch(back.id, after, back);
+    const there = !!record && Object.hasOwn(record.nodes, back.after);
+    if (there && back.text) Chat.branch(back.id, back.after, back);
     show("Chat");
-    Dom.say("The continuation is here as another version of the reply.");
+    if (!there) Dom.say("The conversation that this prompt came from is not here any more.");
+    else if (!back.text) Dom.say("The continuation is empty, so nothing was brought back.");
+    else Dom.say("The continuation is here as another version of the reply.");
   });
 })();

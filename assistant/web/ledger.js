@@ -3,7 +3,7 @@
 const Ledger = (() => {
   const { el } = Dom;
   const PAUSE_MS = 300;
-  const SENT_MAX = 700_000; // characters of path and draft; the server takes a million bytes
+  const SENT_MAX = 1_000_000; // bytes of path and draft as they are sent; the server takes 2 ** 20
   const PARTS = ["preamble", "pinned", "history", "draft", "reply"];
   const NAMES = {
     preamble: "template",
@@ -32,12 +32,13 @@ const Ledger = (() => {
     clearTimeout(timer);
     timer = setTimeout(() => {
       number++;
-      const size = (Dom.box("path")?.value.length ?? 0) + (Dom.box("message")?.value.length ?? 0);
+      const sent = JSON.stringify([Dom.box("path")?.value, Dom.box("message")?.value]);
+      const size = new TextEncoder().encode(sent).length;
       if (size <= SENT_MAX) Dom.send("count", { n: number });
       else
         tell({
           n: number,
-          error: `Conversation and draft have ${count(size)} characters, too many to be sent.`,
+          error: `Conversation and draft have ${count(size)} bytes, more than can be sent: ${count(SENT_MAX)}.`,
         });
     }, PAUSE_MS);
   };

@@ -7,7 +7,7 @@ what its buttons do.
 import gradio as gr
 
 from assistant.web.controls import QUIET
-from assistant.web.playground_html import said
+from assistant.web.wire import said
 
 LINES = 5  # of a field for code
 

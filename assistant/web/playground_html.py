@@ -11,6 +11,9 @@ from collections import Counter
 from html import escape
 from math import exp
 
+from assistant.web import wire
+from assistant.web.wire import one_line
+
 SHOWN_MAX = 2_000  # tokens that are listed one by one
 BANDS = (  # the least probability, its class, what the legend says
     (0.9, "p4", "90 % or more"),
@@ -20,17 +23,6 @@ BANDS = (  # the least probability, its class, what the legend says
     (0.0, "p0", "less"),
 )
 UNKNOWN = "p5"  # no probability was computed
-
-
-def one_line(html):
-    """`html` as Gradio's Markdown component leaves it alone: one line, without the mark that this
-    component puts in the place of formulas."""
-    return html.replace("\n", "&#10;").replace("%%%LATEX_BLOCK_", "&#37;%%LATEX_BLOCK_")
-
-
-def said(text):
-    """A sentence for a line that tells how things stand."""
-    return one_line(f"<p>{escape(text)}</p>") if text else ""
 
 
 def button(act, label, *numbers, classes=""):
@@ -46,7 +38,7 @@ def hidden(name, text):
 
 def data(values):
     """JSON for the page's script, as Dom.hear() reads it. What is sent twice is heard twice."""
-    return one_line(hidden("data", json.dumps({**values, "n": secrets.token_hex(6)})))
+    return wire.data({**values, "n": secrets.token_hex(6)})
 
 
 def file(name, kind, text):

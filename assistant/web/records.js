@@ -8,6 +8,7 @@ const Records = (() => {
   const MAX = {
     title: 120,
     text: 200_000,
+    message: 32_000,
     nodes: 4_000,
     ids: 20_000,
     receipt: 8_192,
@@ -68,8 +69,9 @@ const Records = (() => {
   const checkTurn = (value, role) => {
     if (!isObject(value)) refuse("one of its turns is no turn");
     if (value.role !== role) refuse("its turns do not alternate");
-    if (!isText(value.text, MAX.text)) {
-      refuse(`one of its turns is no text of at most ${MAX.text.toLocaleString("en")} characters`);
+    const most = role === "user" ? MAX.message : MAX.text;
+    if (!isText(value.text, most) || (role === "user" && !value.text.trim())) {
+      refuse(`one of its turns is no text of at most ${most.toLocaleString("en")} characters`);
     }
     const turn = { role, text: value.text };
     if (Array.isArray(value.ids) && value.ids.length <= MAX.ids && value.ids.every(isCount)) {
@@ -103,15 +105,15 @@ const Records = (() => {
       const role = root ? "user" : opposite(nodes[node.parent].role);
       nodes[nid] = { parent: node.parent, ...checkTurn(node, role) };
     }
-    const leaf = Object.hasOwn(nodes, value.leaf)
-      ? value.leaf
-      : (Object.keys(nodes).at(-1) ?? null);
+    const known = value.leaf === null || Object.hasOwn(nodes, value.leaf);
+    const leaf = known ? value.leaf : (Object.keys(nodes).at(-1) ?? null);
     return {
       v: VERSION,
       id: value.id,
       title: isText(value.title, MAX.title) ? value.title : "",
       created: isTime(value.created) ? value.created : Date.now(),
-      updated: isTime(value.updated) ? value.updated : Date.now(),
+      // From the future it would win over all that is said later.
+      updated: isTime(value.updated) ? Math.min(value.updated, Date.now()) : Date.now(),
       leaf,
       nodes,
       settings: checkSettings(value.settings),

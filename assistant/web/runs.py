@@ -17,8 +17,8 @@ from assistant.engine import Waiting
 from assistant.errors import AssistantError
 from assistant.generate import Delta, Done
 from assistant.web.chat_tab import BUSY, INTERNAL, summary
-from assistant.web.playground_html import said
 from assistant.web.several import side_by_side
+from assistant.web.wire import said
 
 log = logging.getLogger(__name__)
 

@@ -115,9 +115,7 @@ const Settings = (() => {
   return {
     panel,
     toggle,
-    open,
     use,
-    set,
     get: () => values,
     knows,
     listen: (listener) => (changed = listener),

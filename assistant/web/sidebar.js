@@ -4,7 +4,7 @@ const Sidebar = (() => {
   const { el, button } = Dom;
   const OLDEST = 20; // conversations that are offered for export at once
   let removed = null; // the last record that was deleted
-  let offered = []; // ids that were exported to make room
+  let offered = []; // what was exported to make room: {id, updated}
 
   const search = el("input", {
     type: "search",
@@ -72,6 +72,7 @@ const Sidebar = (() => {
       if (done) return;
       done = true;
       const title = field.value.trim();
+      field.remove();
       if (keep && title) Store.change(record.id, (here) => (here.title = title));
       draw();
     };
@@ -86,7 +87,7 @@ const Sidebar = (() => {
 
   const remove = (record) => {
     removed = Store.remove(record.id);
-    if (Store.open === record.id) Chat.fresh();
+    Chat.gone(record.id);
     words(
       `Deleted: ${record.title}`,
       button(
@@ -101,6 +102,7 @@ const Sidebar = (() => {
   };
 
   const draw = () => {
+    if (Dom.find("input", list)) return; // a title is being typed
     const wanted = search.value.trim().toLowerCase();
     const found = Store.all().filter(
       (record) =>
@@ -180,13 +182,16 @@ const Sidebar = (() => {
               `Export the oldest ${oldest.length}`,
               () => {
                 Files.json(oldest);
-                offered = oldest.map(({ id }) => id);
+                offered = oldest.map(({ id, updated }) => ({ id, updated }));
                 words(
                   `The oldest ${offered.length} are in the file that was saved.`,
                   button(
                     "Remove them here",
                     () => {
-                      offered.forEach((id) => Store.remove(id));
+                      for (const { id, updated } of offered) {
+                        const here = Store.get(id); // what is read or grew since then stays
+                        if (here?.updated === updated && id !== Store.open) Store.remove(id);
+                      }
                       say();
                     },
                     { className: "act", id: "chats-remove-oldest" },

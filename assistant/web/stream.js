@@ -4,6 +4,7 @@
 (() => {
   const ask = window.fetch.bind(window);
   const waiting = new Set(); // events that were taken up and have not ended
+  const ended = new Set(); // events whose end was heard before it was read that they were taken up
   const HEAD = /^data: ?\{"msg": ?"(\w+)"(?:, ?"event_id": ?"(\w+)")?/;
 
   async function* messages(response) {
@@ -24,7 +25,7 @@
         let next = null;
         for await (const message of messages(response)) {
           const [, kind, event] = HEAD.exec(message) ?? [];
-          if (kind === "process_completed") waiting.delete(event);
+          if (kind === "process_completed" && !waiting.delete(event)) ended.add(event);
           if (kind === "close_stream" && waiting.size) next = ask(request.clone());
           else controller.enqueue(encoder.encode(`${message}\n\n`));
         }
@@ -42,7 +43,8 @@
     const again = pathname.endsWith("/queue/data") ? request.clone() : null;
     const response = await ask(request);
     if (response.ok && pathname.endsWith("/queue/join")) {
-      waiting.add((await response.clone().json()).event_id);
+      const { event_id: event } = await response.clone().json();
+      if (!ended.delete(event)) waiting.add(event);
     }
     if (!response.ok || !again) return response;
     const body = new ReadableStream({ start: (controller) => void joined(again, response, controller) });

@@ -9,7 +9,8 @@ from assistant.errors import AssistantError, TemplateError
 from assistant.playground.editor import to_toml
 from assistant.prompt import read_template
 from assistant.web.controls import QUIET
-from assistant.web.playground_html import file, said
+from assistant.web.playground_html import file
+from assistant.web.wire import said
 
 EDITED_MAX = 8  # copies of one page that can be compared
 ADDED = "It stands in the list of the tab Compare, as {!r}."

@@ -14,6 +14,7 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 
 from assistant.text import clean
+from assistant.web.wire import one_line
 
 # Only these are coloured, and only so many characters of one reply: some of Pygments' lexers take
 # time with the square of the length (the worst here, csharp: 0.4 s), others without end.
@@ -25,6 +26,8 @@ _LANGUAGES = """
 """
 COLOURED = frozenset(_LANGUAGES.split())
 COLOURED_MAX = 1_500
+CELLS_MAX = 5_000  # of tables; a wide one of many short lines costs the square of its length
+CACHED_MAX = 8_000  # characters of a reply that is kept as HTML, which may be ten times as long
 
 
 def _code(text, language, coloured):
@@ -66,12 +69,21 @@ def _markdown():
     return markdown
 
 
-_MARKDOWN = _markdown()
+_MARKDOWN, _WITHOUT_TABLES = _markdown(), _markdown().disable("table")
+
+
+def _reader(text):
+    """The parser for `text`: where its tables could have too many cells, they stay text."""
+    lines = text.split("\n")
+    rules = (line for line in lines if "|" in line and "-" in line and not line.strip(" \t>|:-"))
+    columns = max((line.count("|") + 1 for line in rules), default=0)
+    return _MARKDOWN if columns * len(lines) <= CELLS_MAX else _WITHOUT_TABLES
 
 
 def markdown(text, colour=COLOURED_MAX):
     """A reply's Markdown as HTML. colour: characters of code that may be coloured."""
-    return _MARKDOWN.render(clean(text), {"colour": colour})
+    text = clean(text)
+    return _reader(text).render(text, {"colour": colour})
 
 
 # What was rendered once is asked for again when the page is loaded anew.
@@ -80,7 +92,9 @@ _finished = lru_cache(maxsize=512)(markdown)
 
 def replies(texts):
     """Finished replies, each as an article on one line."""
-    return [_article(_finished(text)) for text in texts]
+    return [
+        _article(_finished(text) if len(text) <= CACHED_MAX else markdown(text)) for text in texts
+    ]
 
 
 def live(text):
@@ -90,19 +104,13 @@ def live(text):
 
 
 def _article(said):
-    return _one_line(f'<article class="turn assistant"><div class="said">{said}</div></article>')
+    return one_line(f'<article class="turn assistant"><div class="said">{said}</div></article>')
 
 
 def welcome(examples, intro):
     """What stands in an empty transcript. examples: questions, each a button. intro: a sentence."""
     buttons = "".join(_button("example", text, index) for index, text in enumerate(examples))
-    return _one_line(
+    return one_line(
         f'<div class="welcome"><h2>Ask about code</h2><p>{escape(intro)}</p>'
         f'<div class="examples">{buttons}</div></div>'
     )
-
-
-def _one_line(html):
-    """`html` as Gradio's Markdown component leaves it alone: one line, without the mark that this
-    component puts in the place of formulas."""
-    return html.replace("\n", "&#10;").replace("%%%LATEX_BLOCK_", "&#37;%%LATEX_BLOCK_")

@@ -12,27 +12,28 @@ const Turns = (() => {
   const KEPT_MAX = 2_000;
 
   const log = Dom.el("div", { id: "log" });
-  const articles = new Map(); // nid -> article
-  const plain = new Set(); // nids of replies that are not rendered yet
-  const ready = new Map(); // nid -> a rendered reply that is not shown yet
+  // Under the ids of conversation and turn, since a copy of a conversation has the same turns.
+  const articles = new Map(); // key -> article
+  const plain = new Set(); // keys of replies that are not rendered yet
+  const ready = new Map(); // key -> a rendered reply that is not shown yet
   const line = Dom.el("p", { className: "left-out", textContent: LEAVES });
-  let asked = []; // the nids that the server is rendering, null for none; at first it hears nothing
+  let asked = []; // the keys that the server is rendering, null for none; at first it hears nothing
 
   const act = (name, label, action, properties = {}) =>
     Dom.button(label, action, { className: `act act-${name}`, ...properties });
 
-  const article = (nid, { role, text }) => {
+  const article = (key, { role, text }) => {
     const said = Dom.el("div", { className: "said" });
     if (role === "user") said.textContent = text;
     else if (!text)
       said.append(Dom.el("p", { className: "none", textContent: "No text came back." }));
-    else if (ready.has(nid)) {
-      said.append(...ready.get(nid));
-      ready.delete(nid);
+    else if (ready.has(key)) {
+      said.append(...ready.get(key));
+      ready.delete(key);
     } else {
       said.classList.add("plain");
       said.textContent = text;
-      plain.add(nid);
+      plain.add(key);
     }
     const heading = role === "user" ? "You said" : "The assistant said";
     return Dom.el(
@@ -46,14 +47,15 @@ const Turns = (() => {
 
   // A reply as the server rendered it: an article of a hidden component, which stays as it is.
   const contents = (article_) => [...Dom.find(".said", article_).cloneNode(true).childNodes];
-  const rendered = (nid, article_) => {
-    const said = articles.get(nid) && Dom.find(".said", articles.get(nid));
+  const put = (key, article_) => {
+    const said = articles.get(key) && Dom.find(".said", articles.get(key));
     if (!article_) return;
-    if (!said) return ready.set(nid, contents(article_));
+    if (!said) return ready.set(key, contents(article_));
     said.classList.remove("plain");
     said.replaceChildren(...contents(article_));
-    plain.delete(nid);
+    plain.delete(key);
   };
+  const rendered = (id, nid, article_) => put(id + nid, article_);
 
   const stepper = (nid, children, step) => {
     const at = children.indexOf(nid);
@@ -105,8 +107,9 @@ const Turns = (() => {
     if (articles.size > KEPT_MAX) [articles, plain].forEach((kept) => kept.clear());
     const wanted = path.map((nid, index) => {
       const node = record.nodes[nid];
-      if (!articles.has(nid)) articles.set(nid, article(nid, node));
-      const element = articles.get(nid);
+      const key = record.id + nid;
+      if (!articles.has(key)) articles.set(key, article(key, node));
+      const element = articles.get(key);
       const near = children.get(node.parent ?? "");
       const last = index === path.length - 1;
       const state = JSON.stringify([
@@ -154,19 +157,19 @@ const Turns = (() => {
     const shown = new Set(log.children);
     const texts = {};
     let chars = 0;
-    for (const nid of [...plain].reverse()) {
-      if (!shown.has(articles.get(nid))) continue;
-      const text = Dom.find(".said", articles.get(nid)).textContent;
+    for (const key of [...plain].reverse()) {
+      if (!shown.has(articles.get(key))) continue;
+      const text = Dom.find(".said", articles.get(key)).textContent;
       if (chars && chars + text.length > RENDER_CHARS) break;
       chars += text.length;
-      texts[nid] = text;
+      texts[key] = text;
     }
     if (!chars) return;
     asked = Object.keys(texts);
-    Dom.send("render", { n: Records.newId("r"), texts: asked.map((nid) => texts[nid]) });
+    Dom.send("render", { n: Records.newId("r"), texts: asked.map((key) => texts[key]) });
   };
   Dom.hear("rendered", (_, found) => {
-    asked?.forEach((nid, index) => rendered(nid, found[index]));
+    asked?.forEach((key, index) => put(key, found[index]));
     asked = null;
     render();
   });

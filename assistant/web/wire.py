@@ -1,4 +1,4 @@
-"""What travels between the page's script and the server: JSON in hidden components, both ways.
+"""What travels between the page and the server: sentences, and JSON in hidden components.
 
 Whatever comes from there is untrusted: here it becomes values of the rooms below, or a sentence.
 """
@@ -14,10 +14,20 @@ from assistant.sampling import shown
 ID_MAX = 40  # characters of an id that the browser gave
 
 
+def one_line(html):
+    """`html` as Gradio's Markdown component leaves it alone: one line, without the mark that this
+    component puts in the place of formulas."""
+    return html.replace("\n", "&#10;").replace("%%%LATEX_BLOCK_", "&#37;%%LATEX_BLOCK_")
+
+
+def said(text):
+    """A sentence for a line that tells how things stand."""
+    return one_line(f"<p>{escape(text)}</p>") if text else ""
+
+
 def data(values, articles=()):
     """`values` as the content of a hidden component, with HTML that this room has rendered."""
-    text = escape(json.dumps(values)).replace("%%%LATEX_BLOCK_", "&#37;%%LATEX_BLOCK_")
-    return f'<pre class="data">{text}</pre>{"".join(articles)}'
+    return one_line(f'<pre class="data">{escape(json.dumps(values))}</pre>{"".join(articles)}')
 
 
 def read(text):

@@ -8,7 +8,8 @@ from html import escape
 from itertools import groupby
 
 from assistant.playground.report import CHECKS, LENGTH, NONE, percent
-from assistant.web.playground_html import button, cards, one_line, said
+from assistant.web.playground_html import button, cards
+from assistant.web.wire import one_line, said
 
 OPEN_MAX = 3  # questions whose replies are unfolded
 YES, NO = "✓", "✗"

@@ -13,8 +13,9 @@ from assistant.playground.report import figures, to_csv, to_json
 from assistant.playground.workbench import SEEDS_MAX, TEMPLATES_MAX, Job, pairs, tally
 from assistant.sampling import check_max_new_tokens
 from assistant.web.controls import QUIET
-from assistant.web.playground_html import file, said
+from assistant.web.playground_html import file
 from assistant.web.runs import Runs, Work, pressed
+from assistant.web.wire import said
 from assistant.web.workbench_html import chart, grid, progress, verdict, vote
 
 VOTES = ("first", "second", "tie")
