@@ -1,11 +1,11 @@
 # make run · make test · make check · make soak   (each sets up all it needs)
 # make pictures (docs/images, from a real run)
-# make bench · make bench-engine · make bench-serve · make bench-peers (llama.cpp, for bench-engine)
+# make bench · make bench-engine · make bench-serve · make bench-page · make bench-peers (llama.cpp, for bench-engine)
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check soak pictures bench bench-engine bench-serve bench-peers
+.PHONY: run test check soak pictures bench bench-engine bench-serve bench-page bench-peers
 
 run: .venv/run.stamp
 	$(BIN)/python app.py $(ARGS)
@@ -33,6 +33,9 @@ bench-engine: .venv/dev.stamp
 
 bench-serve: .venv/run.stamp
 	$(BIN)/python -m benchmarks.serve $(ARGS)
+
+bench-page: .venv/dev.stamp
+	$(BIN)/python -m benchmarks.page
 
 bench-peers: .venv-peers/stamp
 
