@@ -484,15 +484,15 @@ def test_what_was_taken_back_is_not_there_after_a_reload(page, script):
 
 def test_one_reply_at_a_time_is_said(page, server, script):
     go_on = threading.Event()
-    script(["One.", ["Two", go_on]])
-    ask(page, "first")
-    page.click("#log .act-regenerate")
-    page.wait_for_selector("#live :text('Two')")
+    script(["One.", "Two.", ["Three", go_on]])
+    ask(page, "first", "second")
+    page.click("#log .act-regenerate >> nth=1")
+    page.wait_for_selector("#live :text('Three')")
     page.click("#log .receipt summary")
     page.click("#log .act-again")
     page.wait_for_selector("#chat-status :text('A reply is being written')")
     go_on.set()
-    finished(page)
+    finished(page, 2)
 
 
 def test_a_conversation_that_is_deleted_while_it_is_answered_stays_away(page, server, script):

@@ -11,6 +11,7 @@ const Chat = (() => {
   let leaf = null; // the newest turn that is shown
   let editing = null; // the message that is in the box again
   let kept = ""; // the draft, while a message is edited
+  let taken = { put: "", draft: "" }; // what Undo put into the box, and what of it was a draft
   let running = null; // the conversation whose reply is being written
   let run = null; // the number of the server's last run
   let told = ""; // the open path, as the server is told it
@@ -124,8 +125,10 @@ const Chat = (() => {
   const takeBack = () => {
     const message = path().findLast((nid) => node(nid).role === "user");
     endEdit();
-    const draft = Dom.box("message").value;
-    Dom.fill("message", [node(message).text, draft].filter(Boolean).join("\n\n"));
+    const value = Dom.box("message").value;
+    const draft = value === taken.put ? taken.draft : value;
+    taken = { put: [node(message).text, draft].filter(Boolean).join("\n\n"), draft };
+    Dom.fill("message", taken.put);
     go(node(message).parent);
   };
   const putBack = () =>
