@@ -217,10 +217,10 @@ class LocalStream:
             return None
         return tuple(Logprob(own, top[:count]) for _, (own, top) in drawn)
 
-    def close(self):
+    def close(self, reason="cancelled"):
         self.job.cancelled = True
         self._ended = True
-        return self.job.finished("cancelled", self._read)
+        return self.job.finished(reason, self._read)
 
     __del__ = close  # a reader that simply goes away must not keep its slot
 
