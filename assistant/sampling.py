@@ -87,9 +87,9 @@ class Sampling:
         return dataclasses.replace(self, seed=secrets.randbelow(SEED_DRAWN))
 
 
-def check_max_new_tokens(value, limit):
-    """`value` as an int from 1 to `limit` (the model's window). Raises SamplingError."""
-    return _whole("max_new_tokens", value, 1, limit)
+def check_max_new_tokens(value, limit, least=1):
+    """`value` as an int from `least` to `limit` (the model's window). Raises SamplingError."""
+    return _whole("max_new_tokens", value, least, limit)
 
 
 def check_logprobs(count):
