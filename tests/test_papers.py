@@ -10,13 +10,14 @@ import yaml
 from packaging.requirements import Requirement
 
 from assistant.settings import _parser
+from assistant.web.metrics import Measured
 from tests.fake_engine import FakeEngine
 from tests.server import running
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FLAGS = [action for action in _parser(on_space=False)._actions if action.dest != "help"]
-PAPERS = ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "prompts/README.md")
+PAPERS = ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/deploy.md", "prompts/README.md")
 
 
 def rows():
@@ -49,6 +50,38 @@ def test_readme_names_every_flag(action):
 
 def test_readme_names_no_flag_that_is_gone():
     assert set(rows()) == {action.option_strings[0] for action in FLAGS}
+
+
+DEPLOY = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+
+
+def test_deploy_names_only_what_exists():
+    known = {flag for action in FLAGS for flag in action.option_strings}
+    program = re.findall(r"(?:app\.py|tech-assistant:cuda) (--.*)", DEPLOY)
+    spoken = re.findall(r"`(--[\w-]+)[ `]", DEPLOY)
+    assert {flag for line in program for flag in re.findall(r"--[\w-]+", line)} <= known
+    assert len(spoken) > 8 and set(spoken) <= known
+    variables = {"ASSISTANT_" + action.dest.upper() for action in FLAGS}
+    assert set(re.findall(r"\bASSISTANT_\w+", DEPLOY)) <= variables
+
+
+def test_deploy_names_every_metric():
+    told = set(re.findall(r"`(assistant_\w+)", DEPLOY.partition("| metric |")[2]))
+    families = Measured(FakeEngine()).registry.collect()
+    names = {
+        family.name + "_total" * (family.type == "counter")
+        for family in families
+        if family.name.startswith("assistant_")
+    }
+    assert told == names
+
+
+def test_the_image_holds_what_the_program_needs():
+    copied = re.findall(r"^COPY (.+) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    copied = {name for line in copied for name in line.split()}
+    sent = {line[1:] for line in (ROOT / ".dockerignore").read_text().split() if line[0] == "!"}
+    assert copied == sent and all((ROOT / name).exists() for name in copied)
+    assert {"app.py", "assistant", "models", "prompts", "requirements.txt"} <= copied
 
 
 def test_front_matter():

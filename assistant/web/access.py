@@ -58,7 +58,7 @@ def _line(scope, status, seconds, size):
         {
             "time": now.isoformat(timespec="milliseconds"),
             "id": scope["request_id"],
-            "client": (scope.get("client") or ("",))[0],
+            "client": (scope.get("client") or ("",))[0][:64],
             "method": scope["method"],
             "path": SECRET.sub(r"\1/...", scope["path"])[:PATH_MAX],
             "status": status,

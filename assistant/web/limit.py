@@ -77,7 +77,7 @@ def address(scope):
     try:
         ip = ip_address(host.partition("%")[0])
     except ValueError:
-        return host
+        return host[:64]  # a proxy's word
     ip = getattr(ip, "ipv4_mapped", None) or ip
     return str(ip) if ip.version == 4 else str(ip_network((ip, 64), strict=False))
 
