@@ -1,10 +1,10 @@
 # make run · make test · make check · make soak   (each sets up all it needs)
-# make bench · make bench-engine · make bench-serve · make bench-peers (llama.cpp, for bench-engine)
+# make bench · make bench-engine · make bench-serve · make bench-api · make bench-peers (llama.cpp, for bench-engine)
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check soak bench bench-engine bench-serve bench-peers
+.PHONY: run test check soak bench bench-engine bench-serve bench-api bench-peers
 
 run: .venv/run.stamp
 	$(BIN)/python app.py $(ARGS)
@@ -29,6 +29,9 @@ bench-engine: .venv/dev.stamp
 
 bench-serve: .venv/run.stamp
 	$(BIN)/python -m benchmarks.serve $(ARGS)
+
+bench-api: .venv/run.stamp
+	$(BIN)/python -m benchmarks.api $(ARGS)
 
 bench-peers: .venv-peers/stamp
 
