@@ -92,9 +92,9 @@ def check_max_new_tokens(value, limit, least=1):
     return _whole("max_new_tokens", value, least, limit)
 
 
-def check_logprobs(count):
+def check_logprobs(count, name="logprobs"):
     """None, or an int from 1 to 20. Raises SamplingError."""
-    return None if count is None else _whole("logprobs", count, 1, LOGPROBS_MAX)
+    return None if count is None else _whole(name, count, 1, LOGPROBS_MAX)
 
 
 def check_stops(stops):

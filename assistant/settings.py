@@ -35,6 +35,7 @@ class Settings:
     port: int = 7860
     share: bool = False
     auth: tuple[str, str] | None = field(default=None, repr=False)
+    api_key: str | None = field(default=None, repr=False)
     allow_host: tuple[str, ...] = ()
     root_path: str = ""
     max_requests_per_minute: int = 0  # of one client address; 0: no limit
@@ -145,6 +146,8 @@ def _parser(on_space):
     add("--port", type=_count(0, 65535), default=7860, help="0 takes a free one")
     add("--share", action="store_true", help="open a public link through Gradio's tunnel")
     add("--auth", type=_auth, metavar="USER:PASSWORD", help="better as ASSISTANT_AUTH")
+    add("--api-key", metavar="KEY", help="what programs must send; better as ASSISTANT_API_KEY")
+    add("--api-key-file", metavar="PATH", help="a file that holds it")
     add("--allow-host", action="append", metavar="HOST", help="a further name of this server")
     add("--root-path", type=_root_path, default="", help="behind a reverse proxy: its path")
     add(
@@ -173,8 +176,8 @@ def read_settings(argv, environ):
     values = vars(parser.parse_args(argv))
     for name in ("allow_host", "endpoint"):
         values[name] = tuple(dict.fromkeys(values[name] or ()))
-    for name in ("endpoint_key",):
-        key = environ.get(f"ASSISTANT_{name.upper()}") or None
+    for name in ("endpoint_key", "api_key"):
+        key = values.get(name) or environ.get(f"ASSISTANT_{name.upper()}") or None
         values[name] = _key(name, values.pop(f"{name}_file"), key)
     return Settings(**values, space_host=environ.get("SPACE_HOST"), on_space=on_space)
 

@@ -81,6 +81,7 @@ class FakeEngine:
 
     model = "fake"
     revision = None
+    lacks = {}
 
     def __init__(
         self, script="Hello.", *, window=8192, slots=8, queue=64, special=SPECIAL, embedded=True

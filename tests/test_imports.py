@@ -22,7 +22,7 @@ LEVELS = (
     {"playground"},
     {"chat"},
     {"generate"},
-    {"conversation", "window", "prompt", "receipt", "store"},
+    {"conversation", "window", "prompt", "jinja", "receipt", "store"},
     {"engine"},
     {"sampling", "stops", "text", "hub", "settings", "errors"},
 )

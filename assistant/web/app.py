@@ -11,7 +11,7 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = str(10**9)
 
 import gradio as gr  # noqa: E402
-from fastapi import FastAPI  # noqa: E402
+from fastapi import Depends, FastAPI  # noqa: E402
 from fastapi.responses import JSONResponse, Response  # noqa: E402
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest  # noqa: E402
 
@@ -19,7 +19,10 @@ from assistant.web.access import Access  # noqa: E402
 from assistant.web.limit import Limit, free_events  # noqa: E402
 from assistant.web.metrics import Measured  # noqa: E402
 from assistant.web.security import Gate, Hosts  # noqa: E402
+from assistant.web.serving import add_errors, check_key  # noqa: E402
+from assistant.web.tgi import TGI_PATHS, tgi_error_body, tgi_router  # noqa: E402
 from assistant.web.ui import EXAMPLES, SESSIONS_MAX, build_page, look  # noqa: E402
+from assistant.web.v1 import v1_router  # noqa: E402
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -54,9 +57,15 @@ def _build(assistant, settings, examples):
             return JSONResponse({**body, "error": status.dead}, 503)
         return body
 
-    @app.get("/metrics")
+    key = check_key(settings)
+
+    @app.get("/metrics", dependencies=[Depends(key)])
     async def metrics():
         return Response(generate_latest(engine.registry), media_type=CONTENT_TYPE_LATEST)
+
+    app.include_router(v1_router(assistant, key))
+    app.include_router(tgi_router(engine, key))
+    add_errors(app, dict.fromkeys(TGI_PATHS, tgi_error_body))
 
     page = build_page(assistant, examples)
     # The engine's waiting room is the only one: Gradio lets all that it admits run at once.

@@ -30,7 +30,9 @@ CSP = (
 # The routes that the page and its API use. All else that Gradio mounts (uploads, files, proxies,
 # recordings, run histories, monitoring ...) is closed.
 OPEN_PATHS = re.compile(
-    r"/|/health|/metrics|/config/?|/login/?|/logout|/theme\.css|/robots\.txt|/favicon\.ico"
+    r"/|/v1/(?:models(?:/.{1,300})?|(?:chat/)?completions)|/generate(?:_stream)?|/info"
+    r"|/health|/metrics"
+    r"|/config/?|/login/?|/logout|/theme\.css|/robots\.txt|/favicon\.ico"
     r"|/(?:static|assets|svelte)/.{1,200}"
     r"|/gradio_api/(?:info/?|user/?|login_check/?|app_id/?|theme\.css|startup-events"
     r"|queue/join|queue/data|call/.+|cancel|reset/?|heartbeat/[^/]+)"
@@ -237,9 +239,17 @@ def replay(body, receive):
 
 async def refuse(send, status, sentence, retry_s=None):
     """Answer with a sentence. retry_s: seconds until it is worth asking again."""
-    body = json.dumps({"detail": sentence}).encode()
+    body = json.dumps(error_body(status, sentence)).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     if retry_s is not None:
         headers.append((b"retry-after", b"%d" % retry_s))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+def error_body(status, sentence, code=None, param=None):
+    """An error as the clients of OpenAI's API and, under "detail", those of Gradio read it."""
+    kinds = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+    kind = kinds.get(status, "server_error" if status >= 500 else "invalid_request_error")
+    error = {"message": sentence, "type": kind, "param": param, "code": code}
+    return {"error": error, "detail": sentence}
