@@ -18,7 +18,7 @@ from assistant.engine import Waiting
 from assistant.errors import AssistantError, EngineBusy, EngineDead, RequestError, WindowError
 from assistant.web.security import FAILED, error_body
 from assistant.web.several import side_by_side
-from assistant.web.v1_schema import sentence_of
+from assistant.web.v1_schema import BAD_JSON, sentence_of
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +59,8 @@ def told(error):
     match error:
         case RequestValidationError():
             return 400, *sentence_of(error.errors()[0])
+        case StarletteHTTPException(status_code=400):  # FastAPI's own, of what no parser reads
+            return 400, BAD_JSON, None, None
         case StarletteHTTPException():
             return error.status_code, str(error.detail), CODES.get(error.status_code), None
         case WindowError():

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+BAD_JSON = "The body of the request is no JSON."
 FORMS = {  # what pydantic says of a choice of types is about one of them only
     "prompt": "must be text, a list of token ids, or a list of either",
     "stop": "must be text or a list of texts",
@@ -131,7 +132,7 @@ def sentence_of(error):
     keys = [key for key in error["loc"][1:] if key != "parameters"] or error["loc"][1:]
     param = keys[0] if keys and isinstance(keys[0], str) else None
     if error["type"] == "json_invalid":
-        return "The body of the request is no JSON.", None, None
+        return BAD_JSON, None, None
     if param is None:
         return "The body of the request must be a JSON object.", None, None
     if error["type"] == "missing":
