@@ -57,7 +57,7 @@ DEPLOY = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
 
 def test_deploy_names_only_what_exists():
     known = {flag for action in FLAGS for flag in action.option_strings}
-    program = re.findall(r"(?:app\.py|tech-assistant:cuda) (--.*)", DEPLOY)
+    program = re.findall(r"(?:app\.py|^ +tech-assistant:cuda) (--.*)", DEPLOY, re.MULTILINE)
     spoken = re.findall(r"`(--[\w-]+)[ `]", DEPLOY)
     assert {flag for line in program for flag in re.findall(r"--[\w-]+", line)} <= known
     assert len(spoken) > 8 and set(spoken) <= known
