@@ -1,6 +1,7 @@
 """README and its relatives say what the code does: flags, versions, files, steps."""
 
 import ast
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -112,12 +113,19 @@ def test_readme_names_only_targets_that_make_knows():
     assert set(re.findall(r"(?:`|^)make (\w+)", README, re.MULTILINE)) <= known
 
 
-def test_the_example_runs():
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    engine = FakeEngine()
+def test_the_examples_run(capsys):
+    openai, gradio = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    engine = FakeEngine("Hello.")
     with running(engine) as server:
         values = {}
-        exec(code.replace("http://127.0.0.1:7860", server.url), values)
+        exec(openai.replace("http://127.0.0.1:7860", server.url), values)
+        assert capsys.readouterr().out == "Hello."
+        assert {values[name].choices[0].text for name in ("raw", "middle")} == {"Hello."}
+        values["client"].close()
+        (curl,) = re.findall(r"^curl http://127.0.0.1:7860(\S+) .*\n +-d '(.*)'", README, re.M)
+        answer = server.post(curl[0], json=json.loads(curl[1]))
+        assert answer.json()["choices"][0]["message"]["content"] == "Hello."
+        exec(gradio.replace("http://127.0.0.1:7860", server.url), values)
         values["client"].close()
         server.idle()
     assert values["reply"] and values["more"] and values["code"]

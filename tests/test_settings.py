@@ -37,6 +37,7 @@ FLAGS = [
     ("root_path", "/chat/", "/chat"),
     ("max_requests_per_minute", "30", 30),
     ("endpoint", "http://gpu:8000/v1/", ("http://gpu:8000",)),
+    ("api_key", "s3cret", "s3cret"),
 ]
 
 
