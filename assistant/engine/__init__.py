@@ -148,13 +148,16 @@ class Status:
 
 class Engine(Protocol):
     """model: what the person reads (a hub id or a folder's name). window: positions, both for the
-    prompt and the reply. embedded: the small checkpoint that ships with the repository."""
+    prompt and the reply. embedded: the small checkpoint that ships with the repository. lacks: what
+    this engine cannot do, each with the sentence that says so: "ids" (prompts are sent as text),
+    "logprobs", "prompt_logprobs", "seed", "cold", "banned" (a banned id ends the reply)."""
 
     model: str
     revision: str | None
     embedded: bool
     window: int
     tokenizer: Tokenizer
+    lacks: dict[str, str]
 
     def generate(self, request: Request, *, wait_s: float = 0.1) -> Stream:
         """Checks and submits `request`; the stream's `next()` takes at most about `wait_s`
@@ -179,7 +182,11 @@ class Engine(Protocol):
 
 
 def open_engine(settings) -> Engine:
-    """The engine that `settings` name. Raises CheckpointError with the next step to take."""
+    """The engine that `settings` name. Raises StartError with the next step to take."""
+    if settings.endpoint:
+        from assistant.engine.remote import RemoteEngine
+
+        return RemoteEngine(settings)
     from assistant.engine.local import LocalEngine
 
     return LocalEngine.open(settings)
