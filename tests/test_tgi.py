@@ -8,7 +8,10 @@ import pytest
 from huggingface_hub import InferenceClient
 from huggingface_hub.errors import HfHubHTTPError, OverloadedError, ValidationError
 
+from assistant.engine import open_engine
 from assistant.errors import EngineError
+from assistant.playground import complete
+from assistant.sampling import Sampling
 from assistant.settings import Settings
 from tests.fake_engine import FakeEngine
 from tests.server import running
@@ -195,3 +198,29 @@ def test_a_client_that_leaves_frees_its_slot(server, script, path):
 
 def test_the_page_stays_at_the_root(server):
     assert "<html" in server.get("/").text
+
+
+def test_the_embedded_model_writes_as_it_does_without_the_api():
+    engine = open_engine(Settings(dtype="float32"))
+    with running(engine) as server:
+        client = InferenceClient(base_url=server.url, timeout=100)
+        events = list(
+            client.text_generation("import bisect\n", max_new_tokens=20, details=True, stream=True)
+        )
+        *_, done = complete(
+            engine,
+            "import bisect\n",
+            sampling=Sampling(temperature=0, top_p=1),
+            max_new_tokens=20,
+            logprobs=1,
+        )
+        assert "".join(event.token.text for event in events) == done.text and done.text
+        assert [event.token.id for event in events] == list(done.ids)
+        assert events[-1].generated_text == done.text
+        filled = client.text_generation(
+            "<fim_prefix>def add(a, b):\n    return<fim_suffix> b\n<fim_middle>",
+            max_new_tokens=5,
+            details=True,
+        )
+        assert filled.details.generated_tokens >= 1
+    engine.close()
