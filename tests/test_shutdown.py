@@ -27,7 +27,7 @@ def read(url, path, streamed, begun):
         lines = []
         for line in filter(None, answer.iter_lines()):
             lines.append(line)
-            if "Once" in line:
+            if ':"O' in line:
                 begun.append(path)
     whole = lines.pop() == "data: [DONE]" if streamed else True
     choices = [json.loads(line.removeprefix("data: "))["choices"][0] for line in lines]
