@@ -6,8 +6,7 @@ import threading
 
 import pytest
 
-from assistant.engine import Request, Waiting, open_engine, remote_http
-from assistant.engine.tokenizer import load_tokenizer
+from assistant.engine import Request, Waiting, remote_http
 from assistant.errors import (
     EngineBusy,
     EngineDead,
@@ -17,38 +16,15 @@ from assistant.errors import (
     WindowError,
 )
 from assistant.sampling import Sampling
-from assistant.settings import Settings
-from tests.engines import greedy, read
+from tests.reading import greedy, read
 from tests.scripted_server import CUT, FAULTS, llama_cpp, serving, tgi, transformers, vllm
 from tests.waiting import until
 
 SEEDED = Sampling(temperature=0.5, top_p=0.9, top_k=5, repetition_penalty=1.1, seed=7, min_p=0)
 
 
-@pytest.fixture(scope="module")
-def tokenizer(tiny_checkpoint):
-    return load_tokenizer(tiny_checkpoint)
-
-
-@pytest.fixture
-def open_remote(tiny_checkpoint):
-    """Opens engines in front of servers; closes them at the end."""
-    engines = []
-
-    def open_remote(*servers, **options):
-        options = {"model": str(tiny_checkpoint), **options}
-        urls = tuple(server if isinstance(server, str) else server.url for server in servers)
-        engine = open_engine(Settings(endpoint=urls, **options))
-        engines.append(engine)
-        return engine
-
-    yield open_remote
-    for engine in engines:
-        engine.close()
-
-
 def kinds(folder, tokenizer):
-    """A server of each kind that has the tiny checkpoint, and its routes for a reply."""
+    """A server of each kind that has the model, and its routes for a reply."""
     name, eos = str(folder), tokenizer.eos_id
     return {
         "vllm": (vllm(name, encode=tokenizer.encode, eos=eos), "/v1/completions"),
@@ -60,6 +36,7 @@ def kinds(folder, tokenizer):
 
 
 KINDS = ("vllm", "other", "transformers", "tgi", "llama.cpp")
+SILENT = {"silence", "a slow line", "headers"}
 NOT_MET = {"transformers": {"ids out of range", "no object"}, "other": {"ids out of range"}}
 
 
@@ -69,8 +46,8 @@ def kind(request):
 
 
 @pytest.fixture
-def server(kind, tiny_checkpoint, tokenizer):
-    with serving(kinds(tiny_checkpoint, tokenizer)[kind][0]) as server:
+def server(kind, model_files, tokenizer):
+    with serving(kinds(model_files, tokenizer)[kind][0]) as server:
         yield server
 
 
@@ -139,10 +116,11 @@ def test_a_fault_is_one_sentence_and_the_next_request_works(
 ):
     if fault in NOT_MET.get(kind, ()) or (fault == "aborted" and kind == "llama.cpp"):
         return
-    monkeypatch.setattr(remote_http, "SILENCE_S", 0.3)
     engine = open_remote(server)
-    server.fault = fault
-    with pytest.raises(EngineError) as caught:
+    server.fault, silent = fault, fault in SILENT
+    with monkeypatch.context() as patch, pytest.raises(EngineError) as caught:
+        if silent:
+            patch.setattr(remote_http, "SILENCE_S", 0.3)
         read(engine.generate(greedy(tokenizer.encode("Say it."), 20)))
     sentence = str(caught.value)
     assert sentence.endswith(".") and "\n" not in sentence and sentence.count(". ") == 0
@@ -150,7 +128,7 @@ def test_a_fault_is_one_sentence_and_the_next_request_works(
     assert isinstance(caught.value, EngineBusy) == (fault in ("429", "503"))
     if fault in ("401", "403"):
         assert "ASSISTANT_ENDPOINT_KEY" in sentence
-    if fault in ("silence", "a slow line", "headers"):
+    if silent:
         assert "0.3 seconds" in sentence
     server.fault = None
     healthy(engine, tokenizer)
@@ -190,8 +168,8 @@ def test_before_the_first_token_it_is_tried_once_more(server, fault, open_remote
     healthy(engine, tokenizer)
 
 
-def test_closing_a_stream_closes_the_request(tiny_checkpoint, open_remote, tokenizer):
-    with serving(vllm(str(tiny_checkpoint), encode=tokenizer.encode)) as server:
+def test_closing_a_stream_closes_the_request(model_files, open_remote, tokenizer):
+    with serving(vllm(str(model_files), encode=tokenizer.encode)) as server:
         engine = open_remote(server)
         server.reply = ["Hel", threading.Event()]
         stream = engine.generate(greedy(tokenizer.encode("Say it."), 20), wait_s=0.01)
@@ -205,8 +183,8 @@ def test_closing_a_stream_closes_the_request(tiny_checkpoint, open_remote, token
         healthy(engine, tokenizer)
 
 
-def test_closing_the_engine_ends_its_streams(tiny_checkpoint, open_remote, tokenizer):
-    with serving(vllm(str(tiny_checkpoint), encode=tokenizer.encode)) as server:
+def test_closing_the_engine_ends_its_streams(model_files, open_remote, tokenizer):
+    with serving(vllm(str(model_files), encode=tokenizer.encode)) as server:
         engine = open_remote(server)
         server.reply = ["Hel", threading.Event()]
         request = greedy(tokenizer.encode("Say it."), 20)
@@ -226,8 +204,8 @@ def test_a_reply_ends_at_its_limit_whatever_the_server_does(server, open_remote,
     assert text == "a" * 7 and finished.reason == "length" and finished.new_tokens == 7
 
 
-def test_too_many_requests_are_refused(tiny_checkpoint, open_remote, tokenizer):
-    with serving(vllm(str(tiny_checkpoint), encode=tokenizer.encode)) as server:
+def test_too_many_requests_are_refused(model_files, open_remote, tokenizer):
+    with serving(vllm(str(model_files), encode=tokenizer.encode)) as server:
         engine = open_remote(server, slots=1, queue=1)
         server.reply = [threading.Event()]
         request = greedy(tokenizer.encode("Say it."), 7)
@@ -270,8 +248,8 @@ def test_log_probabilities(kind, server, open_remote, tokenizer):
     assert first.logprob < 0 and first.top[0][0] in tokenizer.encode("Hel")
 
 
-def test_log_probabilities_of_a_prompt(tiny_checkpoint, open_remote, tokenizer):
-    with serving(vllm(str(tiny_checkpoint), encode=tokenizer.encode)) as server:
+def test_log_probabilities_of_a_prompt(model_files, open_remote, tokenizer):
+    with serving(vllm(str(model_files), encode=tokenizer.encode)) as server:
         engine = open_remote(server)
         ids = tokenizer.encode("Say it.")
         request = greedy(ids, 0, prompt_logprobs=2)
@@ -312,8 +290,8 @@ def test_nothing_listens(open_remote):
         open_remote("http://127.0.0.1:9")
 
 
-def test_the_key_is_sent(tiny_checkpoint, open_remote, tokenizer):
-    with serving(vllm(str(tiny_checkpoint), encode=tokenizer.encode)) as server:
+def test_the_key_is_sent(model_files, open_remote, tokenizer):
+    with serving(vllm(str(model_files), encode=tokenizer.encode)) as server:
         open_remote(server, endpoint_key="s3cret")
         assert server.keys == {"Bearer s3cret"}
 
@@ -326,8 +304,8 @@ def test_without_a_tokenizer_it_does_not_start(open_remote):
             open_remote(other, model="embedded")
 
 
-def test_without_a_window_it_does_not_start(tiny_checkpoint, tmp_path, open_remote):
-    (tmp_path / "tokenizer.json").write_bytes((tiny_checkpoint / "tokenizer.json").read_bytes())
+def test_without_a_window_it_does_not_start(model_files, tmp_path, open_remote):
+    (tmp_path / "tokenizer.json").write_bytes((model_files / "tokenizer.json").read_bytes())
     with serving(vllm("x", window=None)) as server:
         with pytest.raises(SettingsError, match="how long its model's window is"):
             open_remote(server, model=str(tmp_path))
@@ -351,14 +329,14 @@ def test_the_model_is_found_by_the_name_that_the_server_tells(open_remote):
         assert engine.embedded and engine.model == "tech-assistant-7m" and engine.window == 256
 
 
-def test_several_models(tiny_checkpoint, open_remote, tokenizer):
+def test_several_models(model_files, open_remote, tokenizer):
     with serving(vllm("a")) as server:
-        models = {"data": [{"id": "a", "owned_by": "vllm"}, {"id": str(tiny_checkpoint)}]}
+        models = {"data": [{"id": "a", "owned_by": "vllm"}, {"id": str(model_files)}]}
         server.routes["GET", "/v1/models"] = lambda _: models
         with pytest.raises(SettingsError, match="serves 2 models"):
             open_remote(server, model="embedded")
         healthy(open_remote(server), tokenizer)
-        assert server.seen[-1][1]["model"] == str(tiny_checkpoint)
+        assert server.seen[-1][1]["model"] == str(model_files)
 
 
 def test_the_tokenizer_of_llama_cpp(open_remote, tokenizer):

@@ -83,7 +83,8 @@ class ServedTokenizer:
 
     def __init__(self, url, key, size, eos):
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._http = httpx.Client(base_url=url, headers=headers, timeout=10)
+        unkept = httpx.Limits(max_keepalive_connections=0)  # so that there is nothing to close
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=10, limits=unkept)
         self._size = size
         self._alone = functools.lru_cache(1 << 18)(lambda token: self.decode([token]))
         spelt = {text: self.encode(text, trusted=True) for text in {eos, *_LIKELY} if text}
