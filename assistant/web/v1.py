@@ -208,7 +208,8 @@ class Completion(_Answer):
         self.lengths[index] = start + len(text)
 
         def logprobs(tokens):
-            return completion_logprobs([*before, *tokens], self.top, start, self.engine.tokenizer)
+            pairs, as_ids = [*before, *tokens], self.body.return_tokens_as_token_ids
+            return completion_logprobs(pairs, self.top, start, self.engine.tokenizer, as_ids)
 
         return {"text": text, **self.parts(index, tokens, done, logprobs)}
 

@@ -14,20 +14,22 @@ def check_top(name, count):
     return count if not count else check_logprobs(count, name)
 
 
-def completion_logprobs(pairs, top, start, tokenizer):
+def completion_logprobs(pairs, top, start, tokenizer, as_ids=False):
     """Of a completion. pairs: (id, Logprob), None for the first token of a prompt. start: where in
-    the whole text theirs begins."""
+    the whole text theirs begins. as_ids: tokens are named by their ids, as vLLM names them."""
     texts, offsets, tops = tokenizer.texts([token for token, _ in pairs]), [], []
-    for (_, known), text in zip(pairs, texts, strict=True):
+    names = [f"token_id:{token}" for token, _ in pairs] if as_ids else texts
+    named = "token_id:{}".format if as_ids else lambda token: tokenizer.decode([token])
+    for (_, known), name, text in zip(pairs, names, texts, strict=True):
         offsets.append(start)
         start += len(text)
         if known is None or not top:
             tops.append(None)
             continue
-        likeliest = {tokenizer.decode([id]): _value(value) for id, value in known.top[:top][::-1]}
-        tops.append({text: _value(known.logprob)} | likeliest)
+        likeliest = {named(token): _value(value) for token, value in known.top[:top][::-1]}
+        tops.append({name: _value(known.logprob)} | likeliest)
     return {
-        "tokens": texts,
+        "tokens": names,
         "token_logprobs": [known and _value(known.logprob) for _, known in pairs],
         "top_logprobs": tops if top else None,
         "text_offset": offsets,

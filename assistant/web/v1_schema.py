@@ -81,6 +81,7 @@ class CompletionBody(Body):
     suffix: str | None = None
     max_tokens: int | None = None
     logprobs: int | None = None
+    return_tokens_as_token_ids: bool | None = None  # vLLM's extension: of those in logprobs
     echo: bool | None = None
 
     @property
