@@ -7,6 +7,7 @@ import pytest
 from assistant.settings import Settings
 from assistant.web import limit
 from assistant.web.limit import PerMinute, address
+from tests.browser import finished, send
 from tests.fake_engine import FakeEngine
 from tests.server import Page, running
 
@@ -84,6 +85,30 @@ def test_calls_are_counted_and_health_is_not(server):
     assert len(server.engine.requests) == 2
     for path in ("/health", "/metrics", "/", "/config"):
         assert server.get(path).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/completions", "/v1/chat/completions", "/generate", "/generate_stream", "/"]
+)
+def test_the_apis_are_counted(server, path):
+    body = {"prompt": "x", "inputs": "x", "messages": [{"role": "user", "content": "x"}]}
+    answers = [server.post(path, json=body) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert told_off(answers[-1]) and answers[-1].json()["error"]["type"] == "rate_limit_error"
+    assert server.get("/v1/models").status_code == 200
+
+
+def test_the_page_says_so_and_keeps_the_message(server, browser):
+    page = browser.new_page()
+    page.goto(server.url)
+    page.wait_for_selector("#message textarea")
+    for count in (1, 2):
+        send(page, "hi")
+        finished(page, count)
+    send(page, "a question")
+    page.wait_for_selector(":text('2 requests a minute')")
+    assert page.input_value("#message textarea") == "a question"
+    page.close()
 
 
 def test_of_the_page_only_what_writes_is_counted(server):

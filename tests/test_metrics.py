@@ -106,6 +106,16 @@ def test_a_full_or_dead_engine_is_counted_where_it_is_asked_first():
     assert outcomes(of(measured)) == {"busy": 1, "error": 1}
 
 
+def test_where_a_key_is_asked_for_it_is_asked_for_here_too():
+    settings = Settings(port=0, api_key="s3cret")
+    with running(FakeEngine(), settings) as server:
+        assert server.get("/metrics").status_code == 401
+        for key, status in (("s3cret", 200), ("other", 401)):
+            answer = server.get("/metrics", headers={"authorization": f"Bearer {key}"})
+            assert answer.status_code == status
+        assert server.get("/health").status_code == 200
+
+
 def test_all_else_is_the_engines_own():
     engine = FakeEngine()
     measured = Measured(engine)
