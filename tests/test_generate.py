@@ -286,6 +286,7 @@ def test_refusals_come_at_the_call():
         ([b"\xc3", b"\xa9!"], StopScanner(), ["é", "!"], [b"\xc3\xa9", b"!"]),
         ("aENx", StopScanner(strings=("END",)), ["a", "ENx"], ["a", "ENx"]),
         ("aEND", StopScanner(strings=("END",)), ["a"], ["a"]),
+        ("aé", StopScanner(strings=("é",)), ["a"], ["a"]),
         ("  a \nHuman:", chat(), ["a"], ["  a"]),
         (["a", 1], StopScanner(strings=("_pre",)), ["a", "<fim"], ["a", ""]),
         ([(100, 101), b"\xf0\x9f"], StopScanner(), ["_`", "\ufffd"], ["_`", b"\xf0\x9f"]),
