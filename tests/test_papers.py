@@ -63,7 +63,17 @@ def test_deploy_names_only_what_exists():
     assert {flag for line in program for flag in re.findall(r"--[\w-]+", line)} <= known
     assert len(spoken) > 8 and set(spoken) <= known
     variables = {"ASSISTANT_" + action.dest.upper() for action in FLAGS}
+    variables |= {"ASSISTANT_ENDPOINT_KEY"}  # a secret: a variable or a file, no flag
+    variables.add("ASSISTANT_ENDPOINT_KEY")  # a secret is no flag, it would show in lists
     assert set(re.findall(r"\bASSISTANT_\w+", DEPLOY)) <= variables
+
+
+def test_scaling_names_only_flags_that_exist():
+    text = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    known = {flag for action in FLAGS for flag in action.option_strings}
+    lines = re.findall(r"python app\.py (.*)", text)
+    flags = {flag for line in lines for flag in re.findall(r"--[\w-]+", line)}
+    assert "--endpoint" in flags and flags <= known
 
 
 def test_deploy_names_every_metric():
