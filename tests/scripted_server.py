@@ -226,7 +226,7 @@ def transformers(pinned):
             return [*events, last]
 
         return {
-            ("GET", "/v1/models"): lambda _: {"object": "list", "data": []},
+            ("GET", "/v1/models"): lambda _: 500,  # as it is without a cache of the hub's
             ("GET", "/openapi.json"): lambda _: {"paths": {"/load_model": {}}},
             ("POST", "/v1/completions"): completions,
         }

@@ -317,6 +317,25 @@ def test_a_server_that_is_none(open_remote):
         open_remote(server)
 
 
+@pytest.mark.parametrize(
+    "route, answer",
+    [
+        ("/v1/models", {"data": 5}),
+        ("/v1/models", {"data": [{"id": 7, "owned_by": "vllm"}]}),
+        ("/v1/models", {"data": [{"id": "a\nb", "owned_by": ["vllm"]}]}),
+        ("/v1/models", {"data": [{"id": "x", "owned_by": "llamacpp", "meta": 5}]}),
+        ("/openapi.json", {"paths": 5}),
+        ("/info", {"model_id": "x" * 1000}),
+        ("/info", {"model_id": 5}),
+    ],
+)
+def test_nonsense_about_a_server_is_one_sentence(route, answer, open_remote):
+    with serving(lambda server: {("GET", route): lambda _: answer}) as server:
+        with pytest.raises(SettingsError) as caught:
+            open_remote(server, model="embedded")
+        assert str(caught.value).endswith(".") and "\n" not in str(caught.value)
+
+
 def test_another_model_than_the_server_is_pinned_to(open_remote):
     pinned = pytest.raises(SettingsError, match="pinned to 'other'")
     with serving(transformers("other")) as server, pinned:

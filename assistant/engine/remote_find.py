@@ -3,7 +3,7 @@
 Knows the routes by which servers are told apart; what each kind can do is remote_kinds'.
 """
 
-from assistant.engine.remote_http import ask, garbage
+from assistant.engine.remote_http import Fault, ask, garbage
 from assistant.engine.remote_kinds import Completions, LlamaCpp, TextGeneration, TransformersServe
 from assistant.engine.remote_model import ServedTokenizer
 from assistant.errors import EngineError, SettingsError
@@ -17,8 +17,16 @@ _NAME_MAX = 255
 async def find_kind(client, settings):
     """(the kind, what makes a ServedTokenizer or None). Raises Fault, EngineError for a refusal,
     and SettingsError."""
-    models = await _get(client, "/v1/models")
-    listed = _models(models)
+    # First, since its list of models is what lies in its cache, if it has one, not what it serves.
+    routes = await _get(client, "/openapi.json")
+    if "/load_model" in _part(routes, "paths"):
+        if settings.model == EMBEDDED:
+            raise SettingsError(
+                "transformers serve does not say which model it has: give the name that it was "
+                "started with, a folder or a hub id, with --model."
+            )
+        return TransformersServe(settings.model), None
+    listed = _models(await _get(client, "/v1/models"))
     owner = listed[0].get("owned_by") if listed else None
     if owner == "llamacpp":
         return await _llama_cpp(client, settings, listed[0])
@@ -26,17 +34,7 @@ async def find_kind(client, settings):
         return _completions(settings, listed, owner), None
     info = await _get(client, "/info")
     if info and isinstance(info.get("model_id"), str):
-        window = info.get("max_total_tokens")
-        return TextGeneration(_name(info["model_id"]), _window(window)), None
-    routes = await _get(client, "/openapi.json")
-    if models is not None and routes and "/load_model" in (routes.get("paths") or ()):
-        # What it lists is what lies in its cache, not what it serves.
-        if settings.model == EMBEDDED:
-            raise SettingsError(
-                "transformers serve does not say which model it has: give the name that it was "
-                "started with, a folder or a hub id, with --model."
-            )
-        return TransformersServe(settings.model), None
+        return TextGeneration(_name(info["model_id"]), _window(info.get("max_total_tokens"))), None
     if not listed:
         raise SettingsError(
             "It is no server that is known here: it has no model at /v1/models, and no /info."
@@ -57,8 +55,8 @@ def _completions(settings, listed, owner):
 
 async def _llama_cpp(client, settings, model):
     props = await _get(client, "/props") or {}
-    window = _window((props.get("default_generation_settings") or {}).get("n_ctx"))
-    size = _window((model.get("meta") or {}).get("n_vocab")) or 1 << 20
+    window = _window(_part(props, "default_generation_settings").get("n_ctx"))
+    size = _window(_part(model, "meta").get("n_vocab")) or 1 << 20
     eos = props.get("eos_token")
 
     def served():
@@ -69,11 +67,20 @@ async def _llama_cpp(client, settings, model):
 
 
 async def _get(client, path):
-    """The server's answer, None where it has no such route."""
+    """The server's answer, None where it has no such route, or a page at it."""
     try:
         return await ask(client, "GET", path)
-    except EngineError:  # a refusal: what breaks or is no answer is a Fault
+    except EngineError:
         return None
+    except Fault as fault:
+        if fault.failed:
+            raise
+        return None
+
+
+def _part(value, key):
+    part = (value or {}).get(key)
+    return part if isinstance(part, dict) else {}
 
 
 def _models(answer):
