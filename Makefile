@@ -1,18 +1,23 @@
 # make run · make test · make check · make soak   (each sets up all it needs)
-# make pictures (docs/images, from a real run)
-# make bench · make bench-engine · make bench-serve · make bench-page · make bench-peers (llama.cpp, for bench-engine)
+# make pictures (docs/images, from a real run) · make test-clients (other people's programs)
+# make bench · make bench-engine · make bench-serve · make bench-api · make bench-page
+# make bench-peers (llama.cpp, for bench-engine)
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check soak pictures bench bench-engine bench-serve bench-page bench-peers
+.PHONY: run test test-clients check soak pictures bench bench-engine bench-serve bench-api \
+	bench-page bench-peers
 
 run: .venv/run.stamp
 	$(BIN)/python app.py $(ARGS)
 
 test: .venv/dev.stamp
 	sh tests/install_chromium.sh
-	$(BIN)/python -m pytest -m "not soak" $(ARGS)
+	$(BIN)/python -m pytest -m "not soak and not clients" $(ARGS)
+
+test-clients: .venv/dev.stamp .venv-clients/stamp
+	$(BIN)/python -m pytest -m clients $(ARGS)
 
 soak: .venv/dev.stamp
 	$(BIN)/python -m pytest -m soak --timeout 3600 $(ARGS)
@@ -37,6 +42,9 @@ bench-serve: .venv/run.stamp
 bench-page: .venv/dev.stamp
 	$(BIN)/python -m benchmarks.page
 
+bench-api: .venv/run.stamp
+	$(BIN)/python -m benchmarks.api $(ARGS)
+
 bench-peers: .venv-peers/stamp
 
 .venv/bin/python:
@@ -55,4 +63,9 @@ bench-peers: .venv-peers/stamp
 .venv-peers/stamp: benchmarks/requirements-peers.txt
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/python -m pip install -r benchmarks/requirements-peers.txt
+	touch $@
+
+.venv-clients/stamp: tests/clients/requirements.txt
+	$(PYTHON) -m venv .venv-clients
+	.venv-clients/bin/python -m pip install -r tests/clients/requirements.txt
 	touch $@

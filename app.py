@@ -9,6 +9,7 @@ import time
 
 from assistant.errors import AssistantError
 from assistant.settings import read_settings
+from assistant.web.loading import answering
 from assistant.web.server import listen, local_address, serve, warnings
 
 
@@ -25,11 +26,19 @@ def main(argv=None):
 
 
 def start(settings):
-    sock = listen(settings)
-    for sentence in warnings(settings):
-        say(sentence)
+    with listen(settings) as sock:
+        for sentence in warnings(settings):
+            say(sentence)
+        with answering(sock):
+            app, took = load(settings)
+        model = app.state.assistant.engine.model
+        say(f"{model} is at {local_address(settings, sock)} ({took})")
+        serve(app, settings, sock, say)
 
-    # Heavy imports wait until they are needed, so that what is wrong shows as soon as it can.
+
+def load(settings):
+    """The app, and a text that tells how long its parts took. Heavy imports wait until they are
+    needed, so that what is wrong shows as soon as it can."""
     parts = {}
     clock = time.perf_counter()
 
@@ -54,9 +63,7 @@ def start(settings):
 
     app = build_app(assistant, settings, examples_for(engine))
     done("page")
-    took = ", ".join(f"{part} {seconds:.1f} s" for part, seconds in parts.items())
-    say(f"{engine.model} is at {local_address(settings, sock)} ({took})")
-    serve(app, settings, sock, say)
+    return app, ", ".join(f"{part} {seconds:.1f} s" for part, seconds in parts.items())
 
 
 def say(sentence):

@@ -14,7 +14,7 @@ from assistant.engine import Request
 from assistant.errors import HistoryError, TemplateError
 from assistant.generate import Delta, Done, generate
 from assistant.prompt import Segment, encode
-from assistant.sampling import check_max_new_tokens, check_stops
+from assistant.sampling import check_logprobs, check_max_new_tokens, check_stops
 from assistant.stops import StopScanner, resumed
 from assistant.window import Exchange, fit
 
@@ -116,27 +116,29 @@ class Assistant:
         self,
         conversation,
         *,
+        system="",
         sampling=None,
         max_new_tokens=None,
         stop=(),
         dropped=None,
         cold=False,
+        logprobs=None,
         wait_s=0.1,
     ):
         """The Reply to the conversation's last message, or behind its last reply, checked and
         submitted at the call.
 
-        sampling: a Sampling, else the template's. stop: further stop strings. dropped: the
-        indices of the exchanges that leave the window, where that is decided already: WindowError
-        if the others do not fit, so () refuses rather than let one leave. cold: see Request.
-        wait_s: the longest that one `next()` waits, in seconds. Raises RequestError, EngineBusy or
-        EngineDead.
+        system: a checked text that joins the preamble. sampling: a Sampling, else the template's.
+        stop: further stop strings. dropped: the indices of the exchanges that leave the window,
+        where that is decided already: WindowError if the others do not fit, so () refuses rather
+        than let one leave. cold, logprobs: see Request. wait_s: the longest that one `next()`
+        waits, in seconds. Raises RequestError, EngineBusy or EngineDead.
         """
         engine, template, tokenizer = self.engine, self.template, self.engine.tokenizer
         engine.check_room()
         limit, stops = self._limit(max_new_tokens), check_stops(stop)
         sampling = (sampling or template.sampling).seeded()
-        ledger, parts, before = self._parts(conversation, limit, dropped)
+        ledger, parts, before = self._parts(conversation, limit, dropped, system)
         request = Request(
             ids=tuple(chain.from_iterable(parts)),
             sampling=sampling,
@@ -144,6 +146,7 @@ class Assistant:
             stop_ids=template.stop_ids(tokenizer),
             banned_ids=template.banned_ids(tokenizer),
             penalty_from=len(self._preamble),
+            logprobs=check_logprobs(logprobs),
             cold=cold,
         )
         scanner, held = self._scanner(stops, before.text)
@@ -154,8 +157,11 @@ class Assistant:
         limit = self.max_new_tokens if max_new_tokens is None else max_new_tokens
         return check_max_new_tokens(limit, self.engine.window)
 
-    def _parts(self, conversation, limit, dropped):
+    def _parts(self, conversation, limit, dropped, system=""):
         """The Ledger, the ids of the prompt in parts, and the reply that is continued."""
+        opening = self._opening
+        if system:
+            opening = encode(self.template.opening(system), self.engine.tokenizer)
         exchanges, newest, before = self._split(conversation)
         if not set(dropped or ()) <= set(range(len(exchanges))):
             raise HistoryError(
@@ -171,10 +177,10 @@ class Assistant:
             counts.append(Exchange(len(asked), len(answered), message.pinned or reply.pinned))
         last = self._ids(newest), before.ids or ()
         message = sum(map(len, last))
-        ledger = fit(len(self._opening), counts, message, limit, self.engine.window, dropped)
+        ledger = fit(len(opening), counts, message, limit, self.engine.window, dropped)
         for index in ledger.dropped:
             turns[index] = ()
-        return ledger, (self._opening, *chain.from_iterable(turns), *last), before
+        return ledger, (opening, *chain.from_iterable(turns), *last), before
 
     def _split(self, conversation):
         """The exchanges before the newest message, that message, and the reply that goes on behind

@@ -92,6 +92,29 @@ class Conversation:
             raise HistoryError("The history must end with a message of the user.")
         return cls(turns)
 
+    @classmethod
+    def from_messages(cls, messages):
+        """(system text, conversation) of what the client of a chat API sent: as from_history, but
+        neighbours of one role are joined by a blank line, and messages of the role "system" or
+        "developer" may stand before the first turn. Raises HistoryError and TextError."""
+        system, turns = [], []
+        for index, item in enumerate(messages):
+            item = item if isinstance(item, dict) else {}
+            role, text = item.get("role"), _content(f"Message {index + 1}", item.get("content"))
+            if role in ("system", "developer"):
+                if turns:
+                    raise HistoryError(
+                        f"Message {index + 1} is a system message; they must stand before all "
+                        "other messages."
+                    )
+                system.append(text)
+            elif turns and turns[-1]["role"] == role:
+                turns[-1]["content"] += f"\n\n{text}"
+            else:
+                turns.append({"role": role, "content": text})
+        system = "\n\n".join(system)
+        return check_message(system) if system.strip() else "", cls.from_history(turns, last=None)
+
 
 def _turn(index, item):
     where = f"Turn {index + 1} of the history"

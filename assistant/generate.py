@@ -5,6 +5,7 @@ Events are the engine's Waiting, then Delta after Delta, then one Done.
 """
 
 import dataclasses
+from collections import deque
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,9 +15,11 @@ from assistant.errors import EngineError
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """Text to add to what is shown."""
+    """Text to add to what is shown. tokens: (id, Logprob) of each token whose text is whole with
+    it; the Logprob is None unless it was asked for. A token that a stop cut through never comes."""
 
     text: str
+    tokens: tuple = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,7 @@ class Done:
     (with the white space before it that a scanner stripped), None where a token reaches beyond its
     end. reason: "stop" for a stop sequence too; stop: the sequence or the special token that fired.
     finished: the engine's counts and times. cut: how many characters at the end of what the reply
-    continues are no part of it, since a stop sequence begins there."""
+    continues are no part of it, since a stop sequence begins there. tokens: as in Delta."""
 
     text: str
     ids: tuple[int, ...] | None
@@ -33,6 +36,7 @@ class Done:
     stop: str | None
     finished: Finished
     cut: int = 0
+    tokens: tuple = ()
 
 
 def generate(engine, request, scanner, *, wait_s=0.1, held=None):
@@ -74,7 +78,13 @@ class Generation:
 
     def _run(self, tokenizer, scanner):
         raw, shown, ids = [], [], []
-        finished = None
+        tokens, finished = _Tokens(tokenizer, self._stripped), None
+
+        def new_tokens(text):
+            new = tokens.shown(text)
+            ids.extend(token for token, _ in new)
+            return new
+
         try:
             for item in self._stream:
                 if isinstance(item, Waiting):
@@ -84,43 +94,67 @@ class Generation:
                     break
                 else:
                     raw.append(item.text)
-                    ids.extend(item.ids)
+                    tokens.add(item)
                     if text := self._new(scanner.feed(item.text)):
                         shown.append(text)
-                        yield Delta(text)
+                        yield Delta(text, new_tokens(text))
                     if scanner.fired is not None:
                         break
         except EngineError:
             if text := self._new(scanner.flush()):
-                yield Delta(text)
+                yield Delta(text, new_tokens(text))
             raise
         finally:
-            counts = self._stream.close()  # a stop sequence cancels what the engine still writes
+            # A stop sequence cancels what the engine still writes.
+            counts = self._stream.close("cancelled" if scanner.fired is None else "stop")
         if text := self._new(scanner.flush()):
             shown.append(text)
-            yield Delta(text)
+            yield Delta(text, new_tokens(text))
         finished = finished or counts
         stop = scanner.fired
         if stop is not None:
             finished = dataclasses.replace(finished, reason="stop", stop_id=None)
         elif finished.stop_id is not None:
             stop = tokenizer.decode([finished.stop_id])
-        text = "".join(shown)
-        ids = _ids_of(text, "".join(raw), ids, self._stripped, tokenizer)
-        yield Done(text, ids, finished.reason, stop, finished, self._held)
+        rest = new_tokens("")
+        whole = tokenizer.decode(ids) == "".join(raw)[: tokens.end]
+        yield Done(
+            "".join(shown),
+            tuple(ids) if whole else None,
+            finished.reason,
+            stop,
+            finished,
+            self._held,
+            rest,
+        )
 
 
-def _ids_of(text, raw, ids, stripped, tokenizer):
-    """The first of `ids` that decode to `text`, the white space before it included; None if there
-    are none such. raw: the text of all `ids`."""
-    start = len(raw) - len(raw.lstrip()) if stripped else 0
-    end = start + len(text)
-    decoder = tokenizer.decoder()
-    length = count = 0
-    for token in ids:
-        if length >= end:
-            break
-        length += len(decoder.feed([token]))
-        count += 1
-    ids = tuple(ids[:count])
-    return ids if tokenizer.decode(ids) == raw[:end] else None
+class _Tokens:
+    """The tokens that were read and not given out yet. end: up to which character of all the text
+    that was read it is shown; where `stripped`, the white space at its start counts as shown."""
+
+    def __init__(self, tokenizer, stripped):
+        self.end = 0
+        self._blank = stripped
+        self._decoder = tokenizer.decoder()
+        self._waiting, self._length = deque(), 0
+
+    def add(self, piece):
+        logprobs = piece.logprobs or (None,) * len(piece.ids)
+        for token, logprob in zip(piece.ids, logprobs, strict=True):
+            text = self._decoder.feed([token])
+            self._length += len(text)
+            # A part of a character ends where that will.
+            self._waiting.append((self._length + (not text), (token, logprob)))
+        if self._blank:
+            body = piece.text.lstrip()
+            self.end += len(piece.text) - len(body)
+            self._blank = not body
+
+    def shown(self, text):
+        """Those that are whole with `text`, which is given out now."""
+        self.end += len(text)
+        found = []
+        while self._waiting and self._waiting[0][0] <= self.end:
+            found.append(self._waiting.popleft()[1])
+        return tuple(found)

@@ -15,7 +15,8 @@ import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from assistant.errors import SamplingError, TemplateError, TextError
+from assistant.errors import HistoryError, SamplingError, TemplateError, TextError
+from assistant.jinja import chat_template
 from assistant.sampling import Sampling, check_stops, shown
 from assistant.text import check_prompt
 
@@ -24,16 +25,7 @@ HUB_FILE = "TA_prompt_v1.txt"
 NAME_CHARS_MAX = 200
 SPECIAL = re.compile(r"<\|[^|<>\s]+\|>")  # what looks like a special token in a template
 
-_JINJA = """\
-{%- for message in messages -%}
-{%- if message['role'] == 'user' -%}{{- OPENING if loop.first else USER -}}
-{%- elif message['role'] == 'assistant' -%}{{- ASSISTANT -}}
-{%- else -%}{{- raise_exception('Only the roles user and assistant are known.') -}}
-{%- endif -%}
-{{- message['content'] | trim + TURN_END -}}
-{%- endfor -%}
-{%- if add_generation_prompt -%}{{- MARKER -}}{%- endif -%}
-"""
+PLACE = "{system}"  # where a system message stands in a template's `system`
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +56,8 @@ def encode(segments, tokenizer):
 @dataclass(frozen=True, slots=True)
 class PromptTemplate:
     """How a base model is shown a conversation. The fields are the keys of a template file
-    (prompts/README.md); separator is None where dialogues are not closed by a line.
+    (prompts/README.md); separator is None where dialogues are not closed by a line, system where
+    there is no place for a system message.
 
     A prompt is written in parts that begin and end so that they can be encoded apart: `opening`,
     then `message` and `reply` for each exchange, then `message` for the newest.
@@ -77,6 +70,7 @@ class PromptTemplate:
     preamble: str
     kind: str = "chat"
     separator: str | None = None
+    system: str | None = None
     stop: tuple[str, ...] = ()
     sampling: Sampling = field(default_factory=Sampling)
 
@@ -93,8 +87,9 @@ class PromptTemplate:
 
     # Writing
 
-    def opening(self):
-        """From the preamble to the first user marker.
+    def opening(self, system=""):
+        """From the preamble to the first user marker. system: the text of a system message, which
+        stands between the two. Raises HistoryError where the template has no place for it.
 
         A turn stands after the white space that `turn_end` ends in; the first one too, less what
         the preamble ends in already. The preamble itself must not end in a blank line, since that
@@ -102,7 +97,17 @@ class PromptTemplate:
         """
         space = self.turn_end[len(self.turn_end.rstrip()) :] if self.preamble else ""
         there = next(n for n in range(len(space), -1, -1) if self.preamble.endswith(space[:n]))
-        return [Segment(self.preamble + space[there:] + self.user, trusted=True)]
+        opened = self.preamble + space[there:]
+        if not system:
+            return [Segment(opened + self.user, trusted=True)]
+        if self.system is None:
+            raise HistoryError(
+                f"The template {self.name!r} has no place for a system message; leave it out."
+            )
+        before, _, behind = self.system.partition(PLACE)
+        before = Segment(opened + before.rstrip(" "), trusted=True)
+        text = Segment(_space_after(before.text) + system)
+        return [before, text, Segment(behind + self.user, trusted=True)]
 
     def message(self, turn):
         """A user's turn, and the marker that opens its reply."""
@@ -123,16 +128,18 @@ class PromptTemplate:
 
     def to_jinja(self):
         """The same prompt as a chat template for transformers, vLLM, TGI and llama.cpp."""
-        user, assistant = (marker + _space_after(marker) for marker in (self.user, self.assistant))
-        values = {
+        parts = {
             "OPENING": self.opening()[0].text + _space_after(self.user),
-            "USER": user,
-            "ASSISTANT": assistant,
+            "USER": self.user + _space_after(self.user),
+            "ASSISTANT": self.assistant + _space_after(self.assistant),
             "TURN_END": self.turn_end,
             "MARKER": self.assistant,
         }
-        spell = lambda match: json.dumps(values[match[0]], ensure_ascii=False)  # noqa: E731
-        return re.sub("|".join(values), spell, _JINJA)
+        if self.system is not None:
+            before, text, behind = self.opening("x")
+            parts["BEFORE"] = before.text + text.text.removesuffix("x")
+            parts["BEHIND"] = behind.text.removesuffix(self.user)
+        return chat_template(parts)
 
     # Reading what the model writes
 
@@ -154,7 +161,8 @@ class PromptTemplate:
 
     def check(self, tokenizer):
         """Raises TemplateError naming the special tokens that the model's tokenizer lacks."""
-        spelt = SPECIAL.findall(self.preamble + self.user + self.assistant + self.turn_end)
+        parts = (self.preamble, self.system or "", self.user, self.assistant, self.turn_end)
+        spelt = SPECIAL.findall("".join(parts))
         lacking = [text for text in dict.fromkeys(spelt) if text not in tokenizer.special]
         if lacking:
             raise TemplateError(
@@ -233,7 +241,7 @@ def parse_template(values, where):
     if missing := [key for key in _STRINGS if key not in values]:
         refuse(f"the key {missing[0]!r} is missing")
     values = dict(values)
-    for key in (*_STRINGS, "kind", "separator"):
+    for key in (*_STRINGS, "kind", "separator", "system"):
         if not isinstance(values.get(key, ""), str):
             refuse(f"{key!r} must be a string")
     if not 1 <= len(values["name"]) <= NAME_CHARS_MAX:
@@ -247,6 +255,8 @@ def parse_template(values, where):
             refuse(f"{key!r} must not end in a space: the space belongs to the message")
     if "separator" in values and not re.fullmatch(r"\S(.*\S)?", values["separator"]):
         refuse("'separator' must be one line without blanks at its ends")
+    if values.get("system", PLACE).count(PLACE) != 1:
+        refuse(f"'system' must hold {PLACE} once, where a system message stands")
     if not isinstance(values.get("sampling", {}), dict):
         refuse("'sampling' must be a table")
     try:

@@ -87,14 +87,14 @@ class Sampling:
         return dataclasses.replace(self, seed=secrets.randbelow(SEED_DRAWN))
 
 
-def check_max_new_tokens(value, limit):
-    """`value` as an int from 1 to `limit` (the model's window). Raises SamplingError."""
-    return _whole("max_new_tokens", value, 1, limit)
+def check_max_new_tokens(value, limit, least=1):
+    """`value` as an int from `least` to `limit` (the model's window). Raises SamplingError."""
+    return _whole("max_new_tokens", value, least, limit)
 
 
-def check_logprobs(count):
+def check_logprobs(count, name="logprobs"):
     """None, or an int from 1 to 20. Raises SamplingError."""
-    return None if count is None else _whole("logprobs", count, 1, LOGPROBS_MAX)
+    return None if count is None else _whole(name, count, 1, LOGPROBS_MAX)
 
 
 def check_stops(stops):

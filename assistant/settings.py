@@ -5,7 +5,9 @@ The Hugging Face token is no setting: huggingface_hub reads HF_TOKEN itself.
 """
 
 import argparse
+import re
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from assistant.errors import SettingsError
 
@@ -16,9 +18,11 @@ _FALSE = {"", "0", "false", "no", "off"}
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the program was started with; `auth` is left out of the repr."""
+    """What the program was started with; secrets are left out of the repr."""
 
     model: str = EMBEDDED
+    endpoint: tuple[str, ...] = ()  # servers that compute in this program's place
+    endpoint_key: str | None = field(default=None, repr=False)
     revision: str | None = None
     device: str = "auto"
     dtype: str = "auto"
@@ -31,8 +35,11 @@ class Settings:
     port: int = 7860
     share: bool = False
     auth: tuple[str, str] | None = field(default=None, repr=False)
+    api_key: str | None = field(default=None, repr=False)
     allow_host: tuple[str, ...] = ()
     root_path: str = ""
+    max_requests_per_minute: int = 0  # of one client address; 0: no limit
+    access_log: bool = False
     space_host: str | None = None  # SPACE_HOST, set by the hub on a Space
     on_space: bool = False
 
@@ -63,6 +70,39 @@ def _count(low, high):
     return check
 
 
+def _endpoint(text):
+    """A server's address as all of its routes begin: without the /v1 of some of them."""
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or parts.query or parts.fragment:
+        raise argparse.ArgumentTypeError(f"must be an address like http://HOST:8000, not {text!r}")
+    if parts.username is not None:
+        raise argparse.ArgumentTypeError(
+            "must hold no name and no password: a key goes into ASSISTANT_ENDPOINT_KEY"
+        )
+    return text.rstrip("/").removesuffix("/v1").rstrip("/")
+
+
+def _key(name, path, key):
+    """The secret in the file `path`, else `key`, which a variable held; None for neither. Raises
+    SettingsError, which never quotes it."""
+    what, value = f"The variable ASSISTANT_{name.upper()}", key
+    if path:
+        what = f"The file {path}"
+        try:
+            with open(path, encoding="utf-8") as file:
+                value = file.read(10_000).strip()
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or "it is no text"
+            raise SettingsError(f"The file {path} with a key cannot be read: {why}.") from None
+    if value is not None and not re.fullmatch(r"[!-~]+", value):
+        raise SettingsError(f"{what} must hold a key: one line of ASCII characters, no blanks.")
+    return value
+
+
 def _auth(text):
     user, colon, password = text.partition(":")
     if not (user and colon and password):
@@ -89,6 +129,11 @@ def _parser(on_space):
     )
     add = parser.add_argument
     add("--model", default=EMBEDDED, help="a hub id (bigcode/starcoder), a folder, or: embedded")
+    add("--endpoint", action="append", type=_endpoint, metavar="URL",
+        help="a server that computes instead: vLLM, transformers serve, llama.cpp, TGI, or another "
+        "copy of this program; again for each further one")  # fmt: skip
+    add("--endpoint-key-file", metavar="PATH",
+        help="the key that they ask for; or the key itself as ASSISTANT_ENDPOINT_KEY")  # fmt: skip
     add("--revision", help="branch, tag or commit of the hub repository")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
     add("--dtype", default="auto", choices=_DTYPES)
@@ -101,8 +146,17 @@ def _parser(on_space):
     add("--port", type=_count(0, 65535), default=7860, help="0 takes a free one")
     add("--share", action="store_true", help="open a public link through Gradio's tunnel")
     add("--auth", type=_auth, metavar="USER:PASSWORD", help="better as ASSISTANT_AUTH")
+    add("--api-key", metavar="KEY", help="what programs must send; better as ASSISTANT_API_KEY")
+    add("--api-key-file", metavar="PATH", help="a file that holds it")
     add("--allow-host", action="append", metavar="HOST", help="a further name of this server")
     add("--root-path", type=_root_path, default="", help="behind a reverse proxy: its path")
+    add(
+        "--max-requests-per-minute",
+        type=_count(0, 100_000),
+        default=0,
+        help="of one client address; 0 sets no limit",
+    )
+    add("--access-log", action="store_true", help="a line of JSON for each request, on stdout")
     return parser
 
 
@@ -120,15 +174,20 @@ def read_settings(argv, environ):
             detail = getattr(error, "message", error)
             raise SettingsError(f"The variable {name} {detail}.") from None
     values = vars(parser.parse_args(argv))
-    values["allow_host"] = tuple(values["allow_host"] or ())
+    for name in ("allow_host", "endpoint"):
+        values[name] = tuple(dict.fromkeys(values[name] or ()))
+    for name in ("endpoint_key", "api_key"):
+        key = values.get(name) or environ.get(f"ASSISTANT_{name.upper()}") or None
+        values[name] = _key(name, values.pop(f"{name}_file"), key)
     return Settings(**values, space_host=environ.get("SPACE_HOST"), on_space=on_space)
 
 
 def _from_environment(parser, action, text):
     if isinstance(action, argparse._StoreTrueAction):
         return _flag(text)
-    if action.dest == "allow_host":
-        return [host.strip() for host in text.split(",") if host.strip()]
+    if isinstance(action, argparse._AppendAction):
+        check = action.type or str
+        return [check(part.strip()) for part in text.split(",") if part.strip()]
     value = action.type(text) if action.type else text
     if action.choices and value not in action.choices:
         raise argparse.ArgumentTypeError(

@@ -6,7 +6,7 @@ import tempfile
 import hypothesis
 import pytest
 
-from tests.checkpoints import make_checkpoint
+from tests.checkpoints import make_checkpoint, make_tokenizer
 
 # huggingface_hub reads its variables when it is first imported, which a test module may do while
 # tests are collected: before any fixture. So the environment is cleared here. Whatever slips
@@ -32,6 +32,43 @@ hypothesis.settings.load_profile("here")
 def tiny_checkpoint(tmp_path_factory):
     """The folder of a random checkpoint with 256 positions; copy it before changing a file."""
     return make_checkpoint(tmp_path_factory.mktemp("checkpoints") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def model_files(tmp_path_factory):
+    """The folder of a model with 256 positions, without weights: what is needed here of one that
+    another server has."""
+    folder = make_tokenizer(tmp_path_factory.mktemp("checkpoints") / "files")
+    (folder / "config.json").write_text('{"n_positions": 256}')
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tokenizer(model_files):
+    from assistant.engine.tokenizer import load_tokenizer
+
+    return load_tokenizer(model_files)
+
+
+@pytest.fixture
+def open_remote(model_files):
+    """Opens engines in front of servers, or addresses, that have that model unless
+    options (of Settings) say otherwise; closes them at the end."""
+    from assistant.engine import open_engine
+    from assistant.settings import Settings
+
+    engines = []
+
+    def open_remote(*servers, **options):
+        urls = tuple(getattr(server, "url", server) for server in servers)
+        engines.append(
+            open_engine(Settings(**{"model": str(model_files), **options}, endpoint=urls))
+        )
+        return engines[-1]
+
+    yield open_remote
+    for engine in engines:
+        engine.close()
 
 
 @pytest.fixture(scope="session")

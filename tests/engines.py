@@ -1,13 +1,10 @@
-"""Real engines on small checkpoints, and how tests read from them."""
+"""Real engines on small checkpoints."""
 
 from types import SimpleNamespace
 
-from assistant.engine import Finished, Piece, Request
 from assistant.engine.local import LocalEngine
 from assistant.engine.tokenizer import load_tokenizer
-from assistant.sampling import Sampling
-
-GREEDY = Sampling(temperature=0)
+from tests.reading import GREEDY, greedy, read  # noqa: F401
 
 
 def load_module(folder, **config):
@@ -35,19 +32,3 @@ def make_engine(folder, module=None, *, dtype="float32", **options):
         dtype=dtype,
     )
     return LocalEngine(lambda: checkpoint, **options)
-
-
-def greedy(ids, max_new_tokens, **options):
-    return Request(tuple(ids), GREEDY, max_new_tokens, **options)
-
-
-def read(stream):
-    """All of a stream: its text, its ids and its Finished."""
-    text, ids = "", []
-    for item in stream:
-        if isinstance(item, Piece):
-            text += item.text
-            ids += item.ids
-        elif isinstance(item, Finished):
-            return text, ids, item
-    raise AssertionError("the stream ended without Finished")

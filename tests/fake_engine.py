@@ -81,6 +81,7 @@ class FakeEngine:
 
     model = "fake"
     revision = None
+    lacks = {}
 
     def __init__(
         self, script="Hello.", *, window=8192, slots=8, queue=64, special=SPECIAL, embedded=True
@@ -173,11 +174,11 @@ class FakeStream:
             self._end("error")
             raise
 
-    def close(self):
+    def close(self, reason="cancelled"):
         if not self._ended:
             self._engine.cancelled += 1
-            self._end("cancelled")
-        return self._finished("cancelled")
+            self._end(reason)
+        return self._finished(reason)
 
     def _play(self, script):
         limit = self._request.max_new_tokens
@@ -248,6 +249,7 @@ class FakeStream:
     def _finished(self, reason, stop_id=None):
         now = time.monotonic()
         prompt = self._logprobs(self._request.ids, self._request.prompt_logprobs)
+        stop = None if stop_id is None else self._logprobs([stop_id], self._request.logprobs)
         return Finished(
             reason,
             prompt_tokens=len(self._request.ids),
@@ -259,6 +261,7 @@ class FakeStream:
             stop_id=stop_id,
             repeatable=self._repeatable,
             prompt_logprobs=prompt and (None, *prompt[1:]) if self._admitted else None,
+            stop_logprob=stop[0] if stop else None,
         )
 
 

@@ -39,9 +39,9 @@ def slowly(text, size=4, pause=0.02):
 class Running:
     """A running server. url: its address; engine, app, settings: what it was built from."""
 
-    def __init__(self, engine, settings, max_new_tokens=256, **options):
+    def __init__(self, engine, settings, max_new_tokens=256, template=TEMPLATE, **options):
         self.engine, self.settings, self.said = engine, settings, []
-        assistant = Assistant(engine, TEMPLATE, max_new_tokens=max_new_tokens)
+        assistant = Assistant(engine, template, max_new_tokens=max_new_tokens)
         sock = listen(settings)
         self.url = local_address(settings, sock)
         self._server = None

@@ -499,6 +499,24 @@ def test_the_ledger_is_exact(texts, window, goes_on):
     assert reply.ledger.free >= 0
 
 
+# A system message
+
+
+def test_a_system_message_behind_the_cached_preamble():
+    helper = assistant(template=dataclasses.replace(TEMPLATE, system="Rule: {system}\n\n"))
+    preamble = helper.engine.pinned[0]
+    reply = helper.reply(HELLO, system="Be brief.<|endoftext|>", logprobs=2)
+    done = read(reply)
+    text = TEMPLATE.opening()[0].text.removesuffix(TEMPLATE.user)
+    prompt = f"{text}Rule: Be brief.<|endoftext|>\n\nHuman: Hello\n\nAssistant:"
+    assert helper.engine.prompt() == prompt
+    assert helper.engine.tokenizer.eos_id not in helper.engine.requests[-1].ids
+    assert done.finished.cached_tokens == len(preamble)
+    assert reply.ledger.preamble == len(prompt.partition(" Hello")[0])
+    assert helper.engine.requests[-1].logprobs == 2
+    healthy(helper)
+
+
 # Faults
 
 
@@ -515,6 +533,8 @@ def test_the_ledger_is_exact(texts, window, goes_on):
         (HELLO, {"max_new_tokens": 8192}, WindowError),
         (HELLO, {"stop": ["a"] * 5}, SamplingError),
         (HELLO, {"stop": [""]}, SamplingError),
+        (HELLO, {"logprobs": 21}, SamplingError),
+        (HELLO, {"system": "Be brief."}, HistoryError),
         (Conversation().add_message("x" * 9000), {}, WindowError),
     ],
 )

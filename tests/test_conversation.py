@@ -246,3 +246,26 @@ def test_ids_travel_with_the_history():
     for ids in ("x", 7, {"a": 1}, None, [1.0], [True], ["1"], [[1]], [-1], [2**31]):
         history[1]["ids"] = ids
         assert Conversation.from_history(history).turns[1].ids is None
+
+
+# What clients of a chat API send
+
+
+def test_messages_of_a_chat_api():
+    system = [{"role": "system", "content": "Be brief."}, {"role": "developer", "content": "And"}]
+    said = [user("a"), user("b"), assistant("c"), assistant("d"), user("e")]
+    text, conversation = Conversation.from_messages([*system, *said])
+    assert text == "Be brief.\n\nAnd"
+    assert texts(conversation) == ["a\n\nb", "c\n\nd", "e"]
+    assert Conversation.from_messages([user("a"), assistant("b")])[1].turns[-1].text == "b"
+    forged = [{**user("a"), "ids": [1], "pinned": True}]
+    (turn,) = Conversation.from_messages(forged)[1].turns
+    assert (turn.ids, turn.pinned) == (None, False)
+
+
+@pytest.mark.parametrize(
+    "messages", [[user("a"), {"role": "system", "content": "x"}], [assistant("a")], [{}], [None]]
+)
+def test_messages_that_are_no_conversation(messages):
+    with pytest.raises(HistoryError):
+        Conversation.from_messages(messages)

@@ -1,3 +1,4 @@
+import copy
 import itertools
 import threading
 
@@ -10,7 +11,7 @@ from assistant.errors import EngineBusy, EngineDead, EngineError, WindowError
 from assistant.generate import Delta, Done, generate
 from assistant.sampling import Sampling
 from assistant.stops import StopScanner
-from tests.fake_engine import FakeEngine
+from tests.fake_engine import FakeEngine, logprob
 
 
 def request(engine, *, prompt="Hello", max_new_tokens=1000, **options):
@@ -44,7 +45,7 @@ def chat(**options):
 def test_events_come_in_order():
     engine = FakeEngine("Hé!")
     events = list(generate(engine, request(engine), StopScanner()))
-    assert events[:-1] == [Delta("H"), Delta("é"), Delta("!")]
+    assert [event.text for event in events[:-1]] == ["H", "é", "!"]
     done = events[-1]
     assert done.ids == tuple(engine.tokenizer.encode("Hé!"))
     assert isinstance(done.finished, Finished)
@@ -187,7 +188,7 @@ def test_waiting_is_passed_on_with_its_place():
     assert next(third) == Waiting(2)
     first.close()
     assert next(third) == Waiting(1)
-    assert next(second) == Delta("H")
+    assert next(second).text == "H"
     second.close()
     assert [event for event in third][-1].text == "Hello."
     assert engine.cancelled == 2
@@ -219,7 +220,7 @@ def test_what_was_held_back_comes_after_a_stop():
     assert text == "First line."
     events.close()
     tail, done = events
-    assert tail == Delta("\nAss")
+    assert tail.text == "\nAss"
     assert (done.text, done.reason) == ("First line.\nAss", "cancelled")
     assert engine.tokenizer.decode(done.ids) == done.text
     healthy(engine)
@@ -273,3 +274,42 @@ def test_refusals_come_at_the_call():
     engine.dead = None
     engine.script = "Fine."
     assert run(engine, max_new_tokens=5).text == "Fine."
+
+
+# The tokens of what is shown
+
+
+@pytest.mark.parametrize(
+    "script, scanner, texts, tokens",
+    [
+        ("ab", StopScanner(), ["a", "b"], ["a", "b"]),
+        ([b"\xc3", b"\xa9!"], StopScanner(), ["é", "!"], [b"\xc3\xa9", b"!"]),
+        ("aENx", StopScanner(strings=("END",)), ["a", "ENx"], ["a", "ENx"]),
+        ("aEND", StopScanner(strings=("END",)), ["a"], ["a"]),
+        ("aé", StopScanner(strings=("é",)), ["a"], ["a"]),
+        ("  a \nHuman:", chat(), ["a"], ["  a"]),
+        (["a", 1], StopScanner(strings=("_pre",)), ["a", "<fim"], ["a", ""]),
+        ([(100, 101), b"\xf0\x9f"], StopScanner(), ["_`", "\ufffd"], ["_`", b"\xf0\x9f"]),
+        ("  ", chat(), [], []),
+    ],
+)
+@pytest.mark.parametrize("logprobs", [None, 2])
+def test_tokens_come_with_the_text_that_they_make_whole(script, scanner, texts, tokens, logprobs):
+    scanner = copy.deepcopy(scanner)
+    engine = FakeEngine(script)
+    *deltas, done = generate(engine, request(engine, logprobs=logprobs), scanner)
+    merged = [[delta.text, list(delta.tokens)] for delta in deltas]
+    assert "".join(text for text, _ in merged) == "".join(texts)
+    given = [pair for _, pairs in merged for pair in pairs] + list(done.tokens)
+    expected = b"".join(part.encode() if isinstance(part, str) else part for part in tokens)
+    shown = engine.tokenizer.bytes([token for token, _ in given])
+    assert shown == (expected or (b"  " if not texts else b""))
+    for token, known in given:
+        assert known == (logprob(token, 2, len(engine.tokenizer)) if logprobs else None)
+    so_far = scanned = ""
+    for text, pairs in merged:
+        so_far += text
+        scanned += engine.tokenizer.decode([token for token, _ in pairs])
+        assert so_far.strip().startswith(scanned.strip().rstrip("\ufffd"))
+    stopped = done.finished.stop_logprob
+    assert (stopped is not None) == bool(logprobs and done.finished.stop_id is not None)

@@ -22,7 +22,7 @@ LEVELS = (
     {"playground"},
     {"chat"},
     {"generate"},
-    {"conversation", "window", "prompt", "receipt", "store"},
+    {"conversation", "window", "prompt", "jinja", "receipt", "store"},
     {"engine"},
     {"sampling", "stops", "text", "hub", "settings", "errors"},
 )
@@ -37,6 +37,7 @@ ONLY = {
     "fastapi": ("assistant.web.",),
     "starlette": ("assistant.web.",),
     "uvicorn": ("assistant.web.",),
+    "prometheus_client": ("assistant.web.",),
 }
 # A package's doors: they may not import torch, not even late.
 NEVER = {"assistant.engine": {"torch", "transformers", "triton"}}

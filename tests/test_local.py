@@ -134,6 +134,15 @@ def test_log_probabilities_are_the_models_own(engine, module):
         assert logprob.logprob == pytest.approx(row[ids[n]].item(), abs=1e-3)
         assert [id for id, _ in logprob.top] == row.topk(3).indices.tolist()
         assert [p for _, p in logprob.top] == pytest.approx(row.topk(3).values.tolist(), abs=1e-3)
+    row = scores[len(PROMPTS[1]) - 1]
+    likeliest = row.argmax().item()
+    *_, last = engine.generate(
+        Request(tuple(PROMPTS[1]), Sampling(temperature=0), 12, frozenset({likeliest}),
+                logprobs=2)
+    )  # fmt: skip
+    assert last.stop_id == likeliest
+    assert last.stop_logprob.logprob == pytest.approx(row.max().item(), abs=1e-3)
+    assert [id for id, _ in last.stop_logprob.top] == row.topk(2).indices.tolist()
     assert read(engine.generate(greedy(PROMPTS[1], 3)))[1] and not any(
         item.logprobs for item in engine.generate(greedy(PROMPTS[1], 3)) if isinstance(item, Piece)
     )

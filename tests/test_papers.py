@@ -1,6 +1,7 @@
 """README and its relatives say what the code does: flags, versions, files, steps."""
 
 import ast
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -10,13 +11,14 @@ import yaml
 from packaging.requirements import Requirement
 
 from assistant.settings import _parser
+from assistant.web.metrics import Measured
 from tests.fake_engine import FakeEngine
 from tests.server import running
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FLAGS = [action for action in _parser(on_space=False)._actions if action.dest != "help"]
-PAPERS = ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "prompts/README.md")
+PAPERS = ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/deploy.md", "prompts/README.md")
 
 
 def rows():
@@ -51,6 +53,48 @@ def test_readme_names_no_flag_that_is_gone():
     assert set(rows()) == {action.option_strings[0] for action in FLAGS}
 
 
+DEPLOY = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+
+
+def test_deploy_names_only_what_exists():
+    known = {flag for action in FLAGS for flag in action.option_strings}
+    program = re.findall(r"(?:app\.py|^ +tech-assistant:cuda) (--.*)", DEPLOY, re.MULTILINE)
+    spoken = re.findall(r"`(--[\w-]+)[ `]", DEPLOY)
+    assert {flag for line in program for flag in re.findall(r"--[\w-]+", line)} <= known
+    assert len(spoken) > 8 and set(spoken) <= known
+    variables = {"ASSISTANT_" + action.dest.upper() for action in FLAGS}
+    variables |= {"ASSISTANT_ENDPOINT_KEY"}  # a secret: a variable or a file, no flag
+    variables.add("ASSISTANT_ENDPOINT_KEY")  # a secret is no flag, it would show in lists
+    assert set(re.findall(r"\bASSISTANT_\w+", DEPLOY)) <= variables
+
+
+def test_scaling_names_only_flags_that_exist():
+    text = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    known = {flag for action in FLAGS for flag in action.option_strings}
+    lines = re.findall(r"python app\.py (.*)", text)
+    flags = {flag for line in lines for flag in re.findall(r"--[\w-]+", line)}
+    assert "--endpoint" in flags and flags <= known
+
+
+def test_deploy_names_every_metric():
+    told = set(re.findall(r"`(assistant_\w+)", DEPLOY.partition("| metric |")[2]))
+    families = Measured(FakeEngine()).registry.collect()
+    names = {
+        family.name + "_total" * (family.type == "counter")
+        for family in families
+        if family.name.startswith("assistant_")
+    }
+    assert told == names
+
+
+def test_the_image_holds_what_the_program_needs():
+    copied = re.findall(r"^COPY (.+) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    copied = {name for line in copied for name in line.split()}
+    sent = {line[1:] for line in (ROOT / ".dockerignore").read_text().split() if line[0] == "!"}
+    assert copied == sent and all((ROOT / name).exists() for name in copied)
+    assert {"app.py", "assistant", "models", "prompts", "requirements.txt"} <= copied
+
+
 def test_front_matter():
     matter = yaml.safe_load(README.split("---\n")[1])
     assert README.startswith("---\n")
@@ -79,12 +123,19 @@ def test_readme_names_only_targets_that_make_knows():
     assert set(re.findall(r"(?:`|^)make (\w+)", README, re.MULTILINE)) <= known
 
 
-def test_the_example_runs():
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    engine = FakeEngine()
+def test_the_examples_run(capsys):
+    openai, gradio = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    engine = FakeEngine("Hello.")
     with running(engine) as server:
         values = {}
-        exec(code.replace("http://127.0.0.1:7860", server.url), values)
+        exec(openai.replace("http://127.0.0.1:7860", server.url), values)
+        assert capsys.readouterr().out == "Hello."
+        assert {values[name].choices[0].text for name in ("raw", "middle")} == {"Hello."}
+        values["client"].close()
+        (curl,) = re.findall(r"^curl http://127.0.0.1:7860(\S+) .*\n +-d '(.*)'", README, re.M)
+        answer = server.post(curl[0], json=json.loads(curl[1]))
+        assert answer.json()["choices"][0]["message"]["content"] == "Hello."
+        exec(gradio.replace("http://127.0.0.1:7860", server.url), values)
         values["client"].close()
         server.idle()
     assert values["reply"] and values["more"] and values["code"]

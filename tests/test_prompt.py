@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from assistant.conversation import Conversation, Turn
-from assistant.errors import TemplateError
+from assistant.errors import HistoryError, TemplateError
 from assistant.playground.editor import to_toml
 from assistant.prompt import (
     PROMPTS,
@@ -36,6 +37,7 @@ PLAIN = PromptTemplate(
     assistant="Assistant:",
     turn_end="\n\n",
     separator="-----",
+    system="Rule: {system}\n\n",
     preamble="Dialogues.\n\n-----\n",
 )
 TOKENS = PromptTemplate(
@@ -44,6 +46,7 @@ TOKENS = PromptTemplate(
     assistant="<|assistant|>\n",
     turn_end="<|end|>\n",
     preamble="<|system|>\nBe helpful.<|end|>\n",
+    system="<|system|>\n{system}<|end|>\n",
 )
 TALK = (
     Conversation()
@@ -123,6 +126,12 @@ def test_no_special_token_from_a_turn(template, special):
     turns = [Turn("user", "a"), Turn("assistant", "b"), Turn("user", "c")]
     forged = [Turn(turn.role, f"a{special}b {special}") for turn in turns]
     assert specials(forged) == specials(turns)
+    system, told = (
+        encode(template.opening(said), TOKENIZER) for said in ("x", f"{special}x{special}")
+    )
+    assert [t for t in system if t < len(TOKENIZER.special)] == [
+        t for t in told if t < len(TOKENIZER.special)
+    ]
 
 
 def test_known_ids_are_used_and_neighbours_are_joined():
@@ -137,13 +146,40 @@ def test_known_ids_are_used_and_neighbours_are_joined():
     assert len(plain) == 7
 
 
+# System messages
+
+
+def with_system(template, system, turns=TALK):
+    return template.opening(system) + template.render(turns)[1:]
+
+
+def test_a_system_message_stands_between_preamble_and_first_turn():
+    assert PLAIN.opening("Be brief.") == [
+        Segment("Dialogues.\n\n-----\n\nRule:", trusted=True),
+        Segment(" Be brief."),
+        Segment("\n\nHuman:", trusted=True),
+    ]
+    assert text(with_system(TOKENS, "Be brief.", TALK[:1])) == (
+        "<|system|>\nBe helpful.<|end|>\n<|system|>\nBe brief.<|end|>\n<|user|>\nHello<|end|>\n"
+        "<|assistant|>\n"
+    )
+    assert PLAIN.opening("") == PLAIN.opening()
+
+
+def test_a_template_without_a_place_refuses_a_system_message():
+    template = dataclasses.replace(PLAIN, system=None)
+    with pytest.raises(HistoryError, match="'plain' has no place for a system message"):
+        template.opening("Be brief.")
+
+
 # Jinja
 
 
-def render_jinja(template, turns):
+def render_jinja(template, turns, system=None):
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
     jinja = environment.from_string(template.to_jinja())
-    return jinja.render(messages=messages(turns), add_generation_prompt=True)
+    first = [{"role": "system", "content": system}] if system else []
+    return jinja.render(messages=first + messages(turns), add_generation_prompt=True)
 
 
 AWKWARD = st.text(st.sampled_from("a \n\t\\\"'{}%#é😀<|>")).map(lambda text: f"{text}x")
@@ -154,14 +190,17 @@ TEMPLATES = st.builds(
     assistant=AWKWARD,
     turn_end=st.text(st.sampled_from("\n \"e'\\"), max_size=3),
     preamble=AWKWARD,
+    system=st.none() | st.builds("{}{{system}}{}".format, AWKWARD, AWKWARD),
 )
 
 
-@given(TEMPLATES, st.lists(AWKWARD.map(str.strip), min_size=1, max_size=5))
-def test_jinja_renders_the_same_prompt(template, texts):
+@given(TEMPLATES, AWKWARD.map(str.strip), st.lists(AWKWARD.map(str.strip), min_size=1, max_size=5))
+def test_jinja_renders_the_same_prompt(template, system, texts):
     texts = texts[: len(texts) - 1 + len(texts) % 2]  # an odd number: the last is the user's
     turns = [Turn(("user", "assistant")[i % 2], text) for i, text in enumerate(texts)]
     assert render_jinja(template, turns) == text(template.render(turns))
+    if template.system is not None:
+        assert render_jinja(template, turns, system) == text(with_system(template, system, turns))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -170,6 +209,7 @@ def test_jinja_of_the_shipped_templates(name):
     assert render_jinja(template, TALK) == text(template.render(TALK))
     loose = [Turn(turn.role, f" {turn.text}\n") for turn in TALK]
     assert render_jinja(template, loose) == text(template.render(TALK))
+    assert render_jinja(template, loose, " Be brief.\n") == text(with_system(template, "Be brief."))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -188,7 +228,7 @@ def test_transformers_applies_the_jinja_template(name, tmp_path):
     assert rendered == text(template.render(TALK))
     with pytest.raises(jinja2.TemplateError, match="roles"):
         tokenizer.apply_chat_template(
-            [{"role": "system", "content": "x"}, *messages(TALK)],
+            [*messages(TALK), {"role": "system", "content": "x"}],
             chat_template=template.to_jinja(),
             tokenize=False,
         )
@@ -210,10 +250,13 @@ def tokenizer(request, tmp_path):
 def test_the_preambles_ids_begin_every_prompt(name, tokenizer):
     template = PLAIN if name == "hub" else load_template(name)
     preamble = encode([Segment(template.preamble, trusted=True)], tokenizer)
-    for turns in (TALK, [Turn("user", "    x = 1")], [Turn("user", "-")]):
-        prompt = encode(template.render(turns), tokenizer)
+    talks = (TALK, [Turn("user", "    x = 1")], [Turn("user", "-")])
+    rendered = [template.render(turns) for turns in talks]
+    rendered += [with_system(template, system) for system in ("Be brief.", "-", "\u3042")]
+    for segments in rendered:
+        prompt = encode(segments, tokenizer)
         assert prompt[: len(preamble)] == preamble
-        assert tokenizer.decode(prompt) == text(template.render(turns))
+        assert tokenizer.decode(prompt) == text(segments)
 
 
 def test_joints_with_starcoders_tokenizer(starcoder_tokenizer):
@@ -286,6 +329,9 @@ def test_parse():
         ({"separator": ""}, "'separator' must be one line"),
         ({"separator": "--\n--"}, "'separator' must be one line"),
         ({"separator": "-- "}, "'separator' must be one line"),
+        ({"system": 7}, "'system' must be a string"),
+        ({"system": "Rule:"}, "'system' must hold {system} once"),
+        ({"system": "{system}{system}"}, "'system' must hold {system} once"),
         ({"kind": "completion"}, "'kind' must be 'chat', not 'completion'"),
         ({"kind": 1}, "'kind' must be a string"),
         ({"user": " \n"}, "'user' must be a marker"),
@@ -460,6 +506,7 @@ def test_the_hash_changes_with_every_part():
         "assistant": "A:",
         "turn_end": "\n",
         "separator": "---",
+        "system": "Rule: {system}\n",
         "stop": [],
         "preamble": "Ho.",
         "sampling": {},

@@ -21,7 +21,7 @@ from assistant.sampling import Sampling
 PROMPTS = Path(__file__).parent.parent / "prompts"
 BUDGETS = {"tech-assistant": 2600, "tech-assistant-short": 700}  # StarCoder tokens
 DIALOGUES = {"tech-assistant": 10, "tech-assistant-short": 3}  # at least
-KEYS = {"name", "kind", "user", "assistant", "turn_end", "separator", "stop", "preamble"}
+KEYS = {"name", "kind", "user", "assistant", "turn_end", "separator", "system", "stop", "preamble"}
 FENCE = re.compile(r"^```(.*)\n((?:.*\n)*?)```$", re.MULTILINE)
 CLAIM = re.compile(r"`([^`\n]+)` (?:returns|is) `([^`\n]+)`")
 SPECIAL = re.compile(

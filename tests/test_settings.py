@@ -35,12 +35,15 @@ FLAGS = [
     ("auth", "ada:s3cret:word", ("ada", "s3cret:word")),
     ("allow_host", "chat.example", ("chat.example",)),
     ("root_path", "/chat/", "/chat"),
+    ("max_requests_per_minute", "30", 30),
+    ("endpoint", "http://gpu:8000/v1/", ("http://gpu:8000",)),
+    ("api_key", "s3cret", "s3cret"),
 ]
 
 
 def test_every_setting_has_a_flag_or_comes_from_the_space():
     names = {field.name for field in dataclasses.fields(Settings)}
-    flags = {name for name, _, _ in FLAGS} | {"allow_bin", "share"}
+    flags = {name for name, _, _ in FLAGS} | {"allow_bin", "share", "access_log", "endpoint_key"}
     assert names == flags | {"space_host", "on_space"}
 
 
@@ -59,7 +62,7 @@ def test_a_flag_wins_over_its_variable(name):
     assert getattr(settings, name) == "flag"
 
 
-@pytest.mark.parametrize("name", ["share", "allow_bin"])
+@pytest.mark.parametrize("name", ["share", "allow_bin", "access_log"])
 def test_switches(name):
     variable = "ASSISTANT_" + name.upper()
     assert getattr(read("--" + name.replace("_", "-")), name) is True
@@ -74,6 +77,27 @@ def test_switches(name):
 def test_several_hosts():
     assert read("--allow-host a --allow-host b").allow_host == ("a", "b")
     assert read(ASSISTANT_ALLOW_HOST="a, b,").allow_host == ("a", "b")
+
+
+def test_several_endpoints():
+    line = "--endpoint http://a:1 --endpoint https://b/base/v1 --endpoint http://a:1/"
+    assert read(line).endpoint == ("http://a:1", "https://b/base")
+    assert read(ASSISTANT_ENDPOINT="http://a:1, https://b/base") == read(line)
+
+
+def test_the_key_of_the_endpoints(tmp_path):
+    file = tmp_path / "key"
+    file.write_text("s3cret\n")
+    settings = read(f"--endpoint-key-file {file}")
+    assert settings.endpoint_key == "s3cret" and "s3cret" not in repr(settings)
+    assert read(ASSISTANT_ENDPOINT_KEY="s3cret").endpoint_key == "s3cret"
+    file.write_bytes(b"\xff")
+    for path, words in ((file, "cannot be read"), (tmp_path / "none", "No such file")):
+        with pytest.raises(SettingsError, match=words):
+            read(f"--endpoint-key-file {path}")
+    with pytest.raises(SettingsError, match="must hold a key") as caught:
+        read(ASSISTANT_ENDPOINT_KEY="two w0rds")
+    assert "w0rds" not in str(caught.value)
 
 
 def test_on_a_space():
@@ -101,11 +125,15 @@ def test_loopback(host, loopback):
         ("slots", "0", "must be a whole number from 1 to 256, not '0'"),
         ("queue", "99999", "must be a whole number from 0 to 10000, not '99999'"),
         ("max_new_tokens", "0", "must be a whole number from 1 to 1000000, not '0'"),
+        ("max_requests_per_minute", "-1", "must be a whole number from 0 to 100000"),
         ("auth", "s3cret", "must have the form USER:PASSWORD"),
         ("auth", ":s3cret", "must have the form USER:PASSWORD"),
         ("auth", "s3cret:", "must have the form USER:PASSWORD"),
         ("root_path", "chat", "must start with a slash, not 'chat'"),
         ("dtype", "int3", "int3"),
+        ("endpoint", "gpu:8000", "must be an address like http://HOST:8000, not 'gpu:8000'"),
+        ("endpoint", "http://gpu:99999", "must be an address"),
+        ("endpoint", "http://ada:s3cret@gpu", "must hold no name and no password"),
     ],
 )
 def test_a_bad_value_is_named_in_one_sentence(name, text, words):

@@ -67,9 +67,10 @@ class Finished:
     """The last item of a stream.
 
     reason: "stop" for a stop id only, "length" for max_new_tokens, "cancelled" when the engine was
-    closed. stop_id: the stop id that fired. prompt_tokens, cached_tokens (those of the prompt that
-    were not computed anew), new_tokens: counts. waited_s, ttft_s (from submission to the first
-    token, waiting included), total_s: seconds. repeatable: the same request gives the same ids
+    closed. stop_id: the stop id that fired; stop_logprob: its Logprob, None unless asked for.
+    prompt_tokens, cached_tokens (those of the prompt that were not computed anew), new_tokens:
+    counts. waited_s, ttft_s (from submission to the first token, waiting included), total_s:
+    seconds. repeatable: the same request gives the same ids
     again, alone or in company; False where a cached prefix or the company may change the last bits.
     prompt_logprobs: one for each token of the prompt, None for the first of them, which nothing
     stands before; None unless asked for, and where the prompt was not read to its end.
@@ -85,6 +86,7 @@ class Finished:
     stop_id: int | None = None
     repeatable: bool = False
     prompt_logprobs: tuple[Logprob | None, ...] | None = None
+    stop_logprob: Logprob | None = None
 
     @property
     def tokens_per_s(self) -> float | None:
@@ -102,8 +104,9 @@ class Stream(Protocol):
 
     def __iter__(self) -> Iterator[Waiting | Piece | Finished]: ...
     def __next__(self) -> Waiting | Piece | Finished: ...
-    def close(self) -> Finished:
-        """Cancel what still runs; the counts and times of what was read so far."""
+    def close(self, reason="cancelled") -> Finished:
+        """Cancel what still runs; the counts and times of what was read so far. reason: why the
+        reader needs no more of it, "stop" where a stop sequence has ended the reply."""
         ...
 
 
@@ -145,13 +148,16 @@ class Status:
 
 class Engine(Protocol):
     """model: what the person reads (a hub id or a folder's name). window: positions, both for the
-    prompt and the reply. embedded: the small checkpoint that ships with the repository."""
+    prompt and the reply. embedded: the small checkpoint that ships with the repository. lacks: what
+    this engine cannot do, each with the sentence that says so: "ids" (prompts are sent as text),
+    "logprobs", "prompt_logprobs", "seed", "cold", "banned" (a banned id ends the reply)."""
 
     model: str
     revision: str | None
     embedded: bool
     window: int
     tokenizer: Tokenizer
+    lacks: dict[str, str]
 
     def generate(self, request: Request, *, wait_s: float = 0.1) -> Stream:
         """Checks and submits `request`; the stream's `next()` takes at most about `wait_s`
@@ -176,7 +182,11 @@ class Engine(Protocol):
 
 
 def open_engine(settings) -> Engine:
-    """The engine that `settings` name. Raises CheckpointError with the next step to take."""
+    """The engine that `settings` name. Raises StartError with the next step to take."""
+    if settings.endpoint:
+        from assistant.engine.remote import RemoteEngine
+
+        return RemoteEngine(settings)
     from assistant.engine.local import LocalEngine
 
     return LocalEngine.open(settings)

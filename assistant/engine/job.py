@@ -69,14 +69,18 @@ class Job:
         limit = min(limit, self.left - 1)
         return self.drafts.guess(limit) if self.drafts and limit > 0 else []
 
-    def end(self, result, stop_id=None):
-        """Tell the reader: `result` is the finish reason or the exception."""
+    def end(self, result, **stop):
+        """Tell the reader: `result` is the finish reason or the exception. stop: see finished."""
         self.ended = True
         failed = isinstance(result, Exception)
-        self.out.put(result if failed else self.finished(result, self.new, stop_id))
+        self.out.put(result if failed else self.finished(result, self.new, **stop))
 
-    def finished(self, reason, new_tokens, stop_id=None):
-        """The Finished of this job as it stands now."""
+    def finished(self, reason, new_tokens, stop_id=None, stop_logprob=None):
+        """The Finished of this job as it stands now. stop_logprob: as in `out`."""
+        count = self.request.logprobs
+        if stop_logprob and count:
+            own, top = stop_logprob
+            stop_logprob = Logprob(own, top[:count])
         now = time.monotonic()
         return Finished(
             reason=reason,
@@ -89,6 +93,7 @@ class Job:
             stop_id=stop_id,
             repeatable=self.repeatable,
             prompt_logprobs=self._prompt_logprobs(),
+            stop_logprob=stop_logprob if count else None,
         )
 
     def _prompt_logprobs(self):

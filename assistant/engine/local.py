@@ -13,6 +13,7 @@ import torch
 
 from assistant.engine import Logprob, Piece, Request, Status, Waiting
 from assistant.engine.cache import Cache
+from assistant.engine.check import check_request
 from assistant.engine.choose import choose_model, is_steady
 from assistant.engine.draw import Draw
 from assistant.engine.failures import is_out_of_memory
@@ -21,14 +22,8 @@ from assistant.engine.model import Chunk
 from assistant.engine.pace import Pace
 from assistant.engine.sampler import Sampler
 from assistant.engine.scheduler import DRAFT_ROWS, Scheduler
-from assistant.errors import (
-    CheckpointError,
-    EngineDead,
-    EngineError,
-    RequestError,
-    WindowError,
-)
-from assistant.sampling import Sampling, check_logprobs, check_max_new_tokens
+from assistant.errors import CheckpointError, EngineDead, EngineError
+from assistant.sampling import Sampling
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +38,8 @@ class LocalEngine:
     load: gives the Checkpoint. drafts: whether tokens are guessed ahead; it changes the speed, not
     the text. Raises CheckpointError and HubError.
     """
+
+    lacks = {}
 
     def __init__(self, load, *, slots=8, queue=64, drafts=True):
         self._closing = False
@@ -61,7 +58,7 @@ class LocalEngine:
         return cls(load, slots=settings.slots, queue=settings.queue)
 
     def generate(self, request, *, wait_s=0.1):
-        self._check(request)
+        check_request(request, self._vocabulary, self.window)
         stream = LocalStream(Job(request), self.tokenizer.decoder(), wait_s)
         self._scheduler.submit(stream.job)
         return stream
@@ -73,7 +70,7 @@ class LocalEngine:
         if any(pinned == tuple(ids) for pinned, *_ in self._scheduler.cache.pinned):
             return
         request = Request(tuple(ids), Sampling(), max_new_tokens=1)
-        self._check(request)
+        check_request(request, self._vocabulary, self.window)
         job = Job(request, pin=True)
         self._scheduler.submit(job)
         result = job.out.get()
@@ -95,23 +92,6 @@ class LocalEngine:
         with self._scheduler.lock:
             self._scheduler.lock.notify()
         self._thread.join(STEP_S)
-
-    def _check(self, request):
-        if not request.ids:
-            raise RequestError("The prompt is empty; write at least one character.")
-        if not all(0 <= i < self._vocabulary for i in (*request.ids, *request.banned_ids)):
-            raise RequestError(f"A token id is outside of 0 to {self._vocabulary - 1}.")
-        if len(request.banned_ids) == self._vocabulary:
-            raise RequestError("Every token is banned, so nothing can be written.")
-        if request.max_new_tokens != 0 or request.prompt_logprobs is None:
-            check_max_new_tokens(request.max_new_tokens, self.window)
-        check_logprobs(request.logprobs)
-        check_logprobs(request.prompt_logprobs)
-        if len(request.ids) + request.max_new_tokens > self.window:
-            raise WindowError(
-                f"The prompt has {len(request.ids)} tokens and {request.max_new_tokens} new ones "
-                f"are asked for; the model's window holds {self.window} in all."
-            )
 
     @torch.inference_mode()
     def _run(self, load, slots, queue, drafts, ready):
@@ -217,10 +197,10 @@ class LocalStream:
             return None
         return tuple(Logprob(own, top[:count]) for _, (own, top) in drawn)
 
-    def close(self):
+    def close(self, reason="cancelled"):
         self.job.cancelled = True
         self._ended = True
-        return self.job.finished("cancelled", self._read)
+        return self.job.finished(reason, self._read)
 
     __del__ = close  # a reader that simply goes away must not keep its slot
 

@@ -85,11 +85,11 @@ class Scheduler:
         self._prefill()
         return True
 
-    def end(self, job, result, stop_id=None):
+    def end(self, job, result, **stop):
         """Take a running job out; `result` is its finish reason or the exception that ended it."""
         self.running.remove(job)
         self.cache.release(job.slot)
-        job.end(result, stop_id)
+        job.end(result, **stop)
 
     # -- who runs ---------------------------------------------------------------------------------
 
@@ -253,7 +253,7 @@ class Scheduler:
         self.cache.computed(job.slot, job.ids[known : job.done])
         job.first = job.first or time.monotonic()
         if token in job.request.stop_ids:
-            return self.end(job, "stop", token)
+            return self.end(job, "stop", stop_id=token, stop_logprob=logprob)
         job.ids.append(token)
         job.out.put((token, logprob if job.request.logprobs else None))
         if job.new == job.request.max_new_tokens:

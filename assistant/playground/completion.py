@@ -5,13 +5,20 @@ tokens in the continuation are shown as they are spelt.
 """
 
 import dataclasses
+from functools import partial
 
 from assistant.chat import Reply
 from assistant.engine import Request
-from assistant.errors import RequestError
+from assistant.errors import RequestError, TextError
 from assistant.generate import generate
 from assistant.playground.raw import Raw
-from assistant.sampling import Sampling, check_max_new_tokens, check_stops, shown
+from assistant.sampling import (
+    Sampling,
+    check_logprobs,
+    check_max_new_tokens,
+    check_stops,
+    shown,
+)
 from assistant.stops import StopScanner, resumed
 from assistant.window import fit
 
@@ -26,19 +33,31 @@ PRESETS = {  # name: (Sampling, one line on what it is for)
 
 
 def complete(
-    engine, prompt, *, sampling, max_new_tokens, stop=(), special=True, begun=(), wait_s=0.1
+    engine,
+    prompt,
+    *,
+    sampling,
+    max_new_tokens,
+    stop=(),
+    special=True,
+    begun=(),
+    logprobs=None,
+    prompt_logprobs=None,
+    wait_s=0.1,
 ):
-    """The continuation of `prompt`, a str or a Raw, as a Reply, checked and submitted at the call.
+    """The continuation of `prompt`, as a Reply, checked and submitted at the call.
 
-    special: False reads special tokens that the prompt spells as text. begun: ids that stand
-    behind the prompt already, such as a continuation so far or inspector.branch()'s: the Reply
-    goes on from there and gives only what is new. Raises RequestError, EngineBusy or EngineDead.
+    prompt: a str, a Raw, or a list of token ids, which is taken as it is. special: False reads
+    special tokens that the prompt spells as text. begun: ids that stand behind the prompt already,
+    such as a continuation so far or inspector.branch()'s: the Reply goes on from there and gives
+    only what is new. logprobs, prompt_logprobs: as in Request; with the latter max_new_tokens may
+    be 0. Raises RequestError, EngineBusy or EngineDead.
     """
     engine.check_room()
-    limit = check_max_new_tokens(max_new_tokens, engine.window)
+    least = 1 if prompt_logprobs is None else 0
+    limit = check_max_new_tokens(max_new_tokens, engine.window, least)
     stops = check_stops(stop)
-    raw = prompt if isinstance(prompt, Raw) else Raw(prompt)
-    ids = raw.checked().ids(engine.tokenizer, special=special)
+    ids = prompt_ids(prompt, engine.tokenizer, special=special)
     begun = check_ids(begun, engine.tokenizer)
     ids += begun
     ledger = fit(0, (), len(ids), limit, engine.window)
@@ -48,11 +67,23 @@ def complete(
         sampling=sampling,
         max_new_tokens=limit,
         stop_ids=frozenset({engine.tokenizer.eos_id}),
+        logprobs=check_logprobs(logprobs),
+        prompt_logprobs=check_logprobs(prompt_logprobs),
     )
     before = engine.tokenizer.decode(begun)
     scanner, held = resumed(lambda: StopScanner(strings=stops), before)
     generation = generate(engine, request, scanner, wait_s=wait_s, held=held)
     return Reply(generation, ledger, sampling, stop=stops)
+
+
+def prompt_ids(prompt, tokenizer, *, special=True):
+    """The ids of a prompt: see complete(). Raises RequestError."""
+    if isinstance(prompt, list):
+        if not prompt:
+            raise TextError("The prompt is empty.")
+        return check_ids(prompt, tokenizer)
+    raw = prompt if isinstance(prompt, Raw) else Raw(prompt)
+    return raw.checked().ids(tokenizer, special=special)
 
 
 def samples(engine, prompt, count, *, sampling, **options):
@@ -61,13 +92,25 @@ def samples(engine, prompt, count, *, sampling, **options):
 
     Raises what complete() raises, and then none of them runs.
     """
-    count = check_count("samples", count)
+    return at_once(
+        partial(complete, engine, prompt, sampling=seeded, **options)
+        for seeded in seeds(sampling, check_count("samples", count))
+    )
+
+
+def seeds(sampling, count):
+    """`count` Samplings with the seeds seed, seed + 1, ...; a random first one where none is
+    given. Raises SamplingError."""
     first = sampling.seeded()
+    return [dataclasses.replace(first, seed=first.seed + n) for n in range(count)]
+
+
+def at_once(asks):
+    """The replies of `asks`, functions that submit one each; where one raises, none runs."""
     replies = []
     try:
-        for n in range(count):
-            seeded = dataclasses.replace(first, seed=first.seed + n)
-            replies.append(complete(engine, prompt, sampling=seeded, **options))
+        for ask in asks:
+            replies.append(ask())
     except BaseException:
         for reply in replies:
             reply.close()

@@ -18,7 +18,7 @@ from assistant.chat import Reply
 from assistant.engine import Request, Waiting
 from assistant.errors import EngineBusy, RequestError
 from assistant.generate import Delta, Done, generate
-from assistant.playground.completion import check_count
+from assistant.playground.completion import at_once, check_count, seeds
 from assistant.sampling import check_max_new_tokens, check_stops, shown
 from assistant.stops import StopScanner
 from assistant.text import check_prompt, clean
@@ -81,18 +81,13 @@ def fill(engine, text, *, sampling, max_new_tokens, order="PSM", count=1, stop=(
     limit = check_max_new_tokens(max_new_tokens, engine.window)
     size = len(_ids(parts[0], "".join(parts[1:]), order, engine.tokenizer))
     fit(0, (), size, limit * (len(parts) - 1), engine.window)  # the last hole must have room too
-    stops, first = check_stops(stop), sampling.seeded()
-    fillings = []
-    try:
-        for n in range(count):
-            seeded = dataclasses.replace(first, seed=first.seed + n)
-            ask = partial(_ask, engine, order, limit, seeded, stops, wait_s)
-            fillings.append(Filling(ask, parts, seeded, wait_s))
-    except BaseException:
-        for filling in fillings:
-            filling.close()
-        raise
-    return fillings
+    stops = check_stops(stop)
+
+    def filling(seeded):
+        ask = partial(_ask, engine, order, limit, seeded, stops, wait_s)
+        return Filling(ask, parts, seeded, wait_s)
+
+    return at_once(partial(filling, seeded) for seeded in seeds(sampling, count))
 
 
 class Filling:

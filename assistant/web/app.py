@@ -1,4 +1,4 @@
-"""build_app(): Gradio's page and /health in one FastAPI app, behind the Gate."""
+"""build_app(): Gradio's page, /health and /metrics in one FastAPI app, behind the Gate."""
 
 import asyncio
 import os
@@ -11,17 +11,25 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = str(10**9)
 
 import gradio as gr  # noqa: E402
-from fastapi import FastAPI  # noqa: E402
-from fastapi.responses import JSONResponse  # noqa: E402
+from fastapi import Depends, FastAPI  # noqa: E402
+from fastapi.responses import JSONResponse, Response  # noqa: E402
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest  # noqa: E402
 
+from assistant.web.access import Access  # noqa: E402
+from assistant.web.limit import Limit, free_events  # noqa: E402
+from assistant.web.metrics import Measured  # noqa: E402
 from assistant.web.security import Gate, Hosts  # noqa: E402
+from assistant.web.serving import add_errors, check_key  # noqa: E402
+from assistant.web.tgi import TGI_PATHS, tgi_error_body, tgi_router  # noqa: E402
 from assistant.web.ui import EXAMPLES, SESSIONS_MAX, build_page, look  # noqa: E402
+from assistant.web.v1 import v1_router  # noqa: E402
 
 ROOT = Path(__file__).parent.parent.parent
 
 
 def build_app(assistant, settings, examples=EXAMPLES):
-    """The ASGI app. `app.state` has hosts (a Hosts), the assistant, and gradio (Gradio's app)."""
+    """The ASGI app. `app.state` has hosts (a Hosts), the assistant, whose engine is Measured from
+    here on, and gradio (Gradio's app)."""
 
     async def build():
         return _build(assistant, settings, examples)
@@ -31,7 +39,8 @@ def build_app(assistant, settings, examples=EXAMPLES):
 
 
 def _build(assistant, settings, examples):
-    engine, started = assistant.engine, time.monotonic()
+    assistant.engine = engine = Measured(assistant.engine)
+    started = time.monotonic()
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.get("/health")
@@ -47,6 +56,16 @@ def _build(assistant, settings, examples):
         if status.dead:
             return JSONResponse({**body, "error": status.dead}, 503)
         return body
+
+    key = check_key(settings)
+
+    @app.get("/metrics", dependencies=[Depends(key)])
+    async def metrics():
+        return Response(generate_latest(engine.registry), media_type=CONTENT_TYPE_LATEST)
+
+    app.include_router(v1_router(assistant, key))
+    app.include_router(tgi_router(engine, key))
+    add_errors(app, dict.fromkeys(TGI_PATHS, tgi_error_body))
 
     page = build_page(assistant, examples)
     # The engine's waiting room is the only one: Gradio lets all that it admits run at once.
@@ -75,6 +94,8 @@ def _build(assistant, settings, examples):
     app.state.hosts = Hosts(settings)
     app.state.assistant = assistant
     app.state.gradio = app.routes[-1].app
+    if limit := settings.max_requests_per_minute:
+        app.add_middleware(Limit, limit=limit, free=free_events(page))
     app.add_middleware(
         Gate,
         hosts=app.state.hosts,
@@ -82,6 +103,7 @@ def _build(assistant, settings, examples):
         framed_by_hub=settings.on_space,
         logged_in=_login_check(app.state.gradio) if settings.auth else None,
     )
+    app.add_middleware(Access, write=settings.access_log)
     return app
 
 

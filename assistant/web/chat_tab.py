@@ -106,6 +106,7 @@ class ChatTab:
         names = self.assistants.names.items()
         facts = {
             "window": self.engine.window,
+            "lacks": self.engine.lacks,
             "max_new_tokens": self.assistants.default.max_new_tokens,
             "template": self.assistants.name,
             "templates": [

@@ -249,6 +249,10 @@ class CompletionTab(Runs):
         index = session.cards.index(session.inspected) if session.inspected in session.cards else -1
         acts = (*ACTS, BACK) if session.origin else ACTS
         return {
-            self.written: cards(session.cards, acts=acts),
+            self.written: cards(
+                session.cards,
+                acts=acts,
+                cannot={"inspect": self.engine.lacks.get("prompt_logprobs")},
+            ),
             self.tokens: inspector(session.inspected, index) if index >= 0 else "",
         }

@@ -25,10 +25,13 @@ BANDS = (  # the least probability, its class, what the legend says
 UNKNOWN = "p5"  # no probability was computed
 
 
-def button(act, label, *numbers, classes=""):
-    """A button that sends "act:number:number" to the server."""
+def button(act, label, *numbers, classes="", why_not=None):
+    """A button that sends "act:number:number" to the server; grey where it cannot, and says why."""
     at = "".join(f" at-{number}" for number in numbers)
-    return f'<button type="button" class="play do-{act}{at} {classes}">{escape(label)}</button>'
+    off = f' disabled title="{escape(why_not)}"' if why_not else ""
+    return (
+        f'<button type="button" class="play do-{act}{at} {classes}"{off}>{escape(label)}</button>'
+    )
 
 
 def hidden(name, text):
@@ -93,18 +96,21 @@ def visible(text):
     return escape(text).replace("\n", "⏎\n").replace("\t", "⇥\t") or "…"
 
 
-def cards(each, *, acts):
+def cards(each, *, acts, cannot=None):
     """Replies beside each other. each: objects with a title, with html of what was written (body)
     and of what is said of it (foot), and whether all is written (over). acts: (act, label) of the
-    buttons below a finished one."""
+    buttons below a finished one. cannot: act to the sentence why it is not to be had."""
     shown = []
     for index, card in enumerate(each):
-        buttons = "".join(button(act, label, index) for act, label in acts) if card.over else ""
+        buttons = [
+            button(act, label, index, why_not=(cannot or {}).get(act))
+            for act, label in (acts if card.over else ())
+        ]
         dots = "" if card.over or card.body else '<p class="dots"><i></i><i></i><i></i></p>'
         shown.append(
             f'<article class="card"><h2>{escape(card.title)}</h2>{dots}'
             f'<pre class="written">{card.body}</pre>'
-            f'<div class="foot">{card.foot}{buttons}</div></article>'
+            f'<div class="foot">{card.foot}{"".join(buttons)}</div></article>'
         )
     return one_line(f'<div class="cards of-{len(shown)}">{"".join(shown)}</div>') if shown else ""
 

@@ -76,6 +76,9 @@ const Receipts = (() => {
       ),
     );
 
+  let lacks = {}; // what the server cannot do: name -> why
+  Dom.hear("facts", (told) => (lacks = told.lacks));
+
   const results = new Map(); // nid -> where its second run is told
   const folded = (nid, node, do_) => {
     const inside = el("div", { className: "receipt-inside" });
@@ -97,7 +100,10 @@ const Receipts = (() => {
           "div",
           { className: "receipt-acts" },
           node.receipt
-            ? button("Run again", () => do_.again(nid), { className: "act act-again" })
+            ? button("Run again", () => do_.again(nid), {
+                className: "act act-again",
+                disabled: !!lacks.seed,
+              })
             : null,
           button("What the model saw", () => do_.saw(nid), { className: "act act-saw" }),
           button("Open in playground", () => do_.playground(nid), {
@@ -106,6 +112,7 @@ const Receipts = (() => {
         ),
         result,
       );
+      if (lacks.seed) result.append(el("p", { textContent: lacks.seed }));
     });
     return details;
   };

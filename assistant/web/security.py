@@ -30,7 +30,9 @@ CSP = (
 # The routes that the page and its API use. All else that Gradio mounts (uploads, files, proxies,
 # recordings, run histories, monitoring ...) is closed.
 OPEN_PATHS = re.compile(
-    r"/|/health|/config/?|/login/?|/logout|/theme\.css|/robots\.txt|/favicon\.ico"
+    r"/|/v1/(?:models(?:/.{1,300})?|(?:chat/)?completions)|/generate(?:_stream)?|/info"
+    r"|/health|/metrics"
+    r"|/config/?|/login/?|/logout|/theme\.css|/robots\.txt|/favicon\.ico"
     r"|/(?:static|assets|svelte)/.{1,200}"
     r"|/gradio_api/(?:info/?|user/?|login_check/?|app_id/?|theme\.css|startup-events"
     r"|queue/join|queue/data|call/.+|cancel|reset/?|heartbeat/[^/]+)"
@@ -145,11 +147,11 @@ class Gate:
             if body is None:
                 refusal = 413, f"A request may have at most {BODY_MAX} bytes; this one has more."
             else:
-                receive = _replay(body, receive)
+                receive = replay(body, receive)
         if refusal is None:
             refusal = await self._pass_on(scope, receive, send_with_headers)
         if refusal is not None:
-            await _answer(send_with_headers, *refusal)
+            await refuse(send_with_headers, *refusal)
 
     async def _pass_on(self, scope, receive, send):
         """Let the app answer. Where it fails before its answer has begun: a refusal instead."""
@@ -171,7 +173,7 @@ class Gate:
             if scope["method"] == "POST" and CALL_PATHS.fullmatch(scope["path"]):
                 log.warning("a call was refused: %s", type(error).__name__)
                 return 400, BAD_CALL
-            log.exception("a request failed")
+            log.exception("the request %s failed", scope.get("request_id"))
             return 500, FAILED
         return (500, FAILED) if failed else None
 
@@ -221,22 +223,33 @@ async def _read(receive):
     return bytes(body) if size <= BODY_MAX else None
 
 
-def _replay(body, receive):
+def replay(body, receive):
     """A `receive` that gives `body` once, then what the connection brings (its end)."""
     sent = False
 
-    async def replay():
+    async def again():
         nonlocal sent
         if sent:
             return await receive()
         sent = True
         return {"type": "http.request", "body": body, "more_body": False}
 
-    return replay
+    return again
 
 
-async def _answer(send, status, sentence):
-    body = json.dumps({"detail": sentence}).encode()
+async def refuse(send, status, sentence, retry_s=None):
+    """Answer with a sentence. retry_s: seconds until it is worth asking again."""
+    body = json.dumps(error_body(status, sentence)).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    if retry_s is not None:
+        headers.append((b"retry-after", b"%d" % retry_s))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+def error_body(status, sentence, code=None, param=None):
+    """An error as the clients of OpenAI's API and, under "detail", those of Gradio read it."""
+    kinds = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+    kind = kinds.get(status, "server_error" if status >= 500 else "invalid_request_error")
+    error = {"message": sentence, "type": kind, "param": param, "code": code}
+    return {"error": error, "detail": sentence}

@@ -11,6 +11,7 @@ import threading
 from urllib.parse import urlsplit
 
 from assistant.errors import PortError
+from assistant.web import access
 
 GRACE_S = 2  # seconds that open connections get once the replies have ended
 
@@ -65,6 +66,8 @@ def warnings(settings):
 
 def serve(app, settings, sock, say=print):
     """Serve until SIGTERM or Ctrl-C. say: takes sentences for the person at the terminal."""
+    if settings.access_log:
+        access.write_to_stdout()
     make_server(app, settings, say).run(sockets=[sock])
 
 

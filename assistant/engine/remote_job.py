@@ -1,0 +1,104 @@
+"""A request on its way to another server, and the stream that reads what comes back.
+
+Ids become text on the reader's side, as with the local engine. Knows no HTTP.
+"""
+
+import queue
+import time
+from dataclasses import dataclass, field
+
+from assistant.engine import Finished, Piece, Request, Waiting
+
+
+@dataclass(eq=False, slots=True)
+class Job:
+    """text: the prompt, for servers that take no ids. out: carries (text, ids, logprobs or None),
+    then a Finished or an exception. first: when the first token came; new, cached: counts.
+    ids_known: the server tells its tokens' ids."""
+
+    request: Request
+    text: str | None = None
+    out: queue.SimpleQueue = field(default_factory=queue.SimpleQueue)
+    future: object = None
+    submitted: float = field(default_factory=time.monotonic)
+    first: float | None = None
+    new: int = 0
+    cached: int = 0
+    ids_known: bool = False
+
+    def put(self, text, ids, logprobs):
+        self.first = self.first or time.monotonic()
+        self.new += len(ids) or 1
+        self.out.put((text, ids, logprobs))
+
+    def finished(self, reason, new_tokens, **more):
+        """The Finished of this job as it stands now."""
+        now = time.monotonic()
+        return Finished(
+            reason,
+            prompt_tokens=len(self.request.ids),
+            cached_tokens=min(self.cached, len(self.request.ids)),
+            new_tokens=new_tokens,
+            waited_s=0.0,
+            ttft_s=(self.first or now) - self.submitted,
+            total_s=now - self.submitted,
+            **more,
+        )
+
+
+class RemoteStream:
+    """Reads a job's tokens as text. See the Stream protocol. decoder: of the job's ids, None where
+    only the server can decode them."""
+
+    def __init__(self, job, decoder, wait_s):
+        self.job, self._decoder, self._wait_s = job, decoder, wait_s
+        self._read = 0  # tokens given out
+        self._last = None  # a Finished or an exception that came behind text not yet given out
+        self._ended = False
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        if self._ended:
+            raise StopIteration
+        parts = self._drain() if self._last is None else []
+        text = "".join(self._text(text, ids) for text, ids, _ in parts)
+        if self._last is not None and self._decoder:
+            text += self._decoder.flush()
+        ids = tuple(token for _, ids, _ in parts for token in ids)
+        if ids or text:
+            self._read += len(ids) or len(parts)
+            asked = self.job.request.logprobs
+            found = tuple(one for _, _, logprobs in parts for one in logprobs or ())
+            return Piece(text, ids, found if asked else None)
+        if self._last is None:
+            return Waiting(0)
+        self._ended = True
+        if isinstance(self._last, Exception):
+            raise self._last
+        return self._last
+
+    def _text(self, text, ids):
+        return self._decoder.feed(ids) if ids and self._decoder else text
+
+    def _drain(self):
+        """What is there, waiting up to `wait_s` for the first; sets `_last`."""
+        parts = []
+        try:
+            item = self.job.out.get(self._wait_s > 0, self._wait_s or None)
+            while isinstance(item, tuple):
+                parts.append(item)
+                item = self.job.out.get_nowait()
+            self._last = item
+        except queue.Empty:
+            pass
+        return parts
+
+    def close(self, reason="cancelled"):
+        self._ended = True
+        if self.job.future:
+            self.job.future.cancel()
+        return self.job.finished(reason, self._read)
+
+    __del__ = close  # a reader that simply goes away must not keep its place

@@ -1,0 +1,165 @@
+"""What the two APIs share: the key, replies that are read on the event loop, and errors over HTTP.
+
+Knows requests, replies and server-sent events; what an answer looks like is v1.py's and tgi.py's.
+"""
+
+import json
+import logging
+import secrets
+from contextlib import aclosing
+
+from anyio import to_thread
+from fastapi import HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from assistant.engine import Waiting
+from assistant.errors import AssistantError, EngineBusy, EngineDead, RequestError, WindowError
+from assistant.web.security import FAILED, error_body
+from assistant.web.several import side_by_side
+from assistant.web.v1_schema import BAD_JSON, sentence_of
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 1  # what a client that met a full waiting room is told to wait
+GONE = 499  # nobody reads it: the client has left
+CODES = {401: "invalid_api_key", 404: "model_not_found"}
+
+
+def check_key(settings):
+    """A dependency of routes: 401 for a request without the key, where one is asked for."""
+
+    async def check(request: Request):
+        if settings.api_key is None:
+            if settings.auth is None:
+                return
+            raise HTTPException(
+                401,
+                "This server asks for a login, and programs need a key: start it with --api-key "
+                "or --api-key-file.",
+            )
+        scheme, _, key = request.headers.get("authorization", "").partition(" ")
+        given, right = key.strip().encode("latin-1"), settings.api_key.encode()
+        if scheme.lower() != "bearer" or not secrets.compare_digest(given, right):
+            raise HTTPException(
+                401,
+                "Send the API key of this server in the header Authorization: Bearer KEY.",
+                {"WWW-Authenticate": "Bearer"},
+            )
+
+    return check
+
+
+# Errors
+
+
+def told(error):
+    """(status, sentence, code, param) of whatever kept a request from its answer."""
+    match error:
+        case RequestValidationError():
+            return 400, *sentence_of(error.errors()[0])
+        case StarletteHTTPException(status_code=400):  # FastAPI's own, of what no parser reads
+            return 400, BAD_JSON, None, None
+        case StarletteHTTPException():
+            return error.status_code, str(error.detail), CODES.get(error.status_code), None
+        case WindowError():
+            return 400, str(error), "context_length_exceeded", None
+        case RequestError():
+            return 400, str(error), None, None
+        case EngineBusy():
+            return 429, str(error), "rate_limit_exceeded", None
+        case EngineDead():
+            return 503, str(error), "engine_dead", None
+        case AssistantError():
+            return 503, str(error), None, None
+    log.error("a request failed", exc_info=error)
+    return 500, FAILED, None, None
+
+
+def add_errors(app, bodies):
+    """Let `app` answer with the bodies of errors that the clients of each API read. bodies: path
+    to a function as security.error_body, which is that of other paths."""
+
+    async def answer(request, error):
+        status, *rest = told(error)
+        headers = dict(getattr(error, "headers", None) or {})
+        if status == 429:
+            headers["Retry-After"] = str(RETRY_S)
+        write = bodies.get(request.scope["path"], error_body)
+        return JSONResponse(write(status, *rest), status, headers)
+
+    for kind in (AssistantError, RequestValidationError, StarletteHTTPException):
+        app.add_exception_handler(kind, answer)
+
+
+# Replies
+
+
+async def read(request, start, take):
+    """Reads the replies that `start()`, called in a thread, gives, to their end: take(index, event)
+    of each event. Gives the replies, or None where the client has left."""
+    replies = await to_thread.run_sync(start)
+    async with aclosing(_events(replies)) as events:
+        async for found in events:
+            if found:
+                take(*found)
+            elif await request.is_disconnected():
+                return None
+    return replies
+
+
+async def _events(replies):
+    """(index, event) of what `replies` give, and None now and then. Raises what one raises."""
+    async with aclosing(side_by_side(replies)) as steps:
+        async for news in steps:
+            for index, event in news:
+                if isinstance(event, Exception):
+                    raise event
+                if not isinstance(event, Waiting):
+                    yield index, event
+            yield None
+
+
+def gone():
+    return Response(status_code=GONE)
+
+
+class Events(StreamingResponse):
+    """Server-sent events, which end the replies when the client leaves.
+
+    write(index, event) gives the values to send for an event, JSON or text; before and after()
+    those at the start and the end. error_body: as security.error_body.
+    """
+
+    def __init__(self, replies, write, *, before=(), after=tuple, error_body=error_body):
+        self._replies = replies
+        lines = self._lines(write, before, after, error_body)
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        super().__init__(lines, media_type="text/event-stream", headers=headers)
+
+    async def __call__(self, scope, receive, send):
+        try:
+            await super().__call__(scope, receive, send)
+        finally:  # it may never have begun
+            for reply in self._replies:
+                reply.close()
+
+    async def _lines(self, write, before, after, error_body):
+        try:
+            yield _lines(before)
+            async with aclosing(_events(self._replies)) as events:
+                async for found in events:
+                    if found and (text := _lines(write(*found))):
+                        yield text
+            yield _lines(after())
+        except Exception as error:
+            yield _lines([error_body(*told(error))])
+
+
+def _lines(values):
+    texts = (
+        value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+        for value in values
+    )
+    return "".join(f"data: {text}\n\n" for text in texts)

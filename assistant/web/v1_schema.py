@@ -1,0 +1,142 @@
+"""What clients of the OpenAI-compatible API send, and how a body that does not fit is refused.
+
+Knows keys and types; ranges are checked where the values are used. Unknown keys are ignored, but
+those that would change the answer, and are not supported, are refused by name.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+BAD_JSON = "The body of the request is no JSON."
+FORMS = {  # what pydantic says of a choice of types is about one of them only
+    "prompt": "must be text, a list of token ids, or a list of either",
+    "stop": "must be text or a list of texts",
+    "messages": "must be a list of objects with a role and a content",
+}
+
+
+class StreamOptions(BaseModel):
+    model_config = ConfigDict(strict=True)
+    include_usage: bool | None = None
+
+
+class Body(BaseModel):
+    """What both kinds of completion take. return_token_ids: vLLM's extension, `token_ids` in each
+    choice."""
+
+    model_config = ConfigDict(strict=True)
+
+    model: str | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    repetition_penalty: float | None = None
+    seed: int | None = None
+    n: int | None = None
+    best_of: int | None = None
+    stop: str | list[str] | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    return_token_ids: bool | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    logit_bias: dict[str, float] | None = None
+
+    @field_validator("presence_penalty", "frequency_penalty", "logit_bias")
+    @classmethod
+    def _unsupported(cls, value):
+        if value:
+            raise ValueError("is not supported here; leave it out")
+        return value
+
+    @field_validator("best_of")
+    @classmethod
+    def _best_of(cls, value, info):
+        if (value or 1) > (info.data.get("n") or 1):
+            raise ValueError("must not be above n: all replies are given back")
+        return value
+
+    def sampling(self, default):
+        """A Sampling: what was not given is as in `default`. Raises SamplingError."""
+        names = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed")
+        given = {name: getattr(self, name) for name in names}
+        if self.top_k == -1:  # how some clients switch it off
+            given["top_k"] = 0
+        return replace(default, **{name: v for name, v in given.items() if v is not None})
+
+    @property
+    def stops(self):
+        return [self.stop] if isinstance(self.stop, str) else self.stop
+
+    @property
+    def usage_wanted(self):
+        return bool(self.stream_options and self.stream_options.include_usage)
+
+
+class CompletionBody(Body):
+    prompt: str | list[int] | list[str] | list[list[int]]
+    suffix: str | None = None
+    max_tokens: int | None = None
+    logprobs: int | None = None
+    return_tokens_as_token_ids: bool | None = None  # vLLM's extension: of those in logprobs
+    echo: bool | None = None
+
+    @property
+    def prompts(self):
+        """A list of prompts, each a str or a list of ids."""
+        one = not isinstance(self.prompt, list) or not self.prompt or type(self.prompt[0]) is int
+        return [self.prompt] if one else self.prompt
+
+
+class ChatBody(Body):
+    messages: list[dict[str, Any]]
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+    response_format: dict[str, Any] | None = None
+    tools: list[Any] | None = None
+    functions: list[Any] | None = None
+
+    @field_validator("tools", "functions")
+    @classmethod
+    def _no_tools(cls, value):
+        if value:
+            raise ValueError("are not supported here; leave them out")
+        return value
+
+    @field_validator("response_format")
+    @classmethod
+    def _plain_text(cls, value):
+        if value and value.get("type") != "text":
+            raise ValueError('must be of the type "text", the only one that is supported here')
+        return value
+
+
+class Error(BaseModel):
+    message: str
+    type: str
+    param: str | None = Field(description="the key of the body that was wrong, where one was")
+    code: str | None
+
+
+class ErrorBody(BaseModel):
+    error: Error
+    detail: str
+
+
+def sentence_of(error):
+    """(sentence, code, param) of one of the errors that pydantic found in a body."""
+    keys = [key for key in error["loc"][1:] if key != "parameters"] or error["loc"][1:]
+    param = keys[0] if keys and isinstance(keys[0], str) else None
+    if error["type"] == "json_invalid":
+        return BAD_JSON, None, None
+    if param is None:
+        return "The body of the request must be a JSON object.", None, None
+    if error["type"] == "missing":
+        return f"The request has no {param!r}, which it must have.", None, param
+    reason = error.get("ctx", {}).get("error") or FORMS.get(param) or f"is wrong: {error['msg']}"
+    return f"{param} {reason}.", None, param
