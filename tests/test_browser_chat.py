@@ -128,6 +128,7 @@ def test_conversations_outlive_a_reload_and_the_server(browser):
         page.reload()
         finished(page, 2)
         assert said(page, "user") == ["one", "two"] and stored(page) == before
+        assert page.input_value("#message textarea") == ""  # what was sent is no draft
     # elsewhere the same: what the browser kept is read by a server that never saw it
     with running(FakeEngine("Another.")) as server, opened(browser, server.url) as page:
         store(page, *before)

@@ -183,8 +183,11 @@ const Chat = (() => {
       }
       if (follow) leaf = end;
       if (follow && begins && turns.length) {
+        // The box may still hold what was sent; a draft beside an example that was chosen stays.
+        const typed = tab(DRAFT) ?? "";
+        const sent = turns.some((turn) => turn.role === "user" && turn.content === typed.trim());
+        tab(DRAFT, editing ? kept : sent ? "" : typed);
         editing = null;
-        tab(DRAFT, Dom.box("message").value);
       }
     }
     refresh();
