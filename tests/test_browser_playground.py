@@ -391,7 +391,7 @@ def test_our_questions_are_judged(page, script):
 def test_a_prompt_is_edited_checked_saved_and_compared(page, server, script):
     script("Yes.")
     show(page, "Edit a prompt")
-    text = page.input_value("#template textarea")
+    text = until(lambda: page.input_value("#template textarea"))
     page.fill("#template textarea", text + "\ncolour = 1")
     page.wait_for_selector("#template-status :text('unknown key')")
     assert page.locator("#save-toml").is_disabled() and page.locator("#save-jinja").is_disabled()

@@ -51,7 +51,10 @@ def message(assistants, text, path):
 def draft(path):
     """What stands in the box once a message is accepted: what a person had typed there before an
     earlier message was put into it to be edited."""
-    text = read(path).get("draft")
+    try:
+        text = read(path).get("draft")
+    except HistoryError:
+        return ""  # the message is refused for it
     return text if isinstance(text, str) else ""
 
 

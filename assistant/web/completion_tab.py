@@ -17,7 +17,7 @@ from assistant.web.controls import QUIET, Controls, read, show_stops
 from assistant.web.library_form import LibraryForm
 from assistant.web.library_form import read as read_form
 from assistant.web.playground_html import cards, data, inspector, strip
-from assistant.web.runs import Runs, pressed, told
+from assistant.web.runs import Runs, pressed, told, visible
 from assistant.web.wire import said
 
 CARDS_MAX = 8
@@ -56,7 +56,9 @@ class CompletionTab(Runs):
                 with gr.Row(elem_classes="switches"):
                     self.literal = gr.Checkbox(False, label="Read special tokens as text")
                     self.ids = gr.Checkbox(False, label="Show tokens and ids")
-                    self.undo = gr.Button("Undo", size="sm", visible=False, elem_id="prompt-undo")
+                    self.undo = gr.Button(
+                        "Undo", size="sm", visible="hidden", elem_id="prompt-undo"
+                    )
                 self.running = self.build_run("Continue", "continue")
                 self.written = gr.Markdown("", latex_delimiters=[], elem_id="continuations")
                 self.tokens = gr.Markdown("", latex_delimiters=[], elem_id="inspector")
@@ -85,7 +87,7 @@ class CompletionTab(Runs):
             button.click(partial(self.use, entry), [*fields, *prompt], box, **QUIET)
         for entry, fields, button in asked_often:
             button.click(partial(self.ask, entry), fields, [self.to_chat, self.status], **QUIET)
-        self.run.click(self.continue_, asked, shown, **QUIET)
+        self.run.click(self.continue_, asked, shown, trigger_mode="multiple", **QUIET)
         self.stop.click(self.end, self.session, None, **QUIET)
         self.go.click(self.act, [self.action, self.ids, *asked], [*box[:-1], *shown, self.back],
                       trigger_mode="multiple", **QUIET)  # fmt: skip
@@ -114,7 +116,7 @@ class CompletionTab(Runs):
         return {
             self.prompt: raw.text,
             self.strip: self._strip(raw, literal, ids),
-            self.undo: gr.update(visible=bool(session.former.text)),
+            self.undo: visible(session.former.text),
             self.status: said(status),
         }
 

@@ -11,7 +11,7 @@ from assistant.playground.fill import FILL_HERE, ORDERS, Filling, fill, lacking
 from assistant.text import check_prompt
 from assistant.web.controls import QUIET, Controls, read
 from assistant.web.playground_html import cards, filled
-from assistant.web.runs import Card, Runs, Work, pressed
+from assistant.web.runs import Card, Runs, Work, pressed, visible
 from assistant.web.wire import said
 
 TEXT = f'''def average(numbers):
@@ -63,7 +63,7 @@ class FillTab(Runs):
                 )
                 with gr.Row(elem_classes="switches"):
                     self.order = gr.Radio(list(ORDERS), value=ORDERS[0], label="Order", info=ORDER)
-                    self.undo = gr.Button("Undo", size="sm", visible=False, elem_id="fill-undo")
+                    self.undo = gr.Button("Undo", size="sm", visible="hidden", elem_id="fill-undo")
                 self.running = self.build_run("Fill in", "fill-in")
                 self.run.interactive = not unable
                 self.written = gr.Markdown("", latex_delimiters=[], elem_id="fills")
@@ -75,7 +75,9 @@ class FillTab(Runs):
     def _connect(self):
         asked = [self.text, self.order, *self.controls.inputs, self.session]
         box = [self.text, self.undo, self.status]
-        self.run.click(self.fill_in, asked, [*self.running, self.written], **QUIET)
+        self.run.click(
+            self.fill_in, asked, [*self.running, self.written], trigger_mode="multiple", **QUIET
+        )
         self.stop.click(self.end, self.session, None, **QUIET)
         self.go.click(self.take, [self.action, self.text, self.session], box, **QUIET)
         self.undo.click(self.put_back, [self.text, self.session], box, **QUIET)
@@ -109,7 +111,7 @@ class FillTab(Runs):
 
     def put(self, new, old, session, status=""):
         session.former = old
-        return {self.text: new, self.undo: gr.update(visible=True), self.status: said(status)}
+        return {self.text: new, self.undo: visible(True), self.status: said(status)}
 
     def results(self, session):
         return {self.written: cards(session.cards, acts=[("take", "Take it")])}

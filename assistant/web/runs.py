@@ -4,6 +4,7 @@ line that says how it stands.
 Knows replies, their events and these components; what is shown of the work is each tab's.
 """
 
+import asyncio
 import json
 import logging
 from contextlib import aclosing
@@ -21,6 +22,8 @@ from assistant.web.several import side_by_side
 from assistant.web.wire import said
 
 log = logging.getLogger(__name__)
+
+SETTLE_S = 0.3  # buttons that change and change back faster can stay as they are in Gradio's page
 
 
 class Work:
@@ -91,7 +94,7 @@ class Runs:
         with gr.Row(elem_classes="run"):
             self.run = gr.Button(label, variant="primary", size="md", min_width=110, scale=0,
                                  elem_id=name)  # fmt: skip
-            self.stop = gr.Button(stop, size="md", min_width=110, scale=0, visible=False,
+            self.stop = gr.Button(stop, size="md", min_width=110, scale=0, visible="hidden",
                                   elem_id=f"{name}-stop")  # fmt: skip
             self.status = gr.Markdown("", elem_id=f"{name}-status", elem_classes="status")
         return [self.run, self.stop, self.status]
@@ -118,6 +121,7 @@ class Runs:
             yield {self.status: said(BUSY)}
             return
         yield {**self.busy(True), self.status: said(phase)}
+        settled = asyncio.get_running_loop().time() + SETTLE_S
         try:
             async for news in session.work.follow(start):
                 for index, event in news:
@@ -127,6 +131,7 @@ class Runs:
             note = "Stopped" if session.work.stopped else "Done"
         except Exception as error:
             note = sentence(error)
+        await asyncio.sleep(settled - asyncio.get_running_loop().time())
         yield {**self.results(session), **self.busy(False), self.status: said(note)}
 
     async def end(self, session):
@@ -134,9 +139,14 @@ class Runs:
 
     def busy(self, running):
         return {
-            self.run: gr.update(visible=not running),
-            self.stop: gr.update(visible=running),
+            self.run: visible(not running),
+            self.stop: visible(running),
         }
+
+
+def visible(yes):
+    """An update that shows a component or hides it, which stays in the page."""
+    return gr.update(visible=True if yes else "hidden")
 
 
 def told(handler):

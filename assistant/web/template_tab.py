@@ -10,6 +10,7 @@ from assistant.playground.editor import to_toml
 from assistant.prompt import read_template
 from assistant.web.controls import QUIET
 from assistant.web.playground_html import file
+from assistant.web.runs import visible
 from assistant.web.wire import said
 
 EDITED_MAX = 8  # copies of one page that can be compared
@@ -34,7 +35,7 @@ class TemplateTab:
             self.choice = gr.Dropdown(choices, value=first, label="Begin with", min_width=200)
             self.load = gr.Button("Load", size="sm", elem_id="template-load", min_width=90, scale=0)
             self.undo = gr.Button("Undo", size="sm", elem_id="template-undo", min_width=90, scale=0,
-                                  visible=False)  # fmt: skip
+                                  visible="hidden")  # fmt: skip
         self.text = gr.Textbox(text, label="Template file", lines=18, max_lines=36,
                                info="TOML, as prompts/README.md explains",
                                elem_id="template", elem_classes="mono")  # fmt: skip
@@ -84,7 +85,7 @@ class TemplateTab:
 
     def put(self, new, old):
         """Another text in the box; the one before can be put back."""
-        return {self.text: new, self.former: old, self.undo: gr.update(visible=True)}
+        return {self.text: new, self.former: old, self.undo: visible(True)}
 
     def add(self, text, session):
         """A copy for the comparison, under its own name."""
