@@ -16,7 +16,7 @@ import pytest
 from tests.browser import finished, opened, said, send
 from tests.test_app import start
 from tests.test_browser_chat import ask, stored
-from tests.test_browser_playground import becomes, go_on, show, strip, written
+from tests.test_browser_playground import becomes, compared, go_on, show, strip, written
 from tests.test_browser_playground import finished as all_finished
 
 PICTURES = os.environ.get("PICTURES")  # a folder
@@ -228,7 +228,7 @@ def test_10_prompts_compared(page, picture, tmp_path):
     page.fill("#compare-typed textarea", f"{QUESTION}\n\nWhat does zip do?")
     page.get_by_label("Tech Assistant", exact=True).check()
     page.click("#compare")
-    page.wait_for_selector("#compare-after")
+    compared(page)
     assert page.inner_text("#compare-progress .md") == "4 of 4 replies"
     picture("compare", lambda: to(page, "#compare-chart"))
     with page.expect_download() as saved:

@@ -310,6 +310,14 @@ def compare(page, questions, *names):
     page.click("#compare")
 
 
+def compared(page):
+    """Wait until all that a comparison shows stands there."""
+    page.wait_for_selector("#compare-after")
+    page.wait_for_selector("#compare-progress :text('replies')")
+    page.wait_for_selector("#compare-chart .bar >> nth=0")
+    page.wait_for_selector("#compare-grid .card >> nth=0")
+
+
 def answers(request):
     """Another reply for each prompt, and a hostile one."""
     return f"Reply to {len(request.ids)} tokens.\n\n```python\nx = (\n```\n\n{HOSTILE[0]}"
@@ -318,7 +326,7 @@ def answers(request):
 def test_prompts_are_compared_voted_on_and_saved(page, server, script):
     script(answers)
     compare(page, "What is a list?\n\nWhat is <b>?", "Tech Assistant (short)")
-    page.wait_for_selector("#compare-after")
+    compared(page)
     assert page.inner_text("#compare-progress .md") == "4 of 4 replies"
     questions = page.locator("#compare-grid summary")
     assert [text.split("?")[0] for text in questions.all_text_contents()] == [
@@ -379,7 +387,7 @@ def test_our_questions_are_judged(page, script):
     show(page, "Compare")
     page.get_by_label("C (4)").check()
     page.click("#compare")
-    page.wait_for_selector("#compare-after")
+    compared(page)
     assert "0 % of 4" in page.inner_text("#compare-chart .md")
     page.click("#compare-grid .foot summary >> nth=0")
     assert "missing" in page.inner_text("#compare-grid .foot ul >> nth=0")
@@ -411,7 +419,7 @@ def test_a_prompt_is_edited_checked_saved_and_compared(page, server, script):
     page.click("#template-add")
     page.wait_for_selector("#template-status :text('Mine, edited')")
     compare(page, "hello", "Mine, edited")
-    page.wait_for_selector("#compare-after")
+    compared(page)
     assert any("Another dialogue." in server.engine.prompt(n) for n in (0, 1))
 
     show(page, "Edit a prompt")
@@ -475,7 +483,7 @@ def test_every_tab_fits_the_window(browser, server, script, width, height):
         finished(page, 1, "#fills")
         assert not page.evaluate(wide)
         compare(page, "hi", "Tech Assistant (short)")
-        page.wait_for_selector("#compare-after")
+        compared(page)
         assert not page.evaluate(wide)
         show(page, "Edit a prompt")
         page.wait_for_selector("#template")
