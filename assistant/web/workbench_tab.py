@@ -14,7 +14,7 @@ from assistant.playground.workbench import SEEDS_MAX, TEMPLATES_MAX, Job, pairs,
 from assistant.sampling import check_max_new_tokens
 from assistant.web.controls import QUIET
 from assistant.web.playground_html import file
-from assistant.web.runs import Runs, Work, pressed, visible
+from assistant.web.runs import Runs, Work, pressed
 from assistant.web.wire import said
 from assistant.web.workbench_html import chart, grid, progress, verdict, vote
 
@@ -80,12 +80,12 @@ class WorkbenchTab(Runs):
         self.running = self.build_run("Compare", "compare", stop="Cancel")
         self.progress = gr.Markdown("", latex_delimiters=[], elem_id="compare-progress")
         self.chart = gr.Markdown("", latex_delimiters=[], elem_id="compare-chart")
-        with gr.Row(visible="hidden", elem_id="voting", elem_classes="run") as self.voting:
+        with gr.Row(visible=False, elem_id="voting", elem_classes="run") as self.voting:
             self.left = gr.Dropdown([], label="Vote between", min_width=140)
             self.right = gr.Dropdown([], label="and", min_width=140)
             self.begin = gr.Button("Vote blind", size="sm", elem_id="vote-begin", min_width=100)
         self.vote = gr.Markdown("", latex_delimiters=[], elem_id="vote")
-        with gr.Row(visible="hidden", elem_id="compare-after", elem_classes="run") as self.after:
+        with gr.Row(visible=False, elem_id="compare-after", elem_classes="run") as self.after:
             self.csv = gr.Button("Save as CSV", size="sm", elem_id="save-csv", min_width=100)
             self.json = gr.Button("Save as JSON", size="sm", elem_id="save-json", min_width=100)
         self.grid = gr.Markdown("", latex_delimiters=[], elem_id="compare-grid")
@@ -135,8 +135,8 @@ class WorkbenchTab(Runs):
             yield {
                 **self.results(session),
                 self.vote: "",
-                self.after: visible(True),
-                self.voting: visible(len(names) > 1),
+                self.after: gr.update(visible=True),
+                self.voting: gr.update(visible=len(names) > 1),
                 self.left: gr.update(choices=names, value=names[0]),
                 self.right: gr.update(choices=names, value=names[-1]),
             }
