@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from assistant.conversation import FINISHES, TURNS_MAX, Conversation, trusted_ids
+from assistant.engine.prefix import common_prefix
 from assistant.errors import ReceiptError, SamplingError
 from assistant.sampling import Sampling, check_stops, shown
 
@@ -164,10 +165,8 @@ class Receipt:
 
 def first_difference(ids, again):
     """The index of the first token in which two replies differ; None if they are the same."""
-    for index, (one, other) in enumerate(zip(ids, again, strict=False)):
-        if one != other:
-            return index
-    return None if len(ids) == len(again) else min(len(ids), len(again))
+    same = common_prefix(ids, again)
+    return None if same == len(ids) == len(again) else same
 
 
 _READER = TypeAdapter(Receipt)

@@ -17,6 +17,7 @@ import threading
 import time
 
 from assistant.engine import Finished, Logprob, Piece, Status, Waiting
+from assistant.engine.prefix import common_prefix
 from assistant.engine.tokenizer import BPETokenizer
 from assistant.errors import EngineBusy, EngineDead, WindowError
 
@@ -150,8 +151,8 @@ class FakeStream:
         self._ended = False
         anew = request.cold or request.prompt_logprobs
         known = [] if anew else engine.computed
-        self._cached = max((_common(request.ids, ids) for ids in known), default=0)
-        pinned = max((_common(request.ids, ids) for ids in engine.pinned), default=0)
+        self._cached = max((common_prefix(request.ids, ids) for ids in known), default=0)
+        pinned = max((common_prefix(request.ids, ids) for ids in engine.pinned), default=0)
         self._repeatable = self._cached <= pinned
 
     def __iter__(self):
@@ -271,10 +272,3 @@ def logprob(token, count, size):
     rank = token % 3
     top = tuple(((token - rank + n) % size, -0.5 * (n + 1)) for n in range(count))
     return Logprob(-0.5 * (rank + 1), top)
-
-
-def _common(a, b):
-    """The length of the common prefix."""
-    return next(
-        (n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b))
-    )

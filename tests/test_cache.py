@@ -7,7 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assistant.engine.cache import Cache, common_prefix
+from assistant.engine.cache import Cache
+from assistant.engine.prefix import common_prefix
 
 WINDOW = 64
 MODEL = SimpleNamespace(

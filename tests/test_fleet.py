@@ -5,7 +5,8 @@ import threading
 import pytest
 
 from assistant.engine import remote_servers
-from assistant.engine.fleet import ALIKE, SPREAD, Endpoint, choose, common
+from assistant.engine.fleet import ALIKE, SPREAD, Endpoint, choose
+from assistant.engine.prefix import common_prefix
 from assistant.errors import EngineError, SettingsError
 from tests.reading import greedy, read
 from tests.scripted_server import serving, vllm
@@ -68,7 +69,7 @@ def test_few_tokens_in_common_are_no_prefix():
     two.take(known)
     assert two.held((*known[: 100 + ALIKE], 1), 100) == 100 + ALIKE
     assert two.held((*known[: 99 + ALIKE], 1, 2), 100) == 0
-    assert common((1, 2, 3), (1, 2, 4)) == 2 and common((), (1,)) == 0
+    assert common_prefix((1, 2, 3), (1, 2, 4)) == 2 and common_prefix((), (1,)) == 0
 
 
 # -- in front of servers -------------------------------------------------------------------------

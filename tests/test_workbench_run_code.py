@@ -70,7 +70,7 @@ def test_what_runs_on_is_killed_with_its_children_and_leaves_no_folder(tmp_path,
     note = tmp_path / "child"
     code = f"""
 import subprocess, sys
-child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+child = subprocess.Popen([sys.executable, "-c", "import threading; threading.Event().wait()"])
 open({str(note)!r}, "w").write(str(child.pid))
 while True:
     pass
@@ -84,4 +84,7 @@ while True:
 
 
 def test_the_clock_ends_what_sleeps():
-    assert run_code("import time; time.sleep(600)", "", wall_s=0.5) == "still running after 0.5 s"
+    assert (
+        run_code("import threading; threading.Event().wait()", "", wall_s=0.5)
+        == "still running after 0.5 s"
+    )

@@ -8,6 +8,8 @@ from collections import OrderedDict
 
 import torch
 
+from assistant.engine.prefix import common_prefix
+
 # A free slot is taken over in place when at most this many of its tokens are lost by it: the
 # stop sequence and the like at the end of a reply. Otherwise its content stays and is copied.
 LEFTOVER = 16
@@ -73,15 +75,3 @@ class Cache:
         ids = self.ids[slot]
         kv = self.kv[:, slot, : len(ids)].clone()
         self.pinned.append((tuple(ids), kv, self.cold[slot]))
-
-
-def common_prefix(a, b, limit):
-    """How many leading ids `a` and `b` share, at most `limit`; slices compare at C speed."""
-    low, high = 0, min(len(a), len(b), limit)
-    while low < high:
-        middle = (low + high + 1) // 2
-        if list(a[low:middle]) == list(b[low:middle]):
-            low = middle
-        else:
-            high = middle - 1
-    return low

@@ -8,6 +8,8 @@ and counts; speaks to no server.
 from collections import deque
 from dataclasses import dataclass, field
 
+from assistant.engine.prefix import common_prefix
+
 SPREAD = 4  # requests by which the server that holds a prefix may be busier than another
 RECENT = 64  # prompts that a server is known to hold
 ALIKE = 16  # tokens that two prompts must have in common, beyond the template's preamble
@@ -33,8 +35,10 @@ class Endpoint:
     def held(self, ids, shared):
         """How many of `ids` it has computed before, 0 if hardly more than the first `shared`."""
         least = shared + ALIKE
+        if len(ids) <= least:
+            return 0
         alike = [known for known in self.recent if known[:least] == ids[:least]]
-        return max((common(known, ids) for known in alike), default=0) if len(ids) > least else 0
+        return max((common_prefix(known, ids) for known in alike), default=0)
 
 
 def choose(endpoints, ids, shared=0, avoid=None):
@@ -46,12 +50,3 @@ def choose(endpoints, ids, shared=0, avoid=None):
     least = min(endpoint.busy for endpoint in able)
     free = [endpoint for endpoint in able if endpoint.busy <= least + SPREAD]
     return max(free, key=lambda one: (one.held(ids, shared), -one.busy, -one.taken))
-
-
-def common(a, b):
-    """How many ids `a` and `b` have in common from their start on."""
-    low, high = 0, min(len(a), len(b))
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if a[low:middle] == b[low:middle] else (low, middle - 1)
-    return low

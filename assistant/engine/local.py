@@ -5,13 +5,12 @@ Tokens become text on the reader's side, so the engine's thread does nothing but
 
 import functools
 import logging
-import queue
 import threading
 from concurrent.futures import Future
 
 import torch
 
-from assistant.engine import Logprob, Piece, Request, Status, Waiting
+from assistant.engine import Logprob, Piece, Request, Status
 from assistant.engine.cache import Cache
 from assistant.engine.check import check_request
 from assistant.engine.choose import choose_model, is_steady
@@ -22,6 +21,7 @@ from assistant.engine.model import Chunk
 from assistant.engine.pace import Pace
 from assistant.engine.sampler import Sampler
 from assistant.engine.scheduler import DRAFT_ROWS, Scheduler
+from assistant.engine.stream import JobStream
 from assistant.errors import CheckpointError, EngineDead, EngineError
 from assistant.sampling import Sampling
 
@@ -148,48 +148,16 @@ class LocalEngine:
                 scheduler.lock.wait()
 
 
-class LocalStream:
-    """Reads one job's tokens as text. See the Stream protocol."""
+class LocalStream(JobStream):
+    """The job's tuples are (id, log-probabilities or None)."""
 
-    def __init__(self, job, decoder, wait_s):
-        self.job, self._decoder, self._wait_s = job, decoder, wait_s
-        self._read = 0  # tokens given out
-        self._last = None  # a Finished or an exception that came behind tokens not yet read
-        self._ended = False
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        if self._ended:
-            raise StopIteration
-        drawn = self._drain() if self._last is None else []
+    def _piece(self, drawn):
         ids = tuple(token for token, _ in drawn)
         text = self._decoder.feed(ids)
         if self._last is not None:
             text += self._decoder.flush()
-        if ids or text:
-            self._read += len(ids)
-            return Piece(text, ids, self._logprobs(drawn))
-        if self._last is None:
-            return Waiting(self.job.place)
-        self._ended = True
-        if isinstance(self._last, Exception):
-            raise self._last
-        return self._last
-
-    def _drain(self):
-        """The tokens that are there, waiting up to `wait_s` for the first; sets `_last`."""
-        drawn = []
-        try:
-            item = self.job.out.get(self._wait_s > 0, self._wait_s or None)
-            while isinstance(item, tuple):
-                drawn.append(item)
-                item = self.job.out.get_nowait()
-            self._last = item
-        except queue.Empty:
-            pass
-        return drawn
+        self._read += len(ids)
+        return Piece(text, ids, self._logprobs(drawn)) if ids or text else None
 
     def _logprobs(self, drawn):
         count = self.job.request.logprobs
@@ -197,12 +165,8 @@ class LocalStream:
             return None
         return tuple(Logprob(own, top[:count]) for _, (own, top) in drawn)
 
-    def close(self, reason="cancelled"):
+    def _cancel(self):
         self.job.cancelled = True
-        self._ended = True
-        return self.job.finished(reason, self._read)
-
-    __del__ = close  # a reader that simply goes away must not keep its slot
 
 
 def _self_check(model, cache, token, name):

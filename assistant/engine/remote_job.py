@@ -7,7 +7,8 @@ import queue
 import time
 from dataclasses import dataclass, field
 
-from assistant.engine import Finished, Piece, Request, Waiting
+from assistant.engine import Finished, Piece, Request
+from assistant.engine.stream import JobStream
 
 
 @dataclass(eq=False, slots=True)
@@ -25,6 +26,7 @@ class Job:
     new: int = 0
     cached: int = 0
     ids_known: bool = False
+    place: int = 0  # a server says nothing of its waiting room
 
     def put(self, text, ids, logprobs):
         self.first = self.first or time.monotonic()
@@ -46,59 +48,25 @@ class Job:
         )
 
 
-class RemoteStream:
-    """Reads a job's tokens as text. See the Stream protocol. decoder: of the job's ids, None where
-    only the server can decode them."""
+class RemoteStream(JobStream):
+    """The job's tuples are (text, ids, logprobs or None). decoder: of its ids, None where only the
+    server can decode them."""
 
-    def __init__(self, job, decoder, wait_s):
-        self.job, self._decoder, self._wait_s = job, decoder, wait_s
-        self._read = 0  # tokens given out
-        self._last = None  # a Finished or an exception that came behind text not yet given out
-        self._ended = False
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        if self._ended:
-            raise StopIteration
-        parts = self._drain() if self._last is None else []
+    def _piece(self, parts):
         text = "".join(self._text(text, ids) for text, ids, _ in parts)
         if self._last is not None and self._decoder:
             text += self._decoder.flush()
         ids = tuple(token for _, ids, _ in parts for token in ids)
-        if ids or text:
-            self._read += len(ids) or len(parts)
-            asked = self.job.request.logprobs
-            found = tuple(one for _, _, logprobs in parts for one in logprobs or ())
-            return Piece(text, ids, found if asked else None)
-        if self._last is None:
-            return Waiting(0)
-        self._ended = True
-        if isinstance(self._last, Exception):
-            raise self._last
-        return self._last
+        if not ids and not text:
+            return None
+        self._read += len(ids) or len(parts)
+        asked = self.job.request.logprobs
+        found = tuple(one for _, _, logprobs in parts for one in logprobs or ())
+        return Piece(text, ids, found if asked else None)
 
     def _text(self, text, ids):
         return self._decoder.feed(ids) if ids and self._decoder else text
 
-    def _drain(self):
-        """What is there, waiting up to `wait_s` for the first; sets `_last`."""
-        parts = []
-        try:
-            item = self.job.out.get(self._wait_s > 0, self._wait_s or None)
-            while isinstance(item, tuple):
-                parts.append(item)
-                item = self.job.out.get_nowait()
-            self._last = item
-        except queue.Empty:
-            pass
-        return parts
-
-    def close(self, reason="cancelled"):
-        self._ended = True
+    def _cancel(self):
         if self.job.future:
             self.job.future.cancel()
-        return self.job.finished(reason, self._read)
-
-    __del__ = close  # a reader that simply goes away must not keep its place

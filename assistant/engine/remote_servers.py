@@ -9,7 +9,8 @@ import logging
 from pathlib import PurePath
 
 from assistant.engine import Request
-from assistant.engine.fleet import Endpoint, choose, common
+from assistant.engine.fleet import Endpoint, choose
+from assistant.engine.prefix import common_prefix
 from assistant.engine.remote_find import find_kind
 from assistant.engine.remote_http import Fault, make_client
 from assistant.engine.remote_job import Job
@@ -135,7 +136,7 @@ class Servers:
 
     async def _run(self, job):
         ids = job.request.ids
-        shared = max((common(prefix, ids) for prefix in self.shared), default=0)
+        shared = max((common_prefix(prefix, ids) for prefix in self.shared), default=0)
         failed = None
         while True:
             endpoint = choose(self.endpoints, ids, shared, avoid=failed)

@@ -10,6 +10,7 @@ from bisect import bisect_left
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from assistant.engine.prefix import common_prefix
 from assistant.errors import TextError
 from assistant.prompt import Segment, encode
 from assistant.sampling import shown
@@ -133,8 +134,8 @@ def _ranges(plain, length):
 
 def _moved(old, new, plain):
     """The ranges of `plain`, which is about `old`, in `new`."""
-    start = _alike(old, new)
-    tail = _alike(old[start:][::-1], new[start:][::-1])
+    start = common_prefix(old, new)
+    tail = common_prefix(old[start:][::-1], new[start:][::-1])
     end, longer = len(old) - tail, len(new) - len(old)
     spots = {}  # what looks like a special token in the changed part, and where
     for match in LOOKALIKE.finditer(new, start, end + longer):
@@ -155,12 +156,3 @@ def _moved(old, new, plain):
                 if (n := bisect_left(found, at)) < len(found):
                     at = found[n] + len(part)
                     yield found[n], at
-
-
-def _alike(a, b):
-    """How many characters `a` and `b` have in common from their start on."""
-    low, high = 0, min(len(a), len(b))
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if a[low:middle] == b[low:middle] else (low, middle - 1)
-    return low
