@@ -48,16 +48,6 @@ def message(assistants, text, path):
     return _asked(assistants, path, conversation, path.after(len(path.nids)), add)
 
 
-def draft(path):
-    """What stands in the box once a message is accepted: what a person had typed there before an
-    earlier message was put into it to be edited."""
-    try:
-        text = read(path).get("draft")
-    except HistoryError:
-        return ""  # the message is refused for it
-    return text if isinstance(text, str) else ""
-
-
 def reply(assistants, path, keep):
     """The Asked of another reply to the message that the first `keep` turns end with, or of more of
     the reply that they end with."""

@@ -29,8 +29,7 @@ const Chat = (() => {
   const path = () => (record() ? Records.path(record(), leaf) : []);
   const node = (nid) => record().nodes[nid];
 
-  // What the server is told with every event. While a message is edited, keep: how many turns
-  // count; draft: what belongs into the box once it is sent.
+  // What the server is told with every event; keep: how many turns count, while one is edited.
   const tell = () => {
     let room = IDS_MAX;
     const turns = path()
@@ -41,8 +40,7 @@ const Chat = (() => {
         return { nid, role, content: text, ids: room > 0 ? ids : undefined, pinned, finish };
       });
     const keep = editing ? path().indexOf(editing) : undefined;
-    const draft = editing ? kept : undefined;
-    told = JSON.stringify({ id, turns: turns.reverse(), keep, draft, settings: Settings.get() });
+    told = JSON.stringify({ id, turns: turns.reverse(), keep, settings: Settings.get() });
     Dom.fill("path", told);
     Ledger.ask();
   };
@@ -183,10 +181,11 @@ const Chat = (() => {
       }
       if (follow) leaf = end;
       if (follow && begins && turns.length) {
-        // The box may still hold what was sent; a draft beside an example that was chosen stays.
-        const typed = tab(DRAFT) ?? "";
-        const sent = turns.some((turn) => turn.role === "user" && turn.content === typed.trim());
-        tab(DRAFT, editing ? kept : sent ? "" : typed);
+        // What was sent leaves the box; what was typed since stays, and so does a draft beside an
+        // example that was chosen. (The box is the page's: of two updates of a box that follow each
+        // other fast, Gradio can lose the first.)
+        const sent = news.sent !== null && (editing || Dom.box("message").value === news.sent);
+        if (sent) Dom.fill("message", editing ? kept : "");
         editing = null;
       }
     }

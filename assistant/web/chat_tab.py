@@ -119,10 +119,9 @@ class ChatTab:
     # What the person does
 
     async def send(self, text, path, session):
-        """The message in the box: a new one, or the new text of an earlier one. The box gets the
-        draft that stood there before an earlier one was put into it."""
+        """The message in the box: a new one, or the new text of an earlier one."""
         ask = partial(asking.message, self.assistants, text, path)
-        async for page in self.answer(session, ask, box=asking.draft(path)):
+        async for page in self.answer(session, ask, sent=text):
             yield page
 
     async def act(self, action, path, session):
@@ -182,15 +181,15 @@ class ChatTab:
 
     # What the person sees
 
-    async def answer(self, session, ask, box=None):
-        """Pages, while the reply that `ask()` asks for is written. box: the box's text once the
-        message is accepted."""
+    async def answer(self, session, ask, sent=None):
+        """Pages, while the reply that `ask()` asks for is written. sent: what stood in the box; the
+        page's script takes it out there once the message is accepted."""
         writing, number = Writing(session), secrets.token_hex(6)
         async with aclosing(writing.steps(ask)) as steps:
             async for step in steps:
                 asked = writing.asked
                 if step is None:
-                    yield self.page(number, asked, running=True, box=box)
+                    yield self.page(number, asked, running=True, sent=sent)
                 elif not step.done:
                     text = await to_thread.run_sync(live, asked.reply.turn.text)
                     yield {self.live: text, self.status: said(self.phase(step))}
@@ -204,7 +203,7 @@ class ChatTab:
             turn["receipt"] = Receipt.of(asked.assistant, asked.reply, done).to_dict()
             note = self.ended(asked, done)
         articles = await to_thread.run_sync(replies, [turn["content"]]) if turn["content"] else ()
-        yield self.page(number, asked, turn, articles, running=False, note=note)
+        yield self.page(number, asked, turn, articles, running=False, sent=sent, note=note)
 
     async def again(self, session, nid, ask):
         """Pages, while the reply `nid` is written once more, and then how the two compare."""
@@ -223,21 +222,21 @@ class ChatTab:
             yield {self.told: wire.data(told)}
         yield self.writing(False) | self.say(note)
 
-    def page(self, number, asked, turn=None, articles=(), *, running, box=None, note="Reading"):
+    def page(self, number, asked, turn=None, articles=(), *, running, sent=None, note="Reading"):
         """All of the page. turn: the finished reply; articles: the same as HTML."""
         news = {
             "run": number,
+            "sent": sent,
             "running": running,
             "id": asked.path.id,
             "settings": asked.path.settings,
             "after": asked.after,
             "add": [*asked.add, *([turn] if turn else [])],
         }
-        text = {} if box is None else {"value": box}
         return {
             # At the end it stays, hidden: the transcript does not shrink before it has the reply.
             **({self.live: live("")} if running else {}),
-            self.box: gr.update(submit_btn=not running, stop_btn=running, **text),
+            **self.writing(running),
             self.status: said(note),
             self.news: wire.data(news, articles),
         }
