@@ -129,29 +129,29 @@ class WorkbenchTab(Runs):
 
         async for page in self.work(session, start, take):
             yield page
-        if session.job:
-            session.shown = 0
-            names = list(session.job.assistants)
-            yield {
-                **self.results(session),
+
+    def results(self, session):
+        """How far it is; at the end with what there is to do then. The grid is large, so it is sent
+        anew only when it has grown a bit."""
+        job = session.job
+        if job is None:
+            return {}
+        done = job.results
+        page = {self.progress: progress(len(done), job.planned)}
+        over = not session.work.running
+        if over or len(done) > 1.2 * session.shown:
+            session.shown = len(done)
+            rows = figures(done, job.assistants)
+            page |= {self.chart: chart(rows, job.assistants), self.grid: grid(done)}
+        if over:
+            names = list(job.assistants)
+            page |= {
                 self.vote: "",
                 self.after: gr.update(visible=True),
                 self.voting: gr.update(visible=len(names) > 1),
                 self.left: gr.update(choices=names, value=names[0]),
                 self.right: gr.update(choices=names, value=names[-1]),
             }
-
-    def results(self, session):
-        """How far it is. The grid is large, so it is sent anew only when it has grown a bit."""
-        job = session.job
-        if job is None:
-            return {}
-        done = job.results
-        page = {self.progress: progress(len(done), job.planned)}
-        if len(done) > 1.2 * session.shown:
-            session.shown = len(done)
-            rows = figures(done, job.assistants)
-            page |= {self.chart: chart(rows, job.assistants), self.grid: grid(done)}
         return page
 
     # Voting
