@@ -17,6 +17,8 @@ and the person reads only that something went wrong.
     │   ├── HistoryError          the turns that a client sent are no conversation
     │   ├── ReceiptError          what a client sent is no receipt, or does not fit its reply
     │   └── WindowError           the request does not fit the model's window
+    ├── AttributionError      the index of sources, or the service that is asked, gives no answer
+    │   └── DamagedIndex          it must be built again
     └── EngineError           the request was good, and the engine could not finish it
         ├── EngineBusy            slots and waiting room are full: try again later
         └── EngineDead            the engine has stopped: the program must be restarted
@@ -72,6 +74,14 @@ class ReceiptError(RequestError):
 
 
 class WindowError(RequestError):
+    pass
+
+
+class AttributionError(AssistantError):
+    pass
+
+
+class DamagedIndex(AttributionError):
     pass
 
 

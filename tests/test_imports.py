@@ -23,9 +23,11 @@ LEVELS = (
     {"chat"},
     {"generate"},
     {"conversation", "window", "prompt", "jinja", "receipt", "store"},
-    {"engine"},
+    {"engine", "attribution"},
     {"sampling", "stops", "text", "hub", "settings", "errors"},
 )
+# It stands apart: the web alone joins it with replies, and it knows none of the others.
+APART = {"attribution": {"attribution", "sampling", "text", "settings", "errors"}}
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 
 # Who may import a package at all; everybody else may not.
@@ -108,6 +110,10 @@ def violations(name, source, known=None):
                 wrong.append(f"{name} or {target} has no line in LEVELS")
             elif LEVEL[room(target)] < LEVEL[room(name)]:
                 wrong.append(f"{name} imports {target}, which stands above it")
+            elif room(target) not in APART.get(room(name), LEVEL):
+                wrong.append(f"{name} imports {target}, and should stand apart")
+            elif room(target) in APART and room(name) not in ("app", "web", room(target)):
+                wrong.append(f"{name} imports {target}, which stands apart")
     return wrong
 
 
@@ -152,11 +158,20 @@ def test_no_circle():
         ("assistant.web.ui", "import tests.fakes"),
         ("assistant.web.ui", "import app"),
         ("app", "import fastapi"),
+        ("assistant.attribution", "from assistant.engine import Request"),
+        ("assistant.chat", "import assistant.attribution"),
         ("training.train", "import gradio"),
     ],
 )
 def test_a_violation_is_found(name, source):
-    known = {"assistant", "assistant.engine", "assistant.engine.local", "assistant.web", name}
+    known = {
+        "assistant",
+        "assistant.attribution",
+        "assistant.engine",
+        "assistant.engine.local",
+        "assistant.web",
+        name,
+    }
     assert violations(name, source, known | {"assistant.chat", "assistant.web.ui"})
 
 
@@ -187,7 +202,7 @@ def test_no_path_of_a_machine_in_tracked_files():
             assert not PRIVATE.search(path.read_text(encoding="utf-8")), name
 
 
-@pytest.mark.parametrize("name", ["assistant.engine", "assistant.chat"])
+@pytest.mark.parametrize("name", ["assistant.engine", "assistant.chat", "assistant.attribution"])
 def test_above_the_engine_nothing_heavy_is_imported(name):
     code = (
         f"import sys, {name}\n"

@@ -1,0 +1,187 @@
+"""Index: the documents of a corpus in one SQLite file, with what finds texts in them.
+
+`documents` holds the texts; `words` is a full-text index of their trigrams (FTS5, without a copy of
+the text), for search; `pieces` has the hash of every 25 characters without blanks, for overlaps.
+Built once, then only read. Knows no licence texts and no pages.
+"""
+
+import json
+import sqlite3
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from assistant.attribution.corpus import Document
+from assistant.attribution.pieces import PIECE, hashes, squeeze
+from assistant.errors import AttributionError, DamagedIndex
+
+VERSION = 1  # of the tables
+PLACES_MAX = 200  # of one piece that are looked at: some stand in every file
+COMMIT_CHARS = 8_000_000  # at most so much work is lost when a build is interrupted
+CACHE_KIB = 64_000
+
+_TABLES = """
+CREATE TABLE facts (name TEXT PRIMARY KEY, value);
+CREATE TABLE documents (id INTEGER PRIMARY KEY, path TEXT, licence TEXT, source TEXT, line INTEGER,
+    url TEXT, language TEXT, text TEXT);
+CREATE VIRTUAL TABLE words USING fts5(text, content='', tokenize='trigram');
+CREATE TABLE pieces (hash INTEGER, document INTEGER, place INTEGER);
+"""
+
+
+class Index:
+    """An index that was built. Raises AttributionError where there is none, and from every method
+    where it is damaged; usable from any thread."""
+
+    def __init__(self, path):
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise AttributionError(f"There is no index at {self.path}; build one first.")
+        with self.open() as db:
+            facts = dict(db.execute("SELECT name, value FROM facts"))
+            db.execute("SELECT hash FROM pieces INDEXED BY places LIMIT 1").fetchone()
+        if facts.get("version") != VERSION:
+            raise AttributionError(f"The index {self.path} is of another version; build it again.")
+        self.documents, self.characters = facts["documents"], facts["characters"]
+
+    @contextmanager
+    def open(self):
+        """A connection that reads, closed behind the block."""
+        address = f"{self.path.absolute().as_uri()}?mode=ro&immutable=1"
+        try:
+            with closing(sqlite3.connect(address, uri=True)) as db:
+                db.execute("PRAGMA mmap_size = 4000000000")
+                yield db
+        except sqlite3.OperationalError as error:
+            raise AttributionError(f"The index {self.path} gave no answer: {error}.") from None
+        except sqlite3.DatabaseError as error:
+            raise DamagedIndex(
+                f"The index {self.path} is damaged: {error}; build it again."
+            ) from None
+
+    def check(self):
+        """Reads all of its structure; raises DamagedIndex."""
+        with self.open() as db:
+            (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
+            if found != "ok":
+                raise sqlite3.DatabaseError(found)
+
+    @staticmethod
+    def known(db, pieces):
+        """Those of `pieces`, hashes, that stand in the corpus."""
+        query = (
+            "SELECT value FROM json_each(?) WHERE EXISTS (SELECT 1 FROM pieces WHERE hash = value)"
+        )
+        return [each for (each,) in db.execute(query, (json.dumps(pieces),))]
+
+    @staticmethod
+    def places(db, piece):
+        """(document, place) of a hash, at most PLACES_MAX; place: characters that are not blank
+        before it."""
+        query = "SELECT document, place FROM pieces WHERE hash = ? ORDER BY rowid LIMIT ?"
+        return db.execute(query, (piece, PLACES_MAX)).fetchall()
+
+    @staticmethod
+    def document(db, number):
+        row = db.execute(
+            "SELECT text, path, licence, source, line, url FROM documents WHERE id = ?", (number,)
+        ).fetchone()
+        return Document(*row)
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What a build made: documents, records that were left out, characters of text."""
+
+    documents: int
+    left_out: int
+    characters: int
+
+
+def build(corpus, out, progress=lambda read, total: None):
+    """Makes the index `out` of the Corpus, and says what it Built; of what is there already, None.
+
+    progress(bytes read, bytes in all). Goes on where an earlier build of the same corpus was
+    interrupted; who comes second waits for the first. Memory does not grow with the corpus. Raises
+    AttributionError.
+    """
+    out = Path(out)
+    part = out.with_name(out.name + ".part")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(out.with_name(out.name + ".lock")):
+            if _same(out, corpus):
+                return None
+            if not _same(part, corpus):
+                for ending in ("", "-wal", "-shm"):
+                    part.with_name(part.name + ending).unlink(missing_ok=True)
+            built = _build(corpus, part, progress)
+            part.replace(out)
+            return built
+    except (sqlite3.Error, OSError) as error:
+        raise AttributionError(f"The index {out} cannot be written: {error}.") from None
+
+
+def _same(path, corpus):
+    """Whether `path` is an index of this corpus, begun or whole."""
+    if not path.is_file():
+        return False
+    try:
+        with closing(sqlite3.connect(path)) as db:
+            facts = dict(db.execute("SELECT name, value FROM facts"))
+            return (facts.get("version"), facts.get("corpus")) == (VERSION, corpus.fingerprint)
+    except sqlite3.Error:
+        return False
+
+
+def _build(corpus, path, progress):
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(
+            f"PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; "
+            f"PRAGMA cache_size = -{CACHE_KIB}; PRAGMA temp_store = FILE;"
+        )
+        facts = {"version": VERSION, "corpus": corpus.fingerprint, "records": 0, "left_out": 0,
+                 "documents": 0, "characters": 0}  # fmt: skip
+        if not db.execute("SELECT 1 FROM sqlite_master").fetchone():
+            db.executescript(_TABLES)
+            _keep(db, facts)
+        facts = dict(db.execute("SELECT name, value FROM facts"))
+        pending = 0
+        for read, document in corpus.records(skip=facts["records"]):
+            facts["records"] += 1
+            if document is None:
+                facts["left_out"] += 1
+                continue
+            for each in document.parts():
+                facts["documents"] += 1
+                facts["characters"] += len(each.text)
+                _add(db, facts["documents"], each)
+            pending += len(document.text)
+            if pending >= COMMIT_CHARS:
+                _keep(db, facts)
+                pending = 0
+                progress(read, corpus.size)
+        _keep(db, facts)
+        progress(corpus.size, corpus.size)
+        db.execute("CREATE INDEX IF NOT EXISTS places ON pieces (hash)")
+        db.execute("PRAGMA journal_mode = DELETE")
+        return Built(facts["documents"], facts["left_out"], facts["characters"])
+
+
+def _keep(db, facts):
+    db.executemany("REPLACE INTO facts VALUES (?, ?)", facts.items())
+    db.commit()
+
+
+def _add(db, number, document):
+    row = (number, document.path, document.licence, document.source, document.line, document.url,
+           document.language, document.text)  # fmt: skip
+    db.execute("INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+    flat = " ".join(document.text.split())
+    db.execute("INSERT INTO words (rowid, text) VALUES (?, ?)", (number, flat))
+    codes, _ = squeeze(document.text)
+    found = hashes(codes, PIECE).tolist()
+    rows = ((each, number, place * PIECE) for place, each in enumerate(found))
+    db.executemany("INSERT INTO pieces VALUES (?, ?, ?)", rows)

@@ -1,0 +1,63 @@
+"""Asking a membership service which parts of a text stand in a model's training data.
+
+The protocol is that of StarCoder's editor extension: POST {"document": text} to .../overlap, back
+come {"spans": [[start, end], ...]}, offsets into the text. Such a service knows no sources, and the
+text leaves this machine. What it answers is checked; what it says is never shown.
+"""
+
+from typing import Annotated
+
+import httpx
+from pydantic import BaseModel, Field, ValidationError
+
+from assistant.attribution.overlap import check_length
+from assistant.errors import AttributionError
+
+PATIENCE_S = 20
+ANSWER_MAX = 1_000_000  # bytes
+
+_Offset = Annotated[int, Field(ge=0, strict=True)]
+
+
+class _Answer(BaseModel):
+    spans: Annotated[list[tuple[_Offset, _Offset]], Field(max_length=10_000)]
+
+
+def ask_service(url, text):
+    """[(start, end)] of the parts of `text` that the service at `url` knows, in order, none
+    touching another. Raises TextError and AttributionError."""
+    document = {"document": check_length(text)}
+    try:
+        with (
+            httpx.Client(timeout=PATIENCE_S) as client,
+            client.stream("POST", url, json=document) as response,
+        ):
+            if response.status_code != 200:
+                raise AttributionError(
+                    f"The attribution service answered with the error {response.status_code}."
+                )
+            answer = b""
+            for part in response.iter_bytes():
+                answer += part
+                if len(answer) > ANSWER_MAX:
+                    raise AttributionError("The attribution service sent too long an answer.")
+        spans = _Answer.model_validate_json(answer).spans
+    except httpx.TimeoutException:
+        raise AttributionError(
+            f"The attribution service gave no answer within {PATIENCE_S} seconds."
+        ) from None
+    except (httpx.HTTPError, httpx.InvalidURL):
+        raise AttributionError("The attribution service cannot be reached.") from None
+    except ValidationError:
+        raise AttributionError("The attribution service sent what is no list of spans.") from None
+    return _joined((start, end) for start, end in spans if start < end <= len(text))
+
+
+def _joined(spans):
+    found = []
+    for start, end in sorted(spans):
+        if found and start <= found[-1][1]:
+            found[-1] = found[-1][0], max(end, found[-1][1])
+        else:
+            found.append((start, end))
+    return found

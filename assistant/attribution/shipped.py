@@ -1,0 +1,46 @@
+"""The index of the corpus that ships with the embedded model: built on first use, then kept in the
+user's cache directory.
+
+Several programs may start at once: one builds, the others wait for it.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+from assistant.attribution.corpus import Corpus
+from assistant.attribution.index import VERSION, Index, build
+from assistant.errors import DamagedIndex
+
+CORPUS = Path(__file__).parents[2] / "models" / "tech-assistant-7m" / "corpus.jsonl.xz"
+
+
+def shipped_index(progress=lambda read, total: None):
+    """The Index, which is built where it is missing or damaged. Raises AttributionError."""
+    corpus = Corpus(CORPUS)
+    path = cache_dir() / f"sources-{VERSION}-{corpus.fingerprint[:16]}.db"
+    build(corpus, path, progress)
+    try:
+        return checked(path)
+    except DamagedIndex:
+        path.unlink(missing_ok=True)
+        build(corpus, path, progress)
+        return checked(path)
+
+
+def checked(path):
+    index = Index(path)
+    index.check()
+    return index
+
+
+def cache_dir():
+    """Where this program may keep files: XDG_CACHE_HOME or ~/.cache, else the temporary folder."""
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tech-assistant"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        if os.access(home, os.W_OK):
+            return home
+    except OSError:
+        pass
+    return Path(tempfile.gettempdir()) / "tech-assistant"
