@@ -36,6 +36,8 @@ class Settings:
     share: bool = False
     auth: tuple[str, str] | None = field(default=None, repr=False)
     api_key: str | None = field(default=None, repr=False)
+    attribution: str | None = None  # a service that knows a model's training data
+    accept_license: bool = False  # asks no visitor for it
     allow_host: tuple[str, ...] = ()
     root_path: str = ""
     max_requests_per_minute: int = 0  # of one client address; 0: no limit
@@ -70,8 +72,8 @@ def _count(low, high):
     return check
 
 
-def _endpoint(text):
-    """A server's address as all of its routes begin: without the /v1 of some of them."""
+def _address(text):
+    """A server's address. Raises ArgumentTypeError."""
     try:
         parts = urlsplit(text)
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
@@ -83,7 +85,17 @@ def _endpoint(text):
         raise argparse.ArgumentTypeError(
             "must hold no name and no password: a key goes into ASSISTANT_ENDPOINT_KEY"
         )
-    return text.rstrip("/").removesuffix("/v1").rstrip("/")
+    return text.rstrip("/")
+
+
+def _endpoint(text):
+    """A server's address as all of its routes begin: without the /v1 of some of them."""
+    return _address(text).removesuffix("/v1").rstrip("/")
+
+
+def _attribution(text):
+    """The address of a route /overlap."""
+    return _address(text).removesuffix("/overlap") + "/overlap"
 
 
 def _key(name, path, key):
@@ -148,6 +160,10 @@ def _parser(on_space):
     add("--auth", type=_auth, metavar="USER:PASSWORD", help="better as ASSISTANT_AUTH")
     add("--api-key", metavar="KEY", help="what programs must send; better as ASSISTANT_API_KEY")
     add("--api-key-file", metavar="PATH", help="a file that holds it")
+    add("--attribution", type=_attribution, metavar="URL",
+        help="a service that knows a model's training data, which visitors may ask")  # fmt: skip
+    add("--accept-license", action="store_true",
+        help="the page asks nobody to accept the model's licence")  # fmt: skip
     add("--allow-host", action="append", metavar="HOST", help="a further name of this server")
     add("--root-path", type=_root_path, default="", help="behind a reverse proxy: its path")
     add(

@@ -19,6 +19,7 @@ for _name in list(os.environ):
 _home = tempfile.TemporaryDirectory(prefix="tech-assistant-tests-")  # removed when the run ends
 os.environ |= {
     "HF_HOME": _home.name,
+    "XDG_CACHE_HOME": _home.name,
     "HF_ENDPOINT": "http://127.0.0.1:9",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "GRADIO_ANALYTICS_ENABLED": "False",

@@ -7,6 +7,7 @@ import json
 import re
 import secrets
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 
@@ -15,6 +16,7 @@ from assistant.prompt import PromptTemplate
 from assistant.settings import Settings
 from assistant.web.app import build_app
 from assistant.web.server import listen, local_address, make_server
+from assistant.web.writing import INTERNAL
 from tests.fake_engine import FakeEngine
 from tests.waiting import until
 
@@ -178,3 +180,30 @@ class Page:
                 elif line.startswith("data: ") and event in ("complete", "error"):
                     value = json.loads(line[6:])
                     return value[0] if event == "complete" else value["error"]
+
+
+def call_all(server, junk, *, playground):
+    """Call every event of the page, of the playground or outside it, with each of `junk` in the
+    place of all its values; none may fail. Gives the number of events."""
+    with Page(server.url) as page:
+        config = page.config
+    (root,) = (c["id"] for c in config["components"] if c["props"].get("elem_id") == "playground")
+    inside, nodes = set(), [(config["layout"], False)]
+    while nodes:
+        node, within = nodes.pop()
+        within = within or node.get("id") == root
+        inside |= {node.get("id")} if within else set()
+        nodes += [(child, within) for child in node.get("children") or ()]
+    events = [each for each in config["dependencies"] if each["targets"]]
+    events = [each for each in events if (each["targets"][0][0] in inside) == playground]
+
+    def call(value):
+        with Page(server.url) as page:
+            for event in events:
+                told = page.run(event["id"], [value] * len(event["inputs"]))
+                assert '"success": true' in told, (event["id"], event["targets"], value)
+                assert "Traceback" not in told and INTERNAL not in told
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(call, junk))
+    return len(events)

@@ -22,6 +22,7 @@ PATHS = {
     "/generate",
     "/generate_stream",
     "/info",
+    "/overlap",
 }
 POSTS = ["/v1/completions", "/v1/chat/completions", "/generate", "/generate_stream", "/"]
 

@@ -38,12 +38,14 @@ FLAGS = [
     ("max_requests_per_minute", "30", 30),
     ("endpoint", "http://gpu:8000/v1/", ("http://gpu:8000",)),
     ("api_key", "s3cret", "s3cret"),
+    ("attribution", "https://team.example/sources/", "https://team.example/sources/overlap"),
 ]
 
 
 def test_every_setting_has_a_flag_or_comes_from_the_space():
     names = {field.name for field in dataclasses.fields(Settings)}
     flags = {name for name, _, _ in FLAGS} | {"allow_bin", "share", "access_log", "endpoint_key"}
+    flags |= {"accept_license"}
     assert names == flags | {"space_host", "on_space"}
 
 
@@ -131,6 +133,7 @@ def test_loopback(host, loopback):
         ("auth", "s3cret:", "must have the form USER:PASSWORD"),
         ("root_path", "chat", "must start with a slash, not 'chat'"),
         ("dtype", "int3", "int3"),
+        ("attribution", "team", "must be an address like http://HOST:8000, not 'team'"),
         ("endpoint", "gpu:8000", "must be an address like http://HOST:8000, not 'gpu:8000'"),
         ("endpoint", "http://gpu:99999", "must be an address"),
         ("endpoint", "http://ada:s3cret@gpu", "must hold no name and no password"),

@@ -2,11 +2,17 @@
 
 import json
 import random
+import subprocess
+import sys
 import threading
+import time
+from contextlib import suppress
+from itertools import count
 
 import psutil
 import pytest
 
+from assistant.attribution import Index, find_matches
 from assistant.engine import Request
 from assistant.sampling import Sampling
 from tests.engines import make_engine, read
@@ -81,3 +87,50 @@ def test_three_hundred_chats_over_http_leak_nothing():
         assert server.engine.cancelled == 60
         with Page(server.url) as page:
             assert page.call("chat", message="stay") == "Hello."
+
+
+def test_a_corpus_of_a_gigabyte_is_indexed_in_constant_memory(tmp_path):
+    """In a program of its own, which is killed at half of it and started again."""
+    draw = random.Random(6)
+    words = [f"{draw.choice('abcdefgh')}{number}" for number in range(20_000)]
+    path, size = tmp_path / "corpus.jsonl", 0
+    with path.open("w") as file:
+        for number in count():
+            text = "\n".join(" ".join(draw.choices(words, k=12)) for _ in range(1_000))
+            size += len(text)
+            print(json.dumps({"text": text, "path": f"{number}.txt"}), file=file)
+            if number == 50:
+                known = text
+            if size > 1e9:
+                break
+    index = tmp_path / "index.db"
+    command = [sys.executable, "-m", "assistant.attribution", "build", path, "--out", index]
+
+    def build():
+        return psutil.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    def watch(process, until_bytes=None):
+        """The most memory that it took, until its file has so many bytes or it ends."""
+        most, part = 0, tmp_path / "index.db.part"
+        while process.poll() is None:
+            with suppress(psutil.Error):
+                most = max(most, process.memory_info().rss)
+            if until_bytes and part.exists() and part.stat().st_size > until_bytes:
+                process.kill()
+                break
+            time.sleep(0.05)
+        return most
+
+    first, second = build(), None
+    early = watch(first, until_bytes=5e8)
+    middle = watch(second := build(), until_bytes=2e9)
+    last = watch(third := build())
+    said = third.stdout.read()
+    print(f"{size / 1e6:,.0f} MB: {said.strip()}; at most {last / 1e6:.0f} MB of memory, "
+          f"index {index.stat().st_size / size:.1f} times the text")  # fmt: skip
+    assert second.wait() < 0 and third.wait() == 0
+    assert max(middle, last) < 1.5 * early < 600e6
+    assert index.stat().st_size < 6 * size
+    at = len(known) // 2
+    (match,) = find_matches(Index(index), known[at : at + 300])
+    assert match.path == "50.txt"

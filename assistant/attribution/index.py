@@ -17,7 +17,7 @@ from assistant.attribution.corpus import Document
 from assistant.attribution.pieces import PIECE, hashes, squeeze
 from assistant.errors import AttributionError, DamagedIndex
 
-VERSION = 1  # of the tables
+VERSION = 1  # of the tables and of what stands in them
 PLACES_MAX = 200  # of one piece that are looked at: some stand in every file
 COMMIT_CHARS = 8_000_000  # at most so much work is lost when a build is interrupted
 CACHE_KIB = 64_000

@@ -6,8 +6,9 @@ every piece of the text is looked up: a run that holds 49 such characters holds 
 index, wherever the run begins. Of 99 characters with white space as single blanks at least 50 are
 none, since no two blanks are neighbours and a match neither begins nor ends with one: so runs of 99
 are found for certain, and of the shorter ones nearly all. What is found is compared, so what is
-reported is there. The one exception: of a piece that stands in the corpus more often than
-index.PLACES_MAX, as rules of dashes do, only so many places are looked at.
+reported is there. Two exceptions: of a piece that stands in the corpus more often than
+index.PLACES_MAX, as rules of dashes do, only so many places are looked at; and a run of fewer than
+LETTERS different characters, such a rule, is no news.
 """
 
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from assistant.errors import TextError
 
 CERTAIN = 99  # characters, white space as single blanks: a run of so many is found for certain
 SHORTEST = 50  # a shorter one is no news
+LETTERS = 5
 MATCHES_MAX = 50
 ALSO_MAX = 200
 TEXT_CHARS_MAX = 200_000
@@ -41,6 +43,12 @@ class Match:
     length: int
     text: str
     also: list = field(default_factory=list)
+
+    @property
+    def link(self):
+        """The url, with the lines where it is one of GitHub's."""
+        at = f"#L{self.start_line}-L{self.end_line}"
+        return self.url + at * self.url.startswith("https://github.com/")
 
 
 def find_matches(index, text):
@@ -119,7 +127,7 @@ def _matches(found, text, offsets, bodies):
     for (start, end, number, there), also in found[:MATCHES_MAX]:
         begin, stop = int(offsets[start]), int(offsets[end - 1]) + 1
         length = len(" ".join(text[begin:stop].split()))
-        if length < SHORTEST:
+        if length < SHORTEST or len(set(text[begin:stop])) < LETTERS:
             continue
         document, first, last = _lines(bodies, number, there, end - start)
         others = [_lines(bodies, *run[2:], end - start) for run in also[:ALSO_MAX]]

@@ -6,6 +6,7 @@ Several programs may start at once: one builds, the others wait for it.
 
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from assistant.attribution.corpus import Corpus
@@ -14,10 +15,26 @@ from assistant.errors import DamagedIndex
 
 CORPUS = Path(__file__).parents[2] / "models" / "tech-assistant-7m" / "corpus.jsonl.xz"
 
+# Where a person reads what the corpus took from each source.
+ADDRESSES = {
+    "Python 3.11 documentation": "https://docs.python.org/3.11/_sources/",
+    "CPython standard library 3.11": "https://github.com/python/cpython/blob/3.11/Lib/",
+}
+
+
+class ShippedCorpus(Corpus):
+    """Its records, each with its address."""
+
+    def records(self, skip=0):
+        for read, document in super().records(skip):
+            if document and document.source in ADDRESSES:
+                document = replace(document, url=ADDRESSES[document.source] + document.path)
+            yield read, document
+
 
 def shipped_index(progress=lambda read, total: None):
     """The Index, which is built where it is missing or damaged. Raises AttributionError."""
-    corpus = Corpus(CORPUS)
+    corpus = ShippedCorpus(CORPUS)
     path = cache_dir() / f"sources-{VERSION}-{corpus.fingerprint[:16]}.db"
     build(corpus, path, progress)
     try:

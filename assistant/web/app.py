@@ -18,8 +18,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest  # noqa: E402
 from assistant.web.access import Access  # noqa: E402
 from assistant.web.limit import Limit, free_events  # noqa: E402
 from assistant.web.metrics import Measured  # noqa: E402
+from assistant.web.overlap_route import overlap_router  # noqa: E402
 from assistant.web.security import Gate, Hosts  # noqa: E402
 from assistant.web.serving import add_errors, check_key  # noqa: E402
+from assistant.web.sources import Sources  # noqa: E402
 from assistant.web.tgi import TGI_PATHS, tgi_error_body, tgi_router  # noqa: E402
 from assistant.web.ui import EXAMPLES, SESSIONS_MAX, build_page, look  # noqa: E402
 from assistant.web.v1 import v1_router  # noqa: E402
@@ -65,9 +67,11 @@ def _build(assistant, settings, examples):
 
     app.include_router(v1_router(assistant, key))
     app.include_router(tgi_router(engine, key))
+    sources = Sources(settings.attribution)
+    app.include_router(overlap_router(sources, key))
     add_errors(app, dict.fromkeys(TGI_PATHS, tgi_error_body))
 
-    page = build_page(assistant, examples)
+    page = build_page(assistant, examples, sources, settings.accept_license)
     # The engine's waiting room is the only one: Gradio lets all that it admits run at once.
     events = 4 * (settings.slots + settings.queue) + 40
     page.max_threads = events

@@ -52,11 +52,11 @@ def summary(reply, done):
 
 class ChatTab:
     """Builds the tab inside the Blocks that is open. assistants: an Assistants. examples: questions
-    that the model can answer."""
+    that the model can answer. facts: what else the page's scripts must know."""
 
-    def __init__(self, assistants, examples):
+    def __init__(self, assistants, examples, facts):
         self.assistants, self.engine = assistants, assistants.engine
-        self.examples = examples
+        self.examples, self.more = examples, facts
         self.waits = Waits()
         self._build()
         self._connect()
@@ -114,7 +114,7 @@ class ChatTab:
                 for name, found in names
             ],
         }
-        return wire.data(facts)
+        return wire.data(facts | self.more)
 
     # What the person does
 
@@ -184,15 +184,17 @@ class ChatTab:
     async def answer(self, session, ask, sent=None):
         """Pages, while the reply that `ask()` asks for is written. sent: what stood in the box; the
         page's script takes it out there once the message is accepted."""
-        writing, number = Writing(session), secrets.token_hex(6)
+        writing, number, shown = Writing(session), secrets.token_hex(6), None
         async with aclosing(writing.steps(ask)) as steps:
             async for step in steps:
                 asked = writing.asked
                 if step is None:
                     yield self.page(number, asked, running=True, sent=sent)
+                elif shown == (shown := (step.text, self.phase(step))):
+                    yield {self.live: gr.skip()}  # what another event has said stays
                 elif not step.done:
                     text = await to_thread.run_sync(live, asked.reply.turn.text)
-                    yield {self.live: text, self.status: said(self.phase(step))}
+                    yield {self.live: text, self.status: said(shown[1])}
         if not writing.asked:
             yield self.say(writing.failure)
             return

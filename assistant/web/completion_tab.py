@@ -32,10 +32,10 @@ FULL = f"There are {CARDS_MAX} continuations already; Continue starts anew."
 
 
 class CompletionTab(Runs):
-    """Builds the tab inside the layout that is open."""
+    """Builds the tab inside the layout that is open. sources: a Sources."""
 
-    def __init__(self, engine):
-        self.engine = engine
+    def __init__(self, engine, sources):
+        self.engine, self.sources = engine, sources
         self._build()
         self._connect()
 

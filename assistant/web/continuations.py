@@ -6,7 +6,6 @@ Knows replies, their events and what the chat hands over, no components.
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from html import escape
 
 from assistant.conversation import Turn, trusted_ids
 from assistant.errors import TextError
@@ -15,6 +14,7 @@ from assistant.playground.inspector import Token
 from assistant.playground.raw import Raw
 from assistant.prompt import Segment
 from assistant.sampling import check_stops
+from assistant.web.attribution_html import underlined
 from assistant.web.runs import Card, Work
 
 # A dialogue shows what a base model does: it answers, and then goes on to write the next question.
@@ -38,7 +38,7 @@ class Continuation(Card):
 
     @property
     def body(self):
-        return escape(self.text)
+        return underlined(self.text, self.matches or ())
 
     def take(self, event, reply):
         Card.take(self, event, reply)
@@ -84,5 +84,5 @@ def from_chat(message, tokenizer):
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise TextError(UNREADABLE) from None
     origin = {name: value.get(name) for name in ("id", "after")}
-    card = Continuation("The chat's reply", "", True, raw, text=turn.text, ids=ids)
+    card = Continuation("The chat's reply", "", True, raw=raw, text=turn.text, ids=ids)
     return raw, stops, origin, card

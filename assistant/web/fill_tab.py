@@ -29,6 +29,10 @@ class Candidate(Card):
     filling: Filling = None
 
     @property
+    def text(self):
+        return "\n".join(fill.text for fill in self.filling.fills)
+
+    @property
     def body(self):
         return filled(self.filling.fills) if self.filling.fills else ""
 
@@ -41,10 +45,10 @@ class Session:
 
 
 class FillTab(Runs):
-    """Builds the tab inside the layout that is open."""
+    """Builds the tab inside the layout that is open. sources: a Sources."""
 
-    def __init__(self, engine):
-        self.engine = engine
+    def __init__(self, engine, sources):
+        self.engine, self.sources = engine, sources
         self._build()
         self._connect()
 

@@ -12,15 +12,16 @@ from assistant.web.workbench_tab import WorkbenchTab
 
 
 class PlaygroundTab:
-    """Builds the tabs inside the layout that is open. assistants: an Assistants."""
+    """Builds the tabs inside the layout that is open. assistants: an Assistants. sources: a
+    Sources."""
 
-    def __init__(self, assistants):
+    def __init__(self, assistants, sources):
         with gr.Tabs(elem_id="playground"):
             # What comes from the chat must find its place, whichever tab is open.
             with gr.Tab("Continue", render_children=True):
-                CompletionTab(assistants.engine)
+                CompletionTab(assistants.engine, sources)
             with gr.Tab("Fill in"):
-                FillTab(assistants.engine)
+                FillTab(assistants.engine, sources)
             with gr.Tab("Compare"):
                 workbench = WorkbenchTab(assistants)
             with gr.Tab("Edit a prompt"):

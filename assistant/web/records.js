@@ -2,7 +2,9 @@
 // browser's store, a file or a link, is checked here field by field. Knows no page and no store.
 //
 // record: {v, id, title, created, updated, leaf, nodes, settings?}, times in milliseconds
-// nodes: nid -> {parent, role, text, ids?, pinned?, finish?, receipt?}; parents come before children
+// nodes: nid -> {parent, role, text, ids?, pinned?, finish?, receipt?, sources?}; parents come before
+// children. sources: {matches: [{text, path, start_line, end_line, licence, source, url, length,
+// others}], spans: [{text}], service, note}
 const Records = (() => {
   const VERSION = 1;
   const MAX = {
@@ -13,6 +15,9 @@ const Records = (() => {
     ids: 20_000,
     receipt: 8_192,
     name: 100,
+    source: 1_000,
+    match: 8_000,
+    sources: 50,
   };
   const FINISHES = ["stop", "length", "cancelled", "error"];
   const ID = /^[a-z][0-9a-f]{8,30}$/;
@@ -65,6 +70,32 @@ const Records = (() => {
     return settings;
   };
 
+  // Where a reply comes from, of what the server or a file says of it
+  const checkSources = (value) => {
+    const list = (found) => (Array.isArray(found) ? found.filter(isObject) : []);
+    const word = (text, max = MAX.source) => (isText(text, max) ? text : "");
+    const count = (number) => (isCount(number) ? number : 0);
+    const matches = list(value.matches).map((match) => ({
+      text: word(match.text, MAX.match),
+      path: word(match.path),
+      start_line: count(match.start_line),
+      end_line: count(match.end_line),
+      licence: word(match.licence),
+      source: word(match.source),
+      url: /^https?:\/\//.test(word(match.url)) ? match.url : "",
+      length: count(match.length),
+      others: count(match.others),
+    }));
+    return {
+      matches: matches.slice(0, MAX.sources),
+      spans: list(value.spans)
+        .slice(0, MAX.sources)
+        .map(({ text }) => ({ text: word(text, MAX.text) })),
+      service: word(value.service),
+      note: word(value.note),
+    };
+  };
+
   // What describes a turn, without its place in the tree. The server checks ids and receipts again.
   const checkTurn = (value, role) => {
     if (!isObject(value)) refuse("one of its turns is no turn");
@@ -82,6 +113,7 @@ const Records = (() => {
     if (isObject(value.receipt) && JSON.stringify(value.receipt).length <= MAX.receipt) {
       turn.receipt = value.receipt;
     }
+    if (isObject(value.sources)) turn.sources = checkSources(value.sources);
     return turn;
   };
 
@@ -162,6 +194,7 @@ const Records = (() => {
     check,
     checkTurn,
     checkSettings,
+    checkSources,
     merge,
     path,
     family,

@@ -17,8 +17,10 @@ from anyio import to_thread
 from assistant.engine import Waiting
 from assistant.errors import AssistantError
 from assistant.generate import Delta, Done
+from assistant.web.attribution_html import listed
 from assistant.web.chat_tab import BUSY, INTERNAL, summary
 from assistant.web.several import side_by_side
+from assistant.web.sources import Building
 from assistant.web.wire import said
 
 log = logging.getLogger(__name__)
@@ -60,15 +62,16 @@ class Work:
 
 @dataclass(eq=False, slots=True)
 class Card:
-    """What a reply is shown on. over: nothing is written any more."""
+    """What a reply is shown on; `text` is what was written. over: nothing is written any more."""
 
     title: str
     note: str = "Reading"
     over: bool = False
+    matches: list | None = None  # of what was written, once the sources were looked up
 
     @property
     def foot(self):
-        return said(self.note)
+        return said(self.note) + listed(self.matches or ())
 
     def take(self, event, reply):
         """What is new in the reply: an event, or the exception that ended it."""
@@ -87,7 +90,9 @@ class Card:
 
 class Runs:
     """The base of a tab. It gives `results(session)`, the page's update with what was written so
-    far; `session.work` is a Work."""
+    far; `session.work` is a Work. sources: a Sources, of a tab whose cards are looked up there."""
+
+    sources = None
 
     def build_run(self, label, name, stop="Stop"):
         """The row of buttons. name: the start of their element ids."""
@@ -131,8 +136,27 @@ class Runs:
             note = "Stopped" if session.work.stopped else "Done"
         except Exception as error:
             note = sentence(error)
+        if self.sources:
+            async for step in self._look_up(session):
+                yield {self.status: said(step)}
         await asyncio.sleep(settled - asyncio.get_running_loop().time())
         yield {**self.results(session), **self.busy(False), self.status: said(note)}
+
+    async def _look_up(self, session):
+        """Where the texts of the cards come from; sentences, while the index is not there yet."""
+        try:
+            for card in session.cards:
+                if session.work.stopped or card.matches is not None or not card.text:
+                    continue
+                async for step in self.sources.check(card.text):
+                    if not isinstance(step, Building):
+                        card.matches = step
+                    elif session.work.stopped:
+                        break
+                    else:
+                        yield str(step)
+        except Exception as error:
+            log.warning("sources were not looked up: %s", sentence(error))
 
     async def end(self, session):
         session.work.stop()

@@ -31,7 +31,7 @@ CSP = (
 # recordings, run histories, monitoring ...) is closed.
 OPEN_PATHS = re.compile(
     r"/|/v1/(?:models(?:/.{1,300})?|(?:chat/)?completions)|/generate(?:_stream)?|/info"
-    r"|/health|/metrics"
+    r"|/health|/metrics|/overlap"
     r"|/config/?|/login/?|/logout|/theme\.css|/robots\.txt|/favicon\.ico"
     r"|/(?:static|assets|svelte)/.{1,200}"
     r"|/gradio_api/(?:info/?|user/?|login_check/?|app_id/?|theme\.css|startup-events"

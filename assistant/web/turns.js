@@ -54,8 +54,18 @@ const Turns = (() => {
     said.classList.remove("plain");
     said.replaceChildren(...contents(article_));
     plain.delete(key);
+    redress(articles.get(key));
   };
   const rendered = (id, nid, article_) => put(id + nid, article_);
+
+  // What is known of where a reply comes from
+  const redress = (element) => element.sources && Sources.dress(element, ...element.sources);
+  const dress = (id, nid, sources) => {
+    const element = articles.get(id + nid);
+    if (!element) return;
+    element.sources = [nid, sources];
+    redress(element);
+  };
 
   const stepper = (nid, children, step) => {
     const at = children.indexOf(nid);
@@ -110,6 +120,7 @@ const Turns = (() => {
       const key = record.id + nid;
       if (!articles.has(key)) articles.set(key, article(key, node));
       const element = articles.get(key);
+      if (node.sources && !element.sources) dress(record.id, nid, node.sources);
       const near = children.get(node.parent ?? "");
       const last = index === path.length - 1;
       const state = JSON.stringify([
@@ -180,5 +191,5 @@ const Turns = (() => {
     render();
   });
 
-  return { show, mark, rendered, log };
+  return { show, mark, rendered, dress, log };
 })();

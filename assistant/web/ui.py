@@ -6,19 +6,24 @@ from pathlib import Path
 
 import gradio as gr
 
+from assistant.web.about_tab import AboutTab
 from assistant.web.api import add_api
 from assistant.web.assistants import Assistants
+from assistant.web.attribution_tab import AttributionTab
 from assistant.web.chat_tab import ChatTab
+from assistant.web.licence import licence_of
 from assistant.web.playground_tab import PlaygroundTab
+from assistant.web.source_check import SourceCheck
+from assistant.web.sources import Sources
 
 TITLE = "Tech Assistant"
 HERE = Path(__file__).parent
 # Each script in a tag of its own, so that one that fails leaves the others alone.
-STYLES = ("page.css", "chat.css", "playground.css")
+STYLES = ("page.css", "chat.css", "playground.css", "sources.css")
 SCRIPTS = (
     "stream.js", "dom.js", "records.js", "store.js", "files.js", "share.js", "receipts.js",
-    "turns.js", "ledger.js", "settings.js", "sidebar.js", "chat.js", "bar.js", "page.js",
-    "handover.js", "playground.js",
+    "ledger.js", "settings.js", "sources.js", "turns.js", "sidebar.js", "chat.js", "bar.js",
+    "page.js", "handover.js", "playground.js", "consent.js",
 )  # fmt: skip
 MODELS = HERE.parent.parent / "models"
 FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
@@ -69,17 +74,29 @@ EXAMPLES = (
 SESSIONS_MAX = 500  # open pages that are served at once; the oldest leave
 
 
-def build_page(assistant, examples=EXAMPLES):
-    """The Blocks with both tabs and the API. examples: questions that the model can answer."""
-    assistants = Assistants(assistant)
+def build_page(assistant, examples=EXAMPLES, sources=None, accept_license=False):
+    """The Blocks with its tabs and the API. examples: questions that the model can answer.
+    sources: a Sources. accept_license: no visitor is asked to accept the model's licence."""
+    assistants, sources = Assistants(assistant), sources or Sources()
+    engine = assistant.engine
+    facts = {
+        "model": engine.model,
+        "licence": None if accept_license else licence_of(engine.model),
+        "service": sources.host,
+    }
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
         gr.Markdown(_header(assistant), latex_delimiters=[], elem_id="header")
         with gr.Tabs():
             with gr.Tab("Chat", elem_id="chat"):
-                chat = ChatTab(assistants, examples)
+                chat = ChatTab(assistants, examples, facts)
+                SourceCheck(sources)
             # Its doors are there before it is opened: turns of the chat come in through them.
             with gr.Tab("Playground", render_children=True):
-                PlaygroundTab(assistants)
+                PlaygroundTab(assistants, sources)
+            with gr.Tab("Attribution") as tab:
+                AttributionTab(sources, tab)
+            with gr.Tab("About"):
+                AboutTab(engine)
         add_api(assistant)
         quiet = {"show_progress": "hidden", "api_visibility": "private"}
         page.load(chat.start, None, chat.facts, **quiet)

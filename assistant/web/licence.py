@@ -1,0 +1,31 @@
+"""What a model's licence asks of those who use it, for the page.
+
+Knows the BigCode OpenRAIL-M v1 licence, under which the StarCoder family stands; a model's card
+says whether it does. What stands here is a summary: the licence's own text counts.
+"""
+
+import re
+
+ADDRESS = "https://huggingface.co/spaces/bigcode/bigcode-model-license-agreement"
+# StarCoder 2, another architecture, has it too; fine-tuned versions keep it (its paragraph 4).
+_FAMILY = re.compile(r"starcoder|starchat|santacoder|gpt_bigcode", re.IGNORECASE)
+
+LICENCE = {
+    "name": "BigCode OpenRAIL-M v1",
+    "url": ADDRESS,
+    "asks": [
+        "Use it for nothing that breaks a law, and not to harm minors or exploit people.",
+        "Make no malware with it, and nothing else that is meant to damage computers.",
+        "Spread no false statements or personal data with it in order to harm others; do not "
+        "harass anybody, and do not pretend to be somebody.",
+        "Let it take no automatic decisions on people's rights, and do not judge or discriminate "
+        "against people with it, by how they behave or what they are.",
+        "Where you publish what it wrote, say clearly that a machine wrote it.",
+        "Whoever you pass it or a changed version of it on to has to accept these terms too.",
+    ],
+}
+
+
+def licence_of(model):
+    """LICENCE, where the model of this name stands under it, else None."""
+    return LICENCE if _FAMILY.search(model) else None

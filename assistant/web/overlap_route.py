@@ -1,0 +1,35 @@
+"""POST /overlap: the protocol of StarCoder's attribution service, over the index of sources here.
+
+So one program's index serves others: `--attribution` of theirs, or an editor's extension.
+"""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel, ConfigDict, Field
+
+from assistant.attribution.overlap import TEXT_CHARS_MAX
+from assistant.web.sources import Building
+
+
+class Asked(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    document: Annotated[str, Field(max_length=TEXT_CHARS_MAX)]
+
+
+def overlap_router(sources, key):
+    """The route. sources: a Sources. key: a dependency that checks the key."""
+    router = APIRouter(dependencies=[Depends(key)])
+
+    @router.post("/overlap")
+    async def overlap(body: Asked):
+        """{"spans": [[start, end], ...]}, in code points, and the matches with their sources."""
+        async for step in sources.check(body.document):
+            if not isinstance(step, Building):
+                return {
+                    "spans": [[match["start"], match["end"]] for match in step],
+                    "matches": step,
+                }
+
+    return router

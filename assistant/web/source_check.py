@@ -1,0 +1,58 @@
+"""The door through which the chat's script asks where a reply comes from.
+
+The script asks once a reply is there, so no token waits for it. Knows the page's hidden components;
+what is found stands in the browser beside the reply.
+"""
+
+import logging
+
+import gradio as gr
+
+from assistant.errors import AssistantError
+from assistant.web import wire
+from assistant.web.sources import Building
+
+log = logging.getLogger(__name__)
+
+FAILED = "The sources could not be looked up; the server's log says more."
+
+
+class SourceCheck:
+    """Builds the door inside the Blocks that is open. sources: a Sources."""
+
+    def __init__(self, sources):
+        self.sources = sources
+        asked = gr.Textbox(visible="hidden", elem_id="check")
+        go = gr.Button(visible="hidden", elem_id="check-go")
+        found = gr.Markdown("", visible="hidden", latex_delimiters=[], elem_id="checked")
+        options = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False}
+        go.click(self.check, asked, found, trigger_mode="multiple", **options)
+
+    async def check(self, asked):
+        """{"id", "nid", "text", "service"}: what of the text of a reply stands in the sources and,
+        where the person wants that, in what the service knows."""
+        try:
+            asked = wire.read(asked)
+        except AssistantError:
+            return
+        about = {"id": asked.get("id"), "nid": asked.get("nid"), "n": asked.get("n")}
+        text = asked.get("text") if isinstance(asked.get("text"), str) else ""
+        answer = {"matches": [], "spans": [], "note": ""}
+        try:
+            async for step in self.sources.check(text):
+                if isinstance(step, Building):
+                    yield wire.data({**about, "building": str(step)})
+                else:
+                    answer["matches"] = step
+            if asked.get("service") is True:
+                answer["spans"] = [
+                    {"start": start, "end": end, "text": text[start:end]}
+                    for start, end in await self.sources.known(text)
+                ]
+                answer["service"] = self.sources.host
+        except AssistantError as error:
+            answer["note"] = str(error)
+        except Exception:
+            log.exception("sources could not be looked up")
+            answer["note"] = FAILED
+        yield wire.data({**about, **answer})

@@ -1,0 +1,107 @@
+"""Sources: the index of sources while the program runs, and what is asked of it.
+
+It is opened, or built, when it is first asked, in a thread of its own, so that nobody's reply waits
+for it; one that turns out damaged is built again. Knows no pages.
+"""
+
+import asyncio
+import threading
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass
+from urllib.parse import urlsplit
+
+from anyio import to_thread
+
+from assistant.attribution import find_matches
+from assistant.attribution.service import ask_service
+from assistant.attribution.shipped import shipped_index
+from assistant.errors import AttributionError, DamagedIndex
+
+LOOK_S = 0.25  # between two looks at how far the index is
+TOLD_CHARS = 8_000  # of a match's text that a page is told
+ALSO_TOLD = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Building:
+    """The index is not there yet. part: of it that is, from 0 to 1."""
+
+    part: float
+
+    def __str__(self):
+        return f"Building the index of sources: {self.part:.0%}"
+
+
+class Sources:
+    """url: a membership service that may be asked too, or None. open_index(progress): gives the
+    Index."""
+
+    def __init__(self, url=None, open_index=shipped_index):
+        self.url, self.host = url, urlsplit(url).hostname if url else None
+        self._open_index = open_index
+        self._lock = threading.Lock()
+        self._opened, self._part = None, 0.0
+
+    async def ask(self, question):
+        """Building, now and then, until the index is there; last what question(index), called in a
+        thread, gives. Raises what that raises, and AttributionError."""
+        for again in (True, False):
+            opened = self._begin()
+            while not opened.done():
+                yield Building(self._part)
+                await asyncio.sleep(LOOK_S)
+            try:
+                yield await to_thread.run_sync(question, opened.result())
+                return
+            except DamagedIndex:
+                self._forget(opened)
+                if not again:
+                    raise
+
+    async def check(self, text):
+        """The same, for the matches of `text`, as dicts for a page."""
+
+        def question(index):
+            return [told(match) for match in find_matches(index, text)]
+
+        async for step in self.ask(question):
+            yield step
+
+    async def known(self, text):
+        """The spans of `text` that the service knows; what the page asks for by its own wish.
+        Raises AttributionError and TextError."""
+        if self.url is None:
+            raise AttributionError("No attribution service is set here; start with --attribution.")
+        return await to_thread.run_sync(ask_service, self.url, text)
+
+    def _begin(self):
+        with self._lock:
+            failed = self._opened and self._opened.done() and self._opened.exception()
+            if self._opened is None or failed:
+                self._opened, self._part = Future(), 0.0
+                threading.Thread(target=self._open, args=[self._opened], daemon=True).start()
+            return self._opened
+
+    def _open(self, opened):
+        try:
+            opened.set_result(self._open_index(self._progress))
+        except BaseException as error:  # whoever waits for it hears it
+            opened.set_exception(error)
+
+    def _progress(self, read, total):
+        self._part = read / max(total, 1)
+
+    def _forget(self, opened):
+        with self._lock:
+            if self._opened is opened:
+                self._opened = None
+
+
+def told(match):
+    """A Match as a page is told it: JSON."""
+    return asdict(match) | {
+        "text": match.text[:TOLD_CHARS],
+        "also": [path for path, _, _ in match.also[:ALSO_TOLD]],
+        "others": len(match.also),
+        "url": match.link,
+    }
