@@ -3,6 +3,7 @@
 Every text is untrusted and only ever escaped. Knows no events and no index.
 """
 
+import re
 from html import escape
 
 from assistant.attribution import CERTAIN
@@ -34,11 +35,10 @@ def underlined(text, matches):
         if end <= start:
             continue
         kind = "long" if match["length"] >= CERTAIN else "short"
-        parts += [
-            escape(text[at:start]),
-            f'<mark class="match {kind}" title="{escape(sentence(match))}">'
-            f"{escape(text[start:end])}</mark>",
-        ]
+        mark = f'<mark class="match {kind}" title="{escape(sentence(match))}">'
+        parts.append(escape(text[at:start]))
+        for piece in re.split(r"(\s*\n\s*)", text[start:end]):  # no line under indentation
+            parts.append(f"{mark}{escape(piece)}</mark>" if piece.strip() else piece)
         at = end
     return "".join([*parts, escape(text[at:])])
 

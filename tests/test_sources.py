@@ -1,0 +1,284 @@
+"""Where replies come from, without a browser: the index while the program runs, the door of the
+page, the route, and services that are asked."""
+
+import asyncio
+import html
+import http.server
+import json
+import re
+import threading
+from contextlib import contextmanager
+
+import pytest
+
+from assistant.attribution import Index
+from assistant.attribution.corpus import Corpus
+from assistant.attribution.index import build
+from assistant.attribution.service import ANSWER_MAX, ask_service
+from assistant.errors import AttributionError, DamagedIndex, TextError
+from assistant.settings import Settings
+from assistant.web.about_tab import about
+from assistant.web.attribution_html import hits, listed, underlined
+from assistant.web.licence import licence_of
+from assistant.web.sources import Building, Sources
+from tests.fake_engine import FakeEngine
+from tests.server import Page, running
+
+CODE = "".join(f"def function_{n}(value):\n    return value * {n * n} + 1\n" for n in range(9))
+HOSTILE = '<img src=x onerror="alert(1)">'
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sources")
+    record = {"text": CODE, "path": f"{HOSTILE}/a.py", "licence": HOSTILE, "source": HOSTILE,
+              "url": 'https://github.com/x/"><b>'}  # fmt: skip
+    (folder / "corpus.jsonl").write_text(json.dumps(record))
+    build(Corpus(folder / "corpus.jsonl"), folder / "index.db")
+    return Index(folder / "index.db")
+
+
+def steps(asked):
+    async def collect():
+        return [step async for step in asked]
+
+    return asyncio.run(collect())
+
+
+# -- the index while the program runs ----------------------------------------------------------
+
+
+def test_whoever_asks_first_has_it_opened_and_others_wait(index):
+    opened, go_on = [], threading.Event()
+
+    def open_index(progress):
+        opened.append(1)
+        progress(1, 4)
+        go_on.wait(30)
+        return index
+
+    sources = Sources(open_index=open_index)
+
+    async def ask_twice():
+        first, second = sources.check(CODE[:200]), sources.check("x = 1")
+        assert str(await anext(first)).startswith("Building the index of sources: ")
+        assert isinstance(await anext(second), Building)
+        go_on.set()
+        return [[step async for step in one][-1] for one in (first, second)]
+
+    (match,), none = asyncio.run(ask_twice())
+    assert (match["start_line"], match["length"], none) == (
+        1,
+        len(" ".join(CODE[:200].split())),
+        [],
+    ) and opened == [1]
+
+
+def test_one_that_cannot_be_opened_is_tried_again(index):
+    tries = [AttributionError("No room."), None]
+
+    def open_index(progress):
+        if error := tries.pop(0):
+            raise error
+        return index
+
+    sources = Sources(open_index=open_index)
+    with pytest.raises(AttributionError, match="No room"):
+        steps(sources.check(CODE))
+    assert steps(sources.check(CODE))[-1]
+
+
+def test_one_that_is_damaged_is_opened_anew(index):
+    opened = []
+
+    def question(found):
+        if len(opened) == 1:
+            raise DamagedIndex("Damaged.")
+        return "answer"
+
+    sources = Sources(open_index=lambda progress: opened.append(1) or index)
+    assert steps(sources.ask(question))[-1] == "answer" and len(opened) == 2
+
+    def never(found):
+        raise DamagedIndex("Damaged.")
+
+    with pytest.raises(DamagedIndex):
+        steps(sources.ask(never))
+
+
+# -- a service ---------------------------------------------------------------------------------
+
+
+@contextmanager
+def service(answer, status=200):
+    """A membership service that gives `answer`, and what it was asked."""
+    asked = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            asked.append((self.path, json.loads(body)))
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *args):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/overlap", asked
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_service_is_asked_as_the_editors_extension_asks():
+    with service(b'{"spans": [[5, 9], [0, 6], [20, 22], [3, 99], [4, 4]]}') as (url, asked):
+        assert ask_service(url, "x" * 30) == [(0, 9), (20, 22)]
+    assert asked == [("/overlap", {"document": "x" * 30})]
+
+
+@pytest.mark.parametrize(
+    "answer, status, sentence",
+    [
+        (b"no json", 200, "no list of spans"),
+        (b'{"spans": [[-1, 5]]}', 200, "no list of spans"),
+        (b'{"spans": [["a", 5]]}', 200, "no list of spans"),
+        (b'{"spans": [[1, 5, 7]]}', 200, "no list of spans"),
+        (b"[]", 200, "no list of spans"),
+        (b"[" * (ANSWER_MAX + 1), 200, "too long"),
+        (b"<b>no</b>", 500, "the error 500"),
+        (b"", 302, "the error 302"),
+    ],
+    ids=range(8),
+)
+def test_what_a_service_does_wrong_is_one_sentence(answer, status, sentence):
+    with service(answer, status) as (url, _), pytest.raises(AttributionError, match=sentence):
+        ask_service(url, "x")
+
+
+def test_a_service_that_is_not_there_or_silent(monkeypatch):
+    with pytest.raises(AttributionError, match="cannot be reached"):
+        ask_service("http://127.0.0.1:9/overlap", "x")
+    with pytest.raises(TextError, match="200,000"):
+        ask_service("http://127.0.0.1:9/overlap", "x" * 200_001)
+    monkeypatch.setattr("assistant.attribution.service.PATIENCE_S", 0.2)
+    with (
+        http.server.HTTPServer(("127.0.0.1", 0), None) as silent,
+        pytest.raises(AttributionError, match="no answer within"),
+    ):
+        ask_service(f"http://127.0.0.1:{silent.server_port}/overlap", "x")
+
+
+# -- the server --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def server():
+    with running(FakeEngine("Yes.")) as server:
+        yield server
+
+
+DOCUMENT = "x = 1\n" + "Implement a multi-producer, multi-consumer queue. Roughly: import threading"
+
+
+def test_the_route_gives_spans_and_their_sources(server):
+    text = (
+        "'''A multi-producer, multi-consumer queue.'''\n\nimport threading\nimport types\n"
+        "from collections import deque\nfrom heapq import heappush, heappop"
+    )
+    answer = server.post("/overlap", json={"document": f"é🙂 new\n{text}\nnothing_of_it"})
+    ((start, end),) = answer.json()["spans"]
+    assert f"é🙂 new\n{text}"[start:end] == text
+    (match,) = answer.json()["matches"]
+    assert (match["path"], match["start_line"], match["end_line"]) == ("queue.py", 1, 6)
+    assert match["url"] == "https://github.com/python/cpython/blob/3.11/Lib/queue.py#L1-L6"
+
+
+@pytest.mark.parametrize("body", [{}, {"document": 5}, {"document": "x" * 200_001}, [], "x"])
+def test_the_route_refuses_what_is_no_document(server, body):
+    assert server.post("/overlap", json=body).status_code == 400
+    assert server.post("/overlap", json={"document": "x"}).json() == {"spans": [], "matches": []}
+
+
+def test_the_route_asks_for_the_key():
+    with running(FakeEngine(), Settings(port=0, api_key="s3cret")) as server:
+        assert server.post("/overlap", json={"document": "x"}).status_code == 401
+        right = {"Authorization": "Bearer s3cret"}
+        assert server.post("/overlap", json={"document": "x"}, headers=right).status_code == 200
+
+
+def asked_by_the_page(page, **asked):
+    told = page.run(page.event("check-go", "click"), [json.dumps(asked)])
+    (data,) = re.findall(r'<pre class=\\"data\\">(.*?)</pre>', told)[-1:]
+    return json.loads(html.unescape(data.replace('\\"', '"').replace("\\\\", "\\")))
+
+
+def test_one_programs_index_serves_another(server):
+    text = (
+        "import threading\nimport types\nfrom collections import deque\nfrom heapq import heappush"
+    )
+    settings = Settings(port=0, attribution=f"{server.url}/overlap")
+    with running(FakeEngine(), settings) as other, Page(other.url) as page:
+        told = asked_by_the_page(page, id="c1", nid="n1", text=text, service=True)
+        assert told["matches"][0]["path"] == "queue.py" and told["service"] == "127.0.0.1"
+        assert [span["text"] for span in told["spans"]] == [text]
+        told = asked_by_the_page(page, id="c1", nid="n1", text=text, service=False)
+        assert told["matches"] and told["spans"] == [] and "service" not in told
+
+
+def test_a_text_leaves_the_machine_only_where_the_page_asks_for_it():
+    with service(b'{"spans": [[0, 3]]}') as (url, asked):
+        settings = Settings(port=0, attribution=url)
+        with running(FakeEngine(), settings) as server, Page(server.url) as page:
+            for wish in (None, False, "true", 1):
+                asked_by_the_page(page, nid="n1", text="secret", service=wish)
+            assert asked == []
+            assert asked_by_the_page(page, nid="n1", text="told", service=True)["spans"]
+            assert asked == [("/overlap", {"document": "told"})]
+
+
+def test_what_a_service_fails_at_is_told_beside_the_matches():
+    settings = Settings(port=0, attribution="http://127.0.0.1:9/overlap")
+    with running(FakeEngine(), settings) as server, Page(server.url) as page:
+        told = asked_by_the_page(page, nid="n1", text=DOCUMENT, service=True)
+        assert told["note"] == "The attribution service cannot be reached."
+
+
+# -- what the page shows -----------------------------------------------------------------------
+
+
+def test_nothing_of_a_source_becomes_html(index):
+    (match,) = steps(Sources(open_index=lambda progress: index).check(f"<b>{CODE[:200]}"))[-1]
+    assert match["text"] == CODE[:200].strip()
+    shown = underlined(f"<b>{CODE[:200]}", [match]) + listed([match])
+    shown += hits(steps(Sources(open_index=lambda _: index).ask(lambda it: _search(it)))[-1])
+    assert "<img" not in shown and "<b>" not in shown and shown.count("</mark>") >= 8
+    assert 'href="https://github.com/x/&quot;&gt;&lt;b&gt;#L1-L9"' in shown
+
+
+def _search(index):
+    from assistant.attribution import search
+
+    return search(index, "value")
+
+
+@pytest.mark.parametrize(
+    "model, under",
+    [("bigcode/starcoder", True), ("HuggingFaceH4/starchat-beta", True),
+     ("my-StarCoder-int8", True), ("bigcode/gpt_bigcode-santacoder", True),
+     ("tech-assistant-7m", False)],
+)  # fmt: skip
+def test_the_starcoder_family_stands_under_its_licence(model, under):
+    assert bool(licence_of(model)) == under
+
+
+def test_the_about_tab_has_the_figures_and_the_card():
+    engine = FakeEngine()
+    engine.model = "<b>starcoder"
+    shown = about(engine)
+    assert "&lt;b&gt;starcoder" in shown and "BigCode OpenRAIL-M v1" in shown
+    assert "<td>40.8</td>" in shown and "tech-assistant-7m</h2>" in shown
+    assert "](" not in shown and "<img" not in shown
