@@ -13,7 +13,7 @@ from assistant.errors import EngineError
 from assistant.playground import complete
 from assistant.sampling import Sampling
 from assistant.settings import Settings
-from tests.fake_engine import FakeEngine
+from tests.fake_engine import FakeEngine, FakeStream
 from tests.server import running
 from tests.waiting import FREED_S, keeps, until
 
@@ -88,6 +88,32 @@ def test_nothing_but_a_stop_is_one_event(client, script):
     (event,) = client.text_generation("x", details=True, stream=True, stop=["STOP"])
     assert (event.token.text, event.generated_text) == ("", "")
     assert event.details.finish_reason == "stop_sequence"
+
+
+@pytest.mark.parametrize(
+    "script_, stop, texts",
+    [
+        ([1, "ab"], ">END", ["<fim_prefix>", "a", "b", "<|endoftext|>"]),
+        ([1, "ab"], "prefix>ab", ["<fim_"]),  # the stop cuts through the token
+    ],
+)
+def test_a_token_that_is_partly_held_back_comes_once(client, script, script_, stop, texts):
+    script(script_)
+    whole = client.text_generation("x", details=True, stop=[stop])
+    assert [token.text for token in whole.details.tokens] == texts
+    events = list(client.text_generation("x", details=True, stream=True, stop=[stop]))
+    assert [event.token.text for event in events] == texts
+    text = "".join(texts).removesuffix("<|endoftext|>")
+    assert events[-1].generated_text == whole.generated_text == text
+
+
+def test_an_engine_that_gives_no_ids_streams_its_text(client, server, script, monkeypatch):
+    script("Hé!")
+    given = FakeStream._piece
+    monkeypatch.setattr(FakeStream, "_piece", lambda self, text, ids: given(self, text, []))
+    events = list(client.text_generation("x", details=True, stream=True))
+    assert [event.token.text for event in events] == ["H", "é", "!", "<|endoftext|>"]
+    assert {event.token.id for event in events[:-1]} == {None}
 
 
 def test_its_chat_goes_to_the_other_api(client, script):
@@ -181,7 +207,7 @@ def test_a_failure_in_a_stream_is_its_last_event(server, client, script):
     script(["Half", EngineError("Out of memory.")])
     answer = server.post("/generate_stream", json={"inputs": "x"})
     *events, last = [json.loads(line[5:]) for line in answer.text.split("\n\n") if line]
-    assert "".join(event["token"]["text"] for event in events) in ("Hal", "Half")
+    assert "".join(event["token"]["text"] for event in events) == "Half"
     assert last["error"] == "Out of memory."
 
 

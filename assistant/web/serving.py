@@ -129,12 +129,12 @@ class Events(StreamingResponse):
     """Server-sent events, which end the replies when the client leaves.
 
     write(index, event) gives the values to send for an event, JSON or text; before and after()
-    those at the start and the end. error_body: as security.error_body.
+    those at the start and the end; failed(...), of what told() gives, those where it fails.
     """
 
-    def __init__(self, replies, write, *, before=(), after=tuple, error_body=error_body):
+    def __init__(self, replies, write, *, before=(), after=tuple, failed=None):
         self._replies = replies
-        lines = self._lines(write, before, after, error_body)
+        lines = self._lines(write, before, after, failed or (lambda *told: [error_body(*told)]))
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         super().__init__(lines, media_type="text/event-stream", headers=headers)
 
@@ -145,7 +145,7 @@ class Events(StreamingResponse):
             for reply in self._replies:
                 reply.close()
 
-    async def _lines(self, write, before, after, error_body):
+    async def _lines(self, write, before, after, failed):
         try:
             yield _lines(before)
             async with aclosing(_events(self._replies)) as events:
@@ -154,7 +154,7 @@ class Events(StreamingResponse):
                         yield text
             yield _lines(after())
         except Exception as error:
-            yield _lines([error_body(*told(error))])
+            yield _lines(failed(*told(error)))
 
 
 def _lines(values):

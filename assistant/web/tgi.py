@@ -132,7 +132,8 @@ class Generation:
         self.engine, self.inputs = engine, body.inputs
         self.asked = body.parameters or Parameters()
         self.special = set(engine.tokenizer.special.values())
-        self.count, self.held = 0, None  # events that were sent; the newest one, not yet sent
+        self.count, self.held = 0, None  # events that were sent; the newest token, not yet sent
+        self.told = 0  # characters of the reply's text that its tokens so far have
 
     def start(self):
         asked, engine = self.asked, self.engine
@@ -171,7 +172,7 @@ class Generation:
 
     async def stream(self):
         replies = await to_thread.run_sync(self.start)
-        return serving.Events(replies, self._events, error_body=tgi_error_body)
+        return serving.Events(replies, self._events, failed=self._failed)
 
     def _events(self, _, event):
         tokens = [self.held, *self._tokens(event)] if self.held else self._tokens(event)
@@ -182,20 +183,30 @@ class Generation:
         sent = [self._event(token) for token in tokens]
         return [*sent, self._event(last, self._text(event), self._details(event))]
 
+    def _failed(self, *told):
+        held = [self._event(self.held)] if self.held else []
+        return [*held, tgi_error_body(*told)]
+
     def _event(self, token, text=None, details=None):
         self.count += 1
         return {"index": self.count, "token": token, "generated_text": text, "details": details}
 
     def _tokens(self, event):
-        """The tokens that come with an event; behind the last, the one that ended the reply."""
-        pairs = list(event.tokens)
-        if not isinstance(event, Delta) and event.finished.stop_id is not None:
-            pairs.append((event.finished.stop_id, event.finished.stop_logprob))
-        texts = self.engine.tokenizer.texts([token for token, _ in pairs])
+        """The tokens that come with an event; behind the last, the one that ended the reply. Text
+        that belongs to none, of an engine that gives no ids or before a stop, is one without id."""
+        texts = self.engine.tokenizer.texts([token for token, _ in event.tokens])
         tokens = [self._token(token, text, known)
-                  for (token, known), text in zip(pairs, texts, strict=True)]  # fmt: skip
-        if not pairs and isinstance(event, Delta):  # of an engine that gives no ids
-            tokens = [self._token(None, event.text, None)]
+                  for (token, known), text in zip(event.tokens, texts, strict=True)]  # fmt: skip
+        self.told += sum(map(len, texts))
+        ended = not isinstance(event, Delta)
+        rest = event.text[self.told :] if ended else event.text if event.bare else ""
+        if rest:
+            tokens.append(self._token(None, rest, None))
+            self.told += len(rest)
+        if ended and event.finished.stop_id is not None:
+            stop = event.finished.stop_id
+            (text,) = self.engine.tokenizer.texts([stop])
+            tokens.append(self._token(stop, text, event.finished.stop_logprob))
         return tokens
 
     def _token(self, token, text, known):
