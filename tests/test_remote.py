@@ -1,12 +1,14 @@
 """The RemoteEngine in front of scripted servers: what it sends, what it makes of what comes, and
 one sentence for each fault."""
 
+import asyncio
 import json
 import threading
 
 import pytest
 
 from assistant.engine import Request, Waiting, remote_http
+from assistant.engine.remote_model import ServedTokenizer
 from assistant.errors import (
     EngineBusy,
     EngineDead,
@@ -15,9 +17,12 @@ from assistant.errors import (
     SettingsError,
     WindowError,
 )
+from assistant.generate import generate
 from assistant.sampling import Sampling
+from assistant.stops import StopScanner
 from tests.reading import greedy, read
 from tests.scripted_server import CUT, FAULTS, llama_cpp, serving, tgi, transformers, vllm
+from tests.server import running
 from tests.waiting import until
 
 SEEDED = Sampling(temperature=0.5, top_p=0.9, top_k=5, repetition_penalty=1.1, seed=7, min_p=0)
@@ -376,3 +381,37 @@ def test_the_tokenizer_of_llama_cpp(open_remote, tokenizer):
         server.fault = "500"
         with pytest.raises(EngineError, match="does not tokenize"):
             served.encode("x")
+
+
+def test_only_llama_cpp_knows_its_tokens(open_remote, tokenizer, monkeypatch):
+    """Then a reply is its pieces' own text, and the loop that streams it never waits for that
+    server."""
+    ask = ServedTokenizer._ask
+
+    def off_the_loop(self, *values):
+        with pytest.raises(RuntimeError):
+            asyncio.get_running_loop()
+        return ask(self, *values)
+
+    with serving(llama_cpp("/models/model.gguf", tokenizer)) as server:
+        server.reply = list("日本🙂é")
+        engine = open_remote(server, model="embedded")
+        done = [*generate(engine, greedy(tokenizer.encode("Say it."), 20), StopScanner())][-1]
+        assert (done.text, done.ids) == ("日本🙂é", None)
+        assert done.finished.new_tokens == len(tokenizer.encode(done.text))
+        with pytest.raises(RequestError, match="give the model's folder"):
+            engine.generate(greedy([5], 7, logprobs=1))
+        with running(engine, max_new_tokens=100) as web:
+            monkeypatch.setattr(ServedTokenizer, "_ask", off_the_loop)
+            body = {"prompt": "Say it.", "echo": True}
+            for stream in (False, True):
+                answer = web.post("/v1/completions", json={**body, "stream": stream})
+                assert answer.status_code == 200 and "error" not in answer.text
+            assert web.post("/v1/completions", json=body).json()["choices"][0]["text"] == (
+                "Say it.日本🙂é"
+            )
+            options = {"return_full_text": True, "details": True}
+            answer = web.post("/generate", json={"inputs": "Say it.", "parameters": options})
+            assert answer.json()["generated_text"] == "Say it.日本🙂é"
+            answer = web.post("/v1/completions", json={"prompt": "x", "return_token_ids": True})
+            assert "give the model's folder" in answer.json()["error"]["message"]

@@ -99,6 +99,7 @@ class ServedTokenizer:
                 "its hub id with --model."
             )
         self.eos_id = self.special[eos]
+        self._spelt = {token: text for text, token in self.special.items()}
 
     def __len__(self):
         return self._size
@@ -112,19 +113,16 @@ class ServedTokenizer:
         return ids
 
     def decode(self, ids):
-        return self._ask("/detokenize", {"tokens": list(ids)}, "content") if ids else ""
+        if all(token in self._spelt for token in ids):
+            return "".join(self._spelt[token] for token in ids)
+        return self._ask("/detokenize", {"tokens": list(ids)}, "content")
 
     def texts(self, ids):
         return [self._alone(token) for token in ids]
 
     def decoder(self):
-        return self
-
-    def feed(self, ids):
-        return "".join(self.texts(ids))
-
-    def flush(self):
-        return ""
+        """None: asking for each token's text would take too long, and a part of a character has
+        none there."""
 
     def _ask(self, path, body, key):
         try:

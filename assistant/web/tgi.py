@@ -139,6 +139,7 @@ class Generation:
         asked, engine = self.asked, self.engine
         engine.check_room()
         self.ids = prompt_ids(self.inputs, engine.tokenizer)[-(asked.truncate or 0) :]
+        self.before = engine.tokenizer.decode(self.ids) if asked.return_full_text else ""
         known = None if "logprobs" in engine.lacks else 1
         limit = MAX_NEW_TOKENS if asked.max_new_tokens is None else asked.max_new_tokens
         self.reply = complete(
@@ -164,7 +165,7 @@ class Generation:
         if await serving.read(request, self.start, take) is None:
             return serving.gone()
         (done,) = ends
-        answer = {"generated_text": self._text(done)}
+        answer = {"generated_text": self.before + done.text}
         if self.asked.details or self.asked.decoder_input_details:
             prefill = self._prefill(done) if self.asked.decoder_input_details else []
             answer["details"] = {**self._details(done), "prefill": prefill, "tokens": tokens}
@@ -181,7 +182,7 @@ class Generation:
             return [self._event(token) for token in sent]
         last = tokens.pop() if tokens else self._token(self.engine.tokenizer.eos_id, "", None)
         sent = [self._event(token) for token in tokens]
-        return [*sent, self._event(last, self._text(event), self._details(event))]
+        return [*sent, self._event(last, self.before + event.text, self._details(event))]
 
     def _failed(self, *told):
         held = [self._event(self.held)] if self.held else []
@@ -212,10 +213,6 @@ class Generation:
     def _token(self, token, text, known):
         logprob = known and known.logprob
         return {"id": token, "text": text, "logprob": logprob, "special": token in self.special}
-
-    def _text(self, done):
-        before = self.engine.tokenizer.decode(self.ids) if self.asked.return_full_text else ""
-        return before + done.text
 
     def _details(self, done):
         stopped = "eos_token" if done.finished.stop_id is not None else "stop_sequence"

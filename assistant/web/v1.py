@@ -81,7 +81,8 @@ class _Answer:
             "created": int(time.time()),
             "model": engine.model,
         }
-        wanted = (("logprobs", self.top is not None), ("ids", body.return_token_ids))
+        ids = body.return_token_ids
+        wanted = (("logprobs", self.top is not None), ("ids", ids), ("tokens", ids))
         for name, asked in wanted:
             if asked and name in engine.lacks:
                 raise RequestError(engine.lacks[name])
@@ -165,6 +166,7 @@ class Completion(_Answer):
         if body.echo and body.stream and self.top is not None:
             raise RequestError("echo with logprobs cannot be streamed; leave stream out.")
         self.prompts = []  # of each, its ids
+        self.echoes = []  # and its text, where that is asked for
         self.lengths = {}  # index: characters that were given out
 
     def start(self):
@@ -181,6 +183,7 @@ class Completion(_Answer):
         else:
             tokenizer = engine.tokenizer
             prompts = self.prompts = [prompt_ids(prompt, tokenizer) for prompt in body.prompts]
+            self.echoes = [tokenizer.decode(ids) for ids in prompts if body.echo]
             options["logprobs"] = None if self.top is None else max(self.top, 1)
             if body.echo and (self.top is not None or not limit):
                 options["prompt_logprobs"] = max(self.top or 1, 1)
@@ -194,7 +197,7 @@ class Completion(_Answer):
     def opening(self, index):
         if not self.body.echo:
             return None
-        text = self.engine.tokenizer.decode(self.prompts[index // self.count])
+        text = self.echoes[index // self.count]
         self.lengths[index] = len(text)
         return {"index": index, "text": text, "logprobs": None, "finish_reason": None}
 
@@ -202,7 +205,7 @@ class Completion(_Answer):
         before = ()
         if self.body.echo and not self.body.stream:
             ids = self.prompts[index // self.count]
-            text = self.engine.tokenizer.decode(ids) + text
+            text = self.echoes[index // self.count] + text
             before = list(zip(ids, done.finished.prompt_logprobs or [None] * len(ids), strict=True))
         start = self.lengths.get(index, 0)
         self.lengths[index] = start + len(text)
