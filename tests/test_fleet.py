@@ -9,7 +9,7 @@ from assistant.engine.fleet import ALIKE, SPREAD, Endpoint, choose
 from assistant.engine.prefix import common_prefix
 from assistant.errors import EngineError, SettingsError
 from tests.reading import greedy, read
-from tests.scripted_server import serving, vllm
+from tests.scripted_server import NEVER, serving, vllm
 from tests.test_remote import healthy
 from tests.waiting import until
 
@@ -153,6 +153,22 @@ def test_any_fault_of_one_is_made_up_for_by_the_other(
             healthy(engine, tokenizer)
     two[0].fault = two[1].fault = None
     healthy(engine, tokenizer)  # all have failed: they are asked all the same
+
+
+def test_silence_before_the_first_token_is_a_long_line(two, open_remote, tokenizer, monkeypatch):
+    """Silence behind it is a failure."""
+    engine = open_remote(*two)
+    monkeypatch.setattr("assistant.engine.remote_http.SILENCE_S", 0.3)
+    for server in two:
+        server.fault = "silence"
+    with pytest.raises(EngineError, match="sent nothing for 0.3 seconds"):
+        read(ask(engine, tokenizer))
+    assert not failed(engine, two[0]) and not failed(engine, two[1])
+    for server in two:
+        server.fault, server.reply = None, ["Hel", NEVER]
+    with pytest.raises(EngineError, match="sent nothing for 0.3 seconds"):
+        read(ask(engine, tokenizer))
+    assert failed(engine, two[0]) or failed(engine, two[1])
 
 
 def test_one_that_is_not_there_at_the_start_comes_later(

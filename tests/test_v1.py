@@ -18,6 +18,7 @@ from assistant.playground.inspector import score
 from assistant.prompt import load_template
 from assistant.sampling import Sampling
 from assistant.settings import Settings, read_settings
+from assistant.web import serving
 from assistant.web.security import FAILED
 from tests.fake_engine import SPECIAL, STARCHAT, FakeEngine
 from tests.server import TEMPLATE, running, slowly
@@ -545,6 +546,22 @@ def test_shutting_down_ends_replies_with_what_they_have():
     assert (choice["text"], choice["finish_reason"]) == ("Half", "abort")
     *_, chunk, done = events(answers[True])
     assert (chunk["choices"][0]["finish_reason"], done) == ("abort", "[DONE]")
+
+
+@pytest.mark.parametrize(
+    "path, body", [("/v1/completions", RAW), ("/generate_stream", {"inputs": "x"})]
+)
+def test_a_stream_that_waits_says_so(server, script, monkeypatch, path, body):
+    """So that nobody in between takes a request in line for one that is lost."""
+    monkeypatch.setattr(serving, "QUIET_S", 0)
+    go_on = threading.Event()
+    script([go_on, "Hi"])
+    asked = {"json": {**body, "stream": True}, "timeout": 60}
+    with httpx.stream("POST", server.url + path, **asked) as answer:
+        lines = answer.iter_lines()
+        assert [next(lines) for _ in range(4)] == [": waiting", ""] * 2
+        go_on.set()
+        assert any('"text":"i"' in line for line in lines)
 
 
 def test_many_clients_at_once_are_not_crossed(server, script):

@@ -29,6 +29,10 @@ class Fault(Exception):
         self.error, self.failed, self.again = error, failed, again
 
 
+class Silence(Fault):
+    """Nothing came for SILENCE_S. Before a reply's first token that may be a long line."""
+
+
 def garbage(why):
     """The Fault for what no server of its kind would send."""
     return Fault(EngineError(f"The model's server sent what is no reply ({why}); try again."))
@@ -42,7 +46,7 @@ def make_client(url, key):
     return httpx.AsyncClient(
         base_url=url,
         headers=headers,
-        timeout=httpx.Timeout(None, connect=CONNECT_S),  # patience has one clock: see _within
+        timeout=httpx.Timeout(None, connect=CONNECT_S),  # patience has one clock: see _patience
         # A connection that the server is about to close would fail the request that takes it.
         limits=httpx.Limits(max_connections=None, keepalive_expiry=2),
     )
@@ -95,7 +99,7 @@ async def _patience():
             yield
     except TimeoutError as error:
         sentence = f"The model's server sent nothing for {SILENCE_S:g} seconds; try again."
-        raise Fault(EngineError(sentence), failed=True) from error
+        raise Silence(EngineError(sentence), failed=True) from error
 
 
 async def _check(response):

@@ -12,7 +12,7 @@ from assistant.engine import Request
 from assistant.engine.fleet import Endpoint, choose
 from assistant.engine.prefix import common_prefix
 from assistant.engine.remote_find import find_kind
-from assistant.engine.remote_http import Fault, make_client
+from assistant.engine.remote_http import Fault, Silence, make_client
 from assistant.engine.remote_job import Job
 from assistant.engine.remote_kinds import Completions
 from assistant.engine.remote_model import find_model
@@ -145,7 +145,7 @@ class Servers:
                 return await self._read(job, endpoint, endpoint.kind)
             except Fault as fault:
                 log.warning("%s: %s", endpoint.client.base_url, fault)
-                if fault.failed:
+                if fault.failed and (job.first or not isinstance(fault, Silence)):
                     self._leave_out(endpoint)
                 once = failed is not None
                 only = not fault.again and len(self.endpoints) == 1

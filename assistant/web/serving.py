@@ -3,6 +3,7 @@
 Knows requests, replies and server-sent events; what an answer looks like is v1.py's and tgi.py's.
 """
 
+import asyncio
 import json
 import logging
 import secrets
@@ -23,6 +24,7 @@ from assistant.web.v1_schema import BAD_JSON, sentence_of
 log = logging.getLogger(__name__)
 
 RETRY_S = 1  # what a client that met a full waiting room is told to wait
+QUIET_S = 5  # of a stream, until a comment tells that it waits: silence is taken for an end
 GONE = 499  # nobody reads it: the client has left
 CODES = {401: "invalid_api_key", 404: "model_not_found"}
 
@@ -146,12 +148,18 @@ class Events(StreamingResponse):
                 reply.close()
 
     async def _lines(self, write, before, after, failed):
+        clock = asyncio.get_running_loop().time
         try:
             yield _lines(before)
+            last = clock()
             async with aclosing(_events(self._replies)) as events:
                 async for found in events:
-                    if found and (text := _lines(write(*found))):
+                    text = _lines(write(*found)) if found else ""
+                    if not text and clock() - last >= QUIET_S:
+                        text = ": waiting\n\n"
+                    if text:
                         yield text
+                        last = clock()
             yield _lines(after())
         except Exception as error:
             yield _lines(failed(*told(error)))
