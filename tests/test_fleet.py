@@ -213,3 +213,29 @@ def test_a_server_that_comes_back_with_less_stays_out(
     until(lambda: "can do less" in caplog.text)
     assert failed(engine, two[0])
     healthy(engine, tokenizer)
+
+
+def test_a_server_that_comes_back_with_another_model_is_not_asked(
+    two, open_remote, tokenizer, monkeypatch
+):
+    monkeypatch.setattr(remote_servers, "PAUSE_S", 0.05)
+    engine = open_remote(*two)
+    before = [server.routes["GET", "/v1/models"] for server in two]
+    entry = {"id": "other", "owned_by": "vllm", "max_model_len": 256}
+    asked = []
+    for server in two:
+        server.fault = "dropped"
+        server.routes["GET", "/v1/models"] = lambda _: {"data": [entry]}
+    with pytest.raises(EngineError):
+        read(ask(engine, tokenizer))
+    for server, endpoint in zip(two, engine._servers.endpoints, strict=True):
+        until(lambda endpoint=endpoint: not endpoint.kind)
+        server.fault = None
+        asked.append(posts(server))
+    with pytest.raises(EngineError, match="the model 'other', and another one"):
+        read(ask(engine, tokenizer))
+    assert [posts(server) for server in two] == asked
+    for server, route in zip(two, before, strict=True):
+        server.routes["GET", "/v1/models"] = route
+    until(lambda: not failed(engine, two[0]) and not failed(engine, two[1]))
+    healthy(engine, tokenizer)

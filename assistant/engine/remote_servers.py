@@ -36,7 +36,7 @@ class Servers:
         self.endpoints = [Endpoint(make_client(url, key)) for url in settings.endpoint]
         self.shared = []  # prefixes that many prompts have: the templates' preambles
         self.model, self.window, self.lacks, self._opened = None, None, {}, False
-        self._revivals = set()
+        self._revivals, self._unusable = set(), None
 
     async def open(self):
         """Meets them all. One that does not answer is asked again later. Raises StartError where
@@ -128,6 +128,8 @@ class Servers:
             try:
                 await self._meet(endpoint)
             except Exception as error:  # whatever it is, the others go on
+                if isinstance(error, SettingsError):  # it is another one now
+                    endpoint.kind, self._unusable = None, error
                 log.info("%s is still left out: %s", endpoint.client.base_url, error)
         endpoint.recent.clear()
         log.warning("%s is back", endpoint.client.base_url)
@@ -139,6 +141,8 @@ class Servers:
         shared = max((common_prefix(prefix, ids) for prefix in self.shared), default=0)
         failed = None
         while True:
+            if not any(endpoint.kind for endpoint in self.endpoints):
+                raise EngineError(f"The model's server cannot be used any more: {self._unusable}")
             endpoint = choose(self.endpoints, ids, shared, avoid=failed)
             endpoint.take(ids)
             try:
