@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from assistant.engine import Request, Waiting, remote_http
+from assistant.engine import Request, Waiting, remote_http, remote_read
 from assistant.engine.remote_model import ServedTokenizer
 from assistant.errors import (
     EngineBusy,
@@ -202,6 +202,22 @@ def test_closing_the_engine_ends_its_streams(model_files, open_remote, tokenizer
         assert finished.reason == "cancelled"
         with pytest.raises(EngineDead):
             engine.generate(request)
+
+
+def test_a_server_that_writes_on_is_left_at_once(model_files, open_remote, tokenizer, monkeypatch):
+    """As one does that knows nothing of our stop ids: what it writes on is not waited for."""
+    monkeypatch.setattr(remote_read, "TAIL_S", 10**6)
+    with serving(vllm(str(model_files), encode=tokenizer.encode)) as server:
+        engine = open_remote(server)
+        stop = {"index": 0, "text": "", "token_ids": [tokenizer.eos_id]}
+        go_on = threading.Event()
+        server.reply = ["Hel", {"choices": [stop]}, go_on, "lo"]
+        request = greedy(tokenizer.encode("Say it."), 20, stop_ids=frozenset({tokenizer.eos_id}))
+        stream = engine.generate(request, wait_s=0.01)
+        assert until(lambda: getattr(next(stream), "text", "")) == "Hel"
+        last = until(lambda: (item := next(stream)) != Waiting(0) and item)
+        assert last.stop_id == tokenizer.eos_id
+        until(lambda: server.left)
 
 
 def test_a_reply_ends_at_its_limit_whatever_the_server_does(server, open_remote, tokenizer):
