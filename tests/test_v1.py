@@ -282,6 +282,16 @@ def test_a_stream_has_the_tokens_of_the_whole(client, script):
     assert ids == whole.token_ids
 
 
+def test_offsets_in_a_stream_are_those_of_the_whole(client, script):
+    script([1, "END"])  # a token that is shown in parts
+    options = {**RAW, "logprobs": 1, "stop": ">ENX"}
+    whole = client.completions.create(**options).choices[0].logprobs.text_offset
+    assert whole == [0, 12, 13, 14, 15]
+    chunks = list(client.completions.create(**options, stream=True))
+    streamed = [offset for chunk in chunks for offset in chunk.choices[0].logprobs.text_offset]
+    assert streamed == whole
+
+
 def test_a_token_that_a_stop_cut_through_is_left_out(client, script):
     script("one END")
     options = {**RAW, "logprobs": 1, "stop": "END", "extra_body": {"return_token_ids": True}}

@@ -167,7 +167,7 @@ class Completion(_Answer):
             raise RequestError("echo with logprobs cannot be streamed; leave stream out.")
         self.prompts = []  # of each, its ids
         self.echoes = []  # and its text, where that is asked for
-        self.lengths = {}  # index: characters that were given out
+        self.offsets = defaultdict(int)  # index: where in the whole text its next token begins
 
     def start(self):
         body, engine = self.body, self.engine
@@ -198,7 +198,6 @@ class Completion(_Answer):
         if not self.body.echo:
             return None
         text = self.echoes[index // self.count]
-        self.lengths[index] = len(text)
         return {"index": index, "text": text, "logprobs": None, "finish_reason": None}
 
     def choice(self, index, text, tokens, done):
@@ -207,12 +206,14 @@ class Completion(_Answer):
             ids = self.prompts[index // self.count]
             text = self.echoes[index // self.count] + text
             before = list(zip(ids, done.finished.prompt_logprobs or [None] * len(ids), strict=True))
-        start = self.lengths.get(index, 0)
-        self.lengths[index] = start + len(text)
 
         def logprobs(tokens):
             pairs, as_ids = [*before, *tokens], self.body.return_tokens_as_token_ids
-            return completion_logprobs(pairs, self.top, start, self.engine.tokenizer, as_ids)
+            texts = self.engine.tokenizer.texts([token for token, _ in pairs])
+            start = self.offsets[index]
+            self.offsets[index] += sum(map(len, texts))
+            decode = self.engine.tokenizer.decode
+            return completion_logprobs(pairs, texts, self.top, start, decode, as_ids)
 
         return {"text": text, **self.parts(index, tokens, done, logprobs)}
 
