@@ -65,7 +65,7 @@ def _build(assistant, settings, examples):
 
     app.include_router(v1_router(assistant, key))
     app.include_router(tgi_router(engine, key))
-    add_errors(app, dict.fromkeys(TGI_PATHS, tgi_error_body))
+    add_errors(app, dict.fromkeys(TGI_PATHS, tgi_error_body), engine.refused)
 
     page = build_page(assistant, examples)
     # The engine's waiting room is the only one: Gradio lets all that it admits run at once.

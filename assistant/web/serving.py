@@ -79,11 +79,14 @@ def told(error):
     return 500, FAILED, None, None
 
 
-def add_errors(app, bodies):
+def add_errors(app, bodies, refused):
     """Let `app` answer with the bodies of errors that the clients of each API read. bodies: path
-    to a function as security.error_body, which is that of other paths."""
+    to a function as security.error_body, which is that of other paths. refused: hears of each error
+    of what cannot be done as asked."""
 
     async def answer(request, error):
+        if isinstance(error, RequestError | RequestValidationError):
+            refused(error)
         status, *rest = told(error)
         headers = dict(getattr(error, "headers", None) or {})
         if status == 429:
