@@ -340,6 +340,33 @@ def test_a_server_that_is_none(open_remote):
         open_remote(server)
 
 
+def test_a_server_that_does_not_answer_to_that_name_says_so(open_remote):
+    """As a copy of this program on another machine does without --allow-host."""
+    refusal = 400, {"detail": "This server does not answer to that name; --allow-host adds one."}
+    with serving(vllm("x")) as server:
+        server.routes = dict.fromkeys([("GET", "/openapi.json"), ("GET", "/v1/models")])
+        server.routes = {route: lambda _: refusal for route in server.routes}
+        with pytest.raises(SettingsError, match="does not answer to that name; --allow-host adds"):
+            open_remote(server)
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_what_a_server_refuses_is_the_clients_own_error(server, status, open_remote, tokenizer):
+    engine = open_remote(server)
+    routes = server.routes
+    refusal = status, {"error": {"message": "stop has too many."}}
+    server.routes = {
+        key: (lambda _: refusal) if "tokenize" not in key[1] else route
+        for key, route in routes.items()
+    }
+    with pytest.raises(
+        RequestError, match=rf"refuses the request \({status}\): stop has too many."
+    ):
+        healthy(engine, tokenizer)
+    server.routes = routes
+    healthy(engine, tokenizer)
+
+
 @pytest.mark.parametrize(
     "route, answer",
     [

@@ -17,7 +17,7 @@ from assistant.engine.remote_job import Job
 from assistant.engine.remote_kinds import Completions
 from assistant.engine.remote_model import find_model
 from assistant.engine.remote_read import read_reply
-from assistant.errors import AssistantError, EngineError, SettingsError
+from assistant.errors import AssistantError, EngineError, RequestError, SettingsError
 from assistant.sampling import Sampling, shown
 
 log = logging.getLogger(__name__)
@@ -105,7 +105,7 @@ class Servers:
         if kind.takes_ids:
             try:
                 return await self._read(job, endpoint, kind)
-            except EngineError:
+            except (RequestError, EngineError):
                 if type(kind) is not Completions:
                     raise
                 kind.takes_ids = False
