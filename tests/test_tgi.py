@@ -6,7 +6,7 @@ import threading
 import httpx
 import pytest
 from huggingface_hub import InferenceClient
-from huggingface_hub.errors import HfHubHTTPError, OverloadedError, ValidationError
+from huggingface_hub.errors import GenerationError, OverloadedError, ValidationError
 
 from assistant.engine import open_engine
 from assistant.errors import EngineError
@@ -179,7 +179,7 @@ def test_the_prompts_own_tokens(client, server):
 @pytest.mark.parametrize("path", ["/generate", "/generate_stream", "/"])
 def test_what_is_refused(server, client, path, body, words):
     answer = server.post(path, json={"inputs": "x", **body} if body else body)
-    assert answer.status_code == 400
+    assert answer.status_code == 422
     assert words in answer.json()["error"] and answer.json()["error_type"] == "validation"
     assert server.engine.requests == []
 
@@ -188,19 +188,34 @@ def test_errors_are_the_clients_own(client, server, script):
     with pytest.raises(ValidationError, match="The prompt is empty"):
         client.text_generation("")
     script(["Half", EngineError("Out of memory.")])
-    with pytest.raises(Exception, match="Out of memory"):
+    with pytest.raises(GenerationError, match="Out of memory"):
+        client.text_generation("x")
+    with pytest.raises(GenerationError, match="Out of memory"):
         list(client.text_generation("x", stream=True))
+    assert server.post("/generate", json={"inputs": "x"}).status_code == 424
+    script(["Half", ZeroDivisionError()])
+    with pytest.raises(GenerationError, match="Something went wrong"):
+        client.text_generation("x")
+    with pytest.raises(ValidationError, match="at most 1048576 bytes"):
+        client.text_generation("x" * 2_000_000)
     never = threading.Event()
     script(lambda request: [never])
     threads = [threading.Thread(target=client.text_generation, args=("x",)) for _ in range(2)]
     for thread in threads:
         thread.start()
     until(lambda: len(server.engine.active) == 2)
-    with pytest.raises((OverloadedError, HfHubHTTPError), match="taken"):
+    with pytest.raises(OverloadedError, match="taken"):
         client.text_generation("x")
     never.set()
     for thread in threads:
         thread.join()
+
+
+def test_a_dead_engine_is_no_failed_generation(server, client):
+    server.engine.dead = "The engine has stopped."
+    answer = server.post("/generate", json={"inputs": "x"})
+    server.engine.dead = None
+    assert (answer.status_code, answer.json()["error"]) == (503, "The engine has stopped.")
 
 
 def test_a_failure_in_a_stream_is_its_last_event(server, client, script):

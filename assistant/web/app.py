@@ -20,7 +20,7 @@ from assistant.web.limit import Limit, free_events  # noqa: E402
 from assistant.web.metrics import Measured  # noqa: E402
 from assistant.web.security import Gate, Hosts  # noqa: E402
 from assistant.web.serving import add_errors, check_key  # noqa: E402
-from assistant.web.tgi import TGI_PATHS, tgi_error_body, tgi_router  # noqa: E402
+from assistant.web.tgi import TGI_ERRORS, tgi_router  # noqa: E402
 from assistant.web.ui import EXAMPLES, SESSIONS_MAX, build_page, look  # noqa: E402
 from assistant.web.v1 import v1_router  # noqa: E402
 
@@ -65,7 +65,7 @@ def _build(assistant, settings, examples):
 
     app.include_router(v1_router(assistant, key))
     app.include_router(tgi_router(engine, key))
-    add_errors(app, dict.fromkeys(TGI_PATHS, tgi_error_body), engine.refused)
+    add_errors(app, TGI_ERRORS, engine.refused)
 
     page = build_page(assistant, examples)
     # The engine's waiting room is the only one: Gradio lets all that it admits run at once.
@@ -95,10 +95,11 @@ def _build(assistant, settings, examples):
     app.state.assistant = assistant
     app.state.gradio = app.routes[-1].app
     if limit := settings.max_requests_per_minute:
-        app.add_middleware(Limit, limit=limit, free=free_events(page))
+        app.add_middleware(Limit, limit=limit, free=free_events(page), errors=TGI_ERRORS)
     app.add_middleware(
         Gate,
         hosts=app.state.hosts,
+        errors=TGI_ERRORS,
         root_path=settings.root_path,
         framed_by_hub=settings.on_space,
         logged_in=_login_check(app.state.gradio) if settings.auth else None,

@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from assistant.engine import Waiting
 from assistant.errors import AssistantError, EngineBusy, EngineDead, RequestError, WindowError
-from assistant.web.security import FAILED, error_body
+from assistant.web.security import FAILED, plain_error
 from assistant.web.several import side_by_side
 from assistant.web.v1_schema import BAD_JSON, sentence_of
 
@@ -79,10 +79,9 @@ def told(error):
     return 500, FAILED, None, None
 
 
-def add_errors(app, bodies, refused):
-    """Let `app` answer with the bodies of errors that the clients of each API read. bodies: path
-    to a function as security.error_body, which is that of other paths. refused: hears of each error
-    of what cannot be done as asked."""
+def add_errors(app, errors, refused):
+    """Let `app` answer with the errors that the clients of each API read. errors: as of
+    security.refuse(). refused: hears of each error of what cannot be done as asked."""
 
     async def answer(request, error):
         if isinstance(error, RequestError | RequestValidationError):
@@ -91,8 +90,9 @@ def add_errors(app, bodies, refused):
         headers = dict(getattr(error, "headers", None) or {})
         if status == 429:
             headers["Retry-After"] = str(RETRY_S)
-        write = bodies.get(request.scope["path"], error_body)
-        return JSONResponse(write(status, *rest), status, headers)
+        write = errors.get((request.method, request.scope["path"]), plain_error)
+        status, body = write(status, *rest)
+        return JSONResponse(body, status, headers)
 
     for kind in (AssistantError, RequestValidationError, StarletteHTTPException):
         app.add_exception_handler(kind, answer)
@@ -134,12 +134,12 @@ class Events(StreamingResponse):
     """Server-sent events, which end the replies when the client leaves.
 
     write(index, event) gives the values to send for an event, JSON or text; before and after()
-    those at the start and the end; failed(...), of what told() gives, those where it fails.
+    those at the start and the end; failed(told(error)) those where it fails.
     """
 
     def __init__(self, replies, write, *, before=(), after=tuple, failed=None):
         self._replies = replies
-        lines = self._lines(write, before, after, failed or (lambda *told: [error_body(*told)]))
+        lines = self._lines(write, before, after, failed or _failed)
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         super().__init__(lines, media_type="text/event-stream", headers=headers)
 
@@ -165,7 +165,11 @@ class Events(StreamingResponse):
                         last = clock()
             yield _lines(after())
         except Exception as error:
-            yield _lines(failed(*told(error)))
+            yield _lines(failed(told(error)))
+
+
+def _failed(told):
+    return [plain_error(*told)[1]]
 
 
 def _lines(values):

@@ -13,9 +13,7 @@ from assistant.playground.completion import complete, prompt_ids
 from assistant.sampling import STOPS_MAX, Sampling
 from assistant.web import serving
 
-TGI_PATHS = ("/", "/generate", "/generate_stream", "/info")
 MAX_NEW_TOKENS = 100  # where a request does not say, as in that server
-KINDS = {400: "validation", 401: "validation", 429: "overloaded"}
 
 
 class Parameters(BaseModel):
@@ -83,9 +81,19 @@ class RootBody(Body):
     stream: bool | None = None
 
 
-def tgi_error_body(status, sentence, code=None, param=None):
-    kind = KINDS.get(status, "generation")
-    return {"error": sentence, "error_type": kind, "detail": sentence}
+def tgi_error(status, sentence, code=None, param=None):
+    """(status, body) of an error as that server has them; 503 is for an engine that is dead."""
+    if code != "engine_dead":
+        status = {400: 422, 503: 424}.get(status, status)
+    kind = "validation" if status < 500 and status != 424 else "generation"
+    kind = "overloaded" if status == 429 else kind
+    return status, {"error": sentence, "error_type": kind, "detail": sentence}
+
+
+TGI_ERRORS = {
+    ("GET", "/info"): tgi_error,
+    **{("POST", path): tgi_error for path in ("/", "/generate", "/generate_stream")},
+}
 
 
 def tgi_router(engine, key):
@@ -184,9 +192,9 @@ class Generation:
         sent = [self._event(token) for token in tokens]
         return [*sent, self._event(last, self.before + event.text, self._details(event))]
 
-    def _failed(self, *told):
+    def _failed(self, told):
         held = [self._event(self.held)] if self.held else []
-        return [*held, tgi_error_body(*told)]
+        return [*held, tgi_error(*told)[1]]
 
     def _event(self, token, text=None, details=None):
         self.count += 1
