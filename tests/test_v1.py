@@ -446,6 +446,27 @@ def test_an_unknown_route_has_the_same_body(server):
     assert answer.status_code == 404 and answer.json()["error"]["type"] == "invalid_request_error"
 
 
+@pytest.mark.parametrize(
+    "method, path, allowed",
+    [
+        ("GET", "/v1/completions", "POST"),
+        ("DELETE", "/v1/chat/completions", "POST"),
+        ("POST", "/v1/models", "GET"),
+        ("PUT", "/v1/models/fake", "GET"),
+        ("GET", "/generate", "POST"),
+        ("POST", "/info", "GET"),
+        ("POST", "/metrics", "GET"),
+        ("POST", "/health", "GET"),
+    ],
+)
+def test_another_method_is_told_which_one_there_is(server, method, path, allowed):
+    answer = server.request(method, path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+    error = answer.json()["error"]
+    assert error["message"] == f"There is no {method} at this address; send {allowed}."
+    assert error["type"] == "invalid_request_error"
+
+
 # -- failures
 
 

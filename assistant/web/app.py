@@ -14,12 +14,13 @@ import gradio as gr  # noqa: E402
 from fastapi import Depends, FastAPI  # noqa: E402
 from fastapi.responses import JSONResponse, Response  # noqa: E402
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest  # noqa: E402
+from starlette.routing import Route  # noqa: E402
 
 from assistant.web.access import Access  # noqa: E402
 from assistant.web.limit import Limit, free_events  # noqa: E402
 from assistant.web.metrics import Measured  # noqa: E402
 from assistant.web.security import Gate, Hosts  # noqa: E402
-from assistant.web.serving import add_errors, check_key  # noqa: E402
+from assistant.web.serving import OtherMethods, add_errors, check_key  # noqa: E402
 from assistant.web.tgi import TGI_ERRORS, tgi_router  # noqa: E402
 from assistant.web.ui import EXAMPLES, SESSIONS_MAX, build_page, look  # noqa: E402
 from assistant.web.v1 import v1_router  # noqa: E402
@@ -63,8 +64,13 @@ def _build(assistant, settings, examples):
     async def metrics():
         return Response(generate_latest(engine.registry), media_type=CONTENT_TYPE_LATEST)
 
-    app.include_router(v1_router(assistant, key))
-    app.include_router(tgi_router(engine, key))
+    routers = v1_router(assistant, key), tgi_router(engine, key)
+    routes = [*app.routes, *(route for router in routers for route in router.routes)]
+    for router in routers:
+        app.include_router(router)
+    for route in routes:
+        if route.path != "/":  # which is the page's, too
+            app.router.routes.append(Route(route.path, OtherMethods(route)))
     add_errors(app, TGI_ERRORS, engine.refused)
 
     page = build_page(assistant, examples)

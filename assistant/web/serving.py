@@ -98,6 +98,18 @@ def add_errors(app, errors, refused):
         app.add_exception_handler(kind, answer)
 
 
+class OtherMethods:
+    """An ASGI endpoint behind `route`, at its path: 405, which what is mounted below would not
+    say."""
+
+    def __init__(self, route):
+        self._allowed = ", ".join(sorted(route.methods))
+
+    async def __call__(self, scope, receive, send):
+        sentence = f"There is no {scope['method']} at this address; send {self._allowed}."
+        raise HTTPException(405, sentence, {"Allow": self._allowed})
+
+
 # Replies
 
 
