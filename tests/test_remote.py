@@ -327,6 +327,15 @@ def test_without_a_tokenizer_it_does_not_start(open_remote):
             open_remote(other, model="embedded")
 
 
+@pytest.mark.parametrize("name", ["~nosuchuser/x", "~/x", "é" * 200])
+def test_a_name_that_can_be_no_folder(name, open_remote):
+    with serving(vllm(name)) as server, pytest.raises(SettingsError, match="no tokenizer of that"):
+        open_remote(server, model="embedded")
+    if not name.startswith("~/"):
+        with serving(vllm("x")) as server, pytest.raises(SettingsError, match="no tokenizer of"):
+            open_remote(server, model=name)
+
+
 def test_without_a_window_it_does_not_start(model_files, tmp_path, open_remote):
     (tmp_path / "tokenizer.json").write_bytes((model_files / "tokenizer.json").read_bytes())
     with serving(vllm("x", window=None)) as server:

@@ -42,7 +42,7 @@ def find_model(kind, settings, served):
     has a route for it, else None. Raises SettingsError, HubError and CheckpointError."""
     given = settings.model if settings.model != EMBEDDED else None
     try:
-        folder = _folder(given or kind.model, settings.revision)
+        folder = _folder(given or kind.model, settings.revision, ours=bool(given))
     except HubError:
         if given or not served:
             raise
@@ -64,13 +64,16 @@ def find_model(kind, settings, served):
     )
 
 
-def _folder(name, revision):
+def _folder(name, revision, ours):
     """The folder of the model `name`: itself, the one that ships under that name, or its small
-    files from the hub. None if there is none."""
-    path = Path(name).expanduser()
-    for folder in (path, MODELS / path.name):
-        if (folder / "tokenizer.json").is_file():
-            return folder.resolve()
+    files from the hub. None if there is none. ours: the name was given to this program."""
+    try:
+        path = Path(name).expanduser() if ours else Path(name)
+        for folder in (path, MODELS / path.name):
+            if (folder / "tokenizer.json").is_file():
+                return folder.resolve()
+    except (OSError, RuntimeError):  # no name of a file, or of somebody's home
+        return None
     if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name, re.ASCII):
         return None
     folder = fetch_file(name, "tokenizer.json", revision=revision).parent
