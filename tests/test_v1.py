@@ -315,13 +315,19 @@ def test_echo_with_logprobs_scores_the_prompt(client, server, script):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_echo_without_logprobs(client, script, stream):
+def test_echo_without_logprobs(client, server, script, stream):
     script("()")
     answer = client.completions.create(**RAW, echo=True, stream=stream)
     text = "".join(c.choices[0].text for c in answer) if stream else answer.choices[0].text
     assert text == "def f()"
-    alone = client.completions.create(**RAW, echo=True, max_tokens=0)
-    assert (alone.choices[0].text, alone.usage.completion_tokens) == ("def f", 0)
+    asked = len(server.engine.requests)
+    alone = client.completions.create(**RAW, echo=True, max_tokens=0, stream=stream)
+    chunks = list(alone) if stream else [alone]
+    assert "".join(chunk.choices[0].text for chunk in chunks) == "def f"
+    assert chunks[-1].choices[0].finish_reason == "length"
+    if not stream:
+        assert (alone.usage.prompt_tokens, alone.usage.completion_tokens) == (5, 0)
+    assert len(server.engine.requests) == asked  # nothing had to be computed
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -525,7 +531,9 @@ def test_an_engine_that_fails(server, client, script, caplog, error, status):
     answer = server.post("/v1/completions", json=RAW)
     assert (answer.status_code, answer.json()["error"]["message"]) == (status, sentence)
     assert answer.json()["error"]["type"] == "server_error"
-    answer = server.post("/v1/completions", json={**RAW, "stream": True})
+    headers = {"x-request-id": "a-name-of-its-own"}
+    answer = server.post("/v1/completions", json={**RAW, "stream": True}, headers=headers)
+    assert ("the request a-name-of-its-own failed" in caplog.text) == (status == 500)
     *chunks, last = events(answer)
     assert answer.status_code == 200
     assert "".join(chunk["choices"][0]["text"] for chunk in chunks) == "Half"

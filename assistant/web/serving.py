@@ -75,7 +75,6 @@ def told(error):
             return 503, str(error), "engine_dead", None
         case AssistantError():
             return 503, str(error), None, None
-    log.error("a request failed", exc_info=error)
     return 500, FAILED, None, None
 
 
@@ -150,12 +149,13 @@ class Events(StreamingResponse):
     """
 
     def __init__(self, replies, write, *, before=(), after=tuple, failed=None):
-        self._replies = replies
+        self._replies, self._name = replies, None
         lines = self._lines(write, before, after, failed or _failed)
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         super().__init__(lines, media_type="text/event-stream", headers=headers)
 
     async def __call__(self, scope, receive, send):
+        self._name = scope.get("request_id")
         try:
             await super().__call__(scope, receive, send)
         finally:  # it may never have begun
@@ -177,7 +177,10 @@ class Events(StreamingResponse):
                         last = clock()
             yield _lines(after())
         except Exception as error:
-            yield _lines(failed(told(error)))
+            status, *rest = told(error)
+            if status == 500:
+                log.exception("the request %s failed", self._name)
+            yield _lines(failed((status, *rest)))
 
 
 def _failed(told):

@@ -13,8 +13,9 @@ from anyio import to_thread
 from fastapi import APIRouter, Depends, HTTPException, Request
 
 from assistant.conversation import Conversation
+from assistant.engine import Finished
 from assistant.errors import RequestError
-from assistant.generate import Delta
+from assistant.generate import Delta, Done
 from assistant.playground.completion import at_once, check_count, complete, prompt_ids, seeds
 from assistant.playground.fill import fill
 from assistant.sampling import Sampling, shown
@@ -184,11 +185,14 @@ class Completion(_Answer):
             tokenizer = engine.tokenizer
             prompts = self.prompts = [prompt_ids(prompt, tokenizer) for prompt in body.prompts]
             self.echoes = [tokenizer.decode(ids) for ids in prompts if body.echo]
-            options["logprobs"] = None if self.top is None else max(self.top, 1)
-            if body.echo and (self.top is not None or not limit):
-                options["prompt_logprobs"] = max(self.top or 1, 1)
+            if self.top is not None:
+                options["logprobs"] = max(self.top, 1)
+                options["prompt_logprobs"] = max(self.top, 1) if body.echo else None
+            only_echo = body.echo and self.top is None and not limit
 
             def ask(ids, sampling):
+                if only_echo:
+                    return _nothing(ids)
                 return complete(engine, ids, sampling=sampling, **options)
 
         each = seeds(body.sampling(Sampling()), self.count)
@@ -216,6 +220,11 @@ class Completion(_Answer):
             return completion_logprobs(pairs, texts, self.top, start, decode, as_ids)
 
         return {"text": text, **self.parts(index, tokens, done, logprobs)}
+
+
+def _nothing(ids):
+    """The reply of no tokens to a prompt of `ids`, for which no engine is needed."""
+    yield Done("", (), "length", None, Finished("length", len(ids), 0, 0, 0.0, 0.0, 0.0))
 
 
 class ChatCompletion(_Answer):
