@@ -145,7 +145,7 @@ class Assistant:
             max_new_tokens=limit,
             stop_ids=template.stop_ids(tokenizer),
             banned_ids=template.banned_ids(tokenizer),
-            penalty_from=len(self._preamble),
+            penalty_from=ledger.preamble,
             logprobs=check_logprobs(logprobs),
             cold=cold,
         )

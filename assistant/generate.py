@@ -16,10 +16,12 @@ from assistant.errors import EngineError
 @dataclass(frozen=True, slots=True)
 class Delta:
     """Text to add to what is shown. tokens: (id, Logprob) of each token whose text is whole with
-    it; the Logprob is None unless it was asked for. A token that a stop cut through never comes."""
+    it; the Logprob is None unless it was asked for. A token that a stop cut through never comes.
+    bare: no tokens will come for this text, since the engine gives none."""
 
     text: str
     tokens: tuple = ()
+    bare: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,9 @@ class Generation:
             ids.extend(token for token, _ in new)
             return new
 
+        def delta(text):
+            return Delta(text, new_tokens(text), not tokens.known)
+
         try:
             for item in self._stream:
                 if isinstance(item, Waiting):
@@ -97,19 +102,19 @@ class Generation:
                     tokens.add(item)
                     if text := self._new(scanner.feed(item.text)):
                         shown.append(text)
-                        yield Delta(text, new_tokens(text))
+                        yield delta(text)
                     if scanner.fired is not None:
                         break
         except EngineError:
             if text := self._new(scanner.flush()):
-                yield Delta(text, new_tokens(text))
+                yield delta(text)
             raise
         finally:
             # A stop sequence cancels what the engine still writes.
             counts = self._stream.close("cancelled" if scanner.fired is None else "stop")
         if text := self._new(scanner.flush()):
             shown.append(text)
-            yield Delta(text, new_tokens(text))
+            yield delta(text)
         finished = finished or counts
         stop = scanner.fired
         if stop is not None:
@@ -131,15 +136,17 @@ class Generation:
 
 class _Tokens:
     """The tokens that were read and not given out yet. end: up to which character of all the text
-    that was read it is shown; where `stripped`, the white space at its start counts as shown."""
+    that was read it is shown; where `stripped`, the white space at its start counts as shown.
+    known: there are tokens at all."""
 
     def __init__(self, tokenizer, stripped):
-        self.end = 0
+        self.end, self.known = 0, False
         self._blank = stripped
         self._decoder = tokenizer.decoder()
         self._waiting, self._length = deque(), 0
 
     def add(self, piece):
+        self.known = self.known or bool(piece.ids)
         logprobs = piece.logprobs or (None,) * len(piece.ids)
         for token, logprob in zip(piece.ids, logprobs, strict=True):
             text = self._decoder.feed([token])

@@ -102,7 +102,9 @@ def _key(name, path, key):
     """The secret in the file `path`, else `key`, which a variable held; None for neither. Raises
     SettingsError, which never quotes it."""
     what, value = f"The variable ASSISTANT_{name.upper()}", key
-    if path:
+    if path == "":
+        raise SettingsError(f"{what}_FILE is empty; name a file, or leave it out.")
+    if path is not None:
         what = f"The file {path}"
         try:
             with open(path, encoding="utf-8") as file:
@@ -193,7 +195,7 @@ def read_settings(argv, environ):
     for name in ("allow_host", "endpoint"):
         values[name] = tuple(dict.fromkeys(values[name] or ()))
     for name in ("endpoint_key", "api_key"):
-        key = values.get(name) or environ.get(f"ASSISTANT_{name.upper()}") or None
+        key = values.get(name, environ.get(f"ASSISTANT_{name.upper()}"))
         values[name] = _key(name, values.pop(f"{name}_file"), key)
     return Settings(**values, space_host=environ.get("SPACE_HOST"), on_space=on_space)
 

@@ -67,7 +67,8 @@ def test_a_reply():
     engine, request = helper.engine, helper.engine.requests[0]
     assert engine.prompt() == "Dialogues.\n\n-----\n\nHuman: Hello\n\nAssistant:"
     assert engine.pinned == [tuple(engine.tokenizer.encode(TEMPLATE.preamble))]
-    assert request.ids[: request.penalty_from] == engine.pinned[0]
+    opening = engine.tokenizer.decode(request.ids[: request.penalty_from])
+    assert opening == "Dialogues.\n\n-----\n\nHuman:"
     assert request.max_new_tokens == 64
     assert request.stop_ids == {0}
     assert request.banned_ids == set(range(1, len(SPECIAL)))
@@ -513,7 +514,8 @@ def test_a_system_message_behind_the_cached_preamble():
     assert helper.engine.tokenizer.eos_id not in helper.engine.requests[-1].ids
     assert done.finished.cached_tokens == len(preamble)
     assert reply.ledger.preamble == len(prompt.partition(" Hello")[0])
-    assert helper.engine.requests[-1].logprobs == 2
+    request = helper.engine.requests[-1]
+    assert (request.logprobs, request.penalty_from) == (2, reply.ledger.preamble)
     healthy(helper)
 
 

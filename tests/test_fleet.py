@@ -9,7 +9,7 @@ from assistant.engine.fleet import ALIKE, SPREAD, Endpoint, choose
 from assistant.engine.prefix import common_prefix
 from assistant.errors import EngineError, SettingsError
 from tests.reading import greedy, read
-from tests.scripted_server import serving, vllm
+from tests.scripted_server import NEVER, serving, vllm
 from tests.test_remote import healthy
 from tests.waiting import until
 
@@ -155,6 +155,22 @@ def test_any_fault_of_one_is_made_up_for_by_the_other(
     healthy(engine, tokenizer)  # all have failed: they are asked all the same
 
 
+def test_silence_before_the_first_token_is_a_long_line(two, open_remote, tokenizer, monkeypatch):
+    """Silence behind it is a failure."""
+    engine = open_remote(*two)
+    monkeypatch.setattr("assistant.engine.remote_http.SILENCE_S", 0.3)
+    for server in two:
+        server.fault = "silence"
+    with pytest.raises(EngineError, match="sent nothing for 0.3 seconds"):
+        read(ask(engine, tokenizer))
+    assert not failed(engine, two[0]) and not failed(engine, two[1])
+    for server in two:
+        server.fault, server.reply = None, ["Hel", NEVER]
+    with pytest.raises(EngineError, match="sent nothing for 0.3 seconds"):
+        read(ask(engine, tokenizer))
+    assert failed(engine, two[0]) or failed(engine, two[1])
+
+
 def test_one_that_is_not_there_at_the_start_comes_later(
     two,
     open_remote,
@@ -196,4 +212,30 @@ def test_a_server_that_comes_back_with_less_stays_out(
     two[0].fault = None
     until(lambda: "can do less" in caplog.text)
     assert failed(engine, two[0])
+    healthy(engine, tokenizer)
+
+
+def test_a_server_that_comes_back_with_another_model_is_not_asked(
+    two, open_remote, tokenizer, monkeypatch
+):
+    monkeypatch.setattr(remote_servers, "PAUSE_S", 0.05)
+    engine = open_remote(*two)
+    before = [server.routes["GET", "/v1/models"] for server in two]
+    entry = {"id": "other", "owned_by": "vllm", "max_model_len": 256}
+    asked = []
+    for server in two:
+        server.fault = "dropped"
+        server.routes["GET", "/v1/models"] = lambda _: {"data": [entry]}
+    with pytest.raises(EngineError):
+        read(ask(engine, tokenizer))
+    for server, endpoint in zip(two, engine._servers.endpoints, strict=True):
+        until(lambda endpoint=endpoint: not endpoint.kind)
+        server.fault = None
+        asked.append(posts(server))
+    with pytest.raises(EngineError, match="the model 'other', and another one"):
+        read(ask(engine, tokenizer))
+    assert [posts(server) for server in two] == asked
+    for server, route in zip(two, before, strict=True):
+        server.routes["GET", "/v1/models"] = route
+    until(lambda: not failed(engine, two[0]) and not failed(engine, two[1]))
     healthy(engine, tokenizer)

@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from huggingface_hub import InferenceClient
+from huggingface_hub.errors import OverloadedError
 
 from assistant.settings import Settings
 from assistant.web import limit
@@ -94,7 +96,15 @@ def test_the_apis_are_counted(server, path):
     body = {"prompt": "x", "inputs": "x", "messages": [{"role": "user", "content": "x"}]}
     answers = [server.post(path, json=body) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [200, 200, 429]
-    assert told_off(answers[-1]) and answers[-1].json()["error"]["type"] == "rate_limit_error"
+    assert told_off(answers[-1])
+    said = answers[-1].json()
+    if path.startswith("/v1/"):
+        assert said["error"]["type"] == "rate_limit_error"
+    else:
+        assert (said["error"], said["error_type"]) == (said["detail"], "overloaded")
+        client = InferenceClient(base_url=server.url)
+        with pytest.raises(OverloadedError, match="You may send 2 requests a minute"):
+            client.text_generation("x")
     assert server.get("/v1/models").status_code == 200
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import struct
 import threading
 
 import httpx
@@ -55,6 +56,19 @@ def test_who_says_nothing_keeps_nobody_waiting(url):
         for _ in range(20):
             stack.enter_context(socket.create_connection((host, int(port))))
         assert httpx.get(url).status_code == 503
+
+
+@pytest.mark.parametrize("length", ["9" * 5000, str(DRAIN_MAX)])
+def test_who_breaks_off_leaves_no_traceback(url, length, capfd):
+    host, port = url.removeprefix("http://").split(":")
+    threads = threading.active_count()
+    with socket.create_connection((host, int(port))) as client:
+        client.sendall(f"POST / HTTP/1.1\r\nContent-Length: {length}\r\n\r\nx".encode())
+        reset = struct.pack("ii", 1, 0)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+    assert httpx.get(url).status_code == 503
+    until(lambda: threading.active_count() <= threads)
+    assert capfd.readouterr().err == ""
 
 
 def test_the_server_takes_over_without_a_gap(monkeypatch, capsys):

@@ -6,7 +6,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from assistant.engine import Request
-from assistant.errors import EngineDead, EngineError, WindowError
+from assistant.errors import EngineDead, EngineError, RequestError, WindowError
 from assistant.generate import generate
 from assistant.sampling import Sampling
 from assistant.settings import Settings
@@ -85,6 +85,7 @@ def test_who_leaves_cancels_once():
         (FakeEngine(["Half", EngineError("No memory.")]), EngineError, "error"),
         (FakeEngine(["Half", RuntimeError("Ours.")]), RuntimeError, "error"),
         (FakeEngine(window=50), WindowError, "refused"),
+        (FakeEngine(["Half", RequestError("Not so.")]), RequestError, "refused"),
         (FakeEngine(slots=0, queue=0), Exception, "busy"),
     ],
 )
@@ -93,6 +94,31 @@ def test_what_fails_is_counted_once(engine, error, outcome):
     with pytest.raises(error):
         read(measured)
     assert outcomes(of(measured)) == {outcome: 1}
+
+
+def test_what_is_refused_over_http_is_counted_once_whoever_refuses_it():
+    chat = [{"role": "user", "content": "x"}]
+    with running(FakeEngine(window=400)) as server:
+        for count, (path, body) in enumerate((
+            ("/v1/completions", {"prompt": "x" * 400}),
+            ("/v1/completions", {"prompt": "x", "temperature": 9}),
+            ("/v1/completions", {"prompt": "x", "stop": ["x"] * 9, "stream": True}),
+            ("/v1/completions", {"prompt": "x", "temperature": "hot"}),
+            ("/v1/chat/completions", {"messages": []}),
+            ("/v1/chat/completions", {"messages": chat, "max_tokens": 399}),
+            ("/generate", {"inputs": ""}),
+            ("/generate_stream", {"inputs": "x", "parameters": {"best_of": 2}}),
+        ), 1):  # fmt: skip
+            assert 400 <= server.post(path, json=body).status_code < 500
+            assert outcomes(figures(server.get("/metrics").text)) == {"refused": count}
+        server.engine.window = 10**6  # the engine's own refusal
+        server.engine.generate = refuse
+        server.post("/v1/completions", json={"prompt": "x"})
+        assert outcomes(figures(server.get("/metrics").text)) == {"refused": count + 1}
+
+
+def refuse(request, wait_s):
+    raise WindowError("It does not fit.")
 
 
 def test_a_full_or_dead_engine_is_counted_where_it_is_asked_first():

@@ -1,12 +1,14 @@
 """The RemoteEngine in front of scripted servers: what it sends, what it makes of what comes, and
 one sentence for each fault."""
 
+import asyncio
 import json
 import threading
 
 import pytest
 
-from assistant.engine import Request, Waiting, remote_http
+from assistant.engine import Request, Waiting, remote_http, remote_read
+from assistant.engine.remote_model import ServedTokenizer
 from assistant.errors import (
     EngineBusy,
     EngineDead,
@@ -15,9 +17,12 @@ from assistant.errors import (
     SettingsError,
     WindowError,
 )
+from assistant.generate import generate
 from assistant.sampling import Sampling
+from assistant.stops import StopScanner
 from tests.reading import greedy, read
 from tests.scripted_server import CUT, FAULTS, llama_cpp, serving, tgi, transformers, vllm
+from tests.server import running
 from tests.waiting import until
 
 SEEDED = Sampling(temperature=0.5, top_p=0.9, top_k=5, repetition_penalty=1.1, seed=7, min_p=0)
@@ -199,6 +204,22 @@ def test_closing_the_engine_ends_its_streams(model_files, open_remote, tokenizer
             engine.generate(request)
 
 
+def test_a_server_that_writes_on_is_left_at_once(model_files, open_remote, tokenizer, monkeypatch):
+    """As one does that knows nothing of our stop ids: what it writes on is not waited for."""
+    monkeypatch.setattr(remote_read, "TAIL_S", 10**6)
+    with serving(vllm(str(model_files), encode=tokenizer.encode)) as server:
+        engine = open_remote(server)
+        stop = {"index": 0, "text": "", "token_ids": [tokenizer.eos_id]}
+        go_on = threading.Event()
+        server.reply = ["Hel", {"choices": [stop]}, go_on, "lo"]
+        request = greedy(tokenizer.encode("Say it."), 20, stop_ids=frozenset({tokenizer.eos_id}))
+        stream = engine.generate(request, wait_s=0.01)
+        assert until(lambda: getattr(next(stream), "text", "")) == "Hel"
+        last = until(lambda: (item := next(stream)) != Waiting(0) and item)
+        assert last.stop_id == tokenizer.eos_id
+        until(lambda: server.left)
+
+
 def test_a_reply_ends_at_its_limit_whatever_the_server_does(server, open_remote, tokenizer):
     engine = open_remote(server)
     server.reply = ["a"] * 50
@@ -306,6 +327,15 @@ def test_without_a_tokenizer_it_does_not_start(open_remote):
             open_remote(other, model="embedded")
 
 
+@pytest.mark.parametrize("name", ["~nosuchuser/x", "~/x", "é" * 200])
+def test_a_name_that_can_be_no_folder(name, open_remote):
+    with serving(vllm(name)) as server, pytest.raises(SettingsError, match="no tokenizer of that"):
+        open_remote(server, model="embedded")
+    if not name.startswith("~/"):
+        with serving(vllm("x")) as server, pytest.raises(SettingsError, match="no tokenizer of"):
+            open_remote(server, model=name)
+
+
 def test_without_a_window_it_does_not_start(model_files, tmp_path, open_remote):
     (tmp_path / "tokenizer.json").write_bytes((model_files / "tokenizer.json").read_bytes())
     with serving(vllm("x", window=None)) as server:
@@ -317,6 +347,33 @@ def test_without_a_window_it_does_not_start(model_files, tmp_path, open_remote):
 def test_a_server_that_is_none(open_remote):
     with serving(lambda server: {}) as server, pytest.raises(SettingsError, match="no server that"):
         open_remote(server)
+
+
+def test_a_server_that_does_not_answer_to_that_name_says_so(open_remote):
+    """As a copy of this program on another machine does without --allow-host."""
+    refusal = 400, {"detail": "This server does not answer to that name; --allow-host adds one."}
+    with serving(vllm("x")) as server:
+        server.routes = dict.fromkeys([("GET", "/openapi.json"), ("GET", "/v1/models")])
+        server.routes = {route: lambda _: refusal for route in server.routes}
+        with pytest.raises(SettingsError, match="does not answer to that name; --allow-host adds"):
+            open_remote(server)
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_what_a_server_refuses_is_the_clients_own_error(server, status, open_remote, tokenizer):
+    engine = open_remote(server)
+    routes = server.routes
+    refusal = status, {"error": {"message": "stop has too many."}}
+    server.routes = {
+        key: (lambda _: refusal) if "tokenize" not in key[1] else route
+        for key, route in routes.items()
+    }
+    with pytest.raises(
+        RequestError, match=rf"refuses the request \({status}\): stop has too many."
+    ):
+        healthy(engine, tokenizer)
+    server.routes = routes
+    healthy(engine, tokenizer)
 
 
 @pytest.mark.parametrize(
@@ -376,3 +433,37 @@ def test_the_tokenizer_of_llama_cpp(open_remote, tokenizer):
         server.fault = "500"
         with pytest.raises(EngineError, match="does not tokenize"):
             served.encode("x")
+
+
+def test_only_llama_cpp_knows_its_tokens(open_remote, tokenizer, monkeypatch):
+    """Then a reply is its pieces' own text, and the loop that streams it never waits for that
+    server."""
+    ask = ServedTokenizer._ask
+
+    def off_the_loop(self, *values):
+        with pytest.raises(RuntimeError):
+            asyncio.get_running_loop()
+        return ask(self, *values)
+
+    with serving(llama_cpp("/models/model.gguf", tokenizer)) as server:
+        server.reply = list("日本🙂é")
+        engine = open_remote(server, model="embedded")
+        done = [*generate(engine, greedy(tokenizer.encode("Say it."), 20), StopScanner())][-1]
+        assert (done.text, done.ids) == ("日本🙂é", None)
+        assert done.finished.new_tokens == len(tokenizer.encode(done.text))
+        with pytest.raises(RequestError, match="give the model's folder"):
+            engine.generate(greedy([5], 7, logprobs=1))
+        with running(engine, max_new_tokens=100) as web:
+            monkeypatch.setattr(ServedTokenizer, "_ask", off_the_loop)
+            body = {"prompt": "Say it.", "echo": True}
+            for stream in (False, True):
+                answer = web.post("/v1/completions", json={**body, "stream": stream})
+                assert answer.status_code == 200 and "error" not in answer.text
+            assert web.post("/v1/completions", json=body).json()["choices"][0]["text"] == (
+                "Say it.日本🙂é"
+            )
+            options = {"return_full_text": True, "details": True}
+            answer = web.post("/generate", json={"inputs": "Say it.", "parameters": options})
+            assert answer.json()["generated_text"] == "Say it.日本🙂é"
+            answer = web.post("/v1/completions", json={"prompt": "x", "return_token_ids": True})
+            assert "give the model's folder" in answer.json()["error"]["message"]

@@ -102,6 +102,16 @@ def test_the_key_of_the_endpoints(tmp_path):
     assert "w0rds" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["api_key", "endpoint_key"])
+def test_an_empty_key_is_no_open_door(name):
+    variable = f"ASSISTANT_{name.upper()}"
+    with pytest.raises(SettingsError, match=f"The variable {variable} must hold a key"):
+        read(**{variable: ""})
+    with pytest.raises(SettingsError, match=f"The variable {variable}_FILE is empty"):
+        read(**{f"{variable}_FILE": ""})
+    assert getattr(read(), name) is None
+
+
 def test_on_a_space():
     settings = read(SPACE_ID="ada/chat", SPACE_HOST="ada-chat.hf.space")
     assert settings.on_space and not settings.on_loopback

@@ -6,14 +6,14 @@ import threading
 import httpx
 import pytest
 from huggingface_hub import InferenceClient
-from huggingface_hub.errors import HfHubHTTPError, OverloadedError, ValidationError
+from huggingface_hub.errors import GenerationError, OverloadedError, ValidationError
 
 from assistant.engine import open_engine
 from assistant.errors import EngineError
 from assistant.playground import complete
 from assistant.sampling import Sampling
 from assistant.settings import Settings
-from tests.fake_engine import FakeEngine
+from tests.fake_engine import FakeEngine, FakeStream
 from tests.server import running
 from tests.waiting import FREED_S, keeps, until
 
@@ -90,6 +90,32 @@ def test_nothing_but_a_stop_is_one_event(client, script):
     assert event.details.finish_reason == "stop_sequence"
 
 
+@pytest.mark.parametrize(
+    "script_, stop, texts",
+    [
+        ([1, "ab"], ">END", ["<fim_prefix>", "a", "b", "<|endoftext|>"]),
+        ([1, "ab"], "prefix>ab", ["<fim_"]),  # the stop cuts through the token
+    ],
+)
+def test_a_token_that_is_partly_held_back_comes_once(client, script, script_, stop, texts):
+    script(script_)
+    whole = client.text_generation("x", details=True, stop=[stop])
+    assert [token.text for token in whole.details.tokens] == texts
+    events = list(client.text_generation("x", details=True, stream=True, stop=[stop]))
+    assert [event.token.text for event in events] == texts
+    text = "".join(texts).removesuffix("<|endoftext|>")
+    assert events[-1].generated_text == whole.generated_text == text
+
+
+def test_an_engine_that_gives_no_ids_streams_its_text(client, server, script, monkeypatch):
+    script("Hé!")
+    given = FakeStream._piece
+    monkeypatch.setattr(FakeStream, "_piece", lambda self, text, ids: given(self, text, []))
+    events = list(client.text_generation("x", details=True, stream=True))
+    assert [event.token.text for event in events] == ["H", "é", "!", "<|endoftext|>"]
+    assert {event.token.id for event in events[:-1]} == {None}
+
+
 def test_its_chat_goes_to_the_other_api(client, script):
     script("Good day.")
     answer = client.chat_completion([{"role": "user", "content": "Hi"}], model="fake")
@@ -153,7 +179,7 @@ def test_the_prompts_own_tokens(client, server):
 @pytest.mark.parametrize("path", ["/generate", "/generate_stream", "/"])
 def test_what_is_refused(server, client, path, body, words):
     answer = server.post(path, json={"inputs": "x", **body} if body else body)
-    assert answer.status_code == 400
+    assert answer.status_code == 422
     assert words in answer.json()["error"] and answer.json()["error_type"] == "validation"
     assert server.engine.requests == []
 
@@ -162,26 +188,41 @@ def test_errors_are_the_clients_own(client, server, script):
     with pytest.raises(ValidationError, match="The prompt is empty"):
         client.text_generation("")
     script(["Half", EngineError("Out of memory.")])
-    with pytest.raises(Exception, match="Out of memory"):
+    with pytest.raises(GenerationError, match="Out of memory"):
+        client.text_generation("x")
+    with pytest.raises(GenerationError, match="Out of memory"):
         list(client.text_generation("x", stream=True))
+    assert server.post("/generate", json={"inputs": "x"}).status_code == 424
+    script(["Half", ZeroDivisionError()])
+    with pytest.raises(GenerationError, match="Something went wrong"):
+        client.text_generation("x")
+    with pytest.raises(ValidationError, match="at most 1048576 bytes"):
+        client.text_generation("x" * 2_000_000)
     never = threading.Event()
     script(lambda request: [never])
     threads = [threading.Thread(target=client.text_generation, args=("x",)) for _ in range(2)]
     for thread in threads:
         thread.start()
     until(lambda: len(server.engine.active) == 2)
-    with pytest.raises((OverloadedError, HfHubHTTPError), match="taken"):
+    with pytest.raises(OverloadedError, match="taken"):
         client.text_generation("x")
     never.set()
     for thread in threads:
         thread.join()
 
 
+def test_a_dead_engine_is_no_failed_generation(server, client):
+    server.engine.dead = "The engine has stopped."
+    answer = server.post("/generate", json={"inputs": "x"})
+    server.engine.dead = None
+    assert (answer.status_code, answer.json()["error"]) == (503, "The engine has stopped.")
+
+
 def test_a_failure_in_a_stream_is_its_last_event(server, client, script):
     script(["Half", EngineError("Out of memory.")])
     answer = server.post("/generate_stream", json={"inputs": "x"})
     *events, last = [json.loads(line[5:]) for line in answer.text.split("\n\n") if line]
-    assert "".join(event["token"]["text"] for event in events) in ("Hal", "Half")
+    assert "".join(event["token"]["text"] for event in events) == "Half"
     assert last["error"] == "Out of memory."
 
 

@@ -18,6 +18,7 @@ from assistant.playground.inspector import score
 from assistant.prompt import load_template
 from assistant.sampling import Sampling
 from assistant.settings import Settings, read_settings
+from assistant.web import serving
 from assistant.web.security import FAILED
 from tests.fake_engine import SPECIAL, STARCHAT, FakeEngine
 from tests.server import TEMPLATE, running, slowly
@@ -281,6 +282,16 @@ def test_a_stream_has_the_tokens_of_the_whole(client, script):
     assert ids == whole.token_ids
 
 
+def test_offsets_in_a_stream_are_those_of_the_whole(client, script):
+    script([1, "END"])  # a token that is shown in parts
+    options = {**RAW, "logprobs": 1, "stop": ">ENX"}
+    whole = client.completions.create(**options).choices[0].logprobs.text_offset
+    assert whole == [0, 12, 13, 14, 15]
+    chunks = list(client.completions.create(**options, stream=True))
+    streamed = [offset for chunk in chunks for offset in chunk.choices[0].logprobs.text_offset]
+    assert streamed == whole
+
+
 def test_a_token_that_a_stop_cut_through_is_left_out(client, script):
     script("one END")
     options = {**RAW, "logprobs": 1, "stop": "END", "extra_body": {"return_token_ids": True}}
@@ -304,13 +315,19 @@ def test_echo_with_logprobs_scores_the_prompt(client, server, script):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_echo_without_logprobs(client, script, stream):
+def test_echo_without_logprobs(client, server, script, stream):
     script("()")
     answer = client.completions.create(**RAW, echo=True, stream=stream)
     text = "".join(c.choices[0].text for c in answer) if stream else answer.choices[0].text
     assert text == "def f()"
-    alone = client.completions.create(**RAW, echo=True, max_tokens=0)
-    assert (alone.choices[0].text, alone.usage.completion_tokens) == ("def f", 0)
+    asked = len(server.engine.requests)
+    alone = client.completions.create(**RAW, echo=True, max_tokens=0, stream=stream)
+    chunks = list(alone) if stream else [alone]
+    assert "".join(chunk.choices[0].text for chunk in chunks) == "def f"
+    assert chunks[-1].choices[0].finish_reason == "length"
+    if not stream:
+        assert (alone.usage.prompt_tokens, alone.usage.completion_tokens) == (5, 0)
+    assert len(server.engine.requests) == asked  # nothing had to be computed
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -435,6 +452,27 @@ def test_an_unknown_route_has_the_same_body(server):
     assert answer.status_code == 404 and answer.json()["error"]["type"] == "invalid_request_error"
 
 
+@pytest.mark.parametrize(
+    "method, path, allowed",
+    [
+        ("GET", "/v1/completions", "POST"),
+        ("DELETE", "/v1/chat/completions", "POST"),
+        ("POST", "/v1/models", "GET"),
+        ("PUT", "/v1/models/fake", "GET"),
+        ("GET", "/generate", "POST"),
+        ("POST", "/info", "GET"),
+        ("POST", "/metrics", "GET"),
+        ("POST", "/health", "GET"),
+    ],
+)
+def test_another_method_is_told_which_one_there_is(server, method, path, allowed):
+    answer = server.request(method, path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+    error = answer.json()["error"]
+    assert error["message"] == f"There is no {method} at this address; send {allowed}."
+    assert error["type"] == "invalid_request_error"
+
+
 # -- failures
 
 
@@ -493,7 +531,9 @@ def test_an_engine_that_fails(server, client, script, caplog, error, status):
     answer = server.post("/v1/completions", json=RAW)
     assert (answer.status_code, answer.json()["error"]["message"]) == (status, sentence)
     assert answer.json()["error"]["type"] == "server_error"
-    answer = server.post("/v1/completions", json={**RAW, "stream": True})
+    headers = {"x-request-id": "a-name-of-its-own"}
+    answer = server.post("/v1/completions", json={**RAW, "stream": True}, headers=headers)
+    assert ("the request a-name-of-its-own failed" in caplog.text) == (status == 500)
     *chunks, last = events(answer)
     assert answer.status_code == 200
     assert "".join(chunk["choices"][0]["text"] for chunk in chunks) == "Half"
@@ -545,6 +585,22 @@ def test_shutting_down_ends_replies_with_what_they_have():
     assert (choice["text"], choice["finish_reason"]) == ("Half", "abort")
     *_, chunk, done = events(answers[True])
     assert (chunk["choices"][0]["finish_reason"], done) == ("abort", "[DONE]")
+
+
+@pytest.mark.parametrize(
+    "path, body", [("/v1/completions", RAW), ("/generate_stream", {"inputs": "x"})]
+)
+def test_a_stream_that_waits_says_so(server, script, monkeypatch, path, body):
+    """So that nobody in between takes a request in line for one that is lost."""
+    monkeypatch.setattr(serving, "QUIET_S", 0)
+    go_on = threading.Event()
+    script([go_on, "Hi"])
+    asked = {"json": {**body, "stream": True}, "timeout": 60}
+    with httpx.stream("POST", server.url + path, **asked) as answer:
+        lines = answer.iter_lines()
+        assert [next(lines) for _ in range(4)] == [": waiting", ""] * 2
+        go_on.set()
+        assert any('"text":"i"' in line for line in lines)
 
 
 def test_many_clients_at_once_are_not_crossed(server, script):

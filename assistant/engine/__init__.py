@@ -132,7 +132,8 @@ class Tokenizer(Protocol):
         """What each of `ids` adds to the text, as a list of str; together decode(ids)."""
 
     def decoder(self):
-        """An incremental decoder: `feed(ids) -> str` of whole characters, `flush() -> str`."""
+        """An incremental decoder: `feed(ids) -> str` of whole characters, `flush() -> str`. None
+        where tokens have no text of their own here: their engine gives no ids."""
         ...
 
 
@@ -150,7 +151,8 @@ class Engine(Protocol):
     """model: what the person reads (a hub id or a folder's name). window: positions, both for the
     prompt and the reply. embedded: the small checkpoint that ships with the repository. lacks: what
     this engine cannot do, each with the sentence that says so: "ids" (prompts are sent as text),
-    "logprobs", "prompt_logprobs", "seed", "cold", "banned" (a banned id ends the reply)."""
+    "logprobs", "prompt_logprobs", "tokens" (a reply's ids), "seed", "cold", "banned" (a banned id
+    ends the reply)."""
 
     model: str
     revision: str | None

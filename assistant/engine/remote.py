@@ -10,11 +10,14 @@ import threading
 from assistant.engine import Status
 from assistant.engine.check import check_request
 from assistant.engine.remote_job import Job, RemoteStream
-from assistant.engine.remote_model import ServedTokenizer
 from assistant.engine.remote_servers import Servers
 from assistant.errors import EngineBusy, EngineDead, RequestError
 
 CLOSED = "The engine is closed."
+NO_TOKENS = (
+    "Only the server behind this page knows its tokens, so none are shown; give the model's folder "
+    "or its hub id with --model."
+)
 CLOSE_S = 1  # how long closing waits for the connections
 
 
@@ -40,6 +43,8 @@ class RemoteEngine:
         model = self._servers.model
         self.model, self.embedded, self.tokenizer = model.name, model.embedded, model.tokenizer
         self.window, self.lacks = self._servers.window, self._servers.lacks
+        if self.tokenizer.decoder() is None:
+            self.lacks = {**self.lacks, "logprobs": NO_TOKENS, "tokens": NO_TOKENS}
 
     def generate(self, request, *, wait_s=0.1):
         check_request(request, len(self.tokenizer), self.window)
@@ -52,9 +57,7 @@ class RemoteEngine:
             self._active.add(job)
             job.future = self._submit(self._servers.run(job))
         job.future.add_done_callback(lambda _: self._active.discard(job))
-        # The text of a token that only a server knows is taken as it comes.
-        served = isinstance(self.tokenizer, ServedTokenizer)
-        return RemoteStream(job, None if served else self.tokenizer.decoder(), wait_s)
+        return RemoteStream(job, self.tokenizer.decoder(), wait_s)
 
     def check_room(self):
         if self._closed:

@@ -6,7 +6,7 @@ Knows the routes by which servers are told apart; what each kind can do is remot
 from assistant.engine.remote_http import Fault, ask, garbage
 from assistant.engine.remote_kinds import Completions, LlamaCpp, TextGeneration, TransformersServe
 from assistant.engine.remote_model import ServedTokenizer
-from assistant.errors import EngineError, SettingsError
+from assistant.errors import EngineBusy, SettingsError
 from assistant.sampling import shown
 from assistant.settings import EMBEDDED
 
@@ -15,8 +15,8 @@ _NAME_MAX = 255
 
 
 async def find_kind(client, settings):
-    """(the kind, what makes a ServedTokenizer or None). Raises Fault, EngineError for a refusal,
-    and SettingsError."""
+    """(the kind, what makes a ServedTokenizer or None). Raises what ask() raises, and
+    SettingsError."""
     # First, since its list of models is what lies in its cache, if it has one, not what it serves.
     routes = await _get(client, "/openapi.json")
     if "/load_model" in _part(routes, "paths"):
@@ -70,10 +70,8 @@ async def _get(client, path):
     """The server's answer, None where it has no such route, or a page at it."""
     try:
         return await ask(client, "GET", path)
-    except EngineError:
-        return None
     except Fault as fault:
-        if fault.failed:
+        if fault.failed or isinstance(fault.error, EngineBusy):
             raise
         return None
 

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 
 import httpx
 
-from assistant.errors import EngineBusy, EngineError
+from assistant.errors import EngineBusy, EngineError, RequestError
 
 CONNECT_S = 5
 SILENCE_S = 120  # without an answer, or without a whole line of it: a long prompt takes a while
@@ -29,6 +29,10 @@ class Fault(Exception):
         self.error, self.failed, self.again = error, failed, again
 
 
+class Silence(Fault):
+    """Nothing came for SILENCE_S. Before a reply's first token that may be a long line."""
+
+
 def garbage(why):
     """The Fault for what no server of its kind would send."""
     return Fault(EngineError(f"The model's server sent what is no reply ({why}); try again."))
@@ -42,21 +46,21 @@ def make_client(url, key):
     return httpx.AsyncClient(
         base_url=url,
         headers=headers,
-        timeout=httpx.Timeout(None, connect=CONNECT_S),  # patience has one clock: see _within
+        timeout=httpx.Timeout(None, connect=CONNECT_S),  # patience has one clock: see _patience
         # A connection that the server is about to close would fail the request that takes it.
         limits=httpx.Limits(max_connections=None, keepalive_expiry=2),
     )
 
 
 async def ask(client, method, path, body=None):
-    """The JSON object that the server answers. Raises Fault, EngineError for a refusal."""
+    """The JSON object that the server answers. Raises Fault, and for a refusal RequestError or
+    EngineError."""
     async with _opened(client, method, path, body) as response:
         return _object(await _all(response, ANSWER_MAX))
 
 
 async def events(client, path, body):
-    """The JSON objects of the server's event stream, as they come. Raises Fault, and EngineError
-    for a refusal."""
+    """The JSON objects of the server's event stream, as they come. Raises what ask() raises."""
     async with _opened(client, "POST", path, body) as response:
         async for line in _lines(response):
             field, _, data = line.partition(b":")
@@ -95,7 +99,7 @@ async def _patience():
             yield
     except TimeoutError as error:
         sentence = f"The model's server sent nothing for {SILENCE_S:g} seconds; try again."
-        raise Fault(EngineError(sentence), failed=True) from error
+        raise Silence(EngineError(sentence), failed=True) from error
 
 
 async def _check(response):
@@ -114,7 +118,10 @@ async def _check(response):
         raise Fault(EngineBusy(sentence), failed=status == 503, again=False)
     if 400 <= status < 500:
         why = detail(await _all(response, LINE_MAX))
-        raise EngineError(f"The model's server refuses the request ({status}){why}.")
+        sentence = f"The model's server refuses the request ({status}){why}."
+        if status in (404, 405):  # no such route, or no such model
+            raise Fault(EngineError(sentence), again=False)
+        raise RequestError(sentence) if status in (400, 413, 422) else EngineError(sentence)
     raise Fault(EngineError(f"The model's server failed ({status}); try again."), failed=True)
 
 

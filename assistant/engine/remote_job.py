@@ -50,16 +50,17 @@ class Job:
 
 class RemoteStream(JobStream):
     """The job's tuples are (text, ids, logprobs or None). decoder: of its ids, None where only the
-    server can decode them."""
+    server can decode them: then the text is taken as it comes, and no ids are given."""
 
     def _piece(self, parts):
         text = "".join(self._text(text, ids) for text, ids, _ in parts)
         if self._last is not None and self._decoder:
             text += self._decoder.flush()
         ids = tuple(token for _, ids, _ in parts for token in ids)
+        self._read += len(ids) or len(parts)
+        ids = ids if self._decoder else ()
         if not ids and not text:
             return None
-        self._read += len(ids) or len(parts)
         asked = self.job.request.logprobs
         found = tuple(one for _, _, logprobs in parts for one in logprobs or ())
         return Piece(text, ids, found if asked else None)

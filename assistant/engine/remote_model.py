@@ -42,7 +42,7 @@ def find_model(kind, settings, served):
     has a route for it, else None. Raises SettingsError, HubError and CheckpointError."""
     given = settings.model if settings.model != EMBEDDED else None
     try:
-        folder = _folder(given or kind.model, settings.revision)
+        folder = _folder(given or kind.model, settings.revision, ours=bool(given))
     except HubError:
         if given or not served:
             raise
@@ -64,13 +64,16 @@ def find_model(kind, settings, served):
     )
 
 
-def _folder(name, revision):
+def _folder(name, revision, ours):
     """The folder of the model `name`: itself, the one that ships under that name, or its small
-    files from the hub. None if there is none."""
-    path = Path(name).expanduser()
-    for folder in (path, MODELS / path.name):
-        if (folder / "tokenizer.json").is_file():
-            return folder.resolve()
+    files from the hub. None if there is none. ours: the name was given to this program."""
+    try:
+        path = Path(name).expanduser() if ours else Path(name)
+        for folder in (path, MODELS / path.name):
+            if (folder / "tokenizer.json").is_file():
+                return folder.resolve()
+    except (OSError, RuntimeError):  # no name of a file, or of somebody's home
+        return None
     if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name, re.ASCII):
         return None
     folder = fetch_file(name, "tokenizer.json", revision=revision).parent
@@ -99,6 +102,7 @@ class ServedTokenizer:
                 "its hub id with --model."
             )
         self.eos_id = self.special[eos]
+        self._spelt = {token: text for text, token in self.special.items()}
 
     def __len__(self):
         return self._size
@@ -112,19 +116,16 @@ class ServedTokenizer:
         return ids
 
     def decode(self, ids):
-        return self._ask("/detokenize", {"tokens": list(ids)}, "content") if ids else ""
+        if all(token in self._spelt for token in ids):
+            return "".join(self._spelt[token] for token in ids)
+        return self._ask("/detokenize", {"tokens": list(ids)}, "content")
 
     def texts(self, ids):
         return [self._alone(token) for token in ids]
 
     def decoder(self):
-        return self
-
-    def feed(self, ids):
-        return "".join(self.texts(ids))
-
-    def flush(self):
-        return ""
+        """None: asking for each token's text would take too long, and a part of a character has
+        none there."""
 
     def _ask(self, path, body, key):
         try:

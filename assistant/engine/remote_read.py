@@ -69,6 +69,8 @@ async def _stream(client, kind, job, vocabulary):
                 if event.new_tokens is not None:
                     told, job.cached = event, event.cached_tokens
                 if end is None and (end := _take(job, event)):
+                    if end.reason == "stop" and event.reason is None:
+                        break  # it writes on behind what is a stop for us alone
                     patience.reschedule(asyncio.get_running_loop().time() + TAIL_S)
                 if end and told:
                     break

@@ -12,12 +12,12 @@ from assistant.engine import Request
 from assistant.engine.fleet import Endpoint, choose
 from assistant.engine.prefix import common_prefix
 from assistant.engine.remote_find import find_kind
-from assistant.engine.remote_http import Fault, make_client
+from assistant.engine.remote_http import Fault, Silence, make_client
 from assistant.engine.remote_job import Job
 from assistant.engine.remote_kinds import Completions
 from assistant.engine.remote_model import find_model
 from assistant.engine.remote_read import read_reply
-from assistant.errors import AssistantError, EngineError, SettingsError
+from assistant.errors import AssistantError, EngineError, RequestError, SettingsError
 from assistant.sampling import Sampling, shown
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class Servers:
         self.endpoints = [Endpoint(make_client(url, key)) for url in settings.endpoint]
         self.shared = []  # prefixes that many prompts have: the templates' preambles
         self.model, self.window, self.lacks, self._opened = None, None, {}, False
-        self._revivals = set()
+        self._revivals, self._unusable = set(), None
 
     async def open(self):
         """Meets them all. One that does not answer is asked again later. Raises StartError where
@@ -105,7 +105,7 @@ class Servers:
         if kind.takes_ids:
             try:
                 return await self._read(job, endpoint, kind)
-            except EngineError:
+            except (RequestError, EngineError):
                 if type(kind) is not Completions:
                     raise
                 kind.takes_ids = False
@@ -128,6 +128,8 @@ class Servers:
             try:
                 await self._meet(endpoint)
             except Exception as error:  # whatever it is, the others go on
+                if isinstance(error, SettingsError):  # it is another one now
+                    endpoint.kind, self._unusable = None, error
                 log.info("%s is still left out: %s", endpoint.client.base_url, error)
         endpoint.recent.clear()
         log.warning("%s is back", endpoint.client.base_url)
@@ -139,13 +141,15 @@ class Servers:
         shared = max((common_prefix(prefix, ids) for prefix in self.shared), default=0)
         failed = None
         while True:
+            if not any(endpoint.kind for endpoint in self.endpoints):
+                raise EngineError(f"The model's server cannot be used any more: {self._unusable}")
             endpoint = choose(self.endpoints, ids, shared, avoid=failed)
             endpoint.take(ids)
             try:
                 return await self._read(job, endpoint, endpoint.kind)
             except Fault as fault:
                 log.warning("%s: %s", endpoint.client.base_url, fault)
-                if fault.failed:
+                if fault.failed and (job.first or not isinstance(fault, Silence)):
                     self._leave_out(endpoint)
                 once = failed is not None
                 only = not fault.again and len(self.endpoints) == 1

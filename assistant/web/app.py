@@ -14,15 +14,16 @@ import gradio as gr  # noqa: E402
 from fastapi import Depends, FastAPI  # noqa: E402
 from fastapi.responses import JSONResponse, Response  # noqa: E402
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest  # noqa: E402
+from starlette.routing import Route  # noqa: E402
 
 from assistant.web.access import Access  # noqa: E402
 from assistant.web.limit import Limit, free_events  # noqa: E402
 from assistant.web.metrics import Measured  # noqa: E402
 from assistant.web.overlap_route import overlap_router  # noqa: E402
 from assistant.web.security import Gate, Hosts  # noqa: E402
-from assistant.web.serving import add_errors, check_key  # noqa: E402
+from assistant.web.serving import OtherMethods, add_errors, check_key  # noqa: E402
 from assistant.web.sources import Sources  # noqa: E402
-from assistant.web.tgi import TGI_PATHS, tgi_error_body, tgi_router  # noqa: E402
+from assistant.web.tgi import TGI_ERRORS, tgi_router  # noqa: E402
 from assistant.web.ui import EXAMPLES, SESSIONS_MAX, build_page, look  # noqa: E402
 from assistant.web.v1 import v1_router  # noqa: E402
 
@@ -65,11 +66,15 @@ def _build(assistant, settings, examples):
     async def metrics():
         return Response(generate_latest(engine.registry), media_type=CONTENT_TYPE_LATEST)
 
-    app.include_router(v1_router(assistant, key))
-    app.include_router(tgi_router(engine, key))
     sources = Sources(settings.attribution)
-    app.include_router(overlap_router(sources, key))
-    add_errors(app, dict.fromkeys(TGI_PATHS, tgi_error_body))
+    routers = v1_router(assistant, key), tgi_router(engine, key), overlap_router(sources, key)
+    routes = [*app.routes, *(route for router in routers for route in router.routes)]
+    for router in routers:
+        app.include_router(router)
+    for route in routes:
+        if route.path != "/":  # which is the page's, too
+            app.router.routes.append(Route(route.path, OtherMethods(route)))
+    add_errors(app, TGI_ERRORS, engine.refused)
 
     page = build_page(assistant, examples, sources, settings.accept_license)
     # The engine's waiting room is the only one: Gradio lets all that it admits run at once.
@@ -99,10 +104,11 @@ def _build(assistant, settings, examples):
     app.state.assistant = assistant
     app.state.gradio = app.routes[-1].app
     if limit := settings.max_requests_per_minute:
-        app.add_middleware(Limit, limit=limit, free=free_events(page))
+        app.add_middleware(Limit, limit=limit, free=free_events(page), errors=TGI_ERRORS)
     app.add_middleware(
         Gate,
         hosts=app.state.hosts,
+        errors=TGI_ERRORS,
         root_path=settings.root_path,
         framed_by_hub=settings.on_space,
         logged_in=_login_check(app.state.gradio) if settings.auth else None,

@@ -39,10 +39,11 @@ class PerMinute:
 
 class Limit:
     """ASGI middleware: 429 with Retry-After for a client that asks more often than `limit` times a
-    minute. free: the numbers of the page's events that write no reply."""
+    minute. free: the numbers of the page's events that write no reply. errors: as of
+    security.refuse()."""
 
-    def __init__(self, app, *, limit, free):
-        self.app, self.free, self.limit = app, free, PerMinute(limit)
+    def __init__(self, app, *, limit, free, errors):
+        self.app, self.free, self.errors, self.limit = app, free, errors, PerMinute(limit)
 
     async def __call__(self, scope, receive, send):
         if scope["type"] != "http" or scope["method"] != "POST":
@@ -60,7 +61,7 @@ class Limit:
                         f"You may send {self.limit.limit} requests a minute to this server; wait "
                         f"{wait} seconds before the next one."
                     )
-                    return await refuse(send, 429, sentence, retry_s=wait)
+                    return await refuse(scope, send, self.errors, 429, sentence, wait)
         await self.app(scope, receive, send)
 
 

@@ -59,13 +59,18 @@ class Measured:
             self._counted(self._engine.generate, request, wait_s=wait_s), self.ended
         )
 
+    def refused(self, error):
+        """`error` is told to a client whose request cannot be done as asked: a request that ended,
+        unless the engine itself said so and has been counted."""
+        if not getattr(error, "counted", False):
+            self.ended("refused")
+
     def _counted(self, call, *values, **options):
         """What the call gives; what it raises is an outcome."""
         try:
             return call(*values, **options)
         except AssistantError as error:
-            kinds = {EngineBusy: "busy", RequestError: "refused", AssistantError: "error"}
-            self.ended(next(name for kind, name in kinds.items() if isinstance(error, kind)))
+            self.ended(_outcome(error))
             raise
 
     def ended(self, outcome, finished=None):
@@ -82,6 +87,13 @@ class Measured:
             self._itl.observe(1 / speed)
 
 
+def _outcome(error):
+    """By which of OUTCOMES `error` is counted, which it remembers."""
+    error.counted = True
+    kinds = {EngineBusy: "busy", RequestError: "refused", Exception: "error"}
+    return next(name for kind, name in kinds.items() if isinstance(error, kind))
+
+
 class MeasuredStream:
     """The Stream `stream`. ended: called once, at its end, see Measured.ended."""
 
@@ -96,8 +108,8 @@ class MeasuredStream:
             item = next(self._stream)
         except StopIteration:
             raise
-        except Exception:
-            self._end("error", self._stream.close())
+        except Exception as error:
+            self._end(_outcome(error), self._stream.close())
             raise
         if isinstance(item, Finished):
             self._end(item.reason, item)

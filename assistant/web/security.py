@@ -108,11 +108,12 @@ class Gate:
 
     root_path: the prefix of a reverse proxy; requests may come with it or without. logged_in:
     tells from the cookies' header whether a visitor has logged in; None where no login is asked.
+    errors: as of refuse().
     """
 
-    def __init__(self, app, *, hosts, root_path="", framed_by_hub=False, logged_in=None):
+    def __init__(self, app, *, hosts, errors, root_path="", framed_by_hub=False, logged_in=None):
         self.app = app
-        self.hosts = hosts
+        self.hosts, self.errors = hosts, errors
         self.root_path = root_path
         self.logged_in = logged_in
         self.headers = [
@@ -151,7 +152,7 @@ class Gate:
         if refusal is None:
             refusal = await self._pass_on(scope, receive, send_with_headers)
         if refusal is not None:
-            await refuse(send_with_headers, *refusal)
+            await refuse(scope, send_with_headers, self.errors, *refusal)
 
     async def _pass_on(self, scope, receive, send):
         """Let the app answer. Where it fails before its answer has begun: a refusal instead."""
@@ -237,9 +238,12 @@ def replay(body, receive):
     return again
 
 
-async def refuse(send, status, sentence, retry_s=None):
-    """Answer with a sentence. retry_s: seconds until it is worth asking again."""
-    body = json.dumps(error_body(status, sentence)).encode()
+async def refuse(scope, send, errors, status, sentence, retry_s=None):
+    """Answer with a sentence. errors: (method, path) to a function as plain_error, which is that
+    of all others. retry_s: seconds until it is worth asking again."""
+    write = errors.get((scope["method"], scope["path"]), plain_error)
+    status, value = write(status, sentence)
+    body = json.dumps(value).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     if retry_s is not None:
         headers.append((b"retry-after", b"%d" % retry_s))
@@ -247,9 +251,10 @@ async def refuse(send, status, sentence, retry_s=None):
     await send({"type": "http.response.body", "body": body})
 
 
-def error_body(status, sentence, code=None, param=None):
-    """An error as the clients of OpenAI's API and, under "detail", those of Gradio read it."""
+def plain_error(status, sentence, code=None, param=None):
+    """(status, body) of an error as the clients of OpenAI's API and, under "detail", those of
+    Gradio read it."""
     kinds = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
     kind = kinds.get(status, "server_error" if status >= 500 else "invalid_request_error")
     error = {"message": sentence, "type": kind, "param": param, "code": code}
-    return {"error": error, "detail": sentence}
+    return status, {"error": error, "detail": sentence}

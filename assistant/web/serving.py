@@ -3,6 +3,7 @@
 Knows requests, replies and server-sent events; what an answer looks like is v1.py's and tgi.py's.
 """
 
+import asyncio
 import json
 import logging
 import secrets
@@ -16,13 +17,14 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from assistant.engine import Waiting
 from assistant.errors import AssistantError, EngineBusy, EngineDead, RequestError, WindowError
-from assistant.web.security import FAILED, error_body
+from assistant.web.security import FAILED, plain_error
 from assistant.web.several import side_by_side
 from assistant.web.v1_schema import BAD_JSON, sentence_of
 
 log = logging.getLogger(__name__)
 
 RETRY_S = 1  # what a client that met a full waiting room is told to wait
+QUIET_S = 5  # of a stream, until a comment tells that it waits: silence is taken for an end
 GONE = 499  # nobody reads it: the client has left
 CODES = {401: "invalid_api_key", 404: "model_not_found"}
 
@@ -73,24 +75,38 @@ def told(error):
             return 503, str(error), "engine_dead", None
         case AssistantError():
             return 503, str(error), None, None
-    log.error("a request failed", exc_info=error)
     return 500, FAILED, None, None
 
 
-def add_errors(app, bodies):
-    """Let `app` answer with the bodies of errors that the clients of each API read. bodies: path
-    to a function as security.error_body, which is that of other paths."""
+def add_errors(app, errors, refused):
+    """Let `app` answer with the errors that the clients of each API read. errors: as of
+    security.refuse(). refused: hears of each error of what cannot be done as asked."""
 
     async def answer(request, error):
+        if isinstance(error, RequestError | RequestValidationError):
+            refused(error)
         status, *rest = told(error)
         headers = dict(getattr(error, "headers", None) or {})
         if status == 429:
             headers["Retry-After"] = str(RETRY_S)
-        write = bodies.get(request.scope["path"], error_body)
-        return JSONResponse(write(status, *rest), status, headers)
+        write = errors.get((request.method, request.scope["path"]), plain_error)
+        status, body = write(status, *rest)
+        return JSONResponse(body, status, headers)
 
     for kind in (AssistantError, RequestValidationError, StarletteHTTPException):
         app.add_exception_handler(kind, answer)
+
+
+class OtherMethods:
+    """An ASGI endpoint behind `route`, at its path: 405, which what is mounted below would not
+    say."""
+
+    def __init__(self, route):
+        self._allowed = ", ".join(sorted(route.methods))
+
+    async def __call__(self, scope, receive, send):
+        sentence = f"There is no {scope['method']} at this address; send {self._allowed}."
+        raise HTTPException(405, sentence, {"Allow": self._allowed})
 
 
 # Replies
@@ -129,32 +145,46 @@ class Events(StreamingResponse):
     """Server-sent events, which end the replies when the client leaves.
 
     write(index, event) gives the values to send for an event, JSON or text; before and after()
-    those at the start and the end. error_body: as security.error_body.
+    those at the start and the end; failed(told(error)) those where it fails.
     """
 
-    def __init__(self, replies, write, *, before=(), after=tuple, error_body=error_body):
-        self._replies = replies
-        lines = self._lines(write, before, after, error_body)
+    def __init__(self, replies, write, *, before=(), after=tuple, failed=None):
+        self._replies, self._name = replies, None
+        lines = self._lines(write, before, after, failed or _failed)
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         super().__init__(lines, media_type="text/event-stream", headers=headers)
 
     async def __call__(self, scope, receive, send):
+        self._name = scope.get("request_id")
         try:
             await super().__call__(scope, receive, send)
         finally:  # it may never have begun
             for reply in self._replies:
                 reply.close()
 
-    async def _lines(self, write, before, after, error_body):
+    async def _lines(self, write, before, after, failed):
+        clock = asyncio.get_running_loop().time
         try:
             yield _lines(before)
+            last = clock()
             async with aclosing(_events(self._replies)) as events:
                 async for found in events:
-                    if found and (text := _lines(write(*found))):
+                    text = _lines(write(*found)) if found else ""
+                    if not text and clock() - last >= QUIET_S:
+                        text = ": waiting\n\n"
+                    if text:
                         yield text
+                        last = clock()
             yield _lines(after())
         except Exception as error:
-            yield _lines([error_body(*told(error))])
+            status, *rest = told(error)
+            if status == 500:
+                log.exception("the request %s failed", self._name)
+            yield _lines(failed((status, *rest)))
+
+
+def _failed(told):
+    return [plain_error(*told)[1]]
 
 
 def _lines(values):

@@ -13,9 +13,7 @@ from assistant.playground.completion import complete, prompt_ids
 from assistant.sampling import STOPS_MAX, Sampling
 from assistant.web import serving
 
-TGI_PATHS = ("/", "/generate", "/generate_stream", "/info")
 MAX_NEW_TOKENS = 100  # where a request does not say, as in that server
-KINDS = {400: "validation", 401: "validation", 429: "overloaded"}
 
 
 class Parameters(BaseModel):
@@ -83,9 +81,19 @@ class RootBody(Body):
     stream: bool | None = None
 
 
-def tgi_error_body(status, sentence, code=None, param=None):
-    kind = KINDS.get(status, "generation")
-    return {"error": sentence, "error_type": kind, "detail": sentence}
+def tgi_error(status, sentence, code=None, param=None):
+    """(status, body) of an error as that server has them; 503 is for an engine that is dead."""
+    if code != "engine_dead":
+        status = {400: 422, 503: 424}.get(status, status)
+    kind = "validation" if status < 500 and status != 424 else "generation"
+    kind = "overloaded" if status == 429 else kind
+    return status, {"error": sentence, "error_type": kind, "detail": sentence}
+
+
+TGI_ERRORS = {
+    ("GET", "/info"): tgi_error,
+    **{("POST", path): tgi_error for path in ("/", "/generate", "/generate_stream")},
+}
 
 
 def tgi_router(engine, key):
@@ -132,12 +140,14 @@ class Generation:
         self.engine, self.inputs = engine, body.inputs
         self.asked = body.parameters or Parameters()
         self.special = set(engine.tokenizer.special.values())
-        self.count, self.held = 0, None  # events that were sent; the newest one, not yet sent
+        self.count, self.held = 0, None  # events that were sent; the newest token, not yet sent
+        self.told = 0  # characters of the reply's text that its tokens so far have
 
     def start(self):
         asked, engine = self.asked, self.engine
         engine.check_room()
         self.ids = prompt_ids(self.inputs, engine.tokenizer)[-(asked.truncate or 0) :]
+        self.before = engine.tokenizer.decode(self.ids) if asked.return_full_text else ""
         known = None if "logprobs" in engine.lacks else 1
         limit = MAX_NEW_TOKENS if asked.max_new_tokens is None else asked.max_new_tokens
         self.reply = complete(
@@ -163,7 +173,7 @@ class Generation:
         if await serving.read(request, self.start, take) is None:
             return serving.gone()
         (done,) = ends
-        answer = {"generated_text": self._text(done)}
+        answer = {"generated_text": self.before + done.text}
         if self.asked.details or self.asked.decoder_input_details:
             prefill = self._prefill(done) if self.asked.decoder_input_details else []
             answer["details"] = {**self._details(done), "prefill": prefill, "tokens": tokens}
@@ -171,7 +181,7 @@ class Generation:
 
     async def stream(self):
         replies = await to_thread.run_sync(self.start)
-        return serving.Events(replies, self._events, error_body=tgi_error_body)
+        return serving.Events(replies, self._events, failed=self._failed)
 
     def _events(self, _, event):
         tokens = [self.held, *self._tokens(event)] if self.held else self._tokens(event)
@@ -180,31 +190,37 @@ class Generation:
             return [self._event(token) for token in sent]
         last = tokens.pop() if tokens else self._token(self.engine.tokenizer.eos_id, "", None)
         sent = [self._event(token) for token in tokens]
-        return [*sent, self._event(last, self._text(event), self._details(event))]
+        return [*sent, self._event(last, self.before + event.text, self._details(event))]
+
+    def _failed(self, told):
+        held = [self._event(self.held)] if self.held else []
+        return [*held, tgi_error(*told)[1]]
 
     def _event(self, token, text=None, details=None):
         self.count += 1
         return {"index": self.count, "token": token, "generated_text": text, "details": details}
 
     def _tokens(self, event):
-        """The tokens that come with an event; behind the last, the one that ended the reply."""
-        pairs = list(event.tokens)
-        if not isinstance(event, Delta) and event.finished.stop_id is not None:
-            pairs.append((event.finished.stop_id, event.finished.stop_logprob))
-        texts = self.engine.tokenizer.texts([token for token, _ in pairs])
+        """The tokens that come with an event; behind the last, the one that ended the reply. Text
+        that belongs to none, of an engine that gives no ids or before a stop, is one without id."""
+        texts = self.engine.tokenizer.texts([token for token, _ in event.tokens])
         tokens = [self._token(token, text, known)
-                  for (token, known), text in zip(pairs, texts, strict=True)]  # fmt: skip
-        if not pairs and isinstance(event, Delta):  # of an engine that gives no ids
-            tokens = [self._token(None, event.text, None)]
+                  for (token, known), text in zip(event.tokens, texts, strict=True)]  # fmt: skip
+        self.told += sum(map(len, texts))
+        ended = not isinstance(event, Delta)
+        rest = event.text[self.told :] if ended else event.text if event.bare else ""
+        if rest:
+            tokens.append(self._token(None, rest, None))
+            self.told += len(rest)
+        if ended and event.finished.stop_id is not None:
+            stop = event.finished.stop_id
+            (text,) = self.engine.tokenizer.texts([stop])
+            tokens.append(self._token(stop, text, event.finished.stop_logprob))
         return tokens
 
     def _token(self, token, text, known):
         logprob = known and known.logprob
         return {"id": token, "text": text, "logprob": logprob, "special": token in self.special}
-
-    def _text(self, done):
-        before = self.engine.tokenizer.decode(self.ids) if self.asked.return_full_text else ""
-        return before + done.text
 
     def _details(self, done):
         stopped = "eos_token" if done.finished.stop_id is not None else "stop_sequence"

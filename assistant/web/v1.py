@@ -13,8 +13,9 @@ from anyio import to_thread
 from fastapi import APIRouter, Depends, HTTPException, Request
 
 from assistant.conversation import Conversation
+from assistant.engine import Finished
 from assistant.errors import RequestError
-from assistant.generate import Delta
+from assistant.generate import Delta, Done
 from assistant.playground.completion import at_once, check_count, complete, prompt_ids, seeds
 from assistant.playground.fill import fill
 from assistant.sampling import Sampling, shown
@@ -81,7 +82,8 @@ class _Answer:
             "created": int(time.time()),
             "model": engine.model,
         }
-        wanted = (("logprobs", self.top is not None), ("ids", body.return_token_ids))
+        ids = body.return_token_ids
+        wanted = (("logprobs", self.top is not None), ("ids", ids), ("tokens", ids))
         for name, asked in wanted:
             if asked and name in engine.lacks:
                 raise RequestError(engine.lacks[name])
@@ -165,7 +167,8 @@ class Completion(_Answer):
         if body.echo and body.stream and self.top is not None:
             raise RequestError("echo with logprobs cannot be streamed; leave stream out.")
         self.prompts = []  # of each, its ids
-        self.lengths = {}  # index: characters that were given out
+        self.echoes = []  # and its text, where that is asked for
+        self.offsets = defaultdict(int)  # index: where in the whole text its next token begins
 
     def start(self):
         body, engine = self.body, self.engine
@@ -181,11 +184,15 @@ class Completion(_Answer):
         else:
             tokenizer = engine.tokenizer
             prompts = self.prompts = [prompt_ids(prompt, tokenizer) for prompt in body.prompts]
-            options["logprobs"] = None if self.top is None else max(self.top, 1)
-            if body.echo and (self.top is not None or not limit):
-                options["prompt_logprobs"] = max(self.top or 1, 1)
+            self.echoes = [tokenizer.decode(ids) for ids in prompts if body.echo]
+            if self.top is not None:
+                options["logprobs"] = max(self.top, 1)
+                options["prompt_logprobs"] = max(self.top, 1) if body.echo else None
+            only_echo = body.echo and self.top is None and not limit
 
             def ask(ids, sampling):
+                if only_echo:
+                    return _nothing(ids)
                 return complete(engine, ids, sampling=sampling, **options)
 
         each = seeds(body.sampling(Sampling()), self.count)
@@ -194,24 +201,30 @@ class Completion(_Answer):
     def opening(self, index):
         if not self.body.echo:
             return None
-        text = self.engine.tokenizer.decode(self.prompts[index // self.count])
-        self.lengths[index] = len(text)
+        text = self.echoes[index // self.count]
         return {"index": index, "text": text, "logprobs": None, "finish_reason": None}
 
     def choice(self, index, text, tokens, done):
         before = ()
         if self.body.echo and not self.body.stream:
             ids = self.prompts[index // self.count]
-            text = self.engine.tokenizer.decode(ids) + text
+            text = self.echoes[index // self.count] + text
             before = list(zip(ids, done.finished.prompt_logprobs or [None] * len(ids), strict=True))
-        start = self.lengths.get(index, 0)
-        self.lengths[index] = start + len(text)
 
         def logprobs(tokens):
             pairs, as_ids = [*before, *tokens], self.body.return_tokens_as_token_ids
-            return completion_logprobs(pairs, self.top, start, self.engine.tokenizer, as_ids)
+            texts = self.engine.tokenizer.texts([token for token, _ in pairs])
+            start = self.offsets[index]
+            self.offsets[index] += sum(map(len, texts))
+            decode = self.engine.tokenizer.decode
+            return completion_logprobs(pairs, texts, self.top, start, decode, as_ids)
 
         return {"text": text, **self.parts(index, tokens, done, logprobs)}
+
+
+def _nothing(ids):
+    """The reply of no tokens to a prompt of `ids`, for which no engine is needed."""
+    yield Done("", (), "length", None, Finished("length", len(ids), 0, 0, 0.0, 0.0, 0.0))
 
 
 class ChatCompletion(_Answer):

@@ -14,12 +14,13 @@ def check_top(name, count):
     return count if not count else check_logprobs(count, name)
 
 
-def completion_logprobs(pairs, top, start, tokenizer, as_ids=False):
-    """Of a completion. pairs: (id, Logprob), None for the first token of a prompt. start: where in
-    the whole text theirs begins. as_ids: tokens are named by their ids, as vLLM names them."""
-    texts, offsets, tops = tokenizer.texts([token for token, _ in pairs]), [], []
+def completion_logprobs(pairs, texts, top, start, decode, as_ids=False):
+    """Of a completion. pairs: (id, Logprob), None for the first token of a prompt. texts: theirs.
+    start: where in the whole text they begin. decode: ids to text. as_ids: tokens are named by
+    their ids, as vLLM names them."""
+    offsets, tops = [], []
     names = [f"token_id:{token}" for token, _ in pairs] if as_ids else texts
-    named = "token_id:{}".format if as_ids else lambda token: tokenizer.decode([token])
+    named = "token_id:{}".format if as_ids else lambda token: decode([token])
     for (_, known), name, text in zip(pairs, names, texts, strict=True):
         offsets.append(start)
         start += len(text)
