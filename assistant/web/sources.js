@@ -3,7 +3,8 @@
 // or an imported file: all of it is shown as text.
 const Sources = (() => {
   const { el, find } = Dom;
-  const SKIPPED = /[\s`*_\\]/; // white space, and the marks of Markdown that the page does not show
+  const BLANK = /\s/;
+  const SKIPPED = /[\s`*_\\]/; // and the marks of Markdown, of which the page shows only some
   const looking = new Map(); // nid -> what is said while the server looks
 
   const lines = ({ start_line: first, end_line: last }) =>
@@ -21,9 +22,11 @@ const Sources = (() => {
     `${spans.length} ${spans.length === 1 ? "part stands" : "parts stand"} in the training data, ` +
     `says ${service}; it names no source`;
 
-  // Every character of `root` that counts, as [node, offset], and all of them as a text.
+  // Every character of `root` that is not blank, as [node, offset]; those that count as a text, and
+  // for each of these its index among all.
   const letters = (root) => {
     const places = [];
+    const counted = [];
     let text = "";
     const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT, (node) =>
       node.parentElement.closest(".code-head") ? NodeFilter.FILTER_REJECT : NodeFilter.FILTER_ACCEPT,
@@ -31,17 +34,19 @@ const Sources = (() => {
     while (walker.nextNode()) {
       const { data } = walker.currentNode;
       for (let offset = 0; offset < data.length; offset++) {
-        if (SKIPPED.test(data[offset])) continue;
+        if (BLANK.test(data[offset])) continue;
         places.push([walker.currentNode, offset]);
+        if (SKIPPED.test(data[offset])) continue;
+        counted.push(places.length - 1);
         text += data[offset];
       }
     }
-    return { places, text };
+    return { places, counted, text };
   };
 
   // Underline `parts`, {text, tip, kind} in the order of the reply.
   const underline = (root, parts) => {
-    const { places, text } = letters(root);
+    const { places, counted, text } = letters(root);
     const wanted = []; // [node, first offset, last offset, part, whether it can be reached by Tab]
     let from = 0;
     for (const part of parts) {
@@ -51,7 +56,8 @@ const Sources = (() => {
       if (!letters_ || at < 0) continue;
       from = at;
       let reached = false;
-      for (let index = at; index < at + letters_.length; index++) {
+      const end = counted[at + letters_.length - 1];
+      for (let index = counted[at]; index <= end; index++) {
         const [node, offset] = places[index];
         const last = wanted.at(-1);
         if (last && last[0] === node && last[3] === part) last[2] = offset;
