@@ -3,14 +3,18 @@
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from tests.browser import finished, opened, send
+from tests.browser import opened, send
 from tests.fake_engine import FakeEngine
 from tests.server import running
 
-REPLY = "Use `zip`:\n\n```python\nfor a, b in zip(x, y):  # pairs\n    print(a, 'and', b)\n```\n"
+REPLY = (  # the second block stands in the standard library
+    "Use `zip`:\n\n```python\nfor a, b in zip(x, y):  # pairs\n    print(a, 'and', b)\n```\n"
+    "```\nimport types\nfrom collections import deque\nfrom heapq import heappush, heappop\n```\n"
+)
 TABS = (["Chat"],) + tuple(
     ["Playground", name] for name in ("Continue", "Fill in", "Compare", "Edit a prompt")
 )
+TABS += (["Attribution", "Search"], ["Check code"], ["About"])
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +30,7 @@ def test_nothing_serious_on_any_tab(browser, server, scheme, width):
     # The page's policy lets no script in, axe's neither.
     with opened(browser, server.url, bypass_csp=True, **options) as page:
         send(page, "How do I read two lists together?")
-        finished(page)
+        page.wait_for_selector("#log .sources")
         for summary in page.locator("summary:visible").all():  # receipts, settings
             summary.click()
         for names in TABS:

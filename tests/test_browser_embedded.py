@@ -276,3 +276,26 @@ def test_12_the_library(page, url, picture):
     page.click(".put:visible")
     becomes(lambda: "def add(a, b):" in page.input_value("#prompt textarea"), True)
     assert "tokens" in strip(page)
+
+
+def test_13_where_it_comes_from(page, picture):
+    """A sentence of the documentation, which the model repeats."""
+    settings(page, temperature="0")
+    page.click("#settings-button")
+    send(page, "How do I use zip in Python?")
+    page.wait_for_selector("#log mark.match")
+    line = page.inner_text("#log .sources a")
+    assert re.match(r"Matches library/functions.rst.txt, lines \d+–\d+, PSF-2.0", line)
+    page.focus("#log mark.match")
+    assert page.inner_text("#match-tip").startswith(line)
+    picture("sources")
+    page.keyboard.press("Escape")
+    show(page, "Attribution")
+    page.fill("#source-query :is(input, textarea)", "“from each of the iterables” zip")
+    page.click("#source-search")
+    page.wait_for_selector(".hit")
+    assert page.inner_text(".hit h3 >> nth=0").startswith("library/itertools.rst.txt")
+    picture("search")
+    show(page, "About")
+    page.wait_for_selector("#about :text('tech-assistant-7m') >> nth=1")
+    picture("about")

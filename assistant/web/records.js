@@ -3,8 +3,8 @@
 //
 // record: {v, id, title, created, updated, leaf, nodes, settings?}, times in milliseconds
 // nodes: nid -> {parent, role, text, ids?, pinned?, finish?, receipt?, sources?}; parents come before
-// children. sources: {matches: [{text, path, start_line, end_line, licence, source, url, length,
-// others}], spans: [{text}], service, note}
+// children. sources: {matches: [{start, end, text, path, start_line, end_line, licence, source, url,
+// length, others}], spans: [{start, end}], service, note}; start, end: code points of the turn's text
 const Records = (() => {
   const VERSION = 1;
   const MAX = {
@@ -76,6 +76,8 @@ const Records = (() => {
     const word = (text, max = MAX.source) => (isText(text, max) ? text : "");
     const count = (number) => (isCount(number) ? number : 0);
     const matches = list(value.matches).map((match) => ({
+      start: count(match.start),
+      end: count(match.end),
       text: word(match.text, MAX.match),
       path: word(match.path),
       start_line: count(match.start_line),
@@ -90,7 +92,7 @@ const Records = (() => {
       matches: matches.slice(0, MAX.sources),
       spans: list(value.spans)
         .slice(0, MAX.sources)
-        .map(({ text }) => ({ text: word(text, MAX.text) })),
+        .map(({ start, end }) => ({ start: count(start), end: count(end) })),
       service: word(value.service),
       note: word(value.note),
     };

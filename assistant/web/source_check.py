@@ -46,7 +46,7 @@ class SourceCheck:
                     answer["matches"] = step
             if asked.get("service") is True:
                 answer["spans"] = [
-                    {"start": start, "end": end, "text": text[start:end]}
+                    {"start": start, "end": end}
                     for start, end in await self.sources.known(text)
                 ]
                 answer["service"] = self.sources.host
