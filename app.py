@@ -47,10 +47,13 @@ def load(settings):
         clock, before = time.perf_counter(), clock
         parts[part] = clock - before
 
+    from assistant.attribution import Index
     from assistant.chat import Assistant
     from assistant.engine import open_engine
     from assistant.prompt import load_template, suitable_template
 
+    if settings.sources:  # one that is not there shows before the model is loaded
+        Index(settings.sources)
     template = load_template(settings.prompt) if settings.prompt else None
     engine = open_engine(settings)
     done("model")

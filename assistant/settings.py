@@ -36,6 +36,7 @@ class Settings:
     share: bool = False
     auth: tuple[str, str] | None = field(default=None, repr=False)
     api_key: str | None = field(default=None, repr=False)
+    sources: str | None = None  # an index of sources, else that of the embedded model's corpus
     attribution: str | None = None  # a service that knows a model's training data
     accept_license: bool = False  # asks no visitor for it
     allow_host: tuple[str, ...] = ()
@@ -83,7 +84,7 @@ def _address(text):
         raise argparse.ArgumentTypeError(f"must be an address like http://HOST:8000, not {text!r}")
     if parts.username is not None:
         raise argparse.ArgumentTypeError(
-            "must hold no name and no password: a key goes into ASSISTANT_ENDPOINT_KEY"
+            "must hold no name and no password; for --endpoint, ASSISTANT_ENDPOINT_KEY takes a key"
         )
     return text.rstrip("/")
 
@@ -162,6 +163,8 @@ def _parser(on_space):
     add("--auth", type=_auth, metavar="USER:PASSWORD", help="better as ASSISTANT_AUTH")
     add("--api-key", metavar="KEY", help="what programs must send; better as ASSISTANT_API_KEY")
     add("--api-key-file", metavar="PATH", help="a file that holds it")
+    add("--sources", metavar="INDEX",
+        help="an index of sources that was built here, in place of the shipped one")  # fmt: skip
     add("--attribution", type=_attribution, metavar="URL",
         help="a service that knows a model's training data, which visitors may ask")  # fmt: skip
     add("--accept-license", action="store_true",

@@ -174,6 +174,28 @@ def test_a_run_beside_rules_of_dashes_is_found(tmp_path):
     assert match.path == "page" and bare(match.text) == bare(text)
 
 
+@pytest.mark.parametrize("theirs, ours", [(100, 200), (200, 100), (30, 30), (79, 300)])
+def test_a_rule_hides_nothing_beside_it(tmp_path, theirs, ours):
+    beside = "\nabcdefgh" + "ijklmnop" * (theirs < 60) * 4
+    index = made(tmp_path, {"text": "x = 1\n" + "-" * theirs + f"{beside}\nsecond", "path": "a"})
+    (match,) = find_matches(index, "-" * ours + f"{beside}\nother")
+    assert match.length == min(theirs, ours) + len(beside)
+
+
+def test_pieces_that_stand_often_in_the_text_hide_nothing(tmp_path):
+    parts = [f"{name}{number * 7919}_value = call({number}) # {name}" for number in (1, 2, 3, 4)
+             for name in ["alpha"]]  # fmt: skip
+    index = made(tmp_path, {"text": "".join(parts), "path": "a"})
+    text = "".join(f"{part}\n!" * 150 for part in parts) + "?" + "".join(parts)
+    longest = max(find_matches(index, text), key=lambda match: match.length)
+    assert bare(longest.text).endswith(bare("".join(parts)))
+
+
+def test_a_large_table_takes_no_time(shipped):
+    rows = "+------+------+------+\n| name | 1000 | text |\n" * 4_000
+    assert find_matches(shipped, rows[:TEXT_CHARS_MAX]) is not None  # and the run's own limit
+
+
 def test_a_rule_is_no_match(shipped):
     assert find_matches(shipped, "#\n" * 200) == find_matches(shipped, "-=" * 100) == []
 
@@ -275,18 +297,21 @@ def test_a_folder_is_a_corpus(tmp_path):
     (root / "lib" / "COPYING.txt").write_text("This is nobody's standard licence.")
     (root / "a.py").write_text("# SPDX-License-Identifier: MIT OR Apache-2.0\n" + CODE)
     (root / "lib" / "deep" / "b.rs").write_text("fn main() {}\n" + CODE.replace("value", "x"))
+    (root / "lib" / "License.java").write_text('class License { String of = "GPL"; }')
     (root / "main.c").write_text("int main() { return 0; }")
     (root / "image.png").write_bytes(b"\x89PNG\0\0\xff")
     (root / ".git" / "config").write_text("secret")
     (root / "link.py").symlink_to(root / "a.py")
     found = {document.path: document for _, document in Corpus(root).records() if document}
-    assert sorted(found) == ["LICENSE", "a.py", "lib/COPYING.txt", "lib/deep/b.rs", "main.c"]
+    assert sorted(found) == [
+        "LICENSE", "a.py", "lib/COPYING.txt", "lib/License.java", "lib/deep/b.rs", "main.c",
+    ]  # fmt: skip
     assert found["a.py"].licence == "MIT OR Apache-2.0"
     assert found["main.c"].licence == "Apache-2.0"
     assert found["lib/deep/b.rs"].licence == "see lib/COPYING.txt"
     assert found["lib/deep/b.rs"].language == "Rust"
     built = build(Corpus(root), tmp_path / "index.db")
-    assert (built.documents, built.left_out) == (5, 1)
+    assert (built.documents, built.left_out) == (6, 1)
     (match,) = find_matches(Index(tmp_path / "index.db"), CODE[:300].replace("value", "x"))
     assert (match.path, match.start_line) == ("lib/deep/b.rs", 2)
 
@@ -299,6 +324,8 @@ def test_a_folder_is_a_corpus(tmp_path):
         ("GNU GENERAL PUBLIC LICENSE\n   Version 3, 29 June 2007", "GPL-3.0"),
         ("GNU LESSER GENERAL PUBLIC LICENSE\n Version 2.1, February 1999", "LGPL-2.1"),
         ("Mozilla Public License Version 2.0", "MPL-2.0"),
+        ("Mozilla Public License Version 2.0\n... GNU Affero General Public License, Version 3.0",
+         "MPL-2.0"),
         ("SPDX-License-Identifier: Zlib\n", "Zlib"),
         ("All rights reserved.", None),
     ],
@@ -344,14 +371,15 @@ def test_records_that_are_none_are_left_out(tmp_path, monkeypatch):
     monkeypatch.setattr(corpora, "RECORD_BYTES_MAX", 4_000)
     path = tmp_path / "data.jsonl"
     lines = [*map(json.dumps, RECORDS), "[1]", "{", "[" * 3_000, json.dumps({"text": "x" * 9_000}),
-             '{"text": 3, "path": "a"}', '{"text": "last", "path": "z", "line": -1}']  # fmt: skip
+             '{"text": 3, "path": "a"}', json.dumps({"text": "x", "path": "y", "line": 10**30}),
+             '{"text": "last", "path": "z", "line": -1}']  # fmt: skip
     path.write_text("\n".join(lines))  # the last has no line end
     documents = [document for _, document in Corpus(path).records()]
     assert len(documents) == len(lines)
-    assert [document.path for document in documents if document] == ["a.py", "b.py", "z"]
+    assert [document.path for document in documents if document] == ["a.py", "b.py", "y", "z"]
     built = build(Corpus(path), tmp_path / "index.db")
-    assert (built.documents, built.left_out) == (3, 6)
-    assert Index(tmp_path / "index.db").documents == 3
+    assert (built.documents, built.left_out) == (4, 6)
+    assert Index(tmp_path / "index.db").documents == 4
 
 
 def test_a_long_document_is_kept_in_parts(tmp_path, monkeypatch):
@@ -410,6 +438,48 @@ def test_a_build_that_was_interrupted_goes_on(tmp_path, monkeypatch):
     assert built.documents == 30
     assert contents(tmp_path / "index.db") == contents(tmp_path / "whole.db")
     assert build(corpus, tmp_path / "index.db") is None  # it is there
+
+
+def test_what_a_build_left_damaged_is_made_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr(indexes, "COMMIT_CHARS", 5_000)
+    corpus = written(
+        tmp_path / "corpus.jsonl", [{"text": f"{n}\n{CODE}", "path": f"{n}.py"} for n in range(60)]
+    )
+
+    def half(read, total):
+        if read > total / 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build(corpus, tmp_path / "index.db", half)
+    part = tmp_path / "index.db.part"
+    with part.open("r+b") as file:
+        file.seek(8192)
+        file.write(b"x" * (part.stat().st_size - 8192))
+    assert build(corpus, tmp_path / "index.db").documents == 60
+    assert find_matches(Index(tmp_path / "index.db"), CODE[:300])
+
+
+def test_an_index_does_not_overwrite_what_is_none(tmp_path, capsys):
+    corpus = written(tmp_path / "corpus.jsonl", [{"text": CODE, "path": "a.py"}])
+    (tmp_path / "notes.txt").write_text("mine")
+    argv = ["build", str(corpus.path), "--out", str(tmp_path / "notes.txt")]
+    assert command.main(argv) == 1
+    assert "is no index" in capsys.readouterr().err
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "a.py").write_text(CODE)
+    with pytest.raises(AttributionError, match="cannot stand in the folder"):
+        build(Corpus(tmp_path / "code"), tmp_path / "code" / "index.db")
+
+
+def test_a_text_that_is_damaged_is_told_without_the_text(tmp_path):
+    index = made(tmp_path, {"text": CODE, "path": "a.py"})
+    content = index.path.read_bytes()
+    index.path.write_bytes(content.replace(b"def function_5(", b"\xff\xfff function_5(", 1))
+    with pytest.raises(DamagedIndex) as told:
+        find_matches(index, CODE[:200])
+    assert "function" not in str(told.value)
 
 
 def test_another_corpus_makes_another_index(tmp_path):

@@ -38,6 +38,7 @@ FLAGS = [
     ("max_requests_per_minute", "30", 30),
     ("endpoint", "http://gpu:8000/v1/", ("http://gpu:8000",)),
     ("api_key", "s3cret", "s3cret"),
+    ("sources", "my.db", "my.db"),
     ("attribution", "https://team.example/sources/", "https://team.example/sources/overlap"),
 ]
 

@@ -7,6 +7,7 @@ import http.server
 import json
 import re
 import threading
+import time
 from contextlib import contextmanager
 
 import pytest
@@ -110,7 +111,7 @@ def test_one_that_is_damaged_is_opened_anew(index):
 
 
 @contextmanager
-def service(answer, status=200):
+def service(answer, status=200, pause=0):
     """A membership service that gives `answer`, and what it was asked."""
     asked = []
 
@@ -120,7 +121,9 @@ def service(answer, status=200):
             asked.append((self.path, json.loads(body)))
             self.send_response(status)
             self.end_headers()
-            self.wfile.write(answer)
+            for byte in answer if pause else [answer]:  # a byte at a time, where it is slow
+                time.sleep(pause)
+                self.wfile.write(bytes([byte]) if pause else byte)
 
         def log_message(self, *args):
             pass
@@ -159,6 +162,15 @@ def test_what_a_service_does_wrong_is_one_sentence(answer, status, sentence):
         ask_service(url, "x")
 
 
+def test_a_service_that_trickles_is_left(monkeypatch):
+    monkeypatch.setattr("assistant.attribution.service.PATIENCE_S", 0.3)
+    with (
+        service(b"[" * 200, pause=0.05) as (url, _),
+        pytest.raises(AttributionError, match="no answer within"),
+    ):
+        ask_service(url, "x")
+
+
 def test_a_service_that_is_not_there_or_silent(monkeypatch):
     with pytest.raises(AttributionError, match="cannot be reached"):
         ask_service("http://127.0.0.1:9/overlap", "x")
@@ -181,6 +193,7 @@ def server():
         yield server
 
 
+QUEUE = "import types\nfrom collections import deque\nfrom heapq import heappush, heappop"
 DOCUMENT = "x = 1\n" + "Implement a multi-producer, multi-consumer queue. Roughly: import threading"
 
 
@@ -189,7 +202,9 @@ def test_the_route_gives_spans_and_their_sources(server):
         "'''A multi-producer, multi-consumer queue.'''\n\nimport threading\nimport types\n"
         "from collections import deque\nfrom heapq import heappush, heappop"
     )
-    answer = server.post("/overlap", json={"document": f"é🙂 new\n{text}\nnothing_of_it"})
+    answer = server.post(
+        "/overlap", json={"document": f"é🙂 new\n{text}\nnothing_of_it"}, timeout=60
+    )
     ((start, end),) = answer.json()["spans"]
     assert f"é🙂 new\n{text}"[start:end] == text
     (match,) = answer.json()["matches"]
@@ -224,7 +239,7 @@ def test_one_programs_index_serves_another(server):
     with running(FakeEngine(), settings) as other, Page(other.url) as page:
         told = asked_by_the_page(page, id="c1", nid="n1", text=text, service=True)
         assert told["matches"][0]["path"] == "queue.py" and told["service"] == "127.0.0.1"
-        assert [span["text"] for span in told["spans"]] == [text]
+        assert told["spans"] == [{"start": 0, "end": len(text)}]
         told = asked_by_the_page(page, id="c1", nid="n1", text=text, service=False)
         assert told["matches"] and told["spans"] == [] and "service" not in told
 
@@ -238,6 +253,26 @@ def test_a_text_leaves_the_machine_only_where_the_page_asks_for_it():
             assert asked == []
             assert asked_by_the_page(page, nid="n1", text="told", service=True)["spans"]
             assert asked == [("/overlap", {"document": "told"})]
+
+
+def test_a_surrogate_is_shown_as_one_that_is_missing(server):
+    text = f"{DOCUMENT}\ud800"
+    body = json.dumps({"document": f"\ud800\n{QUEUE}"})
+    kind = {"content-type": "application/json"}
+    answer = server.post("/overlap", content=body, headers=kind)
+    assert answer.status_code in (200, 400)
+    with Page(server.url) as page:
+        assert asked_by_the_page(page, nid="n1", text=f"\ud800{QUEUE}")["matches"]
+        told = page.run(page.event("source-check", "click"), [f"{QUEUE} {text}", False])
+        assert "queue.py" in told
+        told = page.run(page.event("source-check", "click"), ["x" * 200_001, False])
+        assert "At most 200,000" in told and "queue.py" not in told
+
+
+def test_blanks_cost_no_time(server):
+    with Page(server.url) as page:
+        text = QUEUE.replace("\n", " " * 40_000, 1)
+        assert "queue.py" in page.run(page.event("source-check", "click"), [text, False])
 
 
 def test_what_a_service_fails_at_is_told_beside_the_matches():

@@ -21,7 +21,9 @@ from assistant.attribution import Index, find_matches, search
 from assistant.attribution.corpus import Corpus
 from assistant.attribution.index import build
 from assistant.attribution.shipped import shipped_index
-from assistant.errors import AssistantError
+from assistant.errors import AssistantError, AttributionError
+
+SQLITE = b"SQLite format 3"
 
 
 def _parser():
@@ -72,6 +74,8 @@ def bar():
 
 def make(args):
     started = time.monotonic()
+    if args.out.is_file() and not _head(args.out).startswith(SQLITE):
+        raise AttributionError(f"{args.out} is no index; give --out another name.")
     with bar() as progress:
         built = build(Corpus(args.corpus), args.out, progress)
     if built is None:
@@ -83,6 +87,11 @@ def make(args):
         f"{built.documents:,} documents{left}, {built.characters / 1e6:,.1f} million characters "
         f"in {took:,.0f} s ({built.characters / 1e6 / took:.1f} million a second)"
     )
+
+
+def _head(path):
+    with path.open("rb") as file:
+        return file.read(16)
 
 
 def opened(args):

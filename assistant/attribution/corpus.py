@@ -9,7 +9,7 @@ import json
 import lzma
 import os
 import re
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -81,11 +81,18 @@ class Corpus:
 
     def __init__(self, path):
         self.path = Path(path)
-        digest = hashlib.sha256()
-        self.size = 0
+        try:
+            self.size, self.fingerprint = self._measured()
+        except OSError as error:
+            raise AttributionError(
+                f"The corpus {self.path} cannot be read: {error.strerror}."
+            ) from None
+
+    def _measured(self):
+        digest, size = hashlib.sha256(), 0
         for file in self._files():
             stat = file.stat()
-            self.size += stat.st_size
+            size += stat.st_size
             if self.path.is_dir():
                 name = file.relative_to(self.path)
                 digest.update(
@@ -94,7 +101,7 @@ class Corpus:
             else:  # by what it holds: a copy of it has the same index
                 with file.open("rb") as opened:
                     digest.update(hashlib.file_digest(opened, "sha256").digest())
-        self.fingerprint = digest.hexdigest()
+        return size, digest.hexdigest()
 
     def records(self, skip=0):
         """(bytes read so far, Document or None) of each record behind the first `skip`; None for
@@ -125,13 +132,15 @@ class Corpus:
     def _folder(self, skip):
         nearest, read = licence.Nearest(self.path), 0
         for number, file in enumerate(self._files()):
-            size = file.stat().st_size
-            read += size
             if number >= skip:
-                yield read, self._file(file, nearest) if size <= RECORD_BYTES_MAX else None
+                yield read, self._file(file, nearest)
+            with suppress(OSError):  # it has gone since
+                read += file.stat().st_size
 
     def _file(self, file, nearest):
         try:
+            if file.stat().st_size > RECORD_BYTES_MAX:
+                return None
             text = file.read_bytes().decode("utf-8-sig")
         except (OSError, ValueError):
             return None
@@ -212,7 +221,7 @@ def _document(record):
         _plain(path),
         _plain(licences or licence.UNKNOWN),
         _plain(values["source"] or ""),
-        line if type(line) is int and line > 0 else 1,
+        line if type(line) is int and 0 < line < 2**31 else 1,
         url if url.startswith(("https://", "http://")) else "",
     )
 

@@ -6,21 +6,25 @@ Built once, then only read. Knows no licence texts and no pages.
 """
 
 import json
+import logging
 import sqlite3
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from filelock import FileLock
 
 from assistant.attribution.corpus import Document
-from assistant.attribution.pieces import PIECE, hashes, squeeze
+from assistant.attribution.pieces import PIECE, hashed, squeeze, stored
 from assistant.errors import AttributionError, DamagedIndex
 
 VERSION = 1  # of the tables and of what stands in them
-PLACES_MAX = 200  # of one piece that are looked at: some stand in every file
+PLACES_MAX = 200  # of one piece that are looked at: those of licences stand in every file
 COMMIT_CHARS = 8_000_000  # at most so much work is lost when a build is interrupted
 CACHE_KIB = 64_000
+
+log = logging.getLogger(__name__)
 
 _TABLES = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value);
@@ -54,12 +58,9 @@ class Index:
             with closing(sqlite3.connect(address, uri=True)) as db:
                 db.execute("PRAGMA mmap_size = 4000000000")
                 yield db
-        except sqlite3.OperationalError as error:
-            raise AttributionError(f"The index {self.path} gave no answer: {error}.") from None
-        except sqlite3.DatabaseError as error:
-            raise DamagedIndex(
-                f"The index {self.path} is damaged: {error}; build it again."
-            ) from None
+        except sqlite3.Error as error:
+            log.warning("the index %s failed: %s", self.path, type(error).__name__)
+            raise DamagedIndex(f"The index {self.path} is damaged; build it again.") from None
 
     def check(self):
         """Reads all of its structure; raises DamagedIndex."""
@@ -108,6 +109,8 @@ def build(corpus, out, progress=lambda read, total: None):
     AttributionError.
     """
     out = Path(out)
+    if corpus.path.is_dir() and out.absolute().is_relative_to(corpus.path.absolute()):
+        raise AttributionError("The index cannot stand in the folder that it is made of.")
     part = out.with_name(out.name + ".part")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -115,9 +118,14 @@ def build(corpus, out, progress=lambda read, total: None):
             if _same(out, corpus):
                 return None
             if not _same(part, corpus):
-                for ending in ("", "-wal", "-shm"):
-                    part.with_name(part.name + ending).unlink(missing_ok=True)
-            built = _build(corpus, part, progress)
+                _remove(part)
+            try:
+                built = _build(corpus, part, progress)
+            except sqlite3.DatabaseError as error:
+                if isinstance(error, sqlite3.OperationalError):
+                    raise  # no room, no right to write
+                _remove(part)  # what was left of an earlier build is damaged
+                built = _build(corpus, part, progress)
             part.replace(out)
             return built
     except (sqlite3.Error, OSError) as error:
@@ -134,6 +142,11 @@ def _same(path, corpus):
             return (facts.get("version"), facts.get("corpus")) == (VERSION, corpus.fingerprint)
     except sqlite3.Error:
         return False
+
+
+def _remove(part):
+    for ending in ("", "-wal", "-shm"):
+        part.with_name(part.name + ending).unlink(missing_ok=True)
 
 
 def _build(corpus, path, progress):
@@ -182,6 +195,9 @@ def _add(db, number, document):
     flat = " ".join(document.text.split())
     db.execute("INSERT INTO words (rowid, text) VALUES (?, ?)", (number, flat))
     codes, _ = squeeze(document.text)
-    found = hashes(codes, PIECE).tolist()
-    rows = ((each, number, place * PIECE) for place, each in enumerate(found))
+    places = stored(codes)
+    found = hashed(codes[places[:, None] + np.arange(PIECE)])
+    rows = (
+        (each, number, place) for each, place in zip(found.tolist(), places.tolist(), strict=True)
+    )
     db.executemany("INSERT INTO pieces VALUES (?, ?, ?)", rows)

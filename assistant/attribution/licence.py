@@ -11,8 +11,8 @@ HEADER_CHARS = 4_000  # in which an SPDX header stands
 
 # https://spdx.github.io/spdx-spec/v2.3/using-SPDX-short-identifiers-in-source-files/
 _SPDX = re.compile(r"SPDX-License-Identifier:\s*([\w.+()-]+(?: (?:AND|OR|WITH) [\w.+()-]+)*)")
-_FILE = re.compile(r"(licen[cs]e|copying|unlicense)([.-].*)?", re.IGNORECASE)
-# The first that stands in the text, whatever its white space and commas before a version.
+_FILE = re.compile(r"(licen[cs]e|copying|unlicense)(-[\w.]+)?(\.(txt|md|rst))?", re.IGNORECASE)
+# The one that stands first in the text, whatever its white space and commas before a version.
 _TELLTALES = (
     ("AGPL-3.0", "GNU AFFERO GENERAL PUBLIC LICENSE Version 3"),
     ("LGPL-3.0", "GNU LESSER GENERAL PUBLIC LICENSE Version 3"),
@@ -42,8 +42,8 @@ def spdx(text):
 def of_licence_text(text):
     """The SPDX name of the licence whose text this is, or None."""
     flat = " ".join(text[:40_000].split()).lower().replace(", version", " version")
-    named = (name for name, sentence in _TELLTALES if sentence.lower() in flat)
-    return spdx(text) or next(named, None)
+    named = [(flat.find(sentence.lower()), name) for name, sentence in _TELLTALES]
+    return spdx(text) or min((at, name) for at, name in [*named, (len(flat), None)] if at >= 0)[1]
 
 
 class Nearest:
@@ -57,8 +57,11 @@ class Nearest:
         """The licence of the files in `folder`: of the nearest licence file up to the root."""
         for path in sorted(folder.iterdir()):
             if _FILE.fullmatch(path.name) and path.is_file() and not path.is_symlink():
-                with path.open(encoding="utf-8", errors="replace") as file:
-                    text = file.read(100_000)
+                try:
+                    with path.open(encoding="utf-8", errors="replace") as file:
+                        text = file.read(100_000)
+                except OSError:
+                    continue
                 name = path.relative_to(self.root).as_posix()
                 return of_licence_text(text) or f"see {name}"
         return UNKNOWN if folder == self.root else self.of(folder.parent)

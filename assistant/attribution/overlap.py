@@ -6,24 +6,30 @@ every piece of the text is looked up: a run that holds 49 such characters holds 
 index, wherever the run begins. Of 99 characters with white space as single blanks at least 50 are
 none, since no two blanks are neighbours and a match neither begins nor ends with one: so runs of 99
 are found for certain, and of the shorter ones nearly all. What is found is compared, so what is
-reported is there. Two exceptions: of a piece that stands in the corpus more often than
-index.PLACES_MAX, as rules of dashes do, only so many places are looked at; and a run of fewer than
-LETTERS different characters, such a rule, is no news.
+reported is there.
+
+Rules and table borders, pieces of at most two different characters, stand everywhere. They are not
+looked up; the pieces at their two ends are in the index instead, 20 characters of the rule and the
+5 beside it, so a run is missed only where it is a rule with at most 4 characters on either side;
+and a run of fewer than LETTERS different characters is no news anyway. Against texts that are made
+to be slow there are limits, far above what replies need: PLACES_MAX of index.py, PAIRS_MAX,
+DOCUMENTS_MAX and MATCHES_MAX; what stands in fewest places is looked at first.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from assistant.attribution.index import Index
-from assistant.attribution.pieces import PIECE, hashes, squeeze
+from assistant.attribution.pieces import PIECE, hashes, is_rule, squeeze
 from assistant.errors import TextError
 
 CERTAIN = 99  # characters, white space as single blanks: a run of so many is found for certain
 SHORTEST = 50  # a shorter one is no news
 LETTERS = 5
-MATCHES_MAX = 50
-ALSO_MAX = 200
+MATCHES_MAX = 200
 TEXT_CHARS_MAX = 200_000
-REPEATS_MAX = 100  # of one piece in the text that are looked up
+PAIRS_MAX = 50_000  # of a piece of the text and a place of it in the corpus; and 5 per character
+DOCUMENTS_MAX = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +62,8 @@ def find_matches(index, text):
     characters, none within another. Raises TextError and AttributionError."""
     codes, offsets = squeeze(check_length(text))
     with index.open() as db:
-        bodies = {}
-        runs = list(_runs(db, codes, bodies))
-        found = _longest(runs)
-        return sorted(_matches(found, text, offsets, bodies), key=lambda match: match.start)
+        matches = list(_matches(db, text, codes, offsets))
+    return sorted(_longest(matches), key=lambda match: match.start)
 
 
 def check_length(text):
@@ -71,32 +75,57 @@ def check_length(text):
     return text
 
 
-def _runs(db, codes, bodies):
-    """(start, end, document, start there), in characters that are not blank."""
-    asked, before, same = {}, None, 0
-    for start, piece in enumerate(hashes(codes, 1).tolist()):
-        same = same + 1 if piece == before else 0
-        before = piece
-        # In a run of one character, as long as one there, the index has one of the first pieces.
-        if same < PIECE:
-            asked.setdefault(piece, []).append(start)
-    near = {}  # document to where pieces of the text stand in it
-    for piece in Index.known(db, list(asked)):
-        for number, place in Index.places(db, piece):
-            near.setdefault(number, []).extend((at, place) for at in asked[piece][:REPEATS_MAX])
-    for number, pairs in near.items():
+def _matches(db, text, codes, offsets):
+    """A Match for each run of each document."""
+    for number, pairs in sorted(_near(db, codes).items()):
         document = Index.document(db, number)
-        body, offsets = squeeze(document.text)
-        bodies[number] = document, offsets
-        seen = {}  # how far the text stands in the document at this distance
-        for at, place in sorted(pairs):
-            if at < seen.get(place - at, 0):
+        body, there = squeeze(document.text)
+        for start, end, place in _runs(codes, body, pairs):
+            begin, stop = int(offsets[start]), int(offsets[end - 1]) + 1
+            run = text[begin:stop]
+            length = len(" ".join(run.split()))
+            if length < SHORTEST or len(set(run)) < LETTERS:
                 continue
-            start = at - _alike(codes[:at][::-1], body[:place][::-1])
-            end = at + _alike(codes[at:], body[place:])
-            seen[place - at] = end
-            if end - at >= PIECE:  # else two pieces have the same hash
-                yield start, end, number, place - at + start
+            begins, ends = there[place], there[place + end - start - 1]
+            first = document.line + document.text.count("\n", 0, begins)
+            last = first + document.text.count("\n", begins, ends)
+            yield Match(begin, stop, document.path, first, last, document.licence,
+                        document.source, document.url, length, run)  # fmt: skip
+
+
+def _near(db, codes):
+    """Document to [(where a piece of the text begins, where it begins in the document)], in
+    characters that are not blank."""
+    asked = {}
+    if len(codes) >= PIECE:
+        pieces, rule = hashes(codes).tolist(), is_rule(codes).tolist()
+        for start, piece in enumerate(pieces):
+            if not rule[start]:
+                asked.setdefault(piece, []).append(start)
+    found = [(Index.places(db, piece), asked[piece]) for piece in Index.known(db, list(asked))]
+    found.sort(key=lambda pair: len(pair[0]) * len(pair[1]))
+    room, near = PAIRS_MAX + 5 * len(codes), {}
+    for places, starts in found:
+        room -= len(places) * len(starts)
+        if room < 0:
+            break
+        for number, place in places:
+            near.setdefault(number, []).extend((start, place) for start in starts)
+    most = Counter({number: len(pairs) for number, pairs in near.items()})
+    return {number: near[number] for number, _ in most.most_common(DOCUMENTS_MAX)}
+
+
+def _runs(codes, body, pairs):
+    """(start, end, start in the body) of what `codes` and the body share around `pairs`."""
+    seen = {}  # how far the text stands in the body at this distance
+    for at, place in sorted(pairs):
+        if at < seen.get(place - at, 0):
+            continue
+        start = at - _alike(codes[:at][::-1], body[:place][::-1])
+        end = at + _alike(codes[at:], body[place:])
+        seen[place - at] = end
+        if end - at >= PIECE:  # else two pieces have the same hash
+            yield start, end, place - at + start
 
 
 def _alike(one, other):
@@ -109,46 +138,15 @@ def _alike(one, other):
     return first if differs[first] else length
 
 
-def _longest(runs):
-    """[(run, further runs of the same characters)] of those that lie in no longer one."""
-    kept = []
-    for run in sorted(runs, key=lambda run: (run[0] - run[1], run[2:])):
-        start, end = run[:2]
-        around = [(other, also) for other, also in kept if other[0] <= start and end <= other[1]]
-        if not around:
-            kept.append((run, []))
-        for other, also in around:
-            if other[:2] == (start, end):
-                also.append(run)
-    return kept
-
-
-def _matches(found, text, offsets, bodies):
-    for (start, end, number, there), also in found[:MATCHES_MAX]:
-        begin, stop = int(offsets[start]), int(offsets[end - 1]) + 1
-        length = len(" ".join(text[begin:stop].split()))
-        if length < SHORTEST or len(set(text[begin:stop])) < LETTERS:
-            continue
-        document, first, last = _lines(bodies, number, there, end - start)
-        others = [_lines(bodies, *run[2:], end - start) for run in also[:ALSO_MAX]]
-        yield Match(
-            begin,
-            stop,
-            document.path,
-            first,
-            last,
-            document.licence,
-            document.source,
-            document.url,
-            length,
-            text[begin:stop],
-            [(other.path, first, last) for other, first, last in others],
-        )
-
-
-def _lines(bodies, number, start, length):
-    """(document, number of its first line, of its last) of a run of it."""
-    document, offsets = bodies[number]
-    first = document.line + document.text.count("\n", 0, offsets[start])
-    inside = document.text.count("\n", offsets[start], offsets[start + length - 1])
-    return document, first, first + inside
+def _longest(matches):
+    """Those that lie in no longer one; those of the same characters become one."""
+    kept = {}
+    for match in sorted(matches, key=lambda one: one.start - one.end):
+        same = kept.get((match.start, match.end))
+        if same:
+            same.also.append((match.path, match.start_line, match.end_line))
+        elif len(kept) < MATCHES_MAX and not any(
+            start <= match.start and match.end <= end for start, end in kept
+        ):
+            kept[match.start, match.end] = match
+    return kept.values()

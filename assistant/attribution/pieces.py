@@ -1,4 +1,4 @@
-"""squeeze() and hashes(): a text without its white space, and the pieces of it that are looked up.
+"""A text without its white space, and the pieces of it that are kept in an index and looked up.
 
 How a text is indented and where its lines break says nothing about where it comes from, so white
 space does not count in comparisons at all. Knows no files and no index.
@@ -7,6 +7,7 @@ space does not count in comparisons at all. Knows no files and no index.
 import numpy as np
 
 PIECE = 25  # characters that are hashed together
+BESIDE = 5
 
 # By code point: what counts, all but white space and control characters.
 _PRINTED = ~np.array(
@@ -29,9 +30,40 @@ def squeeze(text):
     return codes[offsets], offsets
 
 
-def hashes(codes, stride):
-    """The hash (int64) of each piece of PIECE codes that begins at 0, stride, 2 * stride, ..."""
+def is_rule(codes):
+    """For each piece, at every place (bool), whether it holds at most two different characters:
+    those of rules and table borders stand everywhere and say nothing."""
+    held = np.uint64(1) << (codes.astype(np.uint64) & np.uint64(63))  # as a set of bits
+    width = 1
+    while width < PIECE:  # sets of 2, 4, ... characters, the last of PIECE
+        step = min(width, PIECE - width)
+        held = held[:-step] | held[step:]
+        width += step
+    return np.bitwise_count(held) <= 2
+
+
+def stored(codes):
+    """Where the pieces begin that an index keeps of a text, in order: every PIECE characters,
+    without rules; and at both ends of each rule a piece of 20 characters of it and 5 beside it."""
     if len(codes) < PIECE:
         return np.empty(0, dtype=np.int64)
-    pieces = np.lib.stride_tricks.sliding_window_view(codes, PIECE)[::stride]
+    rule = is_rule(codes)
+    every = np.arange(0, len(rule), PIECE)
+    edges = np.diff(rule.astype(np.int8), prepend=0, append=0)
+    begins, ends = np.flatnonzero(edges == 1) - BESIDE, np.flatnonzero(edges == -1) - 1 + BESIDE
+    sides = np.concatenate([begins, ends])
+    sides = sides[(sides >= 0) & (sides < len(rule))]
+    return np.unique(np.concatenate([every[~rule[every]], sides]))
+
+
+def hashes(codes):
+    """The hash (int64) of the piece at every place of `codes`."""
+    if len(codes) < PIECE:
+        return np.empty(0, dtype=np.int64)
+    pieces = np.lib.stride_tricks.sliding_window_view(codes, PIECE)
+    return hashed(pieces)
+
+
+def hashed(pieces):
+    """The hashes of rows of PIECE codes."""
     return (pieces.astype(np.uint64) @ _POWERS).view(np.int64)

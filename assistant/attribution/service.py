@@ -5,6 +5,7 @@ come {"spans": [[start, end], ...]}, offsets into the text. Such a service knows
 text leaves this machine. What it answers is checked; what it says is never shown.
 """
 
+from time import monotonic
 from typing import Annotated
 
 import httpx
@@ -13,7 +14,7 @@ from pydantic import BaseModel, Field, ValidationError
 from assistant.attribution.overlap import check_length
 from assistant.errors import AttributionError
 
-PATIENCE_S = 20
+PATIENCE_S = 20  # in all
 ANSWER_MAX = 1_000_000  # bytes
 
 _Offset = Annotated[int, Field(ge=0, strict=True)]
@@ -26,7 +27,7 @@ class _Answer(BaseModel):
 def ask_service(url, text):
     """[(start, end)] of the parts of `text` that the service at `url` knows, in order, none
     touching another. Raises TextError and AttributionError."""
-    document = {"document": check_length(text)}
+    document, end = {"document": check_length(text)}, monotonic() + PATIENCE_S
     try:
         with (
             httpx.Client(timeout=PATIENCE_S) as client,
@@ -39,6 +40,8 @@ def ask_service(url, text):
             answer = b""
             for part in response.iter_bytes():
                 answer += part
+                if monotonic() > end:
+                    raise httpx.ReadTimeout("")
                 if len(answer) > ANSWER_MAX:
                     raise AttributionError("The attribution service sent too long an answer.")
         spans = _Answer.model_validate_json(answer).spans

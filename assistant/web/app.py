@@ -66,7 +66,7 @@ def _build(assistant, settings, examples):
     async def metrics():
         return Response(generate_latest(engine.registry), media_type=CONTENT_TYPE_LATEST)
 
-    sources = Sources(settings.attribution)
+    sources = Sources(settings.attribution, settings.sources)
     routers = v1_router(assistant, key), tgi_router(engine, key), overlap_router(sources, key)
     routes = [*app.routes, *(route for router in routers for route in router.routes)]
     for router in routers:

@@ -3,7 +3,6 @@
 Every text is untrusted and only ever escaped. Knows no events and no index.
 """
 
-import re
 from html import escape
 
 from assistant.attribution import CERTAIN
@@ -37,8 +36,10 @@ def underlined(text, matches):
         kind = "long" if match["length"] >= CERTAIN else "short"
         mark = f'<mark class="match {kind}" title="{escape(sentence(match))}">'
         parts.append(escape(text[at:start]))
-        for piece in re.split(r"(\s*\n\s*)", text[start:end]):  # no line under indentation
-            parts.append(f"{mark}{escape(piece)}</mark>" if piece.strip() else piece)
+        for line in text[start:end].splitlines(keepends=True):
+            said = line.strip()  # no line under indentation
+            before, _, after = line.partition(said) if said else (line, "", "")
+            parts.append(escape(before) + f"{mark}{escape(said)}</mark>" * bool(said) + after)
         at = end
     return "".join([*parts, escape(text[at:])])
 

@@ -3,26 +3,24 @@
 Knows components and events; what an index is and how it is searched is assistant/attribution's.
 """
 
-import logging
-
 import gradio as gr
+from anyio import to_thread
 
 from assistant.attribution import search
 from assistant.attribution.fulltext import choices
-from assistant.errors import AssistantError
 from assistant.web.attribution_html import hits, listed, underlined
 from assistant.web.controls import QUIET
+from assistant.web.runs import sentence
 from assistant.web.source_check import FAILED
-from assistant.web.sources import Building
+from assistant.web.sources import Building, plain
 from assistant.web.wire import one_line, said
 
-log = logging.getLogger(__name__)
-
 ANY = "Any"
-INTRO = (
+SHIPPED = (
     "The index holds Python 3.11's documentation and standard library, from which the built-in "
-    "model learned. Words and “exact phrases” are found whatever their case."
+    "model learned. "
 )
+INTRO = "Words and “exact phrases” are found whatever their case."
 NOTHING = "Nothing was found."
 NONE = "No run of 50 characters or more stands in the sources."
 
@@ -38,8 +36,10 @@ class AttributionTab:
     def _build(self):
         with gr.Tabs(elem_id="attribution"):
             with gr.Tab("Search"):
+                info = SHIPPED * (self.sources.path is None) + INTRO
                 with gr.Row(elem_classes="play-row"):
-                    self.query = gr.Textbox(label="Search for", info=INTRO, elem_id="source-query",
+                    self.query = gr.Textbox(label="Search for", info=info,
+                                            elem_id="source-query",
                                             max_lines=1)  # fmt: skip
                 with gr.Row(elem_classes="play-row"):
                     self.path = gr.Textbox(label="Path holds", max_lines=1, min_width=160)
@@ -96,7 +96,7 @@ class AttributionTab:
             "licence": "" if licence == ANY else str(licence or ""),
         }
         asked = self.sources.ask(lambda index: search(index, query, **chosen))
-        async for page in self._told(self.status, asked):
+        async for page in self._told(self.status, asked, self.found):
             if isinstance(page, dict):
                 yield page
             else:
@@ -105,15 +105,16 @@ class AttributionTab:
 
     async def check(self, text, service):
         """What of a text stands in the sources."""
-        text = text if isinstance(text, str) else ""
+        text = plain(text) if isinstance(text, str) else ""
         if not text.strip():
             yield {self.checked: said("There is nothing to check."), self.matches: ""}
             return
-        async for page in self._told(self.checked, self.sources.check(text)):
+        async for page in self._told(self.checked, self.sources.check(text), self.matches):
             if isinstance(page, dict):
                 yield page
                 continue
-            body = f'<pre class="written">{underlined(text, page)}</pre>' if page else ""
+            shown = await to_thread.run_sync(underlined, text, page) if page else ""
+            body = f'<pre class="written">{shown}</pre>' if page else ""
             note = "" if page else NONE
             if service is True:
                 note = f"{note} {await self._known(text)}".strip()
@@ -122,18 +123,17 @@ class AttributionTab:
     async def _known(self, text):
         try:
             spans = await self.sources.known(text)
-        except AssistantError as error:
-            return str(error)
+        except Exception as error:
+            return sentence(error, FAILED)
         count = sum(end - start for start, end in spans)
         return f"{self.sources.host} knows {count:,} of the {len(text):,} characters."
 
-    async def _told(self, status, steps):
-        """What `steps` give; pages in the place of what delays or ends them."""
+    async def _told(self, status, steps, result=None):
+        """What `steps` give; pages in the place of what delays or ends them. result: what is empty
+        then."""
         try:
             async for step in steps:
                 yield {status: said(str(step))} if isinstance(step, Building) else step
-        except AssistantError as error:
-            yield {status: said(str(error))}
-        except Exception:
-            log.exception("the sources could not be asked")
-            yield {status: said(FAILED)}
+        except Exception as error:
+            empty = {result: ""} if result else {}
+            yield {status: said(sentence(error, FAILED)), **empty}

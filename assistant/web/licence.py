@@ -1,14 +1,15 @@
 """What a model's licence asks of those who use it, for the page.
 
-Knows the BigCode OpenRAIL-M v1 licence, under which the StarCoder family stands; a model's card
-says whether it does. What stands here is a summary: the licence's own text counts.
+Knows the BigCode OpenRAIL-M v1 licence, and the names of the StarCoder family, which stands under
+it: a copy under another name asks nobody. What stands here is a summary: the licence's own text
+counts.
 """
 
 import re
 
 ADDRESS = "https://huggingface.co/spaces/bigcode/bigcode-model-license-agreement"
-# StarCoder 2, another architecture, has it too; fine-tuned versions keep it (its paragraph 4).
-_FAMILY = re.compile(r"starcoder|starchat|santacoder|gpt_bigcode", re.IGNORECASE)
+# What is made from it keeps its terms.
+_FAMILY = re.compile(r"star(coder|chat)|santacoder|gpt_bigcode|octocoder|wizardcoder", re.I)
 
 LICENCE = {
     "name": "BigCode OpenRAIL-M v1",

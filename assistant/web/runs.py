@@ -146,13 +146,13 @@ class Runs:
         """Where the texts of the cards come from; sentences, while the index is not there yet."""
         try:
             for card in session.cards:
-                if session.work.stopped or card.matches is not None or not card.text:
+                if card.matches is not None or not card.text:
                     continue
                 async for step in self.sources.check(card.text):
                     if not isinstance(step, Building):
                         card.matches = step
-                    elif session.work.stopped:
-                        break
+                    elif session.work.stopped and step.part:  # whoever stops waits for no building
+                        return
                     else:
                         yield str(step)
         except Exception as error:
@@ -196,9 +196,9 @@ def pressed(action):
     return (act, numbers) if known and min(numbers, default=0) >= 0 else ("", [])
 
 
-def sentence(error):
+def sentence(error, otherwise=INTERNAL):
     """What a person reads of `error`. What is a mistake of ours goes to the log."""
     if isinstance(error, AssistantError):
         return str(error)
-    log.error("the playground failed", exc_info=error)
-    return INTERNAL
+    log.error("a tab of the page failed", exc_info=error)
+    return otherwise

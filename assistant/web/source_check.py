@@ -4,15 +4,12 @@ The script asks once a reply is there, so no token waits for it. Knows the page'
 what is found stands in the browser beside the reply.
 """
 
-import logging
-
 import gradio as gr
 
 from assistant.errors import AssistantError
 from assistant.web import wire
+from assistant.web.runs import sentence
 from assistant.web.sources import Building
-
-log = logging.getLogger(__name__)
 
 FAILED = "The sources could not be looked up; the server's log says more."
 
@@ -37,22 +34,21 @@ class SourceCheck:
             return
         about = {"id": asked.get("id"), "nid": asked.get("nid"), "n": asked.get("n")}
         text = asked.get("text") if isinstance(asked.get("text"), str) else ""
-        answer = {"matches": [], "spans": [], "note": ""}
+        answer, notes = {"matches": [], "spans": []}, []
         try:
             async for step in self.sources.check(text):
                 if isinstance(step, Building):
                     yield wire.data({**about, "building": str(step)})
                 else:
                     answer["matches"] = step
-            if asked.get("service") is True:
-                answer["spans"] = [
-                    {"start": start, "end": end}
-                    for start, end in await self.sources.known(text)
-                ]
+        except Exception as error:
+            notes.append(sentence(error, FAILED))
+        if asked.get("service") is True:
+            try:
+                spans = await self.sources.known(text)
+                answer["spans"] = [{"start": start, "end": end} for start, end in spans]
                 answer["service"] = self.sources.host
-        except AssistantError as error:
-            answer["note"] = str(error)
-        except Exception:
-            log.exception("sources could not be looked up")
-            answer["note"] = FAILED
+            except Exception as error:
+                notes.append(sentence(error, FAILED))
+        answer["note"] = " ".join(notes)
         yield wire.data({**about, **answer})

@@ -5,6 +5,7 @@ for it; one that turns out damaged is built again. Knows no pages.
 """
 
 import asyncio
+import re
 import threading
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
@@ -12,7 +13,7 @@ from urllib.parse import urlsplit
 
 from anyio import to_thread
 
-from assistant.attribution import find_matches
+from assistant.attribution import Index, find_matches
 from assistant.attribution.service import ask_service
 from assistant.attribution.shipped import shipped_index
 from assistant.errors import AttributionError, DamagedIndex
@@ -33,12 +34,13 @@ class Building:
 
 
 class Sources:
-    """url: a membership service that may be asked too, or None. open_index(progress): gives the
-    Index."""
+    """url: a membership service that may be asked too, or None. path: of an index that was built,
+    else the shipped one. open_index(progress): gives the Index in their place."""
 
-    def __init__(self, url=None, open_index=shipped_index):
+    def __init__(self, url=None, path=None, open_index=None):
         self.url, self.host = url, urlsplit(url).hostname if url else None
-        self._open_index = open_index
+        self.path = path
+        self._open_index = open_index or (shipped_index if path is None else lambda _: Index(path))
         self._lock = threading.Lock()
         self._opened, self._part = None, 0.0
 
@@ -60,6 +62,7 @@ class Sources:
 
     async def check(self, text):
         """The same, for the matches of `text`, as dicts for a page."""
+        text = plain(text)
 
         def question(index):
             return [told(match) for match in find_matches(index, text)]
@@ -72,7 +75,7 @@ class Sources:
         Raises AttributionError and TextError."""
         if self.url is None:
             raise AttributionError("No attribution service is set here; start with --attribution.")
-        return await to_thread.run_sync(ask_service, self.url, text)
+        return await to_thread.run_sync(ask_service, self.url, plain(text))
 
     def _begin(self):
         with self._lock:
@@ -95,6 +98,11 @@ class Sources:
         with self._lock:
             if self._opened is opened:
                 self._opened = None
+
+
+def plain(text):
+    """`text` with U+FFFD for each lone surrogate, which no encoding has; as long as it was."""
+    return re.sub("[\ud800-\udfff]", "\ufffd", text)
 
 
 def told(match):
