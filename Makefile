@@ -1,13 +1,13 @@
 # make run · make test · make check · make soak   (each sets up all it needs)
 # make pictures (docs/images, from a real run) · make test-clients (other people's programs)
 # make bench · make bench-engine · make bench-serve · make bench-api · make bench-page
-# make bench-peers (llama.cpp, for bench-engine)
+# make bench-attribution · make bench-peers (llama.cpp, for bench-engine)
 
 PYTHON ?= python3
 BIN := .venv/bin
 
 .PHONY: run test test-clients check soak pictures bench bench-engine bench-serve bench-api \
-	bench-page bench-peers
+	bench-page bench-attribution bench-peers
 
 run: .venv/run.stamp
 	$(BIN)/python app.py $(ARGS)
@@ -41,6 +41,9 @@ bench-serve: .venv/run.stamp
 
 bench-page: .venv/dev.stamp
 	$(BIN)/python -m benchmarks.page
+
+bench-attribution: .venv/dev.stamp
+	$(BIN)/python -m benchmarks.attribution
 
 bench-api: .venv/run.stamp
 	$(BIN)/python -m benchmarks.api $(ARGS)

@@ -129,7 +129,7 @@ def test_a_corpus_of_a_gigabyte_is_indexed_in_constant_memory(tmp_path):
     print(f"{size / 1e6:,.0f} MB: {said.strip()}; at most {last / 1e6:.0f} MB of memory, "
           f"index {index.stat().st_size / size:.1f} times the text")  # fmt: skip
     assert second.wait() < 0 and third.wait() == 0
-    assert max(middle, last) < 1.5 * early < 600e6
+    assert middle < 1.3 * early and last < 300e6  # at the end pieces are sorted, in so much memory
     assert index.stat().st_size < 6 * size
     at = len(known) // 2
     (match,) = find_matches(Index(index), known[at : at + 300])
