@@ -49,7 +49,7 @@ const Consent = (() => {
       if (stored() === name) dialog.remove();
       else dialog.showModal(); // a browser lets a second Escape through
     });
-    document.body.append(dialog);
+    Dom.find(".gradio-container").append(dialog);
     dialog.showModal();
   };
 
