@@ -72,7 +72,10 @@ def about(engine):
     except (OSError, IndexError):
         card = ""
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
-    return one_line(now + markdown.render(f"{ABOUT}\n{card}"))
+    shown = markdown.render(f"{ABOUT}\n{card}")
+    for wide in ("<table", "<pre"):  # on a phone they scroll, with the keyboard too
+        shown = shown.replace(wide, f'{wide} tabindex="0"')
+    return one_line(now + shown)
 
 
 class AboutTab:
