@@ -10,6 +10,7 @@ Results go to stdout, progress and what went wrong to stderr.
 import argparse
 import dataclasses
 import json
+import os
 import sys
 import time
 from contextlib import contextmanager
@@ -52,11 +53,14 @@ def main(argv=None):
     args = _parser().parse_args(argv)
     try:
         {"build": make, "check": check, "search": find}[args.command](args)
+        sys.stdout.flush()
     except AssistantError as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # whoever reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
