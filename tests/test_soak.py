@@ -14,8 +14,8 @@ import pytest
 
 from assistant.attribution import Index, find_matches
 from assistant.engine import Request
-from assistant.web import app
 from assistant.sampling import Sampling
+from assistant.web import app
 from tests.engines import make_engine, read
 from tests.fake_engine import FakeEngine
 from tests.server import Page, running
