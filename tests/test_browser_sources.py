@@ -2,14 +2,17 @@
 searched; and the licence that a visitor is asked to accept."""
 
 import json
+import threading
 
 import pytest
+from anyio import to_thread
 
+from assistant.errors import AttributionError
 from assistant.settings import Settings
 from tests.browser import finished, opened, send
 from tests.fake_engine import FakeEngine
 from tests.server import running
-from tests.test_browser_chat import stored
+from tests.test_browser_chat import choose, record, store, stored
 from tests.test_browser_playground import show
 from tests.test_sources import service
 from tests.test_transcript import HOSTILE
@@ -60,7 +63,7 @@ def test_what_stands_in_the_sources_is_underlined_told_and_kept(page):
 
 def test_exports_carry_sources_and_the_disclosure(page):
     send(page, "How do I merge sorted lists?")
-    page.wait_for_selector("#log .sources")
+    page.wait_for_selector("#log .sources a")
     texts = {}
     for name in ("JSON", "Markdown", "HTML, one file"):
         page.click("#export-menu summary")
@@ -75,7 +78,7 @@ def test_exports_carry_sources_and_the_disclosure(page):
 
 def test_sources_of_a_file_are_text(page):
     send(page, "How do I merge sorted lists?")
-    page.wait_for_selector("#log .sources")
+    page.wait_for_selector("#log .sources a")
     (record,) = stored(page)
     (match,) = (node["sources"]["matches"][0] for node in record["nodes"].values()
                 if "sources" in node)  # fmt: skip
@@ -100,6 +103,162 @@ def test_a_conversation_that_was_left_gets_its_sources(page):
     assert page.locator("#log .sources").count() == 0
     page.click("#chats-list .chat-link")
     page.wait_for_selector("#log mark.match")
+
+
+# -- what is underlined ------------------------------------------------------------------------
+
+
+def place(text, piece, last=False):
+    """Where `piece` stands in `text`."""
+    start = text.rindex(piece) if last else text.index(piece)
+    return {"start": start, "end": start + len(piece)}
+
+
+def match(text, piece, path="a.py", last=False):
+    return place(text, piece, last) | {
+        "text": piece, "path": path, "start_line": 1, "end_line": 2, "licence": "MIT",
+        "source": "", "url": "", "length": 120, "others": 0,
+    }  # fmt: skip
+
+
+def marks(page, text, matches, spans=()):
+    """The kind and the text of all that is underlined, where a reply has these sources."""
+    one = record(1, "A question", text)
+    sources = {"matches": matches, "spans": list(spans), "service": "a service", "note": ""}
+    one["nodes"][one["leaf"]]["sources"] = sources
+    store(page, one)
+    page.click("#chats-list .chat-link")
+    page.wait_for_selector("#log .said:not(.plain) mark.match")
+    return page.evaluate(
+        "[...document.querySelectorAll('#log mark.match')]"
+        ".map((mark) => [mark.className.slice(6), mark.textContent])"
+    )
+
+
+LINES = "first = 1\nsecond = 2\nthird = 3"
+
+
+def test_a_part_within_another_leaves_it_whole(page):
+    text = f"```\n{LINES}\n```"
+    found = marks(page, text, [match(text, LINES)], [place(text, "second = 2")])
+    assert found == [["long", "first = 1"], ["known", "second = 2"], ["long", "third = 3"]]
+    reached = page.locator("#log mark.match[tabindex='0']").all_text_contents()
+    assert reached == ["first = 1", "second = 2"]
+    page.hover("#log mark.match >> nth=1")
+    page.wait_for_selector("#match-tip:visible")
+    known, copied = page.inner_text("#match-tip").split("\n")
+    assert known == "Stands in the training data, says a service"
+    assert copied.startswith("Matches a.py, lines 1–2, MIT")
+
+
+def test_a_copy_is_underlined_where_it_stands(page):
+    text = "AAAABBBBCCCCDDDD and apart from it BBBB"
+    found = [match(text, "AAAABBBBCCCCDDDD"), match(text, "BBBB", "b.py", last=True)]
+    assert marks(page, text, found) == [["long", "AAAABBBBCCCCDDDD"], ["long", "BBBB"]]
+
+
+def test_a_span_before_a_match_of_the_same_text(page):
+    text = "x = 1 and x = 1"
+    found = marks(page, text, [match(text, "x = 1", last=True)], [place(text, "x = 1")])
+    assert found == [["known", "x = 1"], ["long", "x = 1"]]
+
+
+@pytest.mark.parametrize(
+    "text, piece, shown",
+    [
+        ("- one **bold**\n- two\n- three", None, ["one", "bold", "two", "three"]),
+        ("1. one\n2. two\n\n   2 more", None, ["one", "two", "2 more"]),
+        ("## Head\n\n> quoted\n> more", None, ["Head", "quoted", "more"]),
+        ("| a | b |\n|---|:-:|\n| c | d |", None, ["a", "b", "c", "d"]),
+        ("See [here](https://example.org/here_it_is) or there.", "there", ["there"]),
+        ("So:\n```variable\nvar a = 1;\n```\nDone", "var a = 1;", ["var a = 1;"]),
+        ("```text\nx = 1\n```\n```text\nx = 1\n```", "x = 1\n```\n```text\nx = 1", ["x = 1"] * 2),
+        ("R&D &lt;tag&gt; and x = 1 again", "x = 1", ["x = 1"]),
+        ("😀 *𝒳* `😀` y = 1; x = 1", "x = 1", ["x = 1"]),
+        ("```\nif x:\n    y = 1\n```", "if x:\n    y = 1", ["if x:", "y = 1"]),
+    ],
+    ids=range(10),
+)
+def test_what_markdown_hides_is_passed_over(page, text, piece, shown):
+    assert marks(page, text, [match(text, piece or text)]) == [["long", line] for line in shown]
+
+
+def test_a_long_reply_is_underlined_at_once(page):
+    block = f"- A *list*, [a link](https://example.org), `x`:\n\n```python\n{COPIED}```\n\n"
+    text = block * (30_000 // len(block))
+    found = marks(page, text, [match(text, text.strip())])
+    assert "".join(text for _, text in found).count("sorted(itertools.chain(*iterables))") == (
+        text.count(COPIED)
+    )
+
+
+# -- when the sources are looked up ------------------------------------------------------------
+
+
+class Looks:
+    """Look-ups that wait for `go_on`. asked: the texts, oldest first; answer: what is given, or
+    raised."""
+
+    def __init__(self):
+        self.asked, self.go_on, self.answer = [], threading.Event(), []
+
+    async def check(self, text):
+        self.asked.append(text)
+        await to_thread.run_sync(self.go_on.wait, 30)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        yield [match(text, "own")]
+
+
+@pytest.fixture
+def looks(monkeypatch):
+    looks = Looks()
+    monkeypatch.setattr("assistant.web.sources.Sources.check", lambda _, text: looks.check(text))
+    yield looks
+    looks.go_on.set()
+
+
+def test_a_look_up_outlives_a_reload(page, looks):
+    send(page, "How do I merge sorted lists?")
+    until(lambda: looks.asked)
+    page.reload()
+    until(lambda: len(looks.asked) == 2)
+    looks.go_on.set()
+    page.wait_for_selector("#log mark.match")
+    page.reload()
+    page.wait_for_selector("#log mark.match")
+    send(page, "And again?")
+    until(lambda: page.locator("#log .sources").count() == 2)
+    assert looks.asked == [REPLY] * 3
+
+
+def test_what_is_imported_is_looked_up_one_by_one(page, looks):
+    texts = [f"```\nown = {number}\n```" for number in range(3)]
+    one = record(1, "a", texts[0], "b", "No code.", "c", texts[1], "d", texts[2])
+    choose(page, json.dumps({"format": "tech-assistant", "v": 1, "conversations": [one]}))
+    page.click("#chats-list .chat-link")
+    finished(page, 4)
+    until(lambda: looks.asked)
+    assert looks.asked == texts[2:]
+    looks.go_on.set()
+    until(lambda: page.locator("#log .sources").count() == 3)
+    assert looks.asked == texts[::-1]
+    (kept,) = stored(page)
+    assert kept["updated"] == one["updated"] and len(kept["nodes"]) == 8
+
+
+def test_a_look_up_that_failed_is_tried_again_after_a_reload(page, looks):
+    looks.answer = AttributionError("No room.")
+    looks.go_on.set()
+    one = record(1, "a", "`own = 1`", "b", "`own = 2`")
+    store(page, one)
+    page.click("#chats-list .chat-link")
+    page.wait_for_selector("#log .sources :text('No room.')")
+    assert looks.asked == ["`own = 2`"]
+    looks.answer = []
+    page.reload()
+    until(lambda: page.locator("#log mark.match").count() == 2)
+    assert looks.asked == ["`own = 2`", "`own = 2`", "`own = 1`"]
 
 
 def test_the_sources_are_searched_and_code_is_checked(page):

@@ -190,8 +190,6 @@ const Chat = (() => {
       }
     }
     refresh();
-    const code = articles[0] && Dom.find("code, .code", articles[0]);
-    if (code) Sources.look(of, end, turns.at(-1).content);
     if (!news.running && of === id && leaf === end) {
       spoken.textContent = Dom.find("article:last-child .said", Turns.log)?.innerText ?? "";
     }

@@ -18,6 +18,8 @@ const Turns = (() => {
   const ready = new Map(); // key -> a rendered reply that is not shown yet
   const line = Dom.el("p", { className: "left-out", textContent: LEAVES });
   let asked = []; // the keys that the server is rendering, null for none; at first it hears nothing
+  const looked = new Set(); // keys of turns whose sources were asked for, or that need none
+  let looks = ""; // the key of the one that the server looks up, null for none; at first as above
 
   const act = (name, label, action, properties = {}) =>
     Dom.button(label, action, { className: `act act-${name}`, ...properties });
@@ -59,12 +61,33 @@ const Turns = (() => {
   const rendered = (id, nid, article_) => put(id + nid, article_);
 
   // What is known of where a reply comes from
-  const redress = (element) => element.sources && Sources.dress(element, ...element.sources);
+  const redress = (element) => Sources.dress(element, element.turn, element.sources);
   const dress = (id, nid, sources) => {
     const element = articles.get(id + nid);
     if (!element) return;
-    element.sources = [nid, sources];
+    element.sources = sources;
     redress(element);
+  };
+
+  // The newest reply with code that is shown and whose sources nobody has asked for: one at a time.
+  const lookUp = () => {
+    if (looks !== null) return;
+    for (const element of [...log.children].reverse()) {
+      const { id, nid, text } = element.turn;
+      const key = id + nid;
+      if (looked.has(key) || plain.has(key)) continue;
+      looked.add(key);
+      if (element.sources || !Dom.find(".said :is(code, .code)", element)) continue;
+      looks = key;
+      Sources.look(id, nid, text);
+      return;
+    }
+  };
+  // failed: the earlier replies would fail as well, so they wait until the page is loaded anew.
+  const lookedUp = (id, nid, failed) => {
+    if (failed) [...log.children].forEach(({ turn }) => looked.add(turn.id + turn.nid));
+    if (looks === id + nid) looks = null;
+    lookUp();
   };
 
   const stepper = (nid, children, step) => {
@@ -120,6 +143,7 @@ const Turns = (() => {
       const key = record.id + nid;
       if (!articles.has(key)) articles.set(key, article(key, node));
       const element = articles.get(key);
+      element.turn ??= { id: record.id, nid, text: node.text };
       if (node.sources && !element.sources) dress(record.id, nid, node.sources);
       const near = children.get(node.parent ?? "");
       const last = index === path.length - 1;
@@ -148,6 +172,7 @@ const Turns = (() => {
     log.append(...wanted.slice(same));
     Dom.find("#transcript")?.classList.toggle("filled", path.length > 0);
     render();
+    lookUp();
   };
 
   const mark = (dropped) => {
@@ -183,13 +208,17 @@ const Turns = (() => {
     asked?.forEach((key, index) => put(key, found[index]));
     asked = null;
     render();
+    lookUp();
   });
 
   Dom.whenever("#live", (live) => live.before(log));
   Dom.hear("facts", () => {
     asked = null; // whoever rendered before is gone
     render();
+    looked.delete(looks); // and so is whoever looked
+    looks = null;
+    lookUp();
   });
 
-  return { show, mark, rendered, dress, log };
+  return { show, mark, rendered, dress, lookedUp, log };
 })();
