@@ -204,7 +204,7 @@ class Looks:
 
     async def check(self, text):
         self.asked.append(text)
-        await to_thread.run_sync(self.go_on.wait, 30)
+        await to_thread.run_sync(self.go_on.wait, 30, abandon_on_cancel=True)
         if isinstance(self.answer, Exception):
             raise self.answer
         yield [match(text, "own")]
@@ -230,6 +230,22 @@ def test_a_look_up_outlives_a_reload(page, looks):
     send(page, "And again?")
     until(lambda: page.locator("#log .sources").count() == 2)
     assert looks.asked == [REPLY] * 3
+
+
+def test_a_look_up_outlives_the_server(browser, looks):
+    page = browser.new_page()
+    with running(FakeEngine(REPLY)) as server:
+        page.goto(server.url)
+        page.wait_for_selector("#message textarea")
+        send(page, "How do I merge sorted lists?")
+        until(lambda: looks.asked)
+    send(page, "hello?")
+    page.wait_for_selector(":text('Connection to the server was lost')")
+    looks.go_on.set()
+    with running(FakeEngine(REPLY), Settings(port=int(server.url.rpartition(":")[2]))):
+        page.wait_for_selector("#log mark.match")
+    assert looks.asked == [REPLY] * 2
+    page.close()
 
 
 def test_what_is_imported_is_looked_up_one_by_one(page, looks):
