@@ -126,6 +126,7 @@ def test_of_the_page_only_what_writes_is_counted(server):
         count = page.event("count-go", "click")
         for _ in range(5):
             assert "preamble" in page.run(count, ['{"n": 1}', "a draft", page.path()])
+            assert "matches" in page.run(page.event("check-go", "click"), ['{"text": "x"}'])
         for _ in range(2):
             assert "Hello." in page.say("hi")
         assert told_off(page.join(page.event("message", "submit"), page.message("hi")))

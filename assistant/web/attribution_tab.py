@@ -10,6 +10,7 @@ from assistant.attribution import search
 from assistant.attribution.fulltext import choices
 from assistant.web.attribution_html import hits, listed, underlined
 from assistant.web.controls import QUIET
+from assistant.web.limit import FREE
 from assistant.web.runs import sentence
 from assistant.web.source_check import FAILED
 from assistant.web.sources import Building, plain
@@ -69,11 +70,11 @@ class AttributionTab:
     def _connect(self, tab):
         asked = [self.query, self.path, self.language, self.licence]
         shown = [self.status, self.found]
-        tab.select(self.opened, None, [self.status, self.language, self.licence], **QUIET)
+        tab.select(self.opened, None, [self.status, self.language, self.licence], **QUIET, **FREE)
         for event in (self.go.click, self.query.submit, self.path.submit):
-            event(self.search, asked, shown, **QUIET)
+            event(self.search, asked, shown, **QUIET, **FREE)
         self.check_go.click(self.check, [self.code, self.service], [self.checked, self.matches],
-                            **QUIET)  # fmt: skip
+                            **QUIET, **FREE)  # fmt: skip
 
     async def opened(self):
         """The tab is shown: the index is opened, and what it can be filtered by is known."""

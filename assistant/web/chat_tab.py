@@ -5,6 +5,7 @@ one, and back goes what a reply added to it. The server keeps nothing but the re
 written. Knows no prompt and no tokens.
 """
 
+import asyncio
 import secrets
 from contextlib import aclosing
 from functools import partial
@@ -32,6 +33,7 @@ INTRO_EMBEDDED = (
     "This is a very small model: ask it what a function, class or module of Python's standard "
     "library does, what it takes, or which function does something."
 )
+AGAIN_S = 1.0  # how long the buttons of a reply that has begun are sent again
 UNCOMPARED = "Stopped, so it was not compared."
 
 
@@ -185,16 +187,21 @@ class ChatTab:
         """Pages, while the reply that `ask()` asks for is written. sent: what stood in the box; the
         page's script takes it out there once the message is accepted."""
         writing, number, shown = Writing(session), secrets.token_hex(6), None
+        clock = asyncio.get_running_loop().time
         async with aclosing(writing.steps(ask)) as steps:
             async for step in steps:
                 asked = writing.asked
                 if step is None:
+                    begun = clock()
                     yield self.page(number, asked, running=True, sent=sent)
-                elif shown == (shown := (step.text, self.phase(step))):
-                    yield {self.live: gr.skip()}  # what another event has said stays
+                    continue
+                # Of two updates that follow each other fast Gradio can lose the first.
+                again = self.writing(True) if clock() < begun + AGAIN_S else {}
+                if shown == (shown := (step.text, self.phase(step))):
+                    yield again | {self.live: gr.skip()}  # what another event has said stays
                 elif not step.done:
                     text = await to_thread.run_sync(live, asked.reply.turn.text)
-                    yield {self.live: text, self.status: said(shown[1])}
+                    yield again | {self.live: text, self.status: said(shown[1])}
         if not writing.asked:
             yield self.say(writing.failure)
             return

@@ -13,6 +13,7 @@ from ipaddress import ip_address, ip_network
 
 from assistant.web.security import refuse, replay
 
+FREE = {"concurrency_id": "no reply", "concurrency_limit": None}
 CLIENTS_MAX = 10_000  # addresses that are remembered; the one seen longest ago is forgotten first
 PAGE = "/gradio_api/queue/join"
 PATHS = re.compile(rf"/|/v1/.+|/generate(?:_stream)?|/gradio_api/call/.+|{PAGE}")
@@ -67,8 +68,13 @@ class Limit:
 
 def free_events(blocks):
     """The numbers of the events of Gradio's `blocks` that write no reply: only what writes one
-    gives its values step by step."""
-    return frozenset(number for number, fn in blocks.fns.items() if not fn.types_generator)
+    gives its values step by step, and what has the options FREE."""
+    free = FREE["concurrency_id"]
+    return frozenset(
+        number
+        for number, fn in blocks.fns.items()
+        if not fn.types_generator or fn.concurrency_id == free
+    )
 
 
 def address(scope):

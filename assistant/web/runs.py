@@ -18,7 +18,7 @@ from assistant.engine import Waiting
 from assistant.errors import AssistantError
 from assistant.generate import Delta, Done
 from assistant.web.attribution_html import listed
-from assistant.web.chat_tab import BUSY, INTERNAL, summary
+from assistant.web.chat_tab import AGAIN_S, BUSY, INTERNAL, summary
 from assistant.web.several import side_by_side
 from assistant.web.sources import Building
 from assistant.web.wire import said
@@ -126,20 +126,23 @@ class Runs:
             yield {self.status: said(BUSY)}
             return
         yield {**self.busy(True), self.status: said(phase)}
-        settled = asyncio.get_running_loop().time() + SETTLE_S
+        clock = asyncio.get_running_loop().time
+        begun = clock()
         try:
             async for news in session.work.follow(start):
                 for index, event in news:
                     take(index, event)
-                # Without news too: only a step lets a page that was closed end its work.
-                yield self.results(session) if news else {self.run: gr.skip()}
+                # Of two updates that follow each other fast Gradio can lose the first. And without
+                # news too: only a step lets a page that was closed end its work.
+                again = self.busy(True) if clock() < begun + AGAIN_S else {self.run: gr.skip()}
+                yield again | (self.results(session) if news else {})
             note = "Stopped" if session.work.stopped else "Done"
         except Exception as error:
             note = sentence(error)
         if self.sources:
             async for step in self._look_up(session):
                 yield {self.status: said(step)}
-        await asyncio.sleep(settled - asyncio.get_running_loop().time())
+        await asyncio.sleep(begun + SETTLE_S - clock())
         yield {**self.results(session), **self.busy(False), self.status: said(note)}
 
     async def _look_up(self, session):

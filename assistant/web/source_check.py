@@ -8,6 +8,7 @@ import gradio as gr
 
 from assistant.errors import AssistantError
 from assistant.web import wire
+from assistant.web.limit import FREE
 from assistant.web.runs import sentence
 from assistant.web.sources import Building
 
@@ -23,6 +24,7 @@ class SourceCheck:
         go = gr.Button(visible="hidden", elem_id="check-go")
         found = gr.Markdown("", visible="hidden", latex_delimiters=[], elem_id="checked")
         options = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False}
+        options |= FREE
         go.click(self.check, asked, found, trigger_mode="multiple", **options)
 
     async def check(self, asked):

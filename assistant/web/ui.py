@@ -22,8 +22,8 @@ HERE = Path(__file__).parent
 STYLES = ("page.css", "chat.css", "playground.css", "sources.css")
 SCRIPTS = (
     "stream.js", "dom.js", "records.js", "store.js", "files.js", "share.js", "receipts.js",
-    "ledger.js", "settings.js", "sources.js", "turns.js", "sidebar.js", "chat.js", "bar.js",
-    "page.js", "handover.js", "playground.js", "consent.js",
+    "ledger.js", "settings.js", "marks.js", "sources.js", "turns.js", "sidebar.js", "chat.js",
+    "bar.js", "page.js", "handover.js", "playground.js", "consent.js",
 )  # fmt: skip
 MODELS = HERE.parent.parent / "models"
 FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
