@@ -12,9 +12,14 @@ BIN := .venv/bin
 run: .venv/run.stamp
 	$(BIN)/python app.py $(ARGS)
 
+# In a browser one at a time: what a page does there takes both cores. All else in two processes.
+IN_BROWSER := tests/test_axe.py $(wildcard tests/test_browser*.py)
+
 test: .venv/dev.stamp
 	sh tests/install_chromium.sh
-	$(BIN)/python -m pytest -m "not soak and not clients" $(ARGS)
+	$(BIN)/python -m pytest -m "not soak and not clients" $(IN_BROWSER) $(ARGS)
+	$(BIN)/python -m pytest -m "not soak and not clients" -n 2 --dist loadfile \
+		$(addprefix --ignore=,$(IN_BROWSER)) $(ARGS)
 
 test-clients: .venv/dev.stamp .venv-clients/stamp
 	$(BIN)/python -m pytest -m clients $(ARGS)

@@ -35,7 +35,8 @@ def url():
     assert process.returncode == -signal.SIGTERM
 
 
-@pytest.fixture(params=SIZES)
+# The other tests of the page are at a desk, too.
+@pytest.fixture(params=[pytest.param("desk", marks=pytest.mark.soak), "phone"])
 def size(request):
     return request.param
 

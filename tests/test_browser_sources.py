@@ -345,7 +345,7 @@ def test_the_licence_is_asked_for_once(browser):
         assert "BigCode OpenRAIL-M v1" in page.inner_text("#licence")
         for _ in range(3):
             page.keyboard.press("Escape")
-        assert page.locator("#licence[open]").count() == 1
+        page.wait_for_selector("#licence[open]")
         page.click("#licence-accept")
         page.wait_for_selector("#licence", state="detached")
         send(page, "hi")

@@ -76,7 +76,10 @@
     transcript.before(bar, unsaved, banner);
     transcript.parentElement.prepend(Sidebar.nav);
   });
-  document.addEventListener("click", (event) => menu.contains(event.target) || (menu.open = false));
+  // The page's own clicks on its hidden doors close nothing.
+  document.addEventListener("click", ({ target, isTrusted }) => {
+    if (isTrusted && !menu.contains(target)) menu.open = false;
+  });
 
   // A link that somebody shared: said, and opened at a click.
   const offer = async () => {
