@@ -36,7 +36,8 @@ _Number = Annotated[float, Field(ge=0, le=_MOST, allow_inf_nan=False)]
 class Receipt:
     """How a reply came about.
 
-    model, revision; template (its name), template_hash: what answered. sampling: with its seed.
+    model, revision, numerics (see engine.Engine); template (its name), template_hash: what
+    answered. sampling: with its seed.
     stop: the stop strings that were asked for. preamble, history, message: tokens of the prompt;
     reply: tokens drawn; cached: tokens of the prompt that were not computed anew. dropped: indices
     of the exchanges that had left the window. reason: the finish reason; stopped_by: the stop that
@@ -63,6 +64,7 @@ class Receipt:
     tokens_per_s: _Number | None
     repeatable: bool
     continued: _Count = 0
+    numerics: _Name | None = None
 
     @classmethod
     def of(cls, assistant, reply, done):
@@ -88,6 +90,7 @@ class Receipt:
             tokens_per_s=finished.tokens_per_s,
             repeatable=finished.repeatable,
             continued=len(reply.before.ids or ()),
+            numerics=assistant.engine.numerics,
         )
 
     def to_dict(self):
@@ -131,6 +134,12 @@ class Receipt:
                 f"is {same}."
             )
         return None
+
+    def otherwise(self, engine):
+        """None, or the sentence that `engine` computes otherwise, so that a reply may differ."""
+        if not self.numerics or not engine.numerics or self.numerics == engine.numerics:
+            return None
+        return f"It was computed in {shown(self.numerics)} then, and in {engine.numerics} now."
 
     def again(self, assistant, conversation, *, wait_s=0.1):
         """A Reply to the same prompt, computed anew. conversation: ends with the reply that this

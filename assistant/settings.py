@@ -31,6 +31,7 @@ class Settings:
     max_new_tokens: int = 512
     slots: int = 8
     queue: int = 64
+    threads: int | None = None  # that compute on a CPU; None: as many as are fastest
     host: str = "127.0.0.1"
     port: int = 7860
     share: bool = False
@@ -157,6 +158,8 @@ def _parser(on_space):
     add("--max-new-tokens", type=_count(1, 1_000_000), default=512, help="of a reply")
     add("--slots", type=_count(1, 256), default=8, help="replies computed at once")
     add("--queue", type=_count(0, 10_000), default=64, help="requests that may wait")
+    add("--threads", type=_count(1, 1024),
+        help="that compute on a CPU, its cores at most; else as many as are fastest")  # fmt: skip
     add("--host", default="0.0.0.0" if on_space else "127.0.0.1")
     add("--port", type=_count(0, 65535), default=7860, help="0 takes a free one")
     add("--share", action="store_true", help="open a public link through Gradio's tunnel")

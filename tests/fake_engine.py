@@ -81,7 +81,7 @@ class FakeEngine:
     """
 
     model = "fake"
-    revision = None
+    revision = numerics = None
     lacks = {}
 
     def __init__(

@@ -28,7 +28,7 @@ def checkpoint(folder, module, dtype):
 
 
 def is_int8(model):
-    return model.decode_layers is not model.layers
+    return model.int8
 
 
 @pytest.mark.parametrize(("dtype", "int8"), [("float32", False), ("int8", True)])
@@ -83,3 +83,48 @@ def test_a_machine_whose_products_depend_on_their_company_is_told(module, monkey
 
         monkeypatch.setattr(model, name, unsteady)
         assert not choose.is_steady(model, Cache(model, 2))
+
+
+def test_whether_results_depend_on_the_number_of_threads_is_tried(module, monkeypatch):
+    model = make_model(module)
+    cache, before = Cache(model, 2), torch.get_num_threads()
+    try:
+        with torch.inference_mode():
+            for name, expected in (("decode", [True, False]), ("prefill", [False, True])):
+                real = getattr(model, name)
+
+                def unsteady(*given, real=real):
+                    return real(*given) + 1e-6 * torch.get_num_threads()
+
+                with monkeypatch.context() as patch:
+                    patch.setattr(choose, "_TRIAL_S", 1e9)
+                    patch.setattr(model, name, unsteady)
+                    found = choose.depend_on_threads(model, cache, [1, 2, 4])
+                assert [a for a, b in zip(found, expected, strict=True) if b] == [True]
+            monkeypatch.setattr(choose, "_TRIAL_S", 0)  # what was not tried is not known
+            assert choose.depend_on_threads(model, cache, [1, 2, 4]) == [True, True]
+            assert choose.depend_on_threads(model, cache, [2]) == [False, False]
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8", "bfloat16"])
+def test_any_number_of_threads_gives_the_same_ids_or_it_is_said(
+    tiny_checkpoint, dtype, monkeypatch
+):
+    """On this machine, whatever it is."""
+    from assistant.engine import threads as module
+
+    monkeypatch.setattr(module, "usable_cores", lambda: 4)
+    found = {}
+    for count in (1, 2, 4):
+        oracle = load_module(tiny_checkpoint)
+        if dtype == "bfloat16":
+            oracle = oracle.bfloat16()
+        engine = make_engine(tiny_checkpoint, oracle, dtype=dtype, threads=count)
+        replies = [read(engine.generate(request(range(20, 20 + n), 20)))[1] for n in (3, 70, 150)]
+        found[engine.numerics, count] = replies
+        engine.close()
+    says = {name for name, _ in found}
+    replies = list(found.values())
+    assert len(says) == 3 or replies[0] == replies[1] == replies[2]

@@ -30,6 +30,7 @@ FLAGS = [
     ("max_new_tokens", "1024", 1024),
     ("slots", "2", 2),
     ("queue", "0", 0),
+    ("threads", "3", 3),
     ("host", "0.0.0.0", "0.0.0.0"),
     ("port", "0", 0),
     ("auth", "ada:s3cret:word", ("ada", "s3cret:word")),

@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch.nn.attention.bias import causal_lower_right
 
 from assistant.engine import kernels
-from assistant.engine.linear import filled
 
 _BLOCK = 64  # new tokens whose scores the CPU holds at once: they stay in its cache
 
@@ -34,8 +33,10 @@ def prefill(query, kv, scale):
     mixed = []
     for start in range(first // _BLOCK * _BLOCK, length, _BLOCK):
         begin, end = max(start, first), min(start + _BLOCK, length)
-        ahead = torch.full((_BLOCK, _BLOCK), -torch.inf).triu(1)[begin - start : end - start]
-        mixed.append(_block(rows[begin - first : end - first], past[: start + _BLOCK], ahead))
+        block = F.pad(rows[begin - first : end - first], (0, 0, 0, 0, begin - start, 0))
+        block = F.pad(block, (0, 0, 0, 0, 0, _BLOCK - len(block)))
+        ahead = torch.full((_BLOCK, _BLOCK), -torch.inf).triu(1)
+        mixed.append(_block(block, past[: start + _BLOCK], ahead)[begin - start : end - start])
     return torch.cat(mixed).to(query.dtype)
 
 
@@ -43,15 +44,17 @@ def _block(query, past, ahead=None):
     """Attention of a few tokens in float32, the query scaled already: two plain products.
 
     past: [L, 2 x head_dim]. ahead: [T, _BLOCK], -inf where a token may not look among the last
-    positions; None if all may look at all. Blocks begin and end at multiples of _BLOCK, so that a
-    token's sums are the same, bit for bit, however its prompt was cut into chunks.
+    positions; None if all may look at all. A prompt's blocks are whole ones that begin at multiples
+    of _BLOCK, so that a token's sums are the same, bit for bit, however it was cut into chunks; and
+    products are made by halves, so that they do not depend on the number of threads (linear.py).
     """
     tokens, heads, head_dim = query.shape
-    key, value = past.split(head_dim, dim=-1)
-    scores = filled(query.reshape(-1, head_dim)) @ key.T
+    parts = 2 - tokens * heads % 2
+    key, value = (half.expand(parts, -1, -1) for half in past.split(head_dim, dim=-1))
+    scores = query.reshape(parts, -1, head_dim) @ key.transpose(1, 2)
     if ahead is not None:
-        scores[: tokens * heads].view(tokens, heads, -1)[:, :, -_BLOCK:] += ahead[:, None]
-    return (scores.softmax(-1) @ value)[: tokens * heads].view(tokens, heads, head_dim)
+        scores.view(tokens, heads, -1)[:, :, -_BLOCK:] += ahead[:, None]
+    return (scores.softmax(-1) @ value).view(tokens, heads, head_dim)
 
 
 def decode(query, kv, slots, positions, scale):

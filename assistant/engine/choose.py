@@ -1,7 +1,9 @@
 """Which weights decode and prefill get on this machine, and what that means for repeating.
 
 Decided at load by trying: int8 weights with bfloat16 rows are several times faster than float32 on
-most CPUs, bfloat16 products are faster there or far slower. Knows models and times; no requests.
+most CPUs, bfloat16 products are faster there or far slower. What is compared is the time that one
+thread computes, which other programs do not change: so the same machine chooses the same numbers
+at every start. Knows models and times; no requests.
 """
 
 import itertools
@@ -17,6 +19,8 @@ log = logging.getLogger(__name__)
 _LENGTH = 64  # tokens of the trial
 _AGREED = 0.02  # mean divergence of int8's distribution from float32's, in nats
 _ROWS = 64  # of the product by which the dtype of prefill is chosen
+_PATIENCE_S = 0.5  # what took longer in all is not measured again
+_TRIAL_S = 2.0  # how long it may be tried whether results depend on the number of threads
 
 
 def choose_model(checkpoint):
@@ -33,6 +37,7 @@ def choose_model(checkpoint):
     if dtype == "int8":
         return model
     plain = Model(config, tensors)
+    torch.set_num_threads(1)
     text = "def total(numbers):\n    return sum(numbers)\n\nprint(total([1, 2, 3]))\n" * 4
     ids = checkpoint.tokenizer.encode(text)[: min(_LENGTH, model.window)]
     expected, plain_s = _trial(plain, ids)
@@ -66,6 +71,7 @@ def _prefill_dtype(tensors):
     if weight.dtype is torch.bfloat16:
         return torch.bfloat16  # memory is short: no wider copy
     rows = torch.ones(_ROWS, weight.shape[1])
+    torch.set_num_threads(1)
     seconds = {}
     for dtype in (torch.float32, torch.bfloat16):
         a, b = rows.to(dtype), weight.to(dtype)
@@ -74,21 +80,20 @@ def _prefill_dtype(tensors):
 
 
 def _fastest(compute):
-    """Seconds of the fastest of five calls."""
+    """Seconds that this thread computes in the fastest of five calls, or fewer if they are slow."""
     times = []
-    for _ in range(5):
-        started = time.perf_counter()
+    while len(times) < 5 and sum(times) < _PATIENCE_S:
+        started = time.thread_time()
         compute()
-        times.append(time.perf_counter() - started)
+        times.append(time.thread_time() - started)
     return min(times)
 
 
 def is_steady(model, cache):
     """Whether results are the same, bit for bit, alone and in company and however a prompt is cut
     into chunks. Overwrites slot 0 and the last one of `cache`."""
-    ids = [(7 * n) % model.vocab_size for n in range(min(150, model.window - 1))]
-    whole = model.prefill([Chunk(ids, 0, 0)], cache.kv)
-    expected = cache.kv[:, 0, : len(ids)].clone()
+    ids = _trial_ids(model)
+    whole, expected = _prefill(model, cache, ids)
     count, last = len(ids), len(cache.ids) - 1
     cuts = sorted({0, min(17, count), min(18, count), 2 * count // 3, count})
     for start, end in itertools.pairwise(cuts):
@@ -96,11 +101,40 @@ def is_steady(model, cache):
     same = torch.equal(whole[-len(parts) :], parts) and torch.equal(
         expected, cache.kv[:, last, : len(ids)]
     )
-    rows = torch.tensor([(n % model.vocab_size, 0, max(count - n, 0)) for n in range(16)])
-    ids, slots, positions = rows.to(model.device).T
+    most = _decode(model, cache, 16)  # writes the KV that all of them read
+    return same and all(torch.equal(_decode(model, cache, n)[0], most[0]) for n in (1, 2, 9, 11))
 
-    def first(n):
-        return model.decode(ids[:n], slots[:n], positions[:n], cache.kv)[0]
 
-    most = first(16)  # writes the KV that all of them read
-    return same and all(torch.equal(first(n), most) for n in (1, 2, 9, 11))
+def depend_on_threads(model, cache, counts):
+    """Whether the results of (decode, prefill) depend on how many threads compute them, of which
+    `counts` are tried; True where to try takes too long. Overwrites slot 0 of `cache`."""
+    ids, end = _trial_ids(model), time.perf_counter() + _TRIAL_S
+    passes = [lambda: (_decode(model, cache, 16),), lambda: _prefill(model, cache, ids)]
+    depends = [False, False]
+    for n in (1, 0):  # decode reads what prefill has written
+        torch.set_num_threads(counts[-1])
+        expected = passes[n]()
+        for count in counts[:-1]:
+            torch.set_num_threads(count)
+            late = time.perf_counter() > end
+            if late or not all(map(torch.equal, expected, passes[n]())):
+                depends[n] = True
+                break
+    return depends
+
+
+def _trial_ids(model):
+    return [(7 * n) % model.vocab_size for n in range(min(150, model.window - 1))]
+
+
+def _prefill(model, cache, ids):
+    """The hidden states of a prompt read at once into slot 0, and a copy of its KV."""
+    hidden = model.prefill([Chunk(ids, 0, 0)], cache.kv)
+    return hidden, cache.kv[:, 0, : len(ids)].clone()
+
+
+def _decode(model, cache, count):
+    """Logits of the first `count` of 16 rows in slot 0, each behind the one before."""
+    end = len(_trial_ids(model))
+    rows = torch.tensor([(n % model.vocab_size, 0, max(end - n, 0)) for n in range(count)])
+    return model.decode(*rows.to(model.device).T.contiguous(), cache.kv)

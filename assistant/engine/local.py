@@ -13,7 +13,7 @@ import torch
 from assistant.engine import Logprob, Piece, Request, Status
 from assistant.engine.cache import Cache
 from assistant.engine.check import check_request
-from assistant.engine.choose import choose_model, is_steady
+from assistant.engine.choose import choose_model, depend_on_threads, is_steady
 from assistant.engine.draw import Draw
 from assistant.engine.failures import is_out_of_memory
 from assistant.engine.job import Job
@@ -22,6 +22,7 @@ from assistant.engine.pace import Pace
 from assistant.engine.sampler import Sampler
 from assistant.engine.scheduler import DRAFT_ROWS, Scheduler
 from assistant.engine.stream import JobStream
+from assistant.engine.threads import Threads, choices
 from assistant.errors import CheckpointError, EngineDead, EngineError
 from assistant.sampling import Sampling
 
@@ -29,23 +30,26 @@ log = logging.getLogger(__name__)
 
 DEAD = "The engine has stopped after a failure of the device; the program must be restarted."
 CLOSED = "The engine is closed."
+TRIAL_S = 0.4  # how long it is tried, at load, how many threads are fastest
 STEP_S = 1.5  # how long closing waits for the step that is being computed
 
 
 class LocalEngine:
     """One model on one device, serving up to `slots` requests at once. See the Engine protocol.
 
-    load: gives the Checkpoint. drafts: whether tokens are guessed ahead; it changes the speed, not
+    load: gives the Checkpoint. threads: how many compute on a CPU; None for as many as are fastest.
+    drafts: whether tokens are guessed ahead; it changes the speed, not
     the text. Raises CheckpointError and HubError.
     """
 
     lacks = {}
 
-    def __init__(self, load, *, slots=8, queue=64, drafts=True):
+    def __init__(self, load, *, slots=8, queue=64, threads=None, drafts=True):
         self._closing = False
         ready = Future()
+        prepare = functools.partial(self._prepare, load, slots, queue, threads, drafts)
         self._thread = threading.Thread(
-            target=self._run, args=(load, slots, queue, drafts, ready), name="engine", daemon=True
+            target=self._run, args=(prepare, ready), name="engine", daemon=True
         )
         self._thread.start()
         ready.result()
@@ -55,7 +59,7 @@ class LocalEngine:
         from assistant.engine.checkpoint import load_checkpoint  # transformers is slow to import
 
         load = functools.partial(load_checkpoint, settings)
-        return cls(load, slots=settings.slots, queue=settings.queue)
+        return cls(load, slots=settings.slots, queue=settings.queue, threads=settings.threads)
 
     def generate(self, request, *, wait_s=0.1):
         check_request(request, self._vocabulary, self.window)
@@ -94,14 +98,14 @@ class LocalEngine:
         self._thread.join(STEP_S)
 
     @torch.inference_mode()
-    def _run(self, load, slots, queue, drafts, ready):
+    def _run(self, prepare, ready):
         """The engine's thread. However it ends, no reader is left waiting.
 
         Loading is done here too: a second thread with OpenMP workers of its own would make every
         operator several times slower on the CPU, even while it sleeps.
         """
         try:
-            ready.set_result(self._prepare(load(), slots, queue, drafts))
+            ready.set_result(prepare())
         except BaseException as error:
             return ready.set_exception(error)
         try:
@@ -113,13 +117,16 @@ class LocalEngine:
         else:
             self._scheduler.close(CLOSED)
 
-    def _prepare(self, checkpoint, slots, queue, drafts):
+    def _prepare(self, load, slots, queue, threads, drafts):
+        checkpoint = load()
         self.model = checkpoint.name
         self.revision = checkpoint.revision
         self.embedded = checkpoint.embedded
         self.tokenizer = checkpoint.tokenizer
         try:
+            counts = choices(threads)
             model = choose_model(checkpoint)
+            torch.set_num_threads(counts[-1])
             checkpoint.tensors.clear()  # what the model does not use is free now
             if model.device.type == "cuda":
                 torch.cuda.set_device(model.device)  # streams and graphs are those of this one
@@ -127,7 +134,10 @@ class LocalEngine:
             sampler = Sampler(slots, model.vocab_size, model.device)
             _self_check(model, cache, self.tokenizer.eos_id, self.model)
             draw = Draw(model, cache, sampler, max(slots, DRAFT_ROWS))
-            pace, steady = Pace(model, cache), is_steady(model, cache)
+            steady = is_steady(model, cache)
+            decode, prefill = self._try_threads(model, cache, counts)
+            torch.set_num_threads(prefill.count)
+            pace = Pace(model, cache)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -136,7 +146,29 @@ class LocalEngine:
                 "fewer with --slots, or choose a smaller checkpoint with --model."
             ) from error
         self.window, self._vocabulary = model.window, model.vocab_size
-        self._scheduler = Scheduler(draw, pace, queue, drafts=drafts, steady=steady)
+        self._scheduler = Scheduler(
+            draw, pace, decode, prefill, queue, drafts=drafts, steady=steady
+        )
+
+    def _try_threads(self, model, cache, counts):
+        """The Threads of decode and of prefill; sets `numerics`."""
+        decode, prefill = both = Threads(counts), Threads(counts, block=1)
+        self.numerics = model.numerics
+        if model.device.type != "cpu":
+            decode.fix(), prefill.fix()
+            return both
+        depends = depend_on_threads(model, cache, sorted({1, 2, 4, *counts}))
+        if any(depends):
+            self.numerics += f", {counts[-1]} threads"
+        for threads, fixed in zip(both, depends, strict=True):
+            if fixed:
+                threads.fix()
+        row = torch.zeros(1, dtype=torch.long)
+        tile = min(model.prefill_tile, model.window - 1)
+        decode.settle(lambda: model.decode(row, row, row, cache.kv), 1, TRIAL_S)
+        prefill.settle(lambda: model.prefill([Chunk([0] * tile, 0, 0)], cache.kv), tile, TRIAL_S)
+        log.info("%s; %d threads decode, %d read", self.numerics, decode.count, prefill.count)
+        return both
 
     def _step(self):
         """One step, or a wait for work."""

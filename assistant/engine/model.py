@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 from assistant.engine import attention, cpu, kernels
 from assistant.engine.int8 import Quantized, quantize
-from assistant.engine.linear import Dense, Int8
+from assistant.engine.linear import DECODE_TILE, PREFILL_TILE, Dense, Int8, dense
 
 # config.activation_function -> the `approximate` argument of F.gelu. The exact one is used at 15 B
 # and 7 B, the tanh approximation (Hendrycks and Gimpel, arXiv:1606.08415) by the smaller ones.
@@ -97,25 +97,49 @@ class Model:
                 for n in range(config.n_layer)
             ]
 
-        def dense(name):
+        tried = {}
+
+        def for_many_rows(name):
             weight, bias = tensors[f"{name}.weight"], tensors.get(f"{name}.bias")
             if isinstance(weight, Quantized):
                 return Int8(weight, bias)
             if int8:
-                return Dense(weight.to(prefill_dtype), bias.to(prefill_dtype))
-            return Dense(weight, bias)
+                weight, bias = weight.to(prefill_dtype), bias.to(prefill_dtype)
+            return dense(weight, bias, PREFILL_TILE.get(weight.dtype, DECODE_TILE), tried)
+
+        def for_few_rows(name):
+            weight, bias = tensors[f"{name}.weight"], tensors.get(f"{name}.bias")
+            return Int8(weight, bias) if isinstance(weight, Quantized) else few_rows(weight, bias)
+
+        def few_rows(weight, bias=None):
+            return dense(weight, bias, DECODE_TILE, tried)
 
         def eight_bit(name):
             weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
             return Int8(quantize(weight), bias.to(dtype))
 
         self.final_norm = norm("ln_f")
-        self.layers = layers(dense)
-        self.decode_layers = layers(eight_bit) if int8 else self.layers
+        self.int8 = int8
+        self.layers = layers(for_many_rows)
+        self.decode_layers = layers(eight_bit if int8 else for_few_rows)
         head = tensors.get("lm_head.weight", self.tokens)
         if int8:
             head = quantize(head)
-        self.head = Int8(head, None) if isinstance(head, Quantized) else Dense(head, None)
+        self.head = Int8(head, None) if isinstance(head, Quantized) else few_rows(head)
+
+    @property
+    def prefill_tile(self):
+        """Rows of prefill that take as long as fewer of them do."""
+        return max(getattr(self.layers[0].up, "tiles", ()), default=DECODE_TILE)
+
+    @property
+    def numerics(self):
+        """The numbers that it computes in, as people read it."""
+        up = self.layers[0].up
+        if isinstance(up, Int8):
+            return "int8"
+        kind = str(up.weight.dtype).removeprefix("torch.")
+        return f"int8, prefill in {kind}" if self.int8 else kind
 
     def kv_shape(self, slots, length):
         """Shape of a cache: [layers, slots, length, 2 x head_dim], keys then values."""
@@ -157,7 +181,7 @@ class Model:
         places = slots, positions
         if not attention.on_kernels(self.device, self.heads, self.head_dim):
             places = slots.tolist(), positions.tolist()
-        if self.decode_layers is not self.layers:
+        if self.int8:
             x = self.tokens[ids] + self.positions[positions]
             x = cpu.decode(self.decode_layers, x, cache, *places, self.heads, self.scale, self.gelu)
             return self.logits(x)
@@ -165,7 +189,7 @@ class Model:
         def attend(query, kv):
             return attention.decode(query, kv, *places, self.scale)
 
-        return self.logits(self._forward(self.layers, ids, slots, positions, cache, attend))
+        return self.logits(self._forward(self.decode_layers, ids, slots, positions, cache, attend))
 
     def logits(self, hidden):
         """[rows, vocabulary] in float32 for hidden states [rows, width]."""

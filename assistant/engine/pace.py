@@ -1,39 +1,47 @@
 """How many prompt tokens a step may compute while others wait for their next token.
 
-The cost of prefill is measured at load: it grows with the tokens and, through attention, with what
-stands before them. Knows times and counts; no requests.
+The cost of prefill is measured at load, and again with every chunk that is computed: a chunk takes
+a while by itself, each token adds to it, and through attention more the more stands before it.
+Knows times and counts; no requests.
 """
 
 import time
+from statistics import fmean, linear_regression, pstdev
 
 import torch
 
 from assistant.engine.model import Chunk
 
-_SMALL, _MOST = 16, 512  # tokens of a chunk
+_MOST = 512  # tokens of a chunk
 _LARGE = {"cpu": 64, "cuda": 512}  # tokens of the chunk that is measured beside the smallest one
 _ALONE_S = 0.3  # how long a chunk may take when nobody decodes: the time to a cancel
 _PATIENCE_S = 0.25  # what took longer in all is not measured again
 # How many times as long as the decode step beside it a chunk may take: the others' gaps grow by so
 # much, and the prompt's time to first token by one part in so many.
 _SHARE = {"cpu": 3.5, "cuda": 1.8}
+_CHUNKS = 16  # the newest ones, which say what a chunk costs
 
 
 class Pace:
-    """Measured for `model` with `cache`, whose slot 0 is overwritten. decode_s: how long a decode
-    step takes now. fixed: tokens of a chunk where its size must be the same every time."""
+    """Measured for `model` with `cache`, whose slot 0 is overwritten. decode_s: seconds of a decode
+    step now. fixed: tokens of a chunk where its size must be the same every time."""
 
     def __init__(self, model, cache):
         def time_of(size, start):
             return _fastest(lambda: model.prefill([Chunk([0] * size, 0, start)], cache.kv))
 
         kind = model.device.type
-        self.fixed = _LARGE.get(kind, 64)
-        small, large = min(_SMALL, model.window), min(self.fixed, model.window)
-        self._base = time_of(small, 0)
-        self._per_token = max(time_of(large, 0) - self._base, 0) / max(large - small, 1)
-        start = model.window - small
-        self._per_pair = max(time_of(small, start) - self._base, 0) / max(small * start, 1)
+        self._small = min(model.prefill_tile, model.window - 1)
+        self.fixed = max(_LARGE.get(kind, 64), model.prefill_tile)
+        large = min(max(self.fixed, 2 * self._small), model.window)
+        few, many = time_of(self._small, 0), time_of(large, 0)
+        start = model.window - self._small
+        per_pair = max(time_of(self._small, start) - few, 0) / (self._small * start)
+        per_token = max(many - few, 0.1 * many) / (large - self._small)
+        self._growth = per_pair / per_token  # of a token's cost, with each token before it
+        self._base, self._per_token = 0.0, few / self._small
+        self._chunks = [(self._small, few), (large, many)]  # (tokens, seconds), newest last
+        self._fit()
         self._share = _SHARE.get(kind, 1.0)
         row = torch.zeros(1, dtype=torch.long, device=model.device)
         self.decode_s = _fastest(lambda: model.decode(row, row, row, cache.kv))
@@ -43,16 +51,42 @@ class Pace:
         hardly counts."""
         self.decode_s = min(seconds, 1.05 * self.decode_s)
 
+    def read(self, start, count, seconds):
+        """A chunk of `count` tokens from position `start` on took so long."""
+        self._chunks = [*self._chunks[1 - _CHUNKS :], (count * (1 + self._growth * start), seconds)]
+        self._fit()
+
+    def _fit(self):
+        """A line through the newest chunks: seconds = base + tokens x per token. Chunks of one size
+        alone say only how much dearer or cheaper all has become."""
+        tokens, seconds = zip(*self._chunks, strict=True)
+        x, y = fmean(tokens), fmean(seconds)
+        self._alike = pstdev(tokens) < 0.1 * x
+        if self._alike:
+            change = y / (self._base + self._per_token * x)
+            self._base, self._per_token = self._base * change, self._per_token * change
+        else:
+            slope, _ = linear_regression(tokens, seconds)
+            self._per_token = min(max(slope, 0.1 * y / x), y / x)
+            self._base = y - self._per_token * x
+
     def tokens(self, start, *, alone=False):
-        """How many tokens from position `start` on may be computed in the next step."""
-        spare = (_ALONE_S if alone else self._share * self.decode_s) - self._base
-        each = self._per_token + self._per_pair * start
-        count = spare / each if each else _MOST
-        return int(min(max(count, _SMALL), _MOST))
+        """How many tokens from position `start` on may be computed in the next step: at least so
+        many that they cost as much as beginning the chunk does. Where even the smallest chunk
+        takes too long, small ones would only take longer in all."""
+        each = self._per_token * (1 + self._growth * start)
+        budget = _ALONE_S if alone else self._share * self.decode_s
+        count = max(budget - self._base, self._base) / each
+        tokens, seconds = self._chunks[-1]
+        if self._alike and seconds > 2 * budget:
+            count = min(count, tokens / 2)  # whether beginning it is what costs is seen by this
+        return min(max(int(count) // self._small, 1) * self._small, _MOST)
 
 
 def _fastest(compute):
-    """Seconds of the fastest of three, or fewer if they are slow."""
+    """Seconds of the fastest of three, or fewer if they are slow, after a first one that does not
+    count: it may load and compile."""
+    compute()
     times = []
     while len(times) < 3 and sum(times) < _PATIENCE_S:
         started = time.perf_counter()

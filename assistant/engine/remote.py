@@ -25,7 +25,7 @@ class RemoteEngine:
     """The servers at `settings.endpoint`, as one engine. lacks: what they cannot do, name to the
     sentence that says so. Raises StartError where none of them can be used."""
 
-    revision = None  # no server tells it
+    revision = numerics = None  # no server tells them
 
     def __init__(self, settings):
         self._closed, self._active, self._lock = False, set(), threading.Lock()

@@ -31,9 +31,11 @@ class Flight(NamedTuple):
 
 
 class Scheduler:
-    """The waiting room and the running jobs. `submit` may be called by any thread."""
+    """The waiting room and the running jobs. `submit` may be called by any thread. decode, prefill:
+    the Threads of each kind of pass."""
 
-    def __init__(self, draw, pace, queue, *, drafts=True, steady=False):
+    def __init__(self, draw, pace, decode, prefill, queue, *, drafts=True, steady=False):
+        self.decode_threads, self.prefill_threads = decode, prefill
         self.model, self.cache, self.sampler = draw.model, draw.cache, draw.sampler
         self.draw, self.pace = draw, pace
         self.slots, self.queue = len(self.cache.ids), queue
@@ -164,7 +166,11 @@ class Scheduler:
 
     def _read_prompts(self, jobs):
         chunks = [Chunk(job.ids[job.done :][: job.chunk], job.slot, job.done) for job in jobs]
-        hidden = self.model.prefill(chunks, self.cache.kv).split([job.chunk for job in jobs])
+        started = time.perf_counter()
+        with self.prefill_threads.computing(sum(job.chunk for job in jobs)):
+            hidden = self.model.prefill(chunks, self.cache.kv).split([job.chunk for job in jobs])
+        if len(jobs) == 1 and self.model.device.type == "cpu":
+            self.pace.read(jobs[0].done, jobs[0].chunk, time.perf_counter() - started)
         whole = [n for n, job in enumerate(jobs) if job.done + job.chunk == len(job.ids)]
         drawn = []
         if whole:
@@ -217,7 +223,8 @@ class Scheduler:
             parts.append((job, len(rows), guesses))
             ids = [job.ids[job.done] if job.done < len(job.ids) else -1, *guesses]
             rows += [Row(token, job.slot, job.done + n) for n, token in enumerate(ids)]
-        flight = Flight(parts, self.draw.decode(rows, **_needs(jobs)))
+        with self.decode_threads.computing(len(rows)):
+            flight = Flight(parts, self.draw.decode(rows, **_needs(jobs)))
         for job in jobs:
             job.done += 1
         self.flights.append(flight)

@@ -52,6 +52,7 @@ def _build(assistant, settings, examples):
         body = {
             "model": engine.model,
             "window": engine.window,
+            "numerics": engine.numerics,
             "running": status.running,
             "waiting": status.waiting,
             "uptime_s": round(time.monotonic() - started, 1),

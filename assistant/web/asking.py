@@ -30,10 +30,12 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Repeated:
-    """A reply that is written once more. was: the Turn that it was."""
+    """A reply that is written once more. was: the Turn that it was. why: a sentence why it may
+    differ, or None."""
 
     was: Turn
     reply: Reply
+    why: str | None
 
 
 def message(assistants, text, path):
@@ -60,8 +62,9 @@ def again(assistants, path, keep, receipt):
     """The Repeated of the reply that the first `keep` turns end with."""
     receipt = Receipt.from_dict(receipt)
     conversation = Path.of(path, keep).conversation
-    second = receipt.again(assistants.of_receipt(receipt), conversation, wait_s=0)
-    return Repeated(conversation.turns[-1], second)
+    assistant = assistants.of_receipt(receipt)
+    second = receipt.again(assistant, conversation, wait_s=0)
+    return Repeated(conversation.turns[-1], second, receipt.otherwise(assistant.engine))
 
 
 def count(assistants, text, path):

@@ -227,7 +227,13 @@ class ChatTab:
         note = writing.failure or (UNCOMPARED if writing.finish == "cancelled" else "")
         if not note:
             found = parting(writing.asked.was, writing.asked.reply.turn, self.engine.tokenizer)
-            told = {"what": "again", "n": secrets.token_hex(6), "nid": nid, **found}
+            told = {
+                "what": "again",
+                "n": secrets.token_hex(6),
+                "nid": nid,
+                "why": writing.asked.why,
+                **found,
+            }
             yield {self.told: wire.data(told)}
         yield self.writing(False) | self.say(note)
 

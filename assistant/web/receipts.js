@@ -23,6 +23,7 @@ const Receipts = (() => {
     const prompt = receipt.preamble + receipt.history + receipt.message;
     return [
       ["Model", [receipt.model, receipt.revision].filter(Boolean).join(" · ")],
+      ["Computed in", receipt.numerics],
       ["Prompt template", `${receipt.template} · ${String(receipt.template_hash).slice(0, 12)}`],
       [
         "Sampling",
@@ -117,8 +118,9 @@ const Receipts = (() => {
     return details;
   };
 
-  // What a second run gave: {nid, at, was, now}; at: the first token that differs, or null
-  const compared = ({ nid, at, was, now }) => {
+  // What a second run gave: {nid, at, was, now, why}; at: the first token that differs, or null;
+  // why: what was another then, or null
+  const compared = ({ nid, at, was, now, why }) => {
     const result = results.get(nid);
     if (!result) return;
     const part = (name, { before, token, after }) =>
@@ -134,7 +136,12 @@ const Receipts = (() => {
       ...(at === null
         ? [el("p", { textContent: "Run again: the same text." })]
         : [
-            el("p", { textContent: `Run again: another text, from token ${number(at + 1)} on.` }),
+            el("p", {
+              textContent: [
+                `Run again: another text, from token ${number(at + 1)} on.`,
+                ...(why ? [why] : []),
+              ].join(" "),
+            }),
             part("Before: ", was),
             part("Now: ", now),
           ]),
