@@ -20,7 +20,7 @@ _LENGTH = 64  # tokens of the trial
 _AGREED = 0.02  # mean divergence of int8's distribution from float32's, in nats
 _ROWS = 64  # of the product by which the dtype of prefill is chosen
 _PATIENCE_S = 0.5  # what took longer in all is not measured again
-_TRIAL_S = 2.0  # how long it may be tried whether results depend on the number of threads
+_LARGEST = 1e9  # weights, above which it takes too long to try what one thread computes
 
 
 def choose_model(checkpoint):
@@ -107,8 +107,10 @@ def is_steady(model, cache):
 
 def depend_on_threads(model, cache, counts):
     """Whether the results of (decode, prefill) depend on how many threads compute them, of which
-    `counts` are tried; True where to try takes too long. Overwrites slot 0 of `cache`."""
-    ids, end = _trial_ids(model), time.perf_counter() + _TRIAL_S
+    `counts` are tried; (True, True) for a model too large to try. Overwrites slot 0 of `cache`."""
+    if 12 * len(model.layers) * model.width**2 > _LARGEST:
+        return [True, True]
+    ids = _trial_ids(model)
     passes = [lambda: (_decode(model, cache, 16),), lambda: _prefill(model, cache, ids)]
     depends = [False, False]
     for n in (1, 0):  # decode reads what prefill has written
@@ -116,10 +118,7 @@ def depend_on_threads(model, cache, counts):
         expected = passes[n]()
         for count in counts[:-1]:
             torch.set_num_threads(count)
-            late = time.perf_counter() > end
-            if late or not all(map(torch.equal, expected, passes[n]())):
-                depends[n] = True
-                break
+            depends[n] |= not all(map(torch.equal, expected, passes[n]()))
     return depends
 
 
