@@ -101,8 +101,11 @@ def is_steady(model, cache):
     same = torch.equal(whole[-len(parts) :], parts) and torch.equal(
         expected, cache.kv[:, last, : len(ids)]
     )
-    most = _decode(model, cache, 16)  # writes the KV that all of them read
-    return same and all(torch.equal(_decode(model, cache, n)[0], most[0]) for n in (1, 2, 9, 11))
+    most = _decode(model, cache, range(16))  # writes the KV that all of them read
+    orders = [[0], [7], [15], [1, 0], range(9), range(11), range(15, -1, -1)]
+    return same and all(
+        torch.equal(_decode(model, cache, rows), most[list(rows)]) for rows in orders
+    )
 
 
 def depend_on_threads(model, cache, counts):
@@ -111,7 +114,7 @@ def depend_on_threads(model, cache, counts):
     if 12 * len(model.layers) * model.width**2 > _LARGEST:
         return [True, True]
     ids = _trial_ids(model)
-    passes = [lambda: (_decode(model, cache, 16),), lambda: _prefill(model, cache, ids)]
+    passes = [lambda: (_decode(model, cache, range(16)),), lambda: _prefill(model, cache, ids)]
     depends = [False, False]
     for n in (1, 0):  # decode reads what prefill has written
         torch.set_num_threads(counts[-1])
@@ -132,8 +135,8 @@ def _prefill(model, cache, ids):
     return hidden, cache.kv[:, 0, : len(ids)].clone()
 
 
-def _decode(model, cache, count):
-    """Logits of the first `count` of 16 rows in slot 0, each behind the one before."""
+def _decode(model, cache, order):
+    """Logits of 16 rows in slot 0, each a position before the last, or those of them in `order`."""
     end = len(_trial_ids(model))
-    rows = torch.tensor([(n % model.vocab_size, 0, max(end - n, 0)) for n in range(count)])
+    rows = torch.tensor([(n % model.vocab_size, 0, max(end - n, 0)) for n in order])
     return model.decode(*rows.to(model.device).T.contiguous(), cache.kv)
