@@ -17,10 +17,11 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest  # noqa: E402
 from starlette.routing import Route  # noqa: E402
 
 from assistant.web.access import Access  # noqa: E402
+from assistant.web.hosts import Hosts  # noqa: E402
 from assistant.web.limit import Limit, free_events  # noqa: E402
 from assistant.web.metrics import Measured  # noqa: E402
 from assistant.web.overlap_route import overlap_router  # noqa: E402
-from assistant.web.security import Gate, Hosts  # noqa: E402
+from assistant.web.security import Gate  # noqa: E402
 from assistant.web.serving import OtherMethods, add_errors, check_key  # noqa: E402
 from assistant.web.sources import Sources  # noqa: E402
 from assistant.web.tgi import TGI_ERRORS, tgi_router  # noqa: E402

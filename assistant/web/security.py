@@ -1,14 +1,13 @@
 """What stands before every route: names, origins, paths, sizes and headers.
 
-Pure ASGI, so that streams pass untouched. Knows HTTP and the server's own names; knows nothing of
-chats or models.
+Pure ASGI, so that streams pass untouched. Knows HTTP; knows nothing of chats or models.
 """
 
 import json
 import logging
 import re
-from ipaddress import ip_address
-from urllib.parse import urlsplit
+
+from assistant.web.hosts import PORTS
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +16,6 @@ DRAIN_MAX = (
     64 << 20
 )  # bytes of a refused body that are read on, so that its sender hears the answer
 
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 HUB_FRAMES = " https://huggingface.co https://*.hf.space"  # what frames the page on a Space
 
 CSP = (
@@ -47,59 +45,6 @@ BAD_CALL = (
     "their parameters."
 )
 FAILED = "Something went wrong inside the server; its log says more."
-
-
-class Hosts:
-    """The names that this server answers to: loopback, what it was told, what it learns."""
-
-    def __init__(self, settings):
-        given = [*settings.allow_host, settings.space_host or "", settings.host]
-        self.names = {_hostname(name) for name in given} - {None, "0.0.0.0", "::"}
-
-    def add(self, name):
-        self.names.add(name.lower())
-
-    def allow(self, host, server_address):
-        """Whether the header `host` names us; `server_address` is the connection's own end."""
-        name = _hostname(host)
-        return name is not None and (
-            name in LOOPBACK or name in self.names or name == _plain_address(server_address)
-        )
-
-    def own(self, origin, host):
-        """Whether a page of `origin` may post to the server that was reached as `host`."""
-        parts = _split(origin)
-        if parts is None or parts.scheme not in ("http", "https"):
-            return False
-        return parts.netloc.lower() == host.lower() or (
-            parts.hostname in self.names and parts.hostname not in LOOPBACK
-        )
-
-
-def _split(url):
-    try:
-        parts = urlsplit(url)
-        parts.port  # noqa: B018  raises where it is no number
-    except ValueError:
-        return None
-    return parts if parts.hostname else None
-
-
-def _hostname(host):
-    """The name in a Host header ("[::1]:7860" is "::1"), or None where there is none."""
-    if host and host.count(":") > 1 and not host.startswith("["):
-        host = f"[{host}]"
-    parts = _split(f"//{host}")
-    return parts.hostname if parts and not parts.username and not parts.path else None
-
-
-def _plain_address(address):
-    """`address` without the IPv6 form of an IPv4 address."""
-    try:
-        ip = ip_address(address or "")
-    except ValueError:
-        return None
-    return str(getattr(ip, "ipv4_mapped", None) or ip)
 
 
 class Gate:
@@ -150,6 +95,7 @@ class Gate:
             else:
                 receive = replay(body, receive)
         if refusal is None:
+            scope = {**scope, "headers": self._believed(scope)}
             refusal = await self._pass_on(scope, receive, send_with_headers)
         if refusal is not None:
             await refuse(scope, send_with_headers, self.errors, *refusal)
@@ -185,6 +131,22 @@ class Gate:
             scope = {**scope, "path": path, "raw_path": path.encode()}
         return scope
 
+    def _believed(self, scope):
+        """The headers without those that would have Gradio write another server's address into the
+        page: X-Gradio-Server, and X-Forwarded-Host unless it names a page of ours."""
+        host = dict(scope["headers"])[b"host"].decode("latin-1")
+
+        def ours(value):
+            name = value.decode("latin-1").partition(",")[0].strip()
+            pages = (f"{scheme}://{name}" for scheme in PORTS)
+            return any(self.hosts.own(page, host, scope["scheme"]) for page in pages)
+
+        return [
+            (name, value)
+            for name, value in scope["headers"]
+            if name != b"x-gradio-server" and (name != b"x-forwarded-host" or ours(value))
+        ]
+
     def _refusal(self, scope):
         """Status and sentence why this request is not served, or None."""
         headers = {name.decode("latin-1"): value for name, value in scope["headers"]}
@@ -195,7 +157,7 @@ class Gate:
         if (
             origin is not None
             and scope["method"] not in ("GET", "HEAD")
-            and not self.hosts.own(origin.decode("latin-1"), host)
+            and not self.hosts.own(origin.decode("latin-1"), host, scope["scheme"])
         ):
             return 403, "Pages of other sites may not send requests to this server."
         path = scope["path"]
