@@ -3,6 +3,7 @@
 Pure ASGI, so that streams pass untouched. Knows HTTP; knows nothing of chats or models.
 """
 
+import asyncio
 import json
 import logging
 import re
@@ -11,6 +12,7 @@ from assistant.web.hosts import PORTS
 
 log = logging.getLogger(__name__)
 
+BODY_S = 30  # seconds for a request's body to come
 BODY_MAX = 1 << 20  # bytes; the longest message is 32,000 characters, a whole window far below this
 DRAIN_MAX = (
     64 << 20
@@ -89,10 +91,19 @@ class Gate:
         scope = self._without_prefix(scope)
         refusal = self._refusal(scope)
         if refusal is None and scope["method"] not in ("GET", "HEAD"):
-            body = await _read(receive)
-            if body is None:
-                refusal = 413, f"A request may have at most {BODY_MAX} bytes; this one has more."
+            try:
+                async with asyncio.timeout(BODY_S):
+                    body = await _read(receive)
+            except TimeoutError:
+                refusal = 408, f"A request must be whole within {BODY_S} seconds; this one was not."
             else:
+                if body is None:
+                    return
+                if len(body) > BODY_MAX:
+                    refusal = (
+                        413,
+                        f"A request may have at most {BODY_MAX} bytes; this one has more.",
+                    )
                 receive = replay(body, receive)
         if refusal is None:
             scope = {**scope, "headers": self._believed(scope)}
@@ -171,19 +182,19 @@ class Gate:
 
 
 async def _read(receive):
-    """The whole body, or None when it is longer than BODY_MAX."""
+    """The body, or of a longer one more than BODY_MAX bytes; None where the client has left."""
     body, size = bytearray(), 0
     while size <= DRAIN_MAX:
         message = await receive()
         if message["type"] != "http.request":
-            break
+            return None
         chunk = message.get("body", b"")
         size += len(chunk)
-        if size <= BODY_MAX:
+        if len(body) <= BODY_MAX:
             body += chunk
         if not message.get("more_body"):
             break
-    return bytes(body) if size <= BODY_MAX else None
+    return bytes(body)
 
 
 def replay(body, receive):
@@ -209,6 +220,8 @@ async def refuse(scope, send, errors, status, sentence, retry_s=None):
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     if retry_s is not None:
         headers.append((b"retry-after", b"%d" % retry_s))
+    if status == 408:  # what is left of the request may come for ever
+        headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
