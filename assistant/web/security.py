@@ -32,11 +32,12 @@ CSP = (
 OPEN_PATHS = re.compile(
     r"/|/v1/(?:models(?:/.{1,300})?|(?:chat/)?completions)|/generate(?:_stream)?|/info"
     r"|/health|/metrics|/overlap"
-    r"|/config/?|/login/?|/logout|/theme\.css|/robots\.txt|/favicon\.ico"
+    r"|/config/?|/theme\.css|/robots\.txt|/favicon\.ico"
     r"|/(?:static|assets|svelte)/.{1,200}"
     r"|/gradio_api/(?:info/?|user/?|login_check/?|app_id/?|theme\.css|startup-events"
     r"|queue/join|queue/data|call/.+|cancel|reset/?|heartbeat/[^/]+)"
 )
+LOGIN_PATHS = frozenset({"/login", "/logout"})  # where a login is asked
 # Of these, the ones that Gradio itself leaves open to visitors who have not logged in.
 BEHIND_LOGIN = re.compile(r"/gradio_api/(?:app_id|startup-events|cancel|reset|heartbeat)\b.*")
 
@@ -172,7 +173,7 @@ class Gate:
         ):
             return 403, "Pages of other sites may not send requests to this server."
         path = scope["path"]
-        if not OPEN_PATHS.fullmatch(path):
+        if not (OPEN_PATHS.fullmatch(path) or (self.logged_in and path in LOGIN_PATHS)):
             return 404, "There is nothing at this address."
         if self.logged_in and BEHIND_LOGIN.fullmatch(path):
             cookies = headers.get("cookie", b"").decode("latin-1")
