@@ -35,6 +35,14 @@ def test_so_many_at_once_then_one_by_one(count):
     assert [perminute.wait("a") for _ in range(count)] == [0] * count
 
 
+def test_looking_does_not_count():
+    clock = Clock()
+    perminute = PerMinute(2, clock)
+    assert [perminute.wait("a", count=False) for _ in range(9)] == [0] * 9
+    assert [perminute.wait("a") for _ in range(2)] == [0, 0]
+    assert perminute.wait("a", count=False) == perminute.wait("a") == pytest.approx(30)
+
+
 def test_what_is_remembered_is_bounded(monkeypatch):
     monkeypatch.setattr(limit, "CLIENTS_MAX", 3)
     perminute = PerMinute(1, Clock())

@@ -657,6 +657,32 @@ def test_behind_a_proxy_that_strips_its_prefix_or_does_not(prefix):
         assert answer.status_code == 200
 
 
+HEARSAY = [
+    ("x-forwarded-host", "evil.example", None),
+    ("x-forwarded-host", "evil.example, proxy.example", None),
+    ("x-forwarded-host", "proxy.example:99", None),
+    ("x-forwarded-host", "proxy.example?", None),
+    ("x-forwarded-host", "localhost:99", None),
+    ("x-gradio-server", "https://evil.example", None),
+    ("x-gradio-server", "https://proxy.example", None),
+    ("x-forwarded-host", "proxy.example", "proxy.example"),
+    ("x-forwarded-host", "proxy.example, 127.0.0.1", "proxy.example"),
+]
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("prefix", ["", "/assistant"])
+def test_only_a_name_of_ours_becomes_the_pages_address(prefix, scheme):
+    settings = Settings(port=0, root_path=prefix, allow_host=("proxy.example",))
+    with running(FakeEngine("Hi."), settings) as server:
+        for name, value, becomes in HEARSAY:
+            headers = {name: value, "x-forwarded-proto": scheme}
+            root = f"{scheme}://{becomes or server.url.removeprefix('http://')}{prefix}"
+            assert server.get("/config", headers=headers).json()["root"] == root, (name, value)
+            page = server.get("/", headers=headers).text
+            assert "evil.example" not in page and f'"root":"{root}"' in page
+
+
 def test_the_public_link_is_let_in_and_said(monkeypatch):
     from gradio import networking
 

@@ -88,7 +88,7 @@ def add_errors(app, errors, refused):
         status, *rest = told(error)
         headers = dict(getattr(error, "headers", None) or {})
         if status == 429:
-            headers["Retry-After"] = str(RETRY_S)
+            headers.setdefault("Retry-After", str(RETRY_S))
         write = errors.get((request.method, request.scope["path"]), plain_error)
         status, body = write(status, *rest)
         return JSONResponse(body, status, headers)
