@@ -71,7 +71,7 @@ def test_what_keeps_it_from_starting_is_one_sentence(tmp_path, tiny_checkpoint):
 
         def run(case):
             arguments, environment, sentence = case
-            home = {"HF_HOME": str(tmp_path / "home")}
+            home = {"HF_HOME": str(tmp_path / "home"), "CUDA_VISIBLE_DEVICES": ""}
             process = start(*arguments, **home, **environment)
             out, err = process.communicate(timeout=100)
             return process.returncode, out, err, sentence

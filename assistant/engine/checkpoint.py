@@ -6,12 +6,12 @@ pickle. Knows where files are and what they must hold; reading tensors is weight
 """
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from torch import Tensor
 from transformers.models.gpt_bigcode.configuration_gpt_bigcode import GPTBigCodeConfig
 
+from assistant.engine import card
 from assistant.engine.device import choose_device, choose_dtype, free_bytes
 from assistant.engine.files import broken, read_json
 from assistant.engine.int8 import Quantized
@@ -66,8 +66,14 @@ def load_checkpoint(settings):
 
     config = _read_config(folder, name)
     device = choose_device(settings.device)
-    needed = partial(bytes_needed, config, settings.slots, device)
-    choice, dtype = choose_dtype(settings.dtype, device, needed, free_bytes(device), name)
+
+    def needed(slots, dtype, int8):
+        return bytes_needed(config, slots, device, dtype, int8)
+
+    half, free = card.half(card.at(device)), free_bytes(device)
+    choice, dtype = choose_dtype(
+        settings.dtype, device, needed, free, name, slots=settings.slots, half=half
+    )
     revision = folder.name if repo else None  # the cache names a snapshot's folder by its commit
     if repo:
         _fetch(repo, revision, settings.allow_bin)
