@@ -92,7 +92,8 @@ def test_dtype(tiny_checkpoint, dtype):
 
 
 @pytest.mark.parametrize("dtype", ["auto", "int8"])
-def test_what_the_engine_makes_of_a_cpu_with_room(tiny_checkpoint, dtype):
+def test_what_the_engine_makes_of_a_cpu_with_room(tiny_checkpoint, dtype, monkeypatch):
+    with_free_memory(monkeypatch, 10**12)
     loaded = load(tiny_checkpoint, dtype=dtype)
     assert loaded.dtype == dtype
     assert_same(loaded.tensors, oracle(tiny_checkpoint))
@@ -442,7 +443,7 @@ def test_nothing_is_printed_by_a_good_start_in_a_fresh_process(folder):
         "assert not {'accelerate', 'transformers.modeling_utils'} & set(sys.modules)"
     )
     command = [sys.executable, "-c", code, str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 

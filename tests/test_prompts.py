@@ -77,8 +77,6 @@ def test_keys_and_sampling(name):
 def test_no_secret_or_path(path):
     text = (PROMPTS / path).read_text(encoding="utf-8")
     assert not SECRET.search(text)
-    values = [v for v in os.environ.values() if len(v) >= 12 and not v.isalpha()]
-    assert not [value for value in values if value in text]
 
 
 @pytest.mark.parametrize("name", BUDGETS)
