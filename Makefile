@@ -1,4 +1,4 @@
-# make run · make test · make check · make soak   (each sets up all it needs)
+# make run · make test · make check · make soak · make test-machines   (each sets up all it needs)
 # make pictures (docs/images, from a real run) · make test-clients (other people's programs)
 # make bench · make bench-engine · make bench-serve · make bench-api · make bench-page
 # make bench-attribution · make bench-peers (llama.cpp, for bench-engine)
@@ -6,7 +6,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-clients check soak pictures bench bench-engine bench-serve bench-api \
+.PHONY: run test test-machines test-clients check soak pictures bench bench-engine bench-serve bench-api \
 	bench-page bench-attribution bench-peers
 
 run: .venv/run.stamp
@@ -20,6 +20,10 @@ test: .venv/dev.stamp
 	$(BIN)/python -m pytest -m "not soak and not clients" $(IN_BROWSER) $(ARGS)
 	$(BIN)/python -m pytest -m "not soak and not clients" -n 2 --dist loadfile \
 		$(addprefix --ignore=,$(IN_BROWSER)) $(ARGS)
+
+# The engine's tests, as other processors and beside a busy process
+test-machines: .venv/dev.stamp
+	$(BIN)/python -m tests.machines
 
 test-clients: .venv/dev.stamp .venv-clients/stamp
 	$(BIN)/python -m pytest -m clients $(ARGS)

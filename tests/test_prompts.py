@@ -61,7 +61,7 @@ def with_block(language):
 def run(*command, **kwargs):
     if shutil.which(command[0]) is None:
         pytest.skip(f"{command[0]} is not installed")
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, **kwargs)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", **kwargs)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

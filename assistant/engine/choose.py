@@ -20,7 +20,7 @@ _LENGTH = 64  # tokens of the trial
 _AGREED = 0.02  # mean divergence of int8's distribution from float32's, in nats
 _ROWS = 64  # of the product by which the dtype of prefill is chosen
 _PATIENCE_S = 0.5  # what took longer in all is not measured again
-_TRIAL_S = 2.0  # how long it may be tried whether results depend on the number of threads
+_LARGEST = 1e9  # weights, above which it takes too long to try what one thread computes
 
 
 def choose_model(checkpoint):
@@ -101,25 +101,27 @@ def is_steady(model, cache):
     same = torch.equal(whole[-len(parts) :], parts) and torch.equal(
         expected, cache.kv[:, last, : len(ids)]
     )
-    most = _decode(model, cache, 16)  # writes the KV that all of them read
-    return same and all(torch.equal(_decode(model, cache, n)[0], most[0]) for n in (1, 2, 9, 11))
+    most = _decode(model, cache, range(16))  # writes the KV that all of them read
+    orders = [[0], [7], [15], [1, 0], range(9), range(11), range(15, -1, -1)]
+    return same and all(
+        torch.equal(_decode(model, cache, rows), most[list(rows)]) for rows in orders
+    )
 
 
 def depend_on_threads(model, cache, counts):
     """Whether the results of (decode, prefill) depend on how many threads compute them, of which
-    `counts` are tried; True where to try takes too long. Overwrites slot 0 of `cache`."""
-    ids, end = _trial_ids(model), time.perf_counter() + _TRIAL_S
-    passes = [lambda: (_decode(model, cache, 16),), lambda: _prefill(model, cache, ids)]
+    `counts` are tried; (True, True) for a model too large to try. Overwrites slot 0 of `cache`."""
+    if 12 * len(model.layers) * model.width**2 > _LARGEST:
+        return [True, True]
+    ids = _trial_ids(model)
+    passes = [lambda: (_decode(model, cache, range(16)),), lambda: _prefill(model, cache, ids)]
     depends = [False, False]
     for n in (1, 0):  # decode reads what prefill has written
         torch.set_num_threads(counts[-1])
         expected = passes[n]()
         for count in counts[:-1]:
             torch.set_num_threads(count)
-            late = time.perf_counter() > end
-            if late or not all(map(torch.equal, expected, passes[n]())):
-                depends[n] = True
-                break
+            depends[n] |= not all(map(torch.equal, expected, passes[n]()))
     return depends
 
 
@@ -133,8 +135,8 @@ def _prefill(model, cache, ids):
     return hidden, cache.kv[:, 0, : len(ids)].clone()
 
 
-def _decode(model, cache, count):
-    """Logits of the first `count` of 16 rows in slot 0, each behind the one before."""
+def _decode(model, cache, order):
+    """Logits of 16 rows in slot 0, each a position before the last, or those of them in `order`."""
     end = len(_trial_ids(model))
-    rows = torch.tensor([(n % model.vocab_size, 0, max(end - n, 0)) for n in range(count)])
+    rows = torch.tensor([(n % model.vocab_size, 0, max(end - n, 0)) for n in order])
     return model.decode(*rows.to(model.device).T.contiguous(), cache.kv)

@@ -19,6 +19,7 @@ from assistant.engine.int8 import Quantized, dequantize
 # time a row than 512 do, and 64 rows 30 to 50 % more.
 DECODE_TILE = 16
 PREFILL_TILE = {torch.float32: 64, torch.bfloat16: 128}
+_COLUMNS = 32  # MKL's sums for columns that are left over depend on a row's place
 # Up to these the int8 kernel on CUDA reads the weights again for every 64 rows; beyond, it is less
 # work to make them dense first.
 _KERNEL_ROWS = 256
@@ -27,6 +28,7 @@ _KERNEL_ROWS = 256
 class Dense(NamedTuple):
     """weight: [out, in]. bias: [out] or None. Rows in another dtype are converted and back.
 
+    out: the columns of a result, where the weight has rows of zeros behind those.
     tiles: the numbers of rows that a product on a CPU may have, largest first; what a large tile
     would be half empty for takes the small one. Empty: all rows at once, on CUDA.
     """
@@ -34,20 +36,22 @@ class Dense(NamedTuple):
     weight: torch.Tensor
     bias: torch.Tensor | None
     tiles: tuple[int, ...] = ()
+    out: int | None = None
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         rows = x.to(self.weight.dtype)
         if not self.tiles:
             return F.linear(rows, self.weight, self.bias).to(x.dtype)
         out = [self._product(tile) for tile in in_tiles(rows, self.tiles)]
-        return (out[0] if len(out) == 1 else torch.cat(out))[: len(x)].to(x.dtype)
+        return (out[0] if len(out) == 1 else torch.cat(out))[: len(x), : self.out].to(x.dtype)
 
     def _product(self, rows):
         out, width = self.weight.shape
-        if rows.dtype is not torch.float32 or out % 2:
+        if rows.dtype is not torch.float32:
             return F.linear(rows, self.weight, self.bias)
-        # As a batch of two, each half is summed by one thread: MKL shares out a single product with
-        # many columns in by summing parts of them apart, which depends on the number of threads.
+        # As a batch of two, each half is computed by one thread. MKL divides a single product among
+        # threads by its rows, or by its sums: then the bits depend on how many there are, and on a
+        # row's place.
         halves = self.weight.view(2, out // 2, width).transpose(1, 2)
         both = torch.bmm(rows.expand(2, -1, -1), halves).transpose(0, 1).reshape(-1, out)
         return both if self.bias is None else both.add_(self.bias)
@@ -59,6 +63,10 @@ def dense(weight: torch.Tensor, bias: torch.Tensor | None, tile: int, tried: dic
     values, decides which kernel computes a product."""
     if weight.device.type != "cpu":
         return Dense(weight, bias)
+    out = len(weight)
+    if weight.dtype is torch.float32 and (missing := -out % _COLUMNS):
+        weight = F.pad(weight, (0, 0, 0, missing))
+        bias = bias if bias is None else F.pad(bias, (0, missing))
     small = tile // 4
     key = (*weight.shape, weight.dtype, tile)
     if small >= DECODE_TILE and key not in tried:
@@ -66,7 +74,7 @@ def dense(weight: torch.Tensor, bias: torch.Tensor | None, tile: int, tried: dic
         rows = torch.randn(tile, weight.shape[1], generator=draw).to(weight.dtype)
         few, many = (Dense(weight, None, (size,))(rows) for size in (small, tile))
         tried[key] = torch.equal(few, many)
-    return Dense(weight, bias, (tile, small) if tried.get(key) else (tile,))
+    return Dense(weight, bias, (tile, small) if tried.get(key) else (tile,), out)
 
 
 def in_tiles(rows: torch.Tensor, tiles: tuple[int, ...]) -> list[torch.Tensor]:
