@@ -157,7 +157,9 @@ def test_the_embedded_checkpoint_is_the_one_in_models(tiny_checkpoint, tmp_path,
 # -- what is refused --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", ["no/such/folder", "./nothing", "/nothing", "~/nothing", "x"])
+@pytest.mark.parametrize(
+    "model", ["no/such/folder", "./nothing", "/nothing", "~/nothing", "~nobody-here/x", "x"]
+)
 def test_neither_folder_nor_hub_id(model):
     assert "neither a folder nor a hub id" in refusal(model)
 

@@ -23,9 +23,9 @@ def listen(settings):
         family, _, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
+        sock = socket.socket(family, socket.SOCK_STREAM)  # fails where there is no IPv6
     except OSError:
         raise PortError(f"--host {host!r} is no address of this machine.") from None
-    sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(address)
