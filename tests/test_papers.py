@@ -73,6 +73,15 @@ def test_deploy_names_only_what_exists():
     assert set(re.findall(r"\bASSISTANT_\w+", DEPLOY)) <= variables
 
 
+def test_the_end_waits_no_longer_than_deploy_says():
+    from assistant.engine.local import STEP_S
+    from assistant.engine.remote import CLOSE_S
+    from assistant.web.server import GRACE_S
+
+    seconds = int(re.search(r"the process is gone within (\d+) seconds", DEPLOY)[1])
+    assert max(STEP_S, CLOSE_S) + GRACE_S < seconds
+
+
 @pytest.mark.parametrize(("paper", "flag"), [("scaling", "--endpoint"), ("gpu", "--device")])
 def test_commands_have_only_flags_that_exist(paper, flag):
     text = (ROOT / "docs" / f"{paper}.md").read_text(encoding="utf-8").replace("\\\n", " ")

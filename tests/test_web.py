@@ -2,12 +2,16 @@
 
 import asyncio
 import contextlib
+import errno
 import json
+import os
 import pathlib
+import pwd
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import aclosing
 
@@ -15,6 +19,7 @@ import httpx
 import pytest
 
 import app
+from assistant.attribution.shipped import cache_dir
 from assistant.chat import Assistant
 from assistant.conversation import Conversation, Turn
 from assistant.errors import EngineError, HistoryError, PortError, SamplingError, TemplateError
@@ -28,7 +33,7 @@ from assistant.web.seen import parting, tokens
 from assistant.web.server import listen, local_address, warnings
 from assistant.web.wire import Path
 from tests.fake_engine import FakeEngine
-from tests.server import TEMPLATE, Page
+from tests.server import TEMPLATE, Page, running
 from tests.waiting import EXIT_S, keeps, until
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -309,6 +314,29 @@ def test_a_taken_port_is_a_sentence():
 def test_a_host_that_is_not_ours_is_a_sentence(host):
     with pytest.raises(PortError):
         listen(Settings(host=host, port=0))
+
+
+def test_a_machine_without_ipv6_is_a_sentence(monkeypatch):
+    def make(family, *_):
+        raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+
+    monkeypatch.setattr(socket, "socket", make)
+    with pytest.raises(PortError, match="::1"):
+        listen(Settings(host="::1", port=0))
+
+
+def test_a_user_without_a_home_is_served(monkeypatch):
+    """Such as one of a container, who is a number and not among the system's users."""
+
+    def nobody(number):
+        raise KeyError(number)
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    assert cache_dir() == pathlib.Path(tempfile.gettempdir()) / "tech-assistant"
+    with running() as server:
+        assert server.get("/").status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -414,7 +414,7 @@ def test_what_ends_early_shows_what_there_is(tmp_path, capsys, error, code):
     out, err = capsys.readouterr()
     assert "Ended early: 1 of 2 replies." in err
     assert columns(out.partition("\n\n")[2])["first (1)"] == ["100 %"]
-    assert len((tmp_path / "r.csv").read_text().splitlines()) == 2
+    assert len((tmp_path / "r.csv").read_text("utf-8").splitlines()) == 2
     assert engine.active == []
 
 

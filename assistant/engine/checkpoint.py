@@ -5,6 +5,7 @@ are downloaded or read. Nothing in a checkpoint is ever executed: no code from t
 pickle. Knows where files are and what they must hold; reading tensors is weights.py's.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,7 +105,7 @@ def _embedded_folder():
 
 def _local_folder(model):
     """The folder that a --model flag names, None if it has the form of a hub id."""
-    path = Path(model).expanduser()
+    path = Path(os.path.expanduser(model))  # leaves a ~ of nobody as it is
     if path.is_dir():
         return path
     if model.count("/") == 1 and model[0] not in "/.~":

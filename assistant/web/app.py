@@ -97,7 +97,7 @@ def _build(assistant, settings, examples):
         show_error=False,
         enable_monitoring=False,
         max_file_size="1kb",
-        blocked_paths=[str(ROOT), str(Path.home())],
+        blocked_paths=[str(ROOT), os.path.expanduser("~")],
         run_history=False,
         footer_links=[],
         mcp_server=False,

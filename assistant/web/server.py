@@ -29,10 +29,10 @@ def listen(settings):
             proto=socket.IPPROTO_TCP,
             flags=socket.AI_PASSIVE,
         )[0]
+        # asyncio looks for TCP here: only then it sends small answers without waiting for more.
+        sock = socket.socket(family, kind, protocol)  # fails where there is no IPv6
     except OSError:
         raise PortError(f"--host {host!r} is no address of this machine.") from None
-    # asyncio looks for TCP here: only then it sends small answers without waiting for more.
-    sock = socket.socket(family, kind, protocol)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(address)
