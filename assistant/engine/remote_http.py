@@ -84,11 +84,13 @@ def asker(client):
             question.close()
             raise EngineDead(CLOSED) from None
         try:
-            return answer.result(2 * QUICK_S)  # ask() itself takes no longer while the loop runs
+            return answer.result(2 * QUICK_S)
         except Fault as fault:
             raise fault.error from fault
-        except (CancelledError, TimeoutError):
+        except CancelledError:
             raise EngineDead(CLOSED) from None
+        except TimeoutError:  # the loop is busy, since ask() takes no longer than QUICK_S
+            raise EngineError("The engine is too busy at present; try again.") from None
 
     return wait
 
