@@ -559,6 +559,14 @@ def test_threads_share_an_index(shipped, texts):
 # -- the command line --------------------------------------------------------------------------
 
 
+def test_a_terminal_may_lack_a_character(tmp_path, monkeypatch):
+    index = made(tmp_path, {"text": CODE, "path": "é.py"})
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", terminal)
+    assert command.main(["search", "return value", "--index", str(index.path)]) == 0
+    assert b"?.py, lines" in terminal.buffer.getvalue()
+
+
 def test_the_command_line(tmp_path, capsys, monkeypatch):
     written(tmp_path / "corpus.jsonl", [{"text": CODE, "path": "a.py", "licence": "MIT"}])
     index = str(tmp_path / "index.db")

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import io
 import json
 import os
 import pathlib
@@ -442,6 +443,13 @@ def end_by(number):
     finally:
         process.kill()
         process.communicate()
+
+
+def test_a_terminal_may_lack_a_character(monkeypatch):
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setattr(app, "start", lambda settings: app.say("modèle is at"))
+    assert app.main([]) == 0 and b"mod?le is at" in terminal.buffer.getvalue()
 
 
 def test_an_engine_that_fails_at_the_start_is_one_sentence(monkeypatch, capsys):

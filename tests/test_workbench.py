@@ -458,9 +458,8 @@ def test_from_the_command_line(tiny_checkpoint, tmp_path):
     command += ["--model", tiny_checkpoint, "--questions", tmp_path / "small.toml"]
     command += ["--prompt", tmp_path / "one.toml", "--prompt", tmp_path / "two.toml"]
     command += ["--seeds", "2", "--max-new-tokens", "8", "--json", tmp_path / "r.json"]
-    done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "HF_HUB_OFFLINE": "1"}
-    )
+    environ = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONIOENCODING": "ascii"}  # the table has –
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environ)
     assert done.returncode == 0, done.stderr
     results = json.loads((tmp_path / "r.json").read_text("utf-8"))["results"]
     assert [(Path(r["prompt"]).stem, r["seed"]) for r in results] == [
