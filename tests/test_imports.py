@@ -24,7 +24,7 @@ LEVELS = (
     {"generate"},
     {"conversation", "window", "prompt", "jinja", "receipt", "store"},
     {"engine", "attribution"},
-    {"sampling", "stops", "text", "hub", "settings", "errors"},
+    {"sampling", "stops", "text", "toml", "hub", "settings", "errors"},
 )
 # It stands apart: the web alone joins it with replies, and it knows none of the others.
 APART = {"attribution": {"attribution", "sampling", "text", "settings", "errors"}}
