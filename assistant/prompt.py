@@ -19,7 +19,7 @@ from assistant.errors import HistoryError, SamplingError, TemplateError, TextErr
 from assistant.escape import SPECIAL, escape
 from assistant.jinja import chat_template
 from assistant.sampling import Sampling, check_stops, shown
-from assistant.text import check_prompt
+from assistant.toml import read_toml
 
 PROMPTS = Path(__file__).parent.parent / "prompts"
 HUB_FILE = "TA_prompt_v1.txt"
@@ -216,7 +216,7 @@ def read_template(toml):
     Raises TemplateError, whose sentence names the line or the key that is wrong.
     """
     try:
-        return parse_template(tomllib.loads(check_prompt(toml)), "in the editor")
+        return parse_template(read_toml(toml), "in the editor")
     except TextError as error:
         raise TemplateError(str(error)) from None
     except (ValueError, RecursionError) as error:

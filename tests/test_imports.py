@@ -25,7 +25,7 @@ LEVELS = (
     {"generate"},
     {"conversation", "window", "prompt", "jinja", "receipt", "store"},
     {"engine", "attribution"},
-    {"sampling", "stops", "escape", "text", "hub", "settings", "errors"},
+    {"sampling", "stops", "escape", "text", "toml", "hub", "settings", "errors"},
 )
 # It stands apart: the web alone joins it with replies, and it knows none of the others.
 APART = {"attribution": {"attribution", "sampling", "text", "settings", "errors"}}

@@ -472,13 +472,16 @@ HUGE = "0x" + "f" * 5_000  # more than Python will write in decimal
         ('name = "a"\nuser = oops', "cannot be read: Invalid value .at line 2, column 8"),
         ('name = "a"\nname = "b"\n', "cannot be read: .*line 2"),
         ('name = "a', "cannot be read: "),
-        ("x = " + "[" * 50_000, "cannot be read: "),
-        ("x = " + "9" * 5_000, "cannot be read: "),
+        ("x = " + "[" * 50_000, "at most 200 dots, .* not 50,001"),
+        ("x = " + "9" * 5_000, "at most 4,300 digits"),
         ('name = "a"', "in the editor is not usable: the key 'user' is missing"),
         ("names = 5", "unknown key 'names'"),
-        (to_toml(parse_template(GOOD, "x")).replace("top_k = 3", f"top_k = {HUGE}"), "be read: "),
-        (to_toml(parse_template(GOOD, "x")).replace("= 0.5", f"= {HUGE}"), "be read: "),
-        (f"{to_toml(parse_template(GOOD, 'x'))}seed = {HUGE}", "be read: "),
+        (
+            to_toml(parse_template(GOOD, "x")).replace("top_k = 3", f"top_k = {HUGE}"),
+            "<int> was given",
+        ),
+        (to_toml(parse_template(GOOD, "x")).replace("= 0.5", f"= {HUGE}"), "<int> was given"),
+        (f"{to_toml(parse_template(GOOD, 'x'))}seed = {HUGE}", "<int> was given"),
     ],
 )
 def test_a_text_that_is_no_template_is_refused_in_one_sentence(text, words):
