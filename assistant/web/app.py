@@ -16,6 +16,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest  # noqa: E402
 from starlette.routing import Route  # noqa: E402
 
 from assistant.web.access import Access  # noqa: E402
+from assistant.web.bodies import Parts  # noqa: E402
+from assistant.web.calls import bound_calls  # noqa: E402
 from assistant.web.hosts import Hosts  # noqa: E402
 from assistant.web.limit import Limit, free_events  # noqa: E402
 from assistant.web.login import TOLD, login_check, login_router  # noqa: E402
@@ -108,8 +110,10 @@ def _build(assistant, settings, examples):
     app.state.hosts = Hosts(settings)
     app.state.assistant = assistant
     app.state.gradio = app.routes[-1].app
+    bound_calls(page, app.state.gradio)
     if limit := settings.max_requests_per_minute:
         app.add_middleware(Limit, limit=limit, free=free_events(page), errors=TGI_ERRORS)
+    app.add_middleware(Parts, errors=TGI_ERRORS)
     app.add_middleware(
         Gate,
         hosts=app.state.hosts,
