@@ -155,7 +155,7 @@ def test_a_number_that_is_spelt_otherwise_is_counted(server):
         assert told_off(page.join(page.event("message", "submit"), page.message("hi")))
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"5", b"[" * 100_000, b'{"fn_index": {}}'])
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"5", b"[" * 9_000, b'{"fn_index": {}}'])
 def test_what_is_no_request_counts_too(server, body):
     headers = {"content-type": "application/json"}
     answers = [
