@@ -237,13 +237,8 @@ class ChatTab:
         if not note:
             was, now = writing.asked.was, writing.asked.reply.turn
             found = await self.aside(parting, was, now, self.engine.tokenizer)
-            told = {
-                "what": "again",
-                "n": secrets.token_hex(6),
-                "nid": nid,
-                "why": writing.asked.why,
-                **found,
-            }
+            found |= {"what": "again", "n": secrets.token_hex(6), "nid": nid}
+            told = found | {"why": writing.asked.why}
             yield {self.told: wire.data(told)}
         yield self.writing(False) | self.say(note)
 
