@@ -13,10 +13,15 @@ from hypothesis import given, strategies
 
 from assistant.attribution.corpus import Corpus
 from assistant.attribution.index import build
+from assistant.conversation import TURNS_MAX
+from assistant.errors import HistoryError, TextError
 from assistant.settings import Settings
+from assistant.web import wire
 from assistant.web.bodies import LISTS, PARTS_MAX, VALUES, parts, read_json
+from assistant.web.continuations import from_chat
+from assistant.web.runs import pressed
 from assistant.web.security import FAILED
-from tests.fake_engine import FakeEngine
+from tests.fake_engine import ByteTokenizer, FakeEngine
 from tests.server import Page, running
 
 SIZE = 1_000_000  # bytes, nearly all that the Gate lets pass
@@ -253,15 +258,15 @@ def test_brackets_in_strings_are_not_counted(value, plain):
 @pytest.mark.parametrize(
     "body, found",
     [
-        (b"[" * 20_000, 20_000),
-        (b'"' + b"[" * 20_000, 0),
-        (b'"\\"' + b"[" * 20_000 + b'"[', 1),
-        (b'"\\\\"' + b"[" * 20_000, 20_000),
-        (b'"\\\\\\"' + b"[" * 20_000 + b'"[[', 2),
-        (("[" * 20_000).encode("utf-16"), 20_000),
-        (('"\\""' + "[" * 20_000).encode("utf-16-le"), 20_000),
-        (b"{" * 20_000, 20_000),
-        (b"," * 20_000, 0),
+        (b"[" * 30_000, 30_000),
+        (b'"' + b"[" * 30_000, 0),
+        (b'"\\"' + b"[" * 30_000 + b'"[', 1),
+        (b'"\\\\"' + b"[" * 30_000, 30_000),
+        (b'"\\\\\\"' + b"[" * 30_000 + b'"[[', 2),
+        (("[" * 30_000).encode("utf-16"), 30_000),
+        (('"\\""' + "[" * 30_000).encode("utf-16-le"), 30_000),
+        (b"{" * 30_000, 30_000),
+        (b"," * 30_000, 0),
     ],
 )
 def test_what_is_counted(body, found):
@@ -277,3 +282,26 @@ def test_json_within_json_that_is_none(text):
         read_json(text)
     assert read_json('{"a": ["[[[", 1.5]}') == {"a": ["[[[", 1.5]}
     assert read_json(json.dumps("\ud800")) == "\ud800"
+    with pytest.raises(HistoryError, match="sent nothing that can be read"):
+        wire.read(text)
+    assert pressed(text) == ("", [])
+    with pytest.raises(TextError):
+        from_chat(text, ByteTokenizer())
+
+
+@pytest.mark.parametrize("texts, count, size", [
+    (["a"] * 2_000, TURNS_MAX, TURNS_MAX),
+    (["a" * 100] * 900 + ["b" * 200_000], 901, 200_000),
+    (["a" * 300_000], 1, 200_000),
+    ([5, None, "x"], 3, 6),
+    ({"a": 1}, 0, 0),
+])  # fmt: skip
+def test_the_replies_that_are_rendered_at_once_are_together_no_longer_than_one(
+    server, monkeypatch, texts, count, size
+):
+    asked = []
+    monkeypatch.setattr("assistant.web.chat_tab.replies", lambda texts: asked.append(texts) or [])
+    with Page(server.url) as page:
+        number = page.event("render-go", "click")
+        page.run(number, [json.dumps({"n": "1", "texts": texts}, ensure_ascii=False)])
+    assert len(asked[0]) == count and sum(map(len, asked[0])) == size

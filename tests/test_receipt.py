@@ -4,12 +4,13 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from assistant.chat import Assistant
 from assistant.conversation import Conversation
 from assistant.errors import ReceiptError, SamplingError, WindowError
 from assistant.prompt import PromptTemplate
-from assistant.receipt import Receipt, first_difference
+from assistant.receipt import _READER, Receipt, first_difference
 from assistant.sampling import Sampling
 from tests.engines import make_engine
 from tests.fake_engine import FakeEngine
@@ -236,3 +237,17 @@ def test_any_json_is_a_receipt_or_refused(field, value):
         return
     json.dumps(receipt.to_dict(), allow_nan=False)
     assert receipt.fits(helper)
+
+
+@pytest.mark.parametrize("key", ["dropped", "stop"])
+@pytest.mark.parametrize("item", ["x", 1, None, -1, [], {}])
+def test_of_a_list_one_item_that_is_wrong_is_enough(key, item):
+    helper = assistant(" Hi.")
+    receipt, _ = receipt_of(helper, Conversation().add_message("Hello"))
+    value = receipt.to_dict() | {key: [item] * 50_000}
+    with pytest.raises(ReceiptError, match=f"no usable '{key}'|At most 4 stop strings"):
+        Receipt.from_dict(value)
+    with pytest.raises(ValidationError) as caught:
+        _READER.validate_json(json.dumps(value | {"model": 5}), strict=True)
+    assert caught.value.error_count() <= 3
+    assert sent(receipt) == receipt

@@ -153,3 +153,13 @@ def test_any_value_is_in_range_or_refused(temperature, top_p, top_k, penalty, se
 def test_shown_values_are_short_and_plain(value):
     text = shown(value)
     assert text.isascii() and text.isprintable() and len(text) <= 40
+
+
+def test_what_cannot_be_shown_is_named():
+    deep = []
+    for _ in range(5_000):
+        deep = [deep]
+    for value, name in ((16**9_000, "<int>"), (deep, "<list>")):
+        assert shown(value) == name
+        with pytest.raises(SamplingError, match=name):
+            Sampling(seed=value)

@@ -13,10 +13,11 @@ import time
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 
 import pytest
 
-from assistant.attribution import Index, find_matches
+from assistant.attribution import Index, search
 from assistant.attribution import service as service_
 from assistant.attribution.corpus import Corpus
 from assistant.attribution.index import build
@@ -26,7 +27,8 @@ from assistant.settings import Settings
 from assistant.web.about_tab import about
 from assistant.web.attribution_html import hits, listed, underlined
 from assistant.web.licence import licence_of
-from assistant.web.sources import FULL, SERVICE_FULL, THREADS, WAITING, Building, Sources
+from assistant.web.sources import FULL, PROCESSES, SERVICE_FULL, WAITING, Building, Sources
+from tests import held
 from tests.fake_engine import FakeEngine
 from tests.server import Page, running
 from tests.waiting import until
@@ -96,21 +98,12 @@ def test_one_that_cannot_be_opened_is_tried_again(index):
 
 
 def test_one_that_is_damaged_is_opened_anew(index):
-    opened = []
-
-    def question(found):
-        if len(opened) == 1:
-            raise DamagedIndex("Damaged.")
-        return "answer"
-
-    sources = Sources(open_index=lambda progress: opened.append(1) or index)
-    assert steps(sources.ask(question))[-1] == "answer" and len(opened) == 2
-
-    def never(found):
-        raise DamagedIndex("Damaged.")
-
+    opened = ["damaged", "whole"]
+    sources = Sources(open_index=lambda progress: opened.pop(0))
+    assert steps(sources.ask(held.damaged_once))[-1] == "answer" and opened == []
+    sources = Sources(open_index=lambda progress: index)
     with pytest.raises(DamagedIndex):
-        steps(sources.ask(never))
+        steps(sources.ask(held.damaged))
 
 
 # -- a service ---------------------------------------------------------------------------------
@@ -355,93 +348,91 @@ def test_what_a_service_fails_at_is_told_beside_the_matches():
 
 
 @pytest.fixture
-def held(index, monkeypatch):
-    """A server whose look-ups take until `go_on` is set; `begun` has one item for each."""
-    go_on, begun = threading.Event(), []
-
-    def find(index, text):
-        begun.append(text)
-        assert go_on.wait(60)
-        return find_matches(index, text)
-
-    monkeypatch.setattr("assistant.web.sources.find_matches", find)
-    settings = Settings(port=0, sources=str(index.path))
-    with running(FakeEngine("def f(): pass"), settings) as server:
-        server.go_on, server.begun = go_on, begun
+def slow(index, monkeypatch, tmp_path):
+    """A server whose look-ups of `slow.text` take until `slow.go()`."""
+    monkeypatch.setattr("assistant.web.sources.found_in", held.found_held)
+    with running(FakeEngine("def f(): pass"), Settings(port=0, sources=str(index.path))) as server:
+        server.text, server.go = f"{tmp_path}\n{CODE}", (tmp_path / "go").touch
+        server.begun = lambda: len(list(tmp_path.iterdir()))
         try:
             yield server
         finally:
-            go_on.set()
+            server.go()
 
 
 def look_up(server):
     """Asks 45 times at once. (futures of the answers that came: refusals, of those that wait)"""
-    pool, body = ThreadPoolExecutor(45), {"document": CODE}
+    pool, body = ThreadPoolExecutor(45), {"document": server.text}
     asked = [pool.submit(server.post, "/overlap", json=body, timeout=60) for _ in range(45)]
     pool.shutdown(wait=False)
-    until(lambda: sum(each.done() for each in asked) == 45 - THREADS - WAITING)
+    until(lambda: sum(each.done() for each in asked) == 45 - PROCESSES - WAITING)
     refused = [each for each in asked if each.done()]
     return refused, [each for each in asked if each not in refused]
 
 
-def test_look_ups_leave_everything_else_alone(held):
-    refused, waiting = look_up(held)
+def test_look_ups_leave_everything_else_alone(slow):
+    refused, waiting = look_up(slow)
     for each in refused:
         answer = each.result()
         assert answer.status_code == 429 and int(answer.headers["retry-after"]) >= 1
         assert answer.json()["detail"] == FULL and FULL.endswith(".")
         assert answer.json()["error"]["code"] == "rate_limit_exceeded"
-    assert len(held.begun) == THREADS
-    answer = held.post("/v1/completions", json={"prompt": "x"}, timeout=30)
+    until(lambda: slow.begun() == PROCESSES)
+    answer = slow.post("/v1/completions", json={"prompt": "x"}, timeout=30)
     assert answer.json()["choices"][0]["text"] == "def f(): pass"
-    with Page(held.url) as page:
+    with Page(slow.url) as page:
         assert "def f(): pass" in page.say("Hi")
-    held.go_on.set()
+    slow.go()
     assert {each.result().status_code for each in waiting} == {200}
-    assert held.post("/overlap", json={"document": CODE}).json()["matches"]
+    assert slow.post("/overlap", json={"document": CODE}).json()["matches"]
 
 
-def test_the_page_says_in_its_place_that_look_ups_are_busy(held):
-    _, waiting = look_up(held)
-    with Page(held.url) as page:
+def test_the_page_says_in_its_place_that_look_ups_are_busy(slow):
+    _, waiting = look_up(slow)
+    with Page(slow.url) as page:
         assert asked_by_the_page(page, nid="n1", text=CODE)["note"] == FULL
         assert FULL in page.run(page.event("source-check", "click"), [CODE, False])
         assert FULL in page.run(page.event("source-search", "click"), ["value", "", "Any", "Any"])
         number = page.event("continue", "click")
         told = page.run(number, ["x", False, 9, 1, "", "", 0, 1, 0, 1, 0, None])
         assert FULL in told and "def f()" in told
-        held.go_on.set()
+        slow.go()
         assert all(each.result().status_code == 200 for each in waiting)
         told = asked_by_the_page(page, nid="n1", text=CODE)
         assert told["matches"] and told["note"] == ""
 
 
-def test_a_look_up_that_waits_gives_its_place_back(index):
+def test_a_look_up_that_waits_gives_its_place_back(tmp_path):
     """When whoever asked is gone."""
-    go_on = threading.Event()
+    sources = Sources(open_index=lambda progress: "index")
+
+    async def one():
+        async for step in sources.ask(partial(held.wait, tmp_path)):
+            if not isinstance(step, Building):
+                return step
 
     async def ask():
-        sources = Sources(open_index=lambda progress: index)
-
-        async def one():
-            async for step in sources.ask(lambda _: go_on.wait(60)):
-                if not isinstance(step, Building):
-                    return step
-
         for _ in range(3):
-            asked = [asyncio.create_task(one()) for _ in range(THREADS + WAITING)]
+            asked = [asyncio.create_task(one()) for _ in range(PROCESSES + WAITING)]
             while not sources._places.locked():
                 await asyncio.sleep(0.01)
             with pytest.raises(SourcesBusy):
                 await one()
             for each in asked:
                 each.cancel()
-            go_on.set()
+            (tmp_path / "go").touch()
             await asyncio.wait(asked)
             assert await one() is True
-            go_on.clear()
+            (tmp_path / "go").unlink()
 
     asyncio.run(ask())
+
+
+def test_a_process_that_is_killed_is_one_sentence_and_the_next_look_up_works(index):
+    sources = Sources(open_index=lambda progress: index)
+    with pytest.raises(AttributionError, match="broke off; try again"):
+        steps(sources.ask(held.die))
+    assert steps(sources.check(CODE))[-1]
 
 
 def test_a_hung_service_leaves_look_ups_and_everything_else_alone(index, monkeypatch):
@@ -470,15 +461,10 @@ def test_nothing_of_a_source_becomes_html(index):
     (match,) = steps(Sources(open_index=lambda progress: index).check(f"<b>{CODE[:200]}"))[-1]
     assert match["text"] == CODE[:200].strip()
     shown = underlined(f"<b>{CODE[:200]}", [match]) + listed([match])
-    shown += hits(steps(Sources(open_index=lambda _: index).ask(lambda it: _search(it)))[-1])
+    asked = partial(search, query="value")
+    shown += hits(steps(Sources(open_index=lambda _: index).ask(asked))[-1])
     assert "<img" not in shown and "<b>" not in shown and shown.count("</mark>") >= 8
     assert 'href="https://github.com/x/&quot;&gt;&lt;b&gt;#L1-L9"' in shown
-
-
-def _search(index):
-    from assistant.attribution import search
-
-    return search(index, "value")
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,7 @@ def test_a_system_message_joins_the_preamble_of_a_template_that_has_a_place():
         ([MESSAGE, {"role": "assistant", "content": ""}], "The last reply is empty"),
         ([{}], "must have text as its content"),
         (["Hi"], "messages must be a list of objects with a role and a content"),
+        ([MESSAGE] * 1001, "at most 1000 turns; 1001 were given"),
         ("Hi", "messages must be a list of objects with a role and a content"),
     ],
 )

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from contextlib import aclosing
 
@@ -264,6 +265,24 @@ def test_templates_that_fit_are_offered_and_made_when_chosen():
             assistants.get(name)
     with pytest.raises(SamplingError):
         assistants.chosen({"temperature": "hot"})
+
+
+def test_while_a_template_is_made_the_others_are_there():
+    made, go_on = threading.Event(), threading.Event()
+    engine = FakeEngine(window=20_000)
+    assistants = Assistants(Assistant(engine, TEMPLATE))
+    engine.pin = lambda ids: made.set() or go_on.wait(60)
+    first = threading.Thread(target=assistants.get, args=["tech-assistant"])
+    first.start()
+    assert made.wait(60)
+    other = threading.Thread(target=assistants.get)
+    other.start()
+    other.join(30)
+    waits = other.is_alive()
+    go_on.set()
+    first.join()
+    other.join()
+    assert not waits and assistants.get("tech-assistant") is not assistants.default
 
 
 def test_tokens_add_up_to_the_prompt_and_say_where_they_come_from():

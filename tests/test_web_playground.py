@@ -279,12 +279,33 @@ def test_what_cannot_be_filled_in_is_refused_in_a_sentence(server, changed, sent
         ((["Test"], [], "", 1, 9), "number of questions"),
         ((["Test"], [], "hi", 0, 9), "number of seeds"),
         ((["Test"], [], "hi", 1, "x"), "max_new_tokens must be"),
-        ((["Test"], [], "hi\n" * 61, 1, 9), "number of questions"),
+        ((["Test"], [], "hi\n" * 61, 1, 9), "number of questions must be from 1 to 60, not 61"),
+        ((["Test"], [], "\x1b[\n" * 100_000, 1, 9), "number of questions must be from 1 to 60"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_in_a_sentence(server, values, sentence):
     with Page(server.url) as page:
         assert sentence in page.run(page.event("compare", "click"), [*values, None])
+
+
+def test_long_texts_are_looked_at_in_threads_that_no_reply_needs(server, monkeypatch):
+    """Not on the event loop, which a tokenizer can hold for seconds."""
+    seen = []
+
+    def strip(self, raw, literal, ids):
+        with pytest.raises(RuntimeError, match="no running event loop"):
+            asyncio.get_running_loop()
+        seen.append(raw.text)
+        return ""
+
+    monkeypatch.setattr("assistant.web.completion_tab.CompletionTab._strip", strip)
+    with Page(server.url) as page:
+        assert "Yes." in page.run(page.event("continue", "click"), CONTINUE)
+        assert "true" in page.run(
+            page.event("play-go", "click"), ['["append", 0]', False, *CONTINUE]
+        )
+        page.run(page.event("prompt", "change"), ["a prompt", False, False, None])
+    assert seen == [f"{CONTINUE[0]}Yes.", "a prompt"]
 
 
 def test_events_called_with_junk_are_answered(server):

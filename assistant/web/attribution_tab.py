@@ -3,6 +3,8 @@
 Knows components and events; what an index is and how it is searched is assistant/attribution's.
 """
 
+from functools import partial
+
 import gradio as gr
 from anyio import to_thread
 
@@ -96,7 +98,7 @@ class AttributionTab:
             "language": "" if language == ANY else str(language or ""),
             "licence": "" if licence == ANY else str(licence or ""),
         }
-        asked = self.sources.ask(lambda index: search(index, query, **chosen))
+        asked = self.sources.ask(partial(search, query=query, **chosen))
         async for page in self._told(self.status, asked, self.found):
             if isinstance(page, dict):
                 yield page

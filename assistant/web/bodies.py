@@ -8,7 +8,7 @@ import json
 
 from assistant.web.security import refuse, replay
 
-PARTS_MAX = 10_000  # a conversation of 1,000 turns has 4,000
+PARTS_MAX = 20_000  # 1,000 turns, the most that a conversation may have, have up to 8,000
 LISTS = b"[{"  # what opens a list or an object
 VALUES = LISTS + b","  # Gradio looks at each value of a call
 

@@ -1,31 +1,35 @@
 """Sources: the index of sources while the program runs, and what is asked of it.
 
 It is opened, or built, when it is first asked, in a thread of its own, so that nobody's reply waits
-for it; one that turns out damaged is built again. Look-ups have few threads and a short queue of
-their own, since a text that is made to be slow may take seconds. Knows no pages.
+for it; one that turns out damaged is built again. Look-ups have two processes and a short queue of
+their own: a thread that computes in Python lets torch's wait before each operator, and a text that
+is made to be slow takes seconds. Knows no pages.
 """
 
 import asyncio
+import os
 import re
 import threading
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from urllib.parse import urlsplit
 
-from anyio import CapacityLimiter, to_thread
+from anyio import BrokenWorkerProcess, CapacityLimiter, to_process
 
 from assistant.attribution import Index, find_matches
 from assistant.attribution.service import ask_service
 from assistant.attribution.shipped import shipped_index
 from assistant.errors import AttributionError, DamagedIndex, SourcesBusy
 
-THREADS = 2  # that look up
+PROCESSES = 2  # that look up
 WAITING = 8  # look-ups that wait for one of them
+NICE = 10  # how much less they count than the rest of the program, where a system has that
 ASKED_MAX = 10  # texts that a service is asked about at once
 LOOK_S = 0.25  # between two looks at how far the index is
 FULL = (
-    f"Look-ups of sources are busy ({THREADS} at work, {WAITING} in line); try again in a moment."
+    f"Look-ups of sources are busy ({PROCESSES} at work, {WAITING} in line); try again in a moment."
 )
 SERVICE_FULL = f"The service is being asked about {ASKED_MAX} texts already; try again in a moment."
 TOLD_CHARS = 8_000  # of a match's text that a page is told
@@ -50,18 +54,16 @@ class Sources:
         self.url, self.host = url, urlsplit(url).hostname if url else None
         self.path = path
         self._open_index = open_index or (shipped_index if path is None else lambda _: Index(path))
-        self._threads = CapacityLimiter(THREADS)
-        self._places, self._asked = (
-            asyncio.Semaphore(THREADS + WAITING),
-            asyncio.Semaphore(ASKED_MAX),
-        )
+        self._processes = CapacityLimiter(PROCESSES)
+        self._places = asyncio.Semaphore(PROCESSES + WAITING)
+        self._asked = asyncio.Semaphore(ASKED_MAX)
         self._lock = threading.Lock()
         self._opened, self._part = None, 0.0
 
     async def ask(self, question):
-        """Building, now and then, until the index is there; last what question(index), called in a
-        thread, gives. Raises what that raises, and AttributionError; SourcesBusy where too many
-        ask."""
+        """Building, now and then, until the index is there; last what question(index), called in
+        another process, gives: all three must be what pickle takes. Raises what that raises, and
+        AttributionError; SourcesBusy where too many ask."""
         for again in (True, False):
             opened = self._begin()
             while not opened.done():
@@ -69,8 +71,8 @@ class Sources:
                 await asyncio.sleep(LOOK_S)
             try:
                 async with _place(self._places, FULL):
-                    found = await to_thread.run_sync(
-                        question, opened.result(), limiter=self._threads
+                    found = await to_process.run_sync(
+                        _behind_all_else, question, opened.result(), limiter=self._processes
                     )
                 yield found
                 return
@@ -78,15 +80,12 @@ class Sources:
                 self._forget(opened)
                 if not again:
                     raise
+            except BrokenWorkerProcess:  # out of memory, or killed
+                raise AttributionError("The look-up broke off; try again.") from None
 
     async def check(self, text):
         """The same, for the matches of `text`, as dicts for a page."""
-        text = plain(text)
-
-        def question(index):
-            return [told(match) for match in find_matches(index, text)]
-
-        async for step in self.ask(question):
+        async for step in self.ask(partial(found_in, plain(text))):
             yield step
 
     async def known(self, text):
@@ -118,6 +117,17 @@ class Sources:
         with self._lock:
             if self._opened is opened:
                 self._opened = None
+
+
+def _behind_all_else(question, index):
+    if hasattr(os, "setpriority"):
+        os.setpriority(os.PRIO_PROCESS, 0, NICE)
+    return question(index)
+
+
+def found_in(text, index):
+    """The matches of `text`, as a page is told them."""
+    return [told(match) for match in find_matches(index, text)]
 
 
 @asynccontextmanager
