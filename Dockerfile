@@ -1,10 +1,11 @@
 # docker build -t tech-assistant .                             runs on the CPU
-# docker build -t tech-assistant --build-arg DEVICE=cuda .     runs on NVIDIA GPUs
+# docker build -t tech-assistant --build-arg DEVICE=cuda .     runs on NVIDIA GPUs (driver 580 on)
 FROM python:3.11-slim
 
 ARG DEVICE=cpu
 
-# Triton compiles a small C file for each of its kernels when that is first used.
+# Triton compiles a small C file for each of its kernels when that is first used; Python's headers
+# are in the image already.
 RUN if [ "$DEVICE" = cuda ]; then \
         apt-get update \
         && apt-get install -y --no-install-recommends gcc libc6-dev \
@@ -25,11 +26,11 @@ COPY assistant assistant
 COPY models models
 COPY prompts prompts
 
-# Number 1000 is who runs a container on Spaces, too. /data keeps what was downloaded.
+# Number 1000 is who runs a container on Spaces, too. /data keeps what was downloaded or compiled.
 RUN useradd --create-home --uid 1000 assistant && install -d -o assistant /data
 USER assistant
 VOLUME /data
-ENV ASSISTANT_HOST=0.0.0.0 HF_HOME=/data/huggingface PYTHONUNBUFFERED=1
+ENV ASSISTANT_HOST=0.0.0.0 HF_HOME=/data/huggingface TRITON_CACHE_DIR=/data/triton PYTHONUNBUFFERED=1
 EXPOSE 7860
 
 # While the model loads, /health says 503, and Docker calls the container "starting".

@@ -15,6 +15,7 @@ from assistant.web.server import listen, local_address, serve, warnings
 
 def main(argv=None):
     """The exit code. What keeps the program from starting is one sentence on stderr, and 1."""
+    sys.stdout.reconfigure(errors="replace")  # a terminal may lack a character
     try:
         start(read_settings(sys.argv[1:] if argv is None else argv, os.environ))
     except AssistantError as error:

@@ -8,4 +8,4 @@ __version__ = "0.1.0"
 # spin, and where another program has a core the spinning takes it from the very thread that is
 # waited for (a twentieth of the speed, measured on two cores beside one busy process).
 if "OMP_WAIT_POLICY" not in os.environ:
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    os.environ.setdefault("GOMP_SPINCOUNT", "5000")

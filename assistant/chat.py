@@ -190,11 +190,15 @@ class Assistant:
         *exchanges, (message, reply) = conversation.exchanges
         tokenizer = self.engine.tokenizer
         reply = self._checked(reply)
-        ids = encode(self.template.reply(reply)[:1], tokenizer) if reply.text else []
+        said = self.template.reply(reply)[0]
+        ids = encode([said], tokenizer) if reply.text else []
         for _ in range(3):  # tokens of a character that the reply's end cut through
             if tokenizer.decode(ids).endswith("\ufffd"):
                 ids.pop()
-        text = tokenizer.decode(ids).lstrip()
+        text = tokenizer.decode(ids)
+        if self.template.escaped(reply.text) != reply.text:  # for the model alone
+            text = reply.text[: len(reply.text) - (len(said.text) - len(text))]
+        text = text.lstrip()
         if not text:
             raise HistoryError(
                 "The last reply is empty, so there is nothing to continue; ask for a new one."

@@ -81,10 +81,7 @@ class Conversation:
             return cls()
         if not isinstance(history, (list, tuple)):
             raise HistoryError(f"The history must be a list of turns, not {shown(history)}.")
-        if len(history) > TURNS_MAX:
-            raise HistoryError(
-                f"A history may have at most {TURNS_MAX} turns; {len(history)} were given."
-            )
+        _check_count(history)
         turns = tuple(_turn(index, item) for index, item in enumerate(history))
         if len(turns) % 2 and last == "assistant":
             raise HistoryError("The history must end with a reply of the assistant.")
@@ -97,6 +94,7 @@ class Conversation:
         """(system text, conversation) of what the client of a chat API sent: as from_history, but
         neighbours of one role are joined by a blank line, and messages of the role "system" or
         "developer" may stand before the first turn. Raises HistoryError and TextError."""
+        _check_count(messages)
         system, turns = [], []
         for index, item in enumerate(messages):
             item = item if isinstance(item, dict) else {}
@@ -114,6 +112,13 @@ class Conversation:
                 turns.append({"role": role, "content": text})
         system = "\n\n".join(system)
         return check_message(system) if system.strip() else "", cls.from_history(turns, last=None)
+
+
+def _check_count(turns):
+    if len(turns) > TURNS_MAX:
+        raise HistoryError(
+            f"A history may have at most {TURNS_MAX} turns; {len(turns)} were given."
+        )
 
 
 def _turn(index, item):

@@ -18,7 +18,8 @@ and the person reads only that something went wrong.
     │   ├── ReceiptError          what a client sent is no receipt, or does not fit its reply
     │   └── WindowError           the request does not fit the model's window
     ├── AttributionError      the index of sources, or the service that is asked, gives no answer
-    │   └── DamagedIndex          it must be built again
+    │   ├── DamagedIndex          it must be built again
+    │   └── SourcesBusy           too many look-ups at once: try again later
     └── EngineError           the request was good, and the engine could not finish it
         ├── EngineBusy            slots and waiting room are full: try again later
         └── EngineDead            the engine has stopped: the program must be restarted
@@ -82,6 +83,10 @@ class AttributionError(AssistantError):
 
 
 class DamagedIndex(AttributionError):
+    pass
+
+
+class SourcesBusy(AttributionError):
     pass
 
 

@@ -1,6 +1,8 @@
-"""A prompt template's parts as a Jinja chat template, for servers that render one.
+"""A prompt template as a Jinja chat template, for servers that render one.
 
-Knows the shape of such a template; how the parts are put together is prompt.py's.
+Knows the shape of such a template; how a prompt is put together is prompt.py's. Whoever renders it
+makes one text of markers and messages, and reads the special tokens in both: here nothing keeps a
+message from spelling a turn. Only the prompts that this program writes itself are safe from that.
 """
 
 import json
@@ -25,11 +27,21 @@ _SYSTEM = """\
 """
 
 
-def chat_template(parts):
-    """The chat template. parts: strings by name: OPENING (all up to the first message), USER and
-    ASSISTANT (what opens a turn), TURN_END, MARKER (what opens the reply); where a system message
-    may stand first, BEFORE and BEHIND: what is around it."""
-    known = "BEFORE" in parts
+def chat_template(template, space_after):
+    """The chat template that writes what the PromptTemplate `template` does. space_after: gives
+    the space between a marker and its text."""
+    parts = {
+        "OPENING": template.opening()[0].text + space_after(template.user),
+        "USER": template.user + space_after(template.user),
+        "ASSISTANT": template.assistant + space_after(template.assistant),
+        "TURN_END": template.turn_end,
+        "MARKER": template.assistant,
+    }
+    known = template.system is not None
+    if known:  # a message of this role may stand first: what is around it
+        before, _, behind = template.opening("x")
+        parts["BEFORE"] = before.text + space_after(before.text)
+        parts["BEHIND"] = behind.text.removesuffix(template.user)
     roles = "system (first), user and assistant" if known else "user and assistant"
     jinja = _TEMPLATE.replace("_SYSTEM_", _SYSTEM if known else "").replace("_ROLES_", roles)
     spell = lambda match: json.dumps(parts[match[0]], ensure_ascii=False)  # noqa: E731

@@ -16,14 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from assistant.errors import HistoryError, SamplingError, TemplateError, TextError
+from assistant.escape import SPECIAL, escape
 from assistant.jinja import chat_template
 from assistant.sampling import Sampling, check_stops, shown
-from assistant.text import check_prompt
+from assistant.toml import read_toml
 
 PROMPTS = Path(__file__).parent.parent / "prompts"
 HUB_FILE = "TA_prompt_v1.txt"
 NAME_CHARS_MAX = 200
-SPECIAL = re.compile(r"<\|[^|<>\s]+\|>")  # what looks like a special token in a template
 
 PLACE = "{system}"  # where a system message stands in a template's `system`
 
@@ -106,18 +106,26 @@ class PromptTemplate:
             )
         before, _, behind = self.system.partition(PLACE)
         before = Segment(opened + before.rstrip(" "), trusted=True)
-        text = Segment(_space_after(before.text) + system)
+        text = Segment(self.escaped(_space_after(before.text) + system))
         return [before, text, Segment(behind + self.user, trusted=True)]
 
     def message(self, turn):
         """A user's turn, and the marker that opens its reply."""
         marker = Segment(self.turn_end + self.assistant, trusted=True)
-        return [Segment(_space_after(self.user) + turn.text), marker]
+        return [Segment(self.escaped(_space_after(self.user) + turn.text)), marker]
 
     def reply(self, turn):
-        """A reply, and the marker that opens the next message."""
+        """A reply, and the marker that opens the next message. Its ids are used where they spell
+        no marker, not even behind white space that the text has lost."""
         marker = Segment(self.turn_end + self.user, trusted=True)
-        return [Segment(_space_after(self.assistant) + turn.text, ids=turn.ids), marker]
+        ids = turn.ids if self.escaped(turn.text) == turn.text else None
+        text = self.escaped(_space_after(self.assistant) + turn.text)
+        return [Segment(text, ids=ids), marker]
+
+    def escaped(self, text):
+        """`text` as the model is shown it: what could pass for a turn's beginning or end is broken
+        up, visibly. The conversation keeps the text as it is."""
+        return escape(text, self.user, self.assistant, self.turn_end, self.separator)
 
     def render(self, turns):
         """The segments of the prompt for `turns`, whose last is the user's."""
@@ -127,19 +135,9 @@ class PromptTemplate:
         return segments
 
     def to_jinja(self):
-        """The same prompt as a chat template for transformers, vLLM, TGI and llama.cpp."""
-        parts = {
-            "OPENING": self.opening()[0].text + _space_after(self.user),
-            "USER": self.user + _space_after(self.user),
-            "ASSISTANT": self.assistant + _space_after(self.assistant),
-            "TURN_END": self.turn_end,
-            "MARKER": self.assistant,
-        }
-        if self.system is not None:
-            before, text, behind = self.opening("x")
-            parts["BEFORE"] = before.text + text.text.removesuffix("x")
-            parts["BEHIND"] = behind.text.removesuffix(self.user)
-        return chat_template(parts)
+        """The same prompt as a chat template for transformers, vLLM, TGI and llama.cpp; what looks
+        like a marker in a message is not broken up by it."""
+        return chat_template(self, _space_after)
 
     # Reading what the model writes
 
@@ -218,7 +216,7 @@ def read_template(toml):
     Raises TemplateError, whose sentence names the line or the key that is wrong.
     """
     try:
-        return parse_template(tomllib.loads(check_prompt(toml)), "in the editor")
+        return parse_template(read_toml(toml), "in the editor")
     except TextError as error:
         raise TemplateError(str(error)) from None
     except (ValueError, RecursionError) as error:

@@ -51,13 +51,13 @@ class Receipt:
     template_hash: _Name
     sampling: Sampling
     max_new_tokens: _Count
-    stop: tuple[str, ...]
+    stop: Annotated[tuple[str, ...], Field(fail_fast=True)]
     preamble: _Count
     history: _Count
     message: _Count
     reply: _Count
     cached: _Count
-    dropped: Annotated[tuple[_Count, ...], Field(max_length=TURNS_MAX), _Rising]
+    dropped: Annotated[tuple[_Count, ...], Field(max_length=TURNS_MAX, fail_fast=True), _Rising]
     reason: Literal[FINISHES]
     stopped_by: _Name | None
     ttft_s: _Number

@@ -44,7 +44,10 @@ def _whole(name, value, low, high):
 
 def shown(value):
     """`value` as a person may read it in an error: short, escaped, on one line."""
-    text = ascii(value)
+    try:
+        text = ascii(value)
+    except (ValueError, RecursionError):  # of too many digits; nested too deeply
+        return f"<{type(value).__name__}>"
     return text if len(text) <= 40 else text[:37] + "..."
 
 

@@ -12,7 +12,7 @@ _BLANKS = " \t\r"
 _FENCE = re.compile(r"(?P<indent>[ \t]*)(?P<run>`{3,}(?=[^`]*$)|~{3,})(?P<rest>.*)", re.DOTALL)
 
 
-class _Fences:
+class Fences:
     """Whether the next line stands inside a code fence, told line by line."""
 
     def __init__(self):
@@ -67,7 +67,7 @@ class StopScanner:
         self._separator = separator
         self._strings = tuple(strings)
         self._reach = max(map(len, self._strings), default=0)
-        self._fences = _Fences()
+        self._fences = Fences()
         self._blank = True  # nothing but white space so far
         self._line = []  # the characters of the current line
         self._head = ""  # the line so far while it may become a marker or a separator, else None

@@ -20,12 +20,43 @@ _ESCAPES = re.compile(
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _SURROGATES = re.compile(r"[\ud800-\udfff]")
 
+# Unicode's property Default_Ignorable_Code_Point (DerivedCoreProperties.txt), and the interlinear
+# annotation characters, which browsers do not show either.
+HIDDEN = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    "\U000e0000-\U000e0fff"
+)
+_PICTURE = "[©®‼⁉™ℹ\u2190-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff]"
+_JOINING = (  # Arabic and its neighbours, the Indic scripts and theirs, Adlam
+    "[\u0600-\u0dff\u0f00-\u109f\u1780-\u17ff\u1900-\u1c4f\ua800-\uabff\ufb50-\ufdff\ufe70-\ufefe"
+    "\U00010a00-\U00011fff\U0001e900-\U0001e95f]"
+)
+_SHAPING = [  # where one hidden character, behind one that is seen, changes what is seen
+    rf"{_PICTURE}[\ufe00\ufe0e\ufe0f]?(?:\u200d{_PICTURE}[\ufe0e\ufe0f]?)*",
+    "[#*0-9]\ufe0f(?=\u20e3)",  # keycaps
+    rf"{_JOINING}[\u200c\u200d]",
+    "[\u1800-\u18af][\u180b-\u180f\u200c\u200d]",  # Mongolian
+    "[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff][\ufe00-\ufe02\U000e0100-\U000e01ef]",
+    # The flags of England, Scotland and Wales: a black flag and a region, spelt in tags.
+    "\U0001f3f4\U000e0067\U000e0062(?:\U000e0065\U000e006e\U000e0067|\U000e0073\U000e0063\U000e0074"
+    "|\U000e0077\U000e006c\U000e0073)\U000e007f",
+]
+_HIDDEN = re.compile(rf"((?![{HIDDEN}])(?:{'|'.join(reversed(_SHAPING))}))|[{HIDDEN}]")
+
 
 def clean(text):
     """`text` with line ends as a newline, without control characters (tab and newline stay) and
-    terminal escapes, and with U+FFFD for lone surrogates, which no encoding can carry."""
+    terminal escapes, and with U+FFFD for lone surrogates, which no encoding can carry.
+
+    What cannot be seen leaves too: zero-width and tag characters, directions of writing, fillers,
+    soft hyphens. The model would read, and the window pay for, what neither the person who pasted
+    it nor the one who reads it knows of. What changes how the visible character before it is drawn
+    stays: the joiners of Arabic, Persian and the Indic scripts, those and the variants of pictures,
+    variants of ideographs, and the three flags that are spelt in tags."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     text = _CONTROLS.sub("", _ESCAPES.sub("", text))
+    text = _HIDDEN.sub(lambda match: match[1] or "", text)
     return _SURROGATES.sub("\ufffd", text)
 
 

@@ -1,6 +1,7 @@
 """A real headless Chromium, and pages that notice what must not happen in them."""
 
 import contextlib
+import functools
 import os
 import shutil
 
@@ -32,6 +33,8 @@ def chromium():
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        for name in ("new_context", "new_page"):  # Gradio's words follow the browser's language
+            setattr(browser, name, functools.partial(getattr(browser, name), locale="en-US"))
         yield browser
         browser.close()
 
@@ -52,7 +55,7 @@ def opened(browser, url, **options):
         "request",
         lambda r: r.url.startswith((url, "data:", "blob:")) or faults.append(f"request {r.url}"),
     )
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(60_000)
     page.goto(url)
     page.wait_for_selector("#message textarea")
     yield page

@@ -3,6 +3,7 @@
 import os
 import tempfile
 
+import httpx
 import hypothesis
 import pytest
 
@@ -11,8 +12,8 @@ from tests.checkpoints import make_checkpoint, make_tokenizer
 # huggingface_hub reads its variables when it is first imported, which a test module may do while
 # tests are collected: before any fixture. So the environment is cleared here. Whatever slips
 # through meets an endpoint where nothing listens, never the real hub.
-_FOREIGN = ("HF_", "HUGGING", "ASSISTANT_", "GRADIO_", "SPACE_", "TRANSFORMERS_")
-_PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"}
+_FOREIGN = ("HF_", "HUGGING", "ASSISTANT_", "GRADIO_", "SPACE_", "TRANSFORMERS_", "SSL")
+_PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "FORWARDED_ALLOW_IPS"}
 for _name in list(os.environ):
     if _name.startswith(_FOREIGN) or _name.upper() in _PROXIES:
         del os.environ[_name]
@@ -25,8 +26,11 @@ os.environ |= {
     "GRADIO_ANALYTICS_ENABLED": "False",
 }
 
-hypothesis.settings.register_profile("here", deadline=None)  # a busy machine is no failure
+# A busy machine is no failure: no deadline, and httpx waits longer than its 5 seconds.
+hypothesis.settings.register_profile("here", deadline=None)
 hypothesis.settings.load_profile("here")
+for _part in ("connect", "read", "write", "pool"):
+    setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, _part, 60)
 
 
 @pytest.fixture(scope="session")

@@ -6,12 +6,14 @@
 
 A kind is a function from a Scripted to its routes: (method, path) to a function of the JSON that
 was sent. It gives a dict, the answer, or a list, a stream of events: dicts, bytes as they are, or
-a threading.Event that is waited for.
+a threading.Event that is waited for. A Bytes is all that is sent, its head too.
 """
 
 import json
 import threading
+from collections.abc import Iterable
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 CUT = object()  # in a stream: the connection ends here
@@ -42,6 +44,26 @@ FAULTS = {  # what a request for a reply meets: a status, or a stream
     "aborted": [{"choices": [{"text": "", "finish_reason": "abort"}],
                  "details": {"finish_reason": "abort", "generated_tokens": 0}}],
 }  # fmt: skip
+
+
+@dataclass
+class Bytes:
+    """A whole answer as bytes, piece by piece. pause: seconds between two pieces, in which the
+    server may close. sent: how many bytes went out; ended: all did."""
+
+    pieces: Iterable[bytes]
+    pause: float = 0
+    sent: int = 0
+    ended: bool = False
+
+    def write(self, handler):
+        handler.close_connection = True
+        for piece in self.pieces:
+            handler.wfile.write(piece)
+            self.sent += len(piece)
+            if self.pause and handler.server.closing.wait(self.pause):
+                return
+        self.ended = True
 
 
 class Scripted(ThreadingHTTPServer):
@@ -111,6 +133,8 @@ class _Handler(BaseHTTPRequestHandler):
             server.closing.wait(30)
             return self.drop()
         value = FAULTS[fault] if fault else route(body)
+        if isinstance(value, Bytes):
+            return value.write(self)
         if isinstance(value, int):
             return self.send(value, {"error": {"message": "secret <i>words</i>\nof the server"}})
         if isinstance(value, tuple):

@@ -73,7 +73,7 @@ class Running:
     def health(self):
         return self.get("/health").json()
 
-    def idle(self, seconds=30):
+    def idle(self, seconds=60):
         """Wait until no request runs or waits."""
         until(lambda: not self.engine.active, seconds)
 
@@ -93,7 +93,7 @@ class Page:
 
     def __init__(self, url, **options):
         self.session, self.turns = secrets.token_hex(6), []
-        self.http = httpx.Client(base_url=url, timeout=30, verify=False, **options)
+        self.http = httpx.Client(base_url=url, timeout=60, verify=False, **options)
 
     @functools.cached_property
     def config(self):

@@ -4,6 +4,7 @@ import importlib.util
 import io
 import json
 import lzma
+import os
 import random
 import re
 import shutil
@@ -494,7 +495,7 @@ def test_two_programs_build_one_index(tmp_path):
         "import sys; from assistant.attribution.shipped import shipped_index\n"
         "print(shipped_index().documents)"
     )
-    environment = {"XDG_CACHE_HOME": str(tmp_path), "PATH": ""}
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
     programs = [
         subprocess.Popen(
             [sys.executable, "-c", code],
@@ -505,7 +506,7 @@ def test_two_programs_build_one_index(tmp_path):
         )
         for _ in range(2)
     ]
-    assert [program.communicate(timeout=120)[0] for program in programs] == ["929\n", "929\n"]
+    assert [program.communicate()[0] for program in programs] == ["929\n", "929\n"]
     assert len(list(tmp_path.rglob("*.db*"))) == 2  # the index, and its lock
 
 
@@ -556,6 +557,14 @@ def test_threads_share_an_index(shipped, texts):
 
 
 # -- the command line --------------------------------------------------------------------------
+
+
+def test_a_terminal_may_lack_a_character(tmp_path, monkeypatch):
+    index = made(tmp_path, {"text": CODE, "path": "é.py"})
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", terminal)
+    assert command.main(["search", "return value", "--index", str(index.path)]) == 0
+    assert b"?.py, lines" in terminal.buffer.getvalue()
 
 
 def test_the_command_line(tmp_path, capsys, monkeypatch):

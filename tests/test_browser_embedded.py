@@ -31,7 +31,7 @@ def url():
         yield re.search(r"http://\S+", process.stdout.readline())[0]
     finally:
         process.terminate()
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
     assert process.returncode == -signal.SIGTERM
 
 

@@ -411,10 +411,10 @@ def test_a_prompt_is_edited_checked_saved_and_compared(page, server, script):
     page.wait_for_selector("#template-status :text('Usable')")
     with page.expect_download() as saved:
         page.click("#save-toml")
-    assert tomllib.loads(saved.value.path().read_text())["preamble"] == "Another dialogue.\n"
+    assert tomllib.loads(saved.value.path().read_text("utf-8"))["preamble"] == "Another dialogue.\n"
     with page.expect_download() as saved:
         page.click("#save-jinja")
-    assert "add_generation_prompt" in saved.value.path().read_text()
+    assert "add_generation_prompt" in saved.value.path().read_text("utf-8")
 
     page.click("#template-add")
     page.wait_for_selector("#template-status :text('Mine, edited')")

@@ -204,7 +204,7 @@ class Looks:
 
     async def check(self, text):
         self.asked.append(text)
-        await to_thread.run_sync(self.go_on.wait, 30, abandon_on_cancel=True)
+        await to_thread.run_sync(self.go_on.wait, abandon_on_cancel=True)
         if isinstance(self.answer, Exception):
             raise self.answer
         yield [match(text, "own")]

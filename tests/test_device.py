@@ -11,18 +11,19 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 VALUES = 10**9
 
 
-def needed(place):
-    """Bytes of a model of a billion numbers, as weights.bytes_needed counts them."""
+def needed(place, kv=0):
+    """Bytes of a model of a billion numbers, as weights.bytes_needed counts them. kv: numbers of
+    each slot beside them."""
     beside = place.type == "cpu"
 
-    def count(dtype, int8):
-        return VALUES * (int8 + dtype.itemsize * (not int8 or beside))
+    def count(slots, dtype, int8):
+        return VALUES * (int8 + dtype.itemsize * (not int8 or beside)) + slots * kv * dtype.itemsize
 
     return count
 
 
-def choose(name, place, free):
-    return choose_dtype(name, place, needed(place), free, "some model")
+def choose(name, place, free, *, kv=0, half=torch.bfloat16):
+    return choose_dtype(name, place, needed(place, kv), free, "some model", slots=8, half=half)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +51,22 @@ def test_choice(name, place, gigabytes, choice):
 
 
 @pytest.mark.parametrize(
+    "name, choice, sentences",
+    [  # a card of before Ampere: float16 wherever nothing else was asked for
+        ("auto", ("float16", torch.float16), 0),
+        ("int8", ("int8", torch.float16), 0),
+        ("float16", ("float16", torch.float16), 0),
+        ("float32", ("float32", torch.float32), 0),
+        ("bfloat16", ("bfloat16", torch.bfloat16), 1),
+    ],
+)
+def test_a_card_that_only_emulates_bfloat16(name, choice, sentences, caplog):
+    assert choose(name, CUDA, 99e9, half=torch.float16) == choice
+    said = "bfloat16 is only emulated on cuda, slowly: --dtype float16 is faster."
+    assert [record.getMessage() for record in caplog.records] == [said] * sentences
+
+
+@pytest.mark.parametrize(
     "name, place, size, said, hint",
     [
         ("auto", CPU, 2, "bfloat16", None),
@@ -65,10 +82,48 @@ def test_choice(name, place, gigabytes, choice):
 def test_too_little_memory(name, place, size, said, hint):
     with pytest.raises(CheckpointError) as caught:
         choose(name, place, size * 1e9 + RESERVE - 1)
-    sentence = str(caught.value)
-    total = (size * 1e9 + RESERVE) / 1e9
-    assert f"some model needs {total:.1f} GB of memory on {place} in {said} and " in sentence
-    assert (f"--model, --dtype {hint} or fewer" if hint else "--model or fewer") in sentence
+    total = f"{(size * 1e9 + RESERVE) / 1e9:.1f}"
+    assert str(caught.value) == (
+        f"some model needs {total} GB of memory on {place} in {said} and {total} GB are free, "
+        f"0.1 GB too few: give {f'--dtype {hint} or ' if hint else ''}a smaller checkpoint with "
+        "--model."
+    )
+
+
+@pytest.mark.parametrize(
+    "name, gigabytes, missing, ways",
+    [  # 2 GB of weights, in int8 1 GB, and 0.2 GB for each of 8 slots
+        ("auto", 3.5, "0.1", "--slots 7 or --dtype int8 or"),
+        ("auto", 2.65, "1.0", "--slots 3 or --dtype int8 or"),
+        ("auto", 2.55, "1.1", "--slots 2 or --dtype int8 --slots 7 or"),
+        ("auto", 2.15, "1.5", "--dtype int8 --slots 5 or"),
+        ("auto", 1.25, "2.4", "--dtype int8 --slots 1 or"),
+        ("auto", 1.15, "2.5", ""),
+        ("int8", 2.15, "0.5", "--slots 5 or"),
+        ("float32", 2.65, "4.6", "--dtype int8 or"),
+    ],
+)
+def test_only_flags_that_help_are_named(name, gigabytes, missing, ways):
+    free = gigabytes * 1e9 + RESERVE
+    with pytest.raises(CheckpointError) as caught:
+        choose(name, CUDA, free, kv=10**8)
+    end = f", {missing} GB too few: give {ways} a smaller checkpoint with --model."
+    assert str(caught.value).endswith(end.replace("give  a", "give a"))
+    assert choose(name, CUDA, 99e9, kv=10**8)
+
+
+def test_a_card_that_lets_nobody_in(monkeypatch):
+    def mem_get_info(device):
+        raise torch.AcceleratorError("CUDA error: out of memory\nCUDA kernel errors might be ...")
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", mem_get_info)
+    with pytest.raises(CheckpointError) as caught:
+        device.free_bytes(CUDA)
+    assert str(caught.value) == (
+        "The card cuda lets no program in now (CUDA error: out of memory): end those that "
+        "nvidia-smi lists on it, or choose another with --device."
+    )
+    assert device.free_bytes(CPU) > 0
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from assistant.engine import Request
 from assistant.errors import EngineError
 from assistant.sampling import Sampling
 from tests.engines import greedy, load_module, make_engine, read
-from tests.test_local import PROMPTS, healthy, idle, oracle  # noqa: F401
+from tests.test_local import PROMPTS, gate, healthy, idle, oracle  # noqa: F401
 from tests.waiting import until
 
 
@@ -93,7 +93,8 @@ def test_one_step_late_a_failure_after_drawing_is_tried_again(
         return drawn
 
     monkeypatch.setattr(draw, "decode", failing)
-    streams = [late.generate(greedy(ids, 64)) for ids in PROMPTS[:8]]
+    with gate(late):  # until all have come
+        streams = [late.generate(greedy(ids, 64)) for ids in PROMPTS[:8]]
     assert [read(stream)[1] for stream in streams] == oracle[:8]
     assert len(calls) > 64 and max(calls) > 5
     monkeypatch.undo()
@@ -108,7 +109,9 @@ def test_one_step_late_what_is_computed_by_itself_gives_the_same_text(late, orac
     monkeypatch.setattr(
         scheduler, "_launch", lambda jobs, spare: rows.append(jobs) or launch(jobs, spare)
     )
-    streams = [late.generate(greedy(ids, 64, cold=n % 3 == 0)) for n, ids in enumerate(PROMPTS)]
+    with gate(late):
+        requests = [greedy(ids, 64, cold=n % 3 == 0) for n, ids in enumerate(PROMPTS)]
+        streams = [late.generate(request) for request in requests]
     for stream, expected in zip(streams, oracle, strict=True):
         assert read(stream)[1] == expected
     assert max(map(len, rows)) > 3
@@ -138,8 +141,10 @@ def test_steps_replayed_in_buckets_give_the_same_text(tiny_checkpoint, module, o
         inputs = torch.zeros(3, count, dtype=torch.long)
         outputs = torch.zeros(count, dtype=torch.long), torch.zeros(count, draw.model.vocab_size)
         draw._graphs.append((count, inputs, outputs, Replay(draw, inputs, outputs)))
-    streams = [engine.generate(greedy(ids, 64)) for ids in PROMPTS]
-    assert [read(stream)[1] for stream in streams] == oracle
+    for count in (1, 2, len(PROMPTS)):
+        with gate(engine):
+            streams = [engine.generate(greedy(ids, 64)) for ids in PROMPTS[:count]]
+        assert [read(stream)[1] for stream in streams] == oracle[:count]
     penalised = Request(tuple(PROMPTS[0]), Sampling(0, repetition_penalty=1.3), 40)
     texts = {tuple(read(stream)[1]) for stream in [engine.generate(penalised) for _ in range(5)]}
     assert len(texts) == 1 and len(set(*texts)) > len(set(oracle[0][:40]))

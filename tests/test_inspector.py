@@ -23,7 +23,7 @@ GREEDY = Sampling(temperature=0)
 
 @pytest.fixture(scope="module")
 def embedded():
-    engine = open_engine(Settings(device="cpu"))
+    engine = open_engine(Settings(device="cpu", dtype="float32"))  # decode and prefill in one
     yield engine
     engine.close()
 

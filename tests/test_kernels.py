@@ -29,7 +29,6 @@ def version(package):
 
 
 @needs_triton
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("interpret", ["1", pytest.param("0", marks=needs_gpu)])
 def test_cases(interpret):
     if interpret == "1" and version("triton") < (3, 7) and version("numpy") >= (2, 4):

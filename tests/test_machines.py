@@ -11,7 +11,7 @@ FEW = [Machine(None, 4, False), *[m for m in machines() if (m.isa, m.threads) ==
 
 @pytest.mark.parametrize("machine", FEW, ids=str)
 def test_what_is_said_of_results_in_company_holds(machine):
-    run = machine.test([*FILES, "-k", HELD], timeout_s=110)
+    run = machine.test([*FILES, "-k", HELD])
     assert run.returncode == 0, run.stdout[-5000:] + run.stderr[-2000:]
 
 

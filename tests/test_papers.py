@@ -18,7 +18,10 @@ from tests.server import running
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FLAGS = [action for action in _parser(on_space=False)._actions if action.dest != "help"]
-PAPERS = ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/deploy.md", "prompts/README.md")
+PAPERS = (
+    *("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "prompts/README.md"),
+    *("docs/deploy.md", "docs/gpu.md", "docs/scaling.md"),
+)
 
 
 def rows():
@@ -53,7 +56,9 @@ def test_readme_names_no_flag_that_is_gone():
     assert set(rows()) == {action.option_strings[0] for action in FLAGS}
 
 
-DEPLOY = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+DEPLOY, GPU = (
+    (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("deploy", "gpu")
+)
 
 
 def test_deploy_names_only_what_exists():
@@ -68,12 +73,22 @@ def test_deploy_names_only_what_exists():
     assert set(re.findall(r"\bASSISTANT_\w+", DEPLOY)) <= variables
 
 
-def test_scaling_names_only_flags_that_exist():
-    text = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8").replace("\\\n", " ")
+def test_the_end_waits_no_longer_than_deploy_says():
+    from assistant.engine.local import STEP_S
+    from assistant.engine.remote import CLOSE_S
+    from assistant.web.server import GRACE_S
+
+    seconds = int(re.search(r"the process is gone within (\d+) seconds", DEPLOY)[1])
+    assert max(STEP_S, CLOSE_S) + GRACE_S < seconds
+
+
+@pytest.mark.parametrize(("paper", "flag"), [("scaling", "--endpoint"), ("gpu", "--device")])
+def test_commands_have_only_flags_that_exist(paper, flag):
+    text = (ROOT / "docs" / f"{paper}.md").read_text(encoding="utf-8").replace("\\\n", " ")
     known = {flag for action in FLAGS for flag in action.option_strings}
     lines = re.findall(r"python app\.py (.*)", text)
     flags = {flag for line in lines for flag in re.findall(r"--[\w-]+", line)}
-    assert "--endpoint" in flags and flags <= known
+    assert flag in flags and flags <= known
 
 
 def test_deploy_names_every_metric():
@@ -95,6 +110,14 @@ def test_the_image_holds_what_the_program_needs():
     assert {"app.py", "assistant", "models", "prompts", "requirements.txt"} <= copied
 
 
+def test_the_image_for_cards_has_what_triton_needs():
+    text = (ROOT / "Dockerfile").read_text()
+    assert "gcc libc6-dev" in text and re.search(r"^FROM python:\S+-slim$", text, re.M)
+    folder = re.search(r"^ENV .*TRITON_CACHE_DIR=(\S+)", text, re.M)[1]
+    assert folder.startswith(re.search(r"^VOLUME (\S+)$", text, re.M)[1] + "/")
+    assert f"TRITON_CACHE_DIR={folder}" in GPU
+
+
 def test_front_matter():
     matter = yaml.safe_load(README.split("---\n")[1])
     assert README.startswith("---\n")
@@ -107,8 +130,18 @@ def test_front_matter():
     assert matter["python_version"] == project["requires-python"].removeprefix(">=")
 
 
-def test_the_hint_names_the_tested_torch():
-    assert f"torch=={pinned('torch')} " in README
+@pytest.mark.parametrize("text", ["README", "GPU"])
+def test_hints_name_the_tested_torch(text):
+    assert f"torch=={pinned('torch')} " in globals()[text]
+
+
+def test_papers_name_the_driver_that_the_program_asks_for():
+    from assistant.engine.card import DRIVERS
+
+    for cuda, driver in re.findall(r"^\| (1\d)\.\d+ \| (\d+) or newer \|", GPU, re.M):
+        assert DRIVERS[cuda] == int(driver)
+    newest = f"{DRIVERS['13']} or newer"
+    assert newest in README and newest in DEPLOY.replace("\n", " ")
 
 
 @pytest.mark.parametrize("paper", PAPERS)
@@ -154,8 +187,11 @@ def spoken():
                 yield node.value
 
 
-def test_errors_that_readme_explains_exist():
-    table = README.partition("## Troubleshooting")[2].partition("## ")[0]
+@pytest.mark.parametrize(
+    ("paper", "heading"), [("README", "## Troubleshooting"), ("GPU", "## What it says, and")]
+)
+def test_sentences_that_are_explained_exist(paper, heading):
+    table = globals()[paper].partition(heading)[2].partition("## ")[0]
     quoted = re.findall(r"^\| `(.+?)` \|", table, re.MULTILINE)
     said = list(spoken())
     assert len(quoted) > 10
@@ -170,10 +206,20 @@ SHAPES = {  # layers, width, heads: of the published config.json files
     "bigcode/starcoderbase-3b": (36, 2816, 22),
     "bigcode/starcoderbase-7b": (42, 4096, 32),
     "bigcode/starcoder": (40, 6144, 48),
+    "ibm-granite/granite-20b-code-base-8k": (52, 6144, 48),
 }
 
 
-@pytest.mark.parametrize("model", ["embedded", *SHAPES])
+def configuration(model):
+    from transformers import GPTBigCodeConfig
+
+    layers, width, heads = SHAPES[model]
+    sizes = {"n_layer": layers, "n_embd": width, "n_head": heads}
+    ids = {"bos_token_id": 0, "eos_token_id": 0}
+    return GPTBigCodeConfig(**sizes, n_positions=8192, vocab_size=49152, **ids)
+
+
+@pytest.mark.parametrize("model", ["embedded", *list(SHAPES)[:5]])
 def test_readme_gives_the_memory_that_the_program_asks_for(model):
     from transformers import GPTBigCodeConfig
 
@@ -184,16 +230,7 @@ def test_readme_gives_the_memory_that_the_program_asks_for(model):
         (folder,) = (path.parent for path in ROOT.glob("models/*/config.json"))
         config = GPTBigCodeConfig.from_pretrained(folder)
     else:
-        layers, width, heads = SHAPES[model]
-        config = GPTBigCodeConfig(
-            n_layer=layers,
-            n_embd=width,
-            n_head=heads,
-            n_positions=8192,
-            vocab_size=49152,
-            bos_token_id=0,
-            eos_token_id=0,
-        )
+        config = configuration(model)
     weights, kv = count_parameters(config), count_kv(config)
     row = (
         f"| `{model}` | {weights * 2 / 1e9:.2f} / {weights * 4 / 1e9:.2f} "
@@ -202,3 +239,16 @@ def test_readme_gives_the_memory_that_the_program_asks_for(model):
         f"{((weights + 8 * kv) * 4 + RESERVE) / 1e9:.1f} |"
     )
     assert row in README
+
+
+@pytest.mark.parametrize("model", SHAPES)
+def test_the_table_of_cards_gives_the_memory_that_the_program_asks_for(model):
+    import torch
+
+    from assistant.engine.device import RESERVE
+    from assistant.engine.weights import bytes_needed
+
+    config, cuda = configuration(model), torch.device("cuda")
+    both = (bytes_needed(config, 8, cuda, torch.bfloat16, int8) for int8 in (False, True))
+    figures = " | ".join(f"{(size + RESERVE) / 1e9:.1f}" for size in both)
+    assert f"| `{model}` | {figures} |" in GPU

@@ -2,28 +2,34 @@
 page, the route, and services that are asked."""
 
 import asyncio
+import gzip
 import html
 import http.server
 import json
 import re
+import socketserver
 import threading
 import time
-from contextlib import contextmanager
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 
 import pytest
 
-from assistant.attribution import Index
+from assistant.attribution import Index, find_matches
+from assistant.attribution import service as service_
 from assistant.attribution.corpus import Corpus
 from assistant.attribution.index import build
-from assistant.attribution.service import ANSWER_MAX, ask_service
-from assistant.errors import AttributionError, DamagedIndex, TextError
+from assistant.attribution.service import ANSWER_MAX
+from assistant.errors import AttributionError, DamagedIndex, SourcesBusy, TextError
 from assistant.settings import Settings
 from assistant.web.about_tab import about
 from assistant.web.attribution_html import hits, listed, underlined
 from assistant.web.licence import licence_of
-from assistant.web.sources import Building, Sources
+from assistant.web.sources import FULL, SERVICE_FULL, THREADS, WAITING, Building, Sources
 from tests.fake_engine import FakeEngine
 from tests.server import Page, running
+from tests.waiting import until
 
 CODE = "".join(f"def function_{n}(value):\n    return value * {n * n} + 1\n" for n in range(9))
 HOSTILE = '<img src=x onerror="alert(1)">'
@@ -110,8 +116,12 @@ def test_one_that_is_damaged_is_opened_anew(index):
 # -- a service ---------------------------------------------------------------------------------
 
 
+def ask_service(url, text):
+    return asyncio.run(service_.ask_service(url, text))
+
+
 @contextmanager
-def service(answer, status=200, pause=0):
+def service(answer, status=200, pause=0, headers=()):
     """A membership service that gives `answer`, and what it was asked."""
     asked = []
 
@@ -120,6 +130,8 @@ def service(answer, status=200, pause=0):
             body = self.rfile.read(int(self.headers["Content-Length"]))
             asked.append((self.path, json.loads(body)))
             self.send_response(status)
+            for name, value in headers:
+                self.send_header(name, value)
             self.end_headers()
             for byte in answer if pause else [answer]:  # a byte at a time, where it is slow
                 time.sleep(pause)
@@ -152,10 +164,12 @@ def test_a_service_is_asked_as_the_editors_extension_asks():
         (b'{"spans": [[1, 5, 7]]}', 200, "no list of spans"),
         (b"[]", 200, "no list of spans"),
         (b"[" * (ANSWER_MAX + 1), 200, "too long"),
+        (b"[" * (ANSWER_MAX - 1), 200, "no list of spans"),
+        (b'{"spans": [' + b"1," * 400_000 + b"1]}", 200, "no list of spans"),
         (b"<b>no</b>", 500, "the error 500"),
         (b"", 302, "the error 302"),
     ],
-    ids=range(8),
+    ids=range(10),
 )
 def test_what_a_service_does_wrong_is_one_sentence(answer, status, sentence):
     with service(answer, status) as (url, _), pytest.raises(AttributionError, match=sentence):
@@ -169,6 +183,61 @@ def test_a_service_that_trickles_is_left(monkeypatch):
         pytest.raises(AttributionError, match="no answer within"),
     ):
         ask_service(url, "x")
+
+
+@contextmanager
+def dripping(head, byte):
+    """A service that answers with `head`, and then sends `byte` again and again, without an end."""
+    over = threading.Event()
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self):
+            with suppress(OSError):
+                self.request.sendall(head)
+                while not over.wait(0.05):
+                    self.request.sendall(byte)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}/overlap"
+        finally:
+            over.set()
+            server.shutdown()
+
+
+@pytest.mark.parametrize(
+    "head, byte",
+    [
+        (b"", b"H"),
+        (b"HTTP/1.1 200", b" "),
+        (b"HTTP/1.1 200 OK\r\n", b"a: b\r\n"),
+        (b"HTTP/1.1 200 OK\r\nx: ", b"a"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\n\r\n", b" "),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", b"1\r\n[\r\n"),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1", b";a"),
+    ],
+)
+def test_patience_has_one_clock_for_all_of_an_answer(monkeypatch, head, byte):
+    monkeypatch.setattr("assistant.attribution.service.PATIENCE_S", 0.4)
+    with (
+        dripping(head, byte) as url,
+        pytest.raises(AttributionError, match="no answer within|cannot be reached"),
+    ):
+        ask_service(url, "x")
+
+
+def test_an_answer_is_not_unpacked():
+    bomb = gzip.compress(b" " * 100_000_000)
+    with service(bomb, headers=[("content-encoding", "gzip")]) as (url, _):
+        tracemalloc.start()
+        try:
+            with pytest.raises(AttributionError, match="no list of spans"):
+                ask_service(url, "x")
+            assert tracemalloc.get_traced_memory()[1] < 20_000_000
+        finally:
+            tracemalloc.stop()
 
 
 def test_a_service_that_is_not_there_or_silent(monkeypatch):
@@ -280,6 +349,118 @@ def test_what_a_service_fails_at_is_told_beside_the_matches():
     with running(FakeEngine(), settings) as server, Page(server.url) as page:
         told = asked_by_the_page(page, nid="n1", text=DOCUMENT, service=True)
         assert told["note"] == "The attribution service cannot be reached."
+
+
+# -- too many at once --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def held(index, monkeypatch):
+    """A server whose look-ups take until `go_on` is set; `begun` has one item for each."""
+    go_on, begun = threading.Event(), []
+
+    def find(index, text):
+        begun.append(text)
+        assert go_on.wait(60)
+        return find_matches(index, text)
+
+    monkeypatch.setattr("assistant.web.sources.find_matches", find)
+    settings = Settings(port=0, sources=str(index.path))
+    with running(FakeEngine("def f(): pass"), settings) as server:
+        server.go_on, server.begun = go_on, begun
+        try:
+            yield server
+        finally:
+            go_on.set()
+
+
+def look_up(server):
+    """Asks 45 times at once. (futures of the answers that came: refusals, of those that wait)"""
+    pool, body = ThreadPoolExecutor(45), {"document": CODE}
+    asked = [pool.submit(server.post, "/overlap", json=body, timeout=60) for _ in range(45)]
+    pool.shutdown(wait=False)
+    until(lambda: sum(each.done() for each in asked) == 45 - THREADS - WAITING)
+    refused = [each for each in asked if each.done()]
+    return refused, [each for each in asked if each not in refused]
+
+
+def test_look_ups_leave_everything_else_alone(held):
+    refused, waiting = look_up(held)
+    for each in refused:
+        answer = each.result()
+        assert answer.status_code == 429 and int(answer.headers["retry-after"]) >= 1
+        assert answer.json()["detail"] == FULL and FULL.endswith(".")
+        assert answer.json()["error"]["code"] == "rate_limit_exceeded"
+    assert len(held.begun) == THREADS
+    answer = held.post("/v1/completions", json={"prompt": "x"}, timeout=30)
+    assert answer.json()["choices"][0]["text"] == "def f(): pass"
+    with Page(held.url) as page:
+        assert "def f(): pass" in page.say("Hi")
+    held.go_on.set()
+    assert {each.result().status_code for each in waiting} == {200}
+    assert held.post("/overlap", json={"document": CODE}).json()["matches"]
+
+
+def test_the_page_says_in_its_place_that_look_ups_are_busy(held):
+    _, waiting = look_up(held)
+    with Page(held.url) as page:
+        assert asked_by_the_page(page, nid="n1", text=CODE)["note"] == FULL
+        assert FULL in page.run(page.event("source-check", "click"), [CODE, False])
+        assert FULL in page.run(page.event("source-search", "click"), ["value", "", "Any", "Any"])
+        number = page.event("continue", "click")
+        told = page.run(number, ["x", False, 9, 1, "", "", 0, 1, 0, 1, 0, None])
+        assert FULL in told and "def f()" in told
+        held.go_on.set()
+        assert all(each.result().status_code == 200 for each in waiting)
+        told = asked_by_the_page(page, nid="n1", text=CODE)
+        assert told["matches"] and told["note"] == ""
+
+
+def test_a_look_up_that_waits_gives_its_place_back(index):
+    """When whoever asked is gone."""
+    go_on = threading.Event()
+
+    async def ask():
+        sources = Sources(open_index=lambda progress: index)
+
+        async def one():
+            async for step in sources.ask(lambda _: go_on.wait(60)):
+                if not isinstance(step, Building):
+                    return step
+
+        for _ in range(3):
+            asked = [asyncio.create_task(one()) for _ in range(THREADS + WAITING)]
+            while not sources._places.locked():
+                await asyncio.sleep(0.01)
+            with pytest.raises(SourcesBusy):
+                await one()
+            for each in asked:
+                each.cancel()
+            go_on.set()
+            await asyncio.wait(asked)
+            assert await one() is True
+            go_on.clear()
+
+    asyncio.run(ask())
+
+
+def test_a_hung_service_leaves_look_ups_and_everything_else_alone(index, monkeypatch):
+    monkeypatch.setattr("assistant.attribution.service.PATIENCE_S", 10)
+    with dripping(b"HTTP/1.1 200 OK\r\n", b"a: b\r\n") as url:
+        settings = Settings(port=0, sources=str(index.path), attribution=url)
+        with running(FakeEngine("Yes."), settings) as server, ThreadPoolExecutor(45) as pool:
+
+            def ask():
+                with Page(server.url) as page:
+                    return asked_by_the_page(page, nid="n1", text="x = 1", service=True)
+
+            asked = [pool.submit(ask) for _ in range(45)]
+            until(lambda: any(each.done() for each in asked), 60)
+            answer = server.post("/v1/completions", json={"prompt": "x"}, timeout=30)
+            assert answer.json()["choices"][0]["text"] == "Yes."
+            assert server.post("/overlap", json={"document": CODE}).json()["matches"]
+            notes = {each.result()["note"] for each in asked}
+            assert notes >= {SERVICE_FULL} and all("service" in note for note in notes - {FULL})
 
 
 # -- what the page shows -----------------------------------------------------------------------

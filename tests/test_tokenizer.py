@@ -26,7 +26,7 @@ def tokenizer(tmp_path_factory):
 def edited(folder, **changes):
     """A tokenizer folder whose tokenizer.json has some top-level keys replaced."""
     path = make_tokenizer(folder) / "tokenizer.json"
-    spec = json.loads(path.read_text())
+    spec = json.loads(path.read_text("utf-8"))
     for key, change in changes.items():
         spec[key] = change(spec[key]) if callable(change) else change
     path.write_text(json.dumps(spec))
@@ -207,7 +207,7 @@ def test_a_special_token_that_merges_can_reach_is_refused(tmp_path):
     """Such a vocabulary would turn a user's text into a control token."""
 
     path = make_tokenizer(tmp_path) / "tokenizer.json"
-    spec = json.loads(path.read_text())
+    spec = json.loads(path.read_text("utf-8"))
     merged = "".join(spec["model"]["merges"][0])
     spec["added_tokens"].append(
         spec["added_tokens"][0] | {"id": spec["model"]["vocab"][merged], "content": merged}

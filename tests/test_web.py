@@ -2,12 +2,17 @@
 
 import asyncio
 import contextlib
+import errno
+import io
 import json
+import os
 import pathlib
+import pwd
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import aclosing
 
@@ -15,6 +20,7 @@ import httpx
 import pytest
 
 import app
+from assistant.attribution.shipped import cache_dir
 from assistant.chat import Assistant
 from assistant.conversation import Conversation, Turn
 from assistant.errors import EngineError, HistoryError, PortError, SamplingError, TemplateError
@@ -23,12 +29,12 @@ from assistant.prompt import Segment, encode
 from assistant.settings import Settings
 from assistant.web.assistants import Assistants
 from assistant.web.follow import Waits, follow
-from assistant.web.security import Hosts
+from assistant.web.hosts import Hosts
 from assistant.web.seen import parting, tokens
 from assistant.web.server import listen, local_address, warnings
 from assistant.web.wire import Path
 from tests.fake_engine import FakeEngine
-from tests.server import TEMPLATE, Page
+from tests.server import TEMPLATE, Page, running
 from tests.waiting import EXIT_S, keeps, until
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -69,20 +75,63 @@ def test_which_names_are_ours(host, allowed):
 
 
 @pytest.mark.parametrize(
-    "origin, host, own",
+    "host",
     [
-        ("http://localhost:7860", "localhost:7860", True),
-        ("https://given.example", "127.0.0.1:7860", True),  # a proxy that rewrites the host
-        ("http://localhost:3000", "localhost:7860", False),  # another program on this machine
-        ("https://evil.example", "localhost:7860", False),
-        ("null", "localhost:7860", False),
-        ("", "localhost:7860", False),
-        ("file://localhost:7860", "localhost:7860", False),
-        ("http://[bad", "localhost:7860", False),
+        "localhost?x",
+        "localhost#x",
+        "local\thost",
+        "localhost\\x",
+        "localhost:99999",
+        "a:b@localhost",
     ],
 )
-def test_which_pages_may_post(origin, host, own):
-    assert Hosts(Settings(allow_host=("given.example",))).own(origin, host) == own
+def test_what_is_more_than_a_name_is_no_name(host):
+    assert not Hosts(Settings()).allow(host, "127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    "origin, host, scheme, own",
+    [
+        ("http://localhost:7860", "localhost:7860", "http", True),
+        ("http://LOCALHOST:7860", "localhost:7860", "http", True),
+        ("http://localhost", "localhost:80", "http", True),
+        ("https://localhost", "localhost:443", "https", True),
+        ("http://[::1]:7860", "[::1]:7860", "http", True),
+        ("http://localhost:3000", "localhost:7860", "http", False),  # another program here
+        ("https://localhost:7860", "localhost:7860", "http", False),
+        ("http://localhost", "localhost:443", "https", False),
+        ("http://localhost:7860", "127.0.0.1:7860", "http", False),
+        ("https://evil.example", "localhost:7860", "http", False),
+        # a proxy that rewrites the host
+        ("https://given.example", "127.0.0.1:7860", "http", True),
+        ("http://given.example", "127.0.0.1:7860", "http", True),
+        ("http://given.example", "127.0.0.1:7860", "https", False),  # anyone on the way writes it
+        ("https://given.example:8443", "127.0.0.1:7860", "http", False),
+        ("http://given.example:3000", "127.0.0.1:7860", "http", False),
+        ("https://port.example:8443", "127.0.0.1:7860", "http", True),
+        ("https://port.example", "127.0.0.1:7860", "http", False),
+        # one that does not
+        ("https://given.example:8443", "given.example:8443", "http", True),
+        ("https://given.example", "given.example", "https", True),
+        ("http://given.example:7860", "given.example:7860", "http", True),
+        ("http://given.example", "given.example", "https", False),
+        ("https://given.example:8443", "given.example", "https", False),
+        # what has TLS in front of it, always
+        ("https://me.hf.space", "127.0.0.1:7860", "http", True),
+        ("http://me.hf.space", "127.0.0.1:7860", "http", False),
+        ("https://tunnel.example", "127.0.0.1:7860", "http", True),
+        ("https://tunnel.example:444", "127.0.0.1:7860", "http", False),
+        *((origin, "localhost:7860", "http", False) for origin in (
+            "null", "", "file://localhost:7860", "http://[bad", "localhost:7860", "http://",
+            "http://localhost:7860/", "http://x@localhost:7860", "http://localhost:78600",
+        )),
+    ],
+)  # fmt: skip
+def test_which_pages_may_post(origin, host, scheme, own):
+    names = ("given.example", "port.example:8443")
+    hosts = Hosts(Settings(allow_host=names, space_host="me.hf.space"))
+    hosts.add("Tunnel.example")
+    assert hosts.own(origin, host, scheme) == own
 
 
 # -- following a reply -----------------------------------------------------------------------
@@ -268,6 +317,29 @@ def test_a_host_that_is_not_ours_is_a_sentence(host):
         listen(Settings(host=host, port=0))
 
 
+def test_a_machine_without_ipv6_is_a_sentence(monkeypatch):
+    def make(family, *_):
+        raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+
+    monkeypatch.setattr(socket, "socket", make)
+    with pytest.raises(PortError, match="::1"):
+        listen(Settings(host="::1", port=0))
+
+
+def test_a_user_without_a_home_is_served(monkeypatch):
+    """Such as one of a container, who is a number and not among the system's users."""
+
+    def nobody(number):
+        raise KeyError(number)
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    assert cache_dir() == pathlib.Path(tempfile.gettempdir()) / "tech-assistant"
+    with running() as server:
+        assert server.get("/").status_code == 200
+
+
 @pytest.mark.parametrize(
     "settings, words",
     [
@@ -371,6 +443,13 @@ def end_by(number):
     finally:
         process.kill()
         process.communicate()
+
+
+def test_a_terminal_may_lack_a_character(monkeypatch):
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setattr(app, "start", lambda settings: app.say("modèle is at"))
+    assert app.main([]) == 0 and b"mod?le is at" in terminal.buffer.getvalue()
 
 
 def test_an_engine_that_fails_at_the_start_is_one_sentence(monkeypatch, capsys):

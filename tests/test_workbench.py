@@ -414,7 +414,7 @@ def test_what_ends_early_shows_what_there_is(tmp_path, capsys, error, code):
     out, err = capsys.readouterr()
     assert "Ended early: 1 of 2 replies." in err
     assert columns(out.partition("\n\n")[2])["first (1)"] == ["100 %"]
-    assert len((tmp_path / "r.csv").read_text().splitlines()) == 2
+    assert len((tmp_path / "r.csv").read_text("utf-8").splitlines()) == 2
     assert engine.active == []
 
 
@@ -458,9 +458,8 @@ def test_from_the_command_line(tiny_checkpoint, tmp_path):
     command += ["--model", tiny_checkpoint, "--questions", tmp_path / "small.toml"]
     command += ["--prompt", tmp_path / "one.toml", "--prompt", tmp_path / "two.toml"]
     command += ["--seeds", "2", "--max-new-tokens", "8", "--json", tmp_path / "r.json"]
-    done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "HF_HUB_OFFLINE": "1"}
-    )
+    environ = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONIOENCODING": "ascii"}  # the table has –
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environ)
     assert done.returncode == 0, done.stderr
     results = json.loads((tmp_path / "r.json").read_text("utf-8"))["results"]
     assert [(Path(r["prompt"]).stem, r["seed"]) for r in results] == [

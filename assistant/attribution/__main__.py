@@ -50,6 +50,7 @@ def _parser():
 def main(argv=None):
     """The exit code: 1 with one sentence on stderr, 130 for Ctrl-C; a build then goes on where it
     was when it is started again."""
+    sys.stdout.reconfigure(errors="replace")  # a terminal may lack a character
     args = _parser().parse_args(argv)
     try:
         {"build": make, "check": check, "search": find}[args.command](args)

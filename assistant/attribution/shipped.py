@@ -53,11 +53,11 @@ def checked(path):
 
 def cache_dir():
     """Where this program may keep files: XDG_CACHE_HOME or ~/.cache, else the temporary folder."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tech-assistant"
     try:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tech-assistant"
         home.mkdir(parents=True, exist_ok=True)
         if os.access(home, os.W_OK):
             return home
-    except OSError:
+    except (OSError, RuntimeError):  # RuntimeError: a user without a home
         pass
     return Path(tempfile.gettempdir()) / "tech-assistant"

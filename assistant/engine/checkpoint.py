@@ -5,13 +5,14 @@ are downloaded or read. Nothing in a checkpoint is ever executed: no code from t
 pickle. Knows where files are and what they must hold; reading tensors is weights.py's.
 """
 
+import os
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from torch import Tensor
 from transformers.models.gpt_bigcode.configuration_gpt_bigcode import GPTBigCodeConfig
 
+from assistant.engine import card
 from assistant.engine.device import choose_device, choose_dtype, free_bytes
 from assistant.engine.files import broken, read_json
 from assistant.engine.int8 import Quantized
@@ -66,8 +67,14 @@ def load_checkpoint(settings):
 
     config = _read_config(folder, name)
     device = choose_device(settings.device)
-    needed = partial(bytes_needed, config, settings.slots, device)
-    choice, dtype = choose_dtype(settings.dtype, device, needed, free_bytes(device), name)
+
+    def needed(slots, dtype, int8):
+        return bytes_needed(config, slots, device, dtype, int8)
+
+    half, free = card.half(card.at(device)), free_bytes(device)
+    choice, dtype = choose_dtype(
+        settings.dtype, device, needed, free, name, slots=settings.slots, half=half
+    )
     revision = folder.name if repo else None  # the cache names a snapshot's folder by its commit
     if repo:
         _fetch(repo, revision, settings.allow_bin)
@@ -98,7 +105,7 @@ def _embedded_folder():
 
 def _local_folder(model):
     """The folder that a --model flag names, None if it has the form of a hub id."""
-    path = Path(model).expanduser()
+    path = Path(os.path.expanduser(model))  # leaves a ~ of nobody as it is
     if path.is_dir():
         return path
     if model.count("/") == 1 and model[0] not in "/.~":

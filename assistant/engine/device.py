@@ -3,70 +3,95 @@
 Knows bytes, no models.
 """
 
+import logging
+from bisect import bisect_right
+from math import ceil
 from pathlib import Path
 
 import psutil
 import torch
 
+from assistant.engine import card
 from assistant.errors import CheckpointError
+
+log = logging.getLogger(__name__)
 
 RESERVE = 256 * 2**20  # bytes for activations, the sampler and the allocator's rounding
 
 
 def choose_device(name):
-    """The torch.device for a --device flag: auto, cpu, cuda or cuda:N. Raises CheckpointError."""
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if name == "auto":
-        return torch.device("cuda" if count else "cpu")
+    """The torch.device for a --device flag: auto, cpu, cuda or cuda:N. Raises CheckpointError.
+
+    Where auto leaves a card unused, the log says why.
+    """
     if name == "cpu":
         return torch.device("cpu")
-    if name == "cuda" or (name.startswith("cuda:") and name[5:].isdecimal()):
-        if int(name[5:] or 0) < count:
-            return torch.device(name)
-        raise CheckpointError(
-            f"There is no device {name}: torch sees {count} CUDA devices here; use --device cpu or "
-            "check the driver and the installed torch."
-        )
-    raise CheckpointError(f"--device must be auto, cpu, cuda or cuda:N, not {name!r}.")
+    if name not in ("auto", "cuda") and not (name.startswith("cuda:") and name[5:].isdecimal()):
+        raise CheckpointError(f"--device must be auto, cpu, cuda or cuda:N, not {name!r}.")
+    machine = card.look()
+    why_not = card.why_not(machine, 0 if name == "auto" else int(name[5:] or 0))
+    if not why_not:
+        return torch.device("cuda" if name == "auto" else name)
+    if name != "auto":
+        raise CheckpointError(f"--device {name} cannot be had: {why_not}.")
+    if machine.lost:
+        log.warning("The NVIDIA card here is not used, the CPU computes instead: %s.", why_not)
+    return torch.device("cpu")
 
 
-def choose_dtype(name, device, needed, free, what):
+def choose_dtype(name, device, needed, free, what, *, slots, half=torch.bfloat16):
     """What a --dtype flag comes to, once it is known to fit: (choice, dtype of dense tensors).
 
-    auto is bfloat16 on CUDA; on a CPU it stays "auto" with float32 tensors, for the engine to
+    auto is `half` on CUDA; on a CPU it stays "auto" with float32 tensors, for the engine to
     choose by measuring, unless those take more than half of the free memory: then it is bfloat16.
     Under int8 the tensors that are not int8 follow the same rule.
 
-    needed: function of (dtype, int8) to the bytes that this takes. free: bytes. what: the model's
-    name, for the sentence. Raises CheckpointError.
+    needed: function of (slots, dtype, int8) to the bytes that this takes. free: bytes. what: the
+    model's name, for the sentence. half: the two-byte numbers that `device` computes in. Raises
+    CheckpointError.
     """
 
-    def total(choice, dtype):
-        return needed(dtype, choice == "int8") + RESERVE
+    def total(choice, dtype, slots=slots):
+        return needed(slots, dtype, choice == "int8") + RESERVE
+
+    def most_slots(choice, dtype):
+        return bisect_right(range(1, slots + 1), free, key=lambda n: total(choice, dtype, n))
 
     choice = name
     if name in ("auto", "int8"):
         roomy = device.type == "cpu" and total(name, torch.float32) <= free / 2
-        dtype = torch.float32 if roomy else torch.bfloat16
-        choice = "bfloat16" if name == "auto" and not roomy else name
+        dtype = torch.float32 if roomy else half
+        choice = str(half).removeprefix("torch.") if name == "auto" and not roomy else name
     else:
         dtype = getattr(torch, name)
     size = total(choice, dtype)
     if size > free:
         least = "bfloat16" if device.type == "cpu" else "int8"
-        narrower = f", --dtype {least}" if total(least, torch.bfloat16) < size else ""
+        ways = ["a smaller checkpoint with --model"]
+        if total(least, half) < size and (fit := most_slots(least, half)):
+            ways.insert(0, f"--dtype {least}" + f" --slots {fit}" * (fit < slots))
+        if fit := most_slots(choice, dtype):
+            ways.insert(0, f"--slots {fit}")
         raise CheckpointError(
             f"{what} needs {size / 1e9:.1f} GB of memory on {device} in {choice} and "
-            f"{free / 1e9:.1f} GB are free: choose a smaller checkpoint with --model{narrower} or "
-            "fewer --slots."
+            f"{free / 1e9:.1f} GB are free, {ceil((size - free) / 1e8) / 10} GB too few: "
+            f"give {' or '.join(ways)}."
         )
+    if name == "bfloat16" and half is not torch.bfloat16:
+        log.warning("bfloat16 is only emulated on %s, slowly: --dtype float16 is faster.", device)
     return choice, dtype
 
 
 def free_bytes(device):
-    """Bytes of memory that can be taken on `device` now."""
+    """Bytes of memory that can be taken on `device` now. Raises CheckpointError."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        try:
+            return torch.cuda.mem_get_info(device)[0]  # the first call that takes some
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"The card {device} lets no program in now ({str(error).splitlines()[0]}): end "
+                "those that nvidia-smi lists on it, or choose another with --device."
+            ) from error
     return min(psutil.virtual_memory().available, _cgroup_free_bytes())
 
 

@@ -6,11 +6,12 @@ is imported late: only CUDA machines have it. Knows grids and buffers; programs.
 """
 
 import functools
-import importlib.util
 import logging
 import math
 
 import torch
+
+from assistant.engine import card
 
 log = logging.getLogger(__name__)
 
@@ -27,13 +28,13 @@ SHARE_MIN = 1024  # inputs that a program sums at least, so that its partial sum
 def available(device):
     """Whether the kernels run on this torch.device.
 
-    It needs Triton, which comes with torch's CUDA wheels, a card of compute capability 8.0 or later
-    (Triton's own limit) and a C compiler, with which Triton builds its launchers: one small
-    kernel is run to see. If that fails the reason is logged, and plain torch does the work.
+    Where they lack something, or one small kernel that is run to see fails, the log says why, and
+    plain torch does the work.
     """
-    if device.type != "cuda" or importlib.util.find_spec("triton") is None:
+    if device.type != "cuda":
         return False
-    if torch.version.cuda and torch.cuda.get_device_capability(device) < (8, 0):
+    if why_not := card.why_no_kernels(device):
+        log.warning("Replies are computed without Triton's kernels, more slowly: %s.", why_not)
         return False
     one = torch.ones(1, 16, device=device)
     try:

@@ -9,11 +9,11 @@ import threading
 
 from assistant.engine import Status
 from assistant.engine.check import check_request
+from assistant.engine.remote_http import CLOSED
 from assistant.engine.remote_job import Job, RemoteStream
 from assistant.engine.remote_servers import Servers
 from assistant.errors import EngineBusy, EngineDead, RequestError
 
-CLOSED = "The engine is closed."
 NO_TOKENS = (
     "Only the server behind this page knows its tokens, so none are shown; give the model's folder "
     "or its hub id with --model."

@@ -3,7 +3,7 @@
 Knows the routes by which servers are told apart; what each kind can do is remote_kinds'.
 """
 
-from assistant.engine.remote_http import Fault, ask, garbage
+from assistant.engine.remote_http import QUICK_MAX, Fault, ask, asker, garbage
 from assistant.engine.remote_kinds import Completions, LlamaCpp, TextGeneration, TransformersServe
 from assistant.engine.remote_model import ServedTokenizer
 from assistant.errors import EngineBusy, SettingsError
@@ -29,7 +29,7 @@ async def find_kind(client, settings):
     listed = _models(await _get(client, "/v1/models"))
     owner = listed[0].get("owned_by") if listed else None
     if owner == "llamacpp":
-        return await _llama_cpp(client, settings, listed[0])
+        return await _llama_cpp(client, listed[0])
     if owner in _OWNERS:
         return _completions(settings, listed, owner), None
     info = await _get(client, "/info")
@@ -53,15 +53,15 @@ def _completions(settings, listed, owner):
     return Completions(_name(model["id"]), owner, _window(model.get("max_model_len")))
 
 
-async def _llama_cpp(client, settings, model):
+async def _llama_cpp(client, model):
     props = await _get(client, "/props") or {}
     window = _window(_part(props, "default_generation_settings").get("n_ctx"))
     size = _window(_part(model, "meta").get("n_vocab")) or 1 << 20
-    eos = props.get("eos_token")
+    eos, wait = props.get("eos_token"), asker(client)
 
     def served():
-        eos_text = eos if isinstance(eos, str) else None
-        return ServedTokenizer(str(client.base_url), settings.endpoint_key, size, eos_text)
+        spelt = isinstance(eos, str) and len(eos) <= _NAME_MAX
+        return ServedTokenizer(wait, size, eos if spelt else None)
 
     return LlamaCpp(_name(model.get("id")), window), served
 
@@ -69,7 +69,7 @@ async def _llama_cpp(client, settings, model):
 async def _get(client, path):
     """The server's answer, None where it has no such route, or a page at it."""
     try:
-        return await ask(client, "GET", path)
+        return await ask(client, "GET", path, most=QUICK_MAX)
     except Fault as fault:
         if fault.failed or isinstance(fault.error, EngineBusy):
             raise

@@ -1,23 +1,32 @@
 """Asking a server over HTTP: JSON answers, server-sent events, and one sentence for each fault.
 
 Knows bytes, limits and patience; no models and no tokens. Nothing that a server sends is trusted:
-lines and answers have a length, silence has an end. Sentences name no address, since visitors read
-them; whoever runs the program finds it in the log.
+every answer, whichever route it is for, is read here, uncompressed and up to a number of bytes, of
+seconds and of JSON's parts. Sentences name no address, since visitors read them; whoever runs the
+program finds it in the log.
 """
 
 import asyncio
 import json
-from contextlib import asynccontextmanager
+from concurrent.futures import CancelledError
+from contextlib import AsyncExitStack, asynccontextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 
-from assistant.errors import EngineBusy, EngineError, RequestError
+from assistant.errors import EngineBusy, EngineDead, EngineError, RequestError
+from assistant.sampling import shown
 
 CONNECT_S = 5
 SILENCE_S = 120  # without an answer, or without a whole line of it: a long prompt takes a while
-LINE_MAX = 1 << 20  # bytes of an event
+REPLY_S = 3600  # of a stream, however lively: a long reply of a slow server takes a while too
+QUICK_S = 10  # of an answer for which nothing is computed: a text's tokens
+LINE_MAX = 1 << 20  # bytes of an event, and of an error's body
+QUICK_MAX = 16 << 20  # bytes: the tokens of a text of 200,000 characters, spelt in digits
 ANSWER_MAX = 64 << 20  # bytes of an answer: 20 log-probabilities for each token of a long window
+PART_BYTES = 16  # of JSON for each comma, list and object in it: each takes up to 72 in memory
 DETAIL_MAX = 200  # characters of what a server says about an error
+CLOSED = "The engine is closed."
 
 
 class Fault(Exception):
@@ -46,17 +55,44 @@ def make_client(url, key):
     return httpx.AsyncClient(
         base_url=url,
         headers=headers,
-        timeout=httpx.Timeout(None, connect=CONNECT_S),  # patience has one clock: see _patience
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # none: they would pile up
+        timeout=httpx.Timeout(None, connect=CONNECT_S),  # patience has one clock: see patience()
         # A connection that the server is about to close would fail the request that takes it.
         limits=httpx.Limits(max_connections=None, keepalive_expiry=2),
     )
 
 
-async def ask(client, method, path, body=None):
-    """The JSON object that the server answers. Raises Fault, and for a refusal RequestError or
-    EngineError."""
-    async with _opened(client, method, path, body) as response:
-        return _object(await _all(response, ANSWER_MAX))
+async def ask(client, method, path, body=None, *, within=None, most=None):
+    """The JSON object that the server answers: whole after `within` seconds (SILENCE_S for None),
+    and of at most `most` bytes (ANSWER_MAX for None). Raises Fault, and for a refusal RequestError
+    or EngineError."""
+    most = most or ANSWER_MAX
+    async with patience(within), _opened(client, method, path, body) as response:
+        return _object(await _all(response, most), most)
+
+
+def asker(client):
+    """ask() for threads that may wait: a function of a path and the JSON to send there, for what
+    is answered quickly. It raises EngineError and RequestError, never Fault."""
+    loop = asyncio.get_running_loop()
+
+    def wait(path, body):
+        question = ask(client, "POST", path, body, within=QUICK_S, most=QUICK_MAX)
+        try:
+            answer = asyncio.run_coroutine_threadsafe(question, loop)
+        except RuntimeError:  # the loop is closed
+            question.close()
+            raise EngineDead(CLOSED) from None
+        try:
+            return answer.result(2 * QUICK_S)
+        except Fault as fault:
+            raise fault.error from fault
+        except CancelledError:
+            raise EngineDead(CLOSED) from None
+        except TimeoutError:  # the loop is busy, since ask() takes no longer than QUICK_S
+            raise EngineError("The engine is too busy at present; try again.") from None
+
+    return wait
 
 
 async def events(client, path, body):
@@ -67,23 +103,33 @@ async def events(client, path, body):
             if field == b"data":
                 if data.strip() == b"[DONE]":
                     return
-                yield _object(data)
+                yield _object(data, LINE_MAX)
             elif field not in (b"", b"event", b"id", b"retry"):  # b"": a comment or a blank line
                 raise garbage("not a stream of events")
+
+
+@asynccontextmanager
+async def patience(seconds=None):
+    """What is done inside may take so many seconds, SILENCE_S for None. Raises Silence."""
+    seconds = seconds or SILENCE_S
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as error:
+        sentence = f"The model's server was silent or too slow for {seconds:g} seconds; try again."
+        raise Silence(EngineError(sentence), failed=True) from error
 
 
 @asynccontextmanager
 async def _opened(client, method, path, body):
     """The response, whose status is good. What breaks while it is read becomes a Fault."""
     try:
-        request = client.build_request(method, path, json=body)
-        async with _patience():
-            response = await client.send(request, stream=True)
-        try:
-            await _check(response)
+        async with AsyncExitStack() as opened:
+            async with patience():
+                stream = client.stream(method, path, json=body)
+                response = await opened.enter_async_context(stream)
+                await _check(response)
             yield response
-        finally:
-            await response.aclose()
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
         sentence = "The model's server cannot be reached; try again in a moment."
         raise Fault(EngineError(sentence), failed=True) from error
@@ -92,21 +138,24 @@ async def _opened(client, method, path, body):
         raise Fault(EngineError(sentence), failed=True) from error
 
 
-@asynccontextmanager
-async def _patience():
-    try:
-        async with asyncio.timeout(SILENCE_S):
-            yield
-    except TimeoutError as error:
-        sentence = f"The model's server sent nothing for {SILENCE_S:g} seconds; try again."
-        raise Silence(EngineError(sentence), failed=True) from error
-
-
 async def _check(response):
-    """Raises what a status other than 200 means."""
+    """Raises what a compressed body, or a status other than 200, means."""
     status = response.status_code
+    encoding = response.headers.get("content-encoding", "")
+    if encoding.lower() not in ("", "identity"):  # a few bytes of it could be any number
+        sentence = (
+            f"The model's server compresses its answers ({shown(encoding)}), though it was asked "
+            "not to: whoever runs it must switch that off."
+        )
+        raise Fault(EngineError(sentence), failed=True, again=False)
     if status == 200:
         return
+    if 300 <= status < 400:
+        sentence = (
+            f"The model's server sends requests on to another address ({status}), which is not "
+            "followed: whoever runs this program must give that one with --endpoint."
+        )
+        raise Fault(EngineError(sentence), failed=True, again=False)
     if status in (401, 403):
         sentence = (
             f"The model's server refuses this program's key ({status}): whoever runs it must set "
@@ -127,50 +176,67 @@ async def _check(response):
 
 async def _all(response, most):
     """The body, of at most `most` bytes."""
-    body = b""
-    async with _patience():
-        async for chunk in response.aiter_raw():
-            body += chunk
-            if len(body) > most:
-                raise garbage(f"more than {most:,} bytes")
-    return body
+    body = bytearray()
+    async for chunk in response.aiter_raw():
+        body += chunk
+        if len(body) > most:
+            raise garbage(f"more than {most:,} bytes")
+    return bytes(body)
 
 
 async def _lines(response):
     """The lines of the body as they come, without their ends."""
-    chunks, rest, total = response.aiter_raw(), b"", 0
+    clock = asyncio.get_running_loop().time
+    chunks, line, total, last = response.aiter_raw(), bytearray(), 0, clock() + REPLY_S
     while True:
-        async with _patience():
-            whole = []
+        whole = []
+        async with patience():
             while not whole:
                 chunk = await anext(chunks, None)
                 if chunk is None:
                     return
                 total += len(chunk)
-                *whole, rest = (rest + chunk).split(b"\n")
-                if len(rest) > LINE_MAX or total > ANSWER_MAX:
+                end, *others = chunk.split(b"\n")
+                line += end
+                if others:
+                    whole = [bytes(line), *others[:-1]]
+                    line = bytearray(others[-1])
+                if len(line) > LINE_MAX or total > ANSWER_MAX or clock() > last:
                     raise garbage("a line or a reply without an end")
-        for line in whole:
-            yield line.rstrip(b"\r")
+        for each in whole:
+            yield each.rstrip(b"\r")
 
 
-def _object(data):
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError):
-        value = None
+def _object(data, most):
+    value = _json(data, most)
     if not isinstance(value, dict):
         raise garbage("no JSON object")
     return value
 
 
+def _json(data, most):
+    """The value that is spelt in `data`; None for what is no JSON (NaN is none either), and where
+    it has more parts than `most` bytes of an honest answer. How deep it is and how long a number
+    is, Python limits itself."""
+    if sum(map(data.count, (b",", b"[", b"{"))) > most // PART_BYTES:
+        return None
+    try:
+        return _DECODER.decode(data.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _no_number(name):
+    raise ValueError(f"{name} is no JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_number)
+
+
 def detail(said):
     """What a server says about an error, as the end of a sentence: on one line, not too long.
     said: bytes of JSON, or what was in it."""
-    try:
-        said = json.loads(said) if isinstance(said, bytes) else said
-    except (ValueError, RecursionError):
-        said = None
+    said = _json(said, LINE_MAX) if isinstance(said, bytes) else said
     for _ in range(3):
         if isinstance(said, dict):
             said = said.get("error") or said.get("detail") or said.get("message")

@@ -1,15 +1,13 @@
 """The tokenizer and the window of the model that a server has.
 
 A server says at most its model's name and window; the tokenizer is in the model's files, here or
-on the hub, or behind a route of llama.cpp's server. Knows files and that route; no requests.
+on the hub, or behind a route of llama.cpp's server. Knows files and that route; no HTTP.
 """
 
 import functools
 import re
 from dataclasses import dataclass
 from pathlib import Path
-
-import httpx
 
 from assistant.engine import Tokenizer
 from assistant.engine.files import read_json
@@ -20,6 +18,7 @@ from assistant.sampling import shown
 from assistant.settings import EMBEDDED
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
+TOKEN_CHARS_MAX = 1024  # of one token's text: runs of white space are the longest
 _FILES = ["config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json"]
 _WINDOWS = ("n_positions", "max_position_embeddings", "n_ctx")
 _LIKELY = ("<fim_prefix>", "<fim_middle>", "<fim_suffix>", "<fim_pad>", "<|endoftext|>",
@@ -82,12 +81,11 @@ def _folder(name, revision, ours):
 
 class ServedTokenizer:
     """The tokenizer behind /tokenize and /detokenize of llama.cpp's server. See the Tokenizer
-    protocol. size: of the vocabulary. eos: the text of the token that ends a document."""
+    protocol; all of it may wait for that server, and raise EngineError. wait: an asker() of
+    remote_http. size: of the vocabulary. eos: the text of the token that ends a document."""
 
-    def __init__(self, url, key, size, eos):
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        unkept = httpx.Limits(max_keepalive_connections=0)  # so that there is nothing to close
-        self._http = httpx.Client(base_url=url, headers=headers, timeout=10, limits=unkept)
+    def __init__(self, wait, size, eos):
+        self._wait = wait
         self._size = size
         self._alone = functools.lru_cache(1 << 18)(lambda token: self.decode([token]))
         spelt = {text: self.encode(text, trusted=True) for text in {eos, *_LIKELY} if text}
@@ -118,7 +116,10 @@ class ServedTokenizer:
     def decode(self, ids):
         if all(token in self._spelt for token in ids):
             return "".join(self._spelt[token] for token in ids)
-        return self._ask("/detokenize", {"tokens": list(ids)}, "content")
+        text = self._ask("/detokenize", {"tokens": list(ids)}, "content")
+        if len(text) > TOKEN_CHARS_MAX * len(ids):  # it may be kept, for each of many tokens
+            raise EngineError("The model's server made something else than a text of tokens.")
+        return text
 
     def texts(self, ids):
         return [self._alone(token) for token in ids]
@@ -128,10 +129,7 @@ class ServedTokenizer:
         none there."""
 
     def _ask(self, path, body, key):
-        try:
-            value = self._http.post(path, json=body).raise_for_status().json()[key]
-            if isinstance(value, list if key == "tokens" else str):
-                return value
-        except (httpx.HTTPError, ValueError, KeyError, TypeError):
-            pass
-        raise EngineError("The model's server does not tokenize texts at present; try again.")
+        value = self._wait(path, body).get(key)
+        if not isinstance(value, list if key == "tokens" else str):
+            raise EngineError("The model's server does not tokenize texts at present; try again.")
+        return value

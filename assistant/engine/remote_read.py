@@ -90,10 +90,14 @@ def _event(kind, value, request, vocabulary):
         raise Fault(EngineError(f"The model's server broke off{detail(value['error'])}."))
     try:
         event = kind.read(value)
-        ids = event.ids or ()
-        if not all(type(token) is int and 0 <= token < vocabulary for token in ids):
+        ids, logprobs = event.ids or (), event.logprobs or ()
+        told = [*ids, *(token for logprob in logprobs for token, _ in logprob.top)]
+        told += [] if event.stop_id is None else [event.stop_id]
+        if not all(type(token) is int and 0 <= token < vocabulary for token in told):
             raise ValueError
-        if request.logprobs and len(event.logprobs or ()) != len(ids):
+        if request.logprobs and len(logprobs) != len(ids):
+            raise ValueError
+        if not isinstance(event.reason, str | None):
             raise ValueError
     except _WRONG as error:
         raise garbage("no piece of a text") from error

@@ -12,7 +12,7 @@ from assistant.engine import Request
 from assistant.engine.fleet import Endpoint, choose
 from assistant.engine.prefix import common_prefix
 from assistant.engine.remote_find import find_kind
-from assistant.engine.remote_http import Fault, Silence, make_client
+from assistant.engine.remote_http import Fault, Silence, make_client, patience
 from assistant.engine.remote_job import Job
 from assistant.engine.remote_kinds import Completions
 from assistant.engine.remote_model import find_model
@@ -90,7 +90,8 @@ class Servers:
                 "It does not say how long its model's window is, and no files of the model do: "
                 "give the model's folder or its hub id with --model."
             )
-        await self._try(endpoint, kind)
+        async with patience():
+            await self._try(endpoint, kind)
         if self._opened and (window < self.window or set(kind.lacks) - set(self.lacks)):
             raise SettingsError("It can do less than those that were there at the start.")
         if not self._opened:

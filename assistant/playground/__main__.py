@@ -67,6 +67,7 @@ def _parser():
 
 def main(argv=None):
     """The exit code: 1 with one sentence on stderr, 130 where Ctrl-C ended it before its end."""
+    sys.stdout.reconfigure(errors="replace")  # a terminal may lack a character
     try:
         args, rest = _parser().parse_known_args(sys.argv[1:] if argv is None else argv)
         settings = read_settings(rest, os.environ)

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import re
 
-from assistant.text import clean
+from assistant.text import HIDDEN, clean
 
 
 def to_toml(template):
@@ -23,10 +23,10 @@ def to_toml(template):
 def _value(value):
     if isinstance(value, tuple):
         return f"[{', '.join(map(_value, value))}]"
-    # A string of JSON is one of TOML too, but for a character that TOML wants escaped; its
-    # neighbours would be cleaned away.
+    # A string of JSON is one of TOML too, but for a character that TOML wants escaped; others
+    # would be cleaned away.
     text = json.dumps(value, ensure_ascii=False)
-    return re.sub("[\x7f-\x9f]", lambda control: f"\\u{ord(control[0]):04x}", text)
+    return re.sub(f"[\x7f-\x9f{HIDDEN}]", lambda one: f"\\U{ord(one[0]):08x}", text)
 
 
 def _block(text):

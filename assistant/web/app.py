@@ -3,7 +3,6 @@
 import asyncio
 import os
 import time
-from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 
 # Read by Gradio when it is imported: no calls home, and no statistics of every event.
@@ -17,10 +16,14 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest  # noqa: E402
 from starlette.routing import Route  # noqa: E402
 
 from assistant.web.access import Access  # noqa: E402
+from assistant.web.bodies import Parts  # noqa: E402
+from assistant.web.calls import bound_calls  # noqa: E402
+from assistant.web.hosts import Hosts  # noqa: E402
 from assistant.web.limit import Limit, free_events  # noqa: E402
+from assistant.web.login import TOLD, login_check, login_router  # noqa: E402
 from assistant.web.metrics import Measured  # noqa: E402
 from assistant.web.overlap_route import overlap_router  # noqa: E402
-from assistant.web.security import Gate, Hosts  # noqa: E402
+from assistant.web.security import Gate  # noqa: E402
 from assistant.web.serving import OtherMethods, add_errors, check_key  # noqa: E402
 from assistant.web.sources import Sources  # noqa: E402
 from assistant.web.tgi import TGI_ERRORS, tgi_router  # noqa: E402
@@ -68,7 +71,9 @@ def _build(assistant, settings, examples):
         return Response(generate_latest(engine.registry), media_type=CONTENT_TYPE_LATEST)
 
     sources = Sources(settings.attribution, settings.sources)
-    routers = v1_router(assistant, key), tgi_router(engine, key), overlap_router(sources, key)
+    routers = [v1_router(assistant, key), tgi_router(engine, key), overlap_router(sources, key)]
+    if settings.auth:
+        routers.append(login_router(settings))
     routes = [*app.routes, *(route for router in routers for route in router.routes)]
     for router in routers:
         app.include_router(router)
@@ -89,11 +94,12 @@ def _build(assistant, settings, examples):
         page,
         path="/",
         auth=settings.auth,
+        auth_message=TOLD,
         root_path=settings.root_path or None,
         show_error=False,
         enable_monitoring=False,
         max_file_size="1kb",
-        blocked_paths=[str(ROOT), str(Path.home())],
+        blocked_paths=[str(ROOT), os.path.expanduser("~")],
         run_history=False,
         footer_links=[],
         mcp_server=False,
@@ -104,32 +110,17 @@ def _build(assistant, settings, examples):
     app.state.hosts = Hosts(settings)
     app.state.assistant = assistant
     app.state.gradio = app.routes[-1].app
+    bound_calls(page, app.state.gradio)
     if limit := settings.max_requests_per_minute:
         app.add_middleware(Limit, limit=limit, free=free_events(page), errors=TGI_ERRORS)
+    app.add_middleware(Parts, errors=TGI_ERRORS)
     app.add_middleware(
         Gate,
         hosts=app.state.hosts,
         errors=TGI_ERRORS,
         root_path=settings.root_path,
         framed_by_hub=settings.on_space,
-        logged_in=_login_check(app.state.gradio) if settings.auth else None,
+        logged_in=login_check(app.state.gradio) if settings.auth else None,
     )
     app.add_middleware(Access, write=settings.access_log)
     return app
-
-
-def _login_check(gradio_app):
-    """Whether a Cookie header carries a session that Gradio's login gave out."""
-
-    def logged_in(header):
-        try:
-            cookies = SimpleCookie(header)
-        except CookieError:
-            return False
-        names = (
-            f"access-token-{gradio_app.cookie_id}",
-            f"access-token-unsecure-{gradio_app.cookie_id}",
-        )
-        return any(name in cookies and cookies[name].value in gradio_app.tokens for name in names)
-
-    return logged_in

@@ -40,6 +40,8 @@ class Assistants:
         if not isinstance(name, str) or name not in self.names:
             known = ", ".join(filter(None, self.names))
             raise TemplateError(f"There is no prompt template {shown(name)} here; choose: {known}.")
+        if name in self._made:  # who chose it waits for nobody else's
+            return self._made[name]
         with self._making:
             if name not in self._made:
                 self._made[name] = self._assistant(self.names[name])

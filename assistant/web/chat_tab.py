@@ -11,12 +11,14 @@ from contextlib import aclosing
 from functools import partial
 
 import gradio as gr
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 
+from assistant.conversation import TURNS_MAX
 from assistant.errors import AssistantError
 from assistant.receipt import Receipt
 from assistant.text import PROMPT_CHARS_MAX
 from assistant.web import asking, wire
+from assistant.web.controls import ASIDE
 from assistant.web.follow import Waits
 from assistant.web.seen import parting
 from assistant.web.transcript import live, replies, welcome
@@ -60,6 +62,7 @@ class ChatTab:
         self.assistants, self.engine = assistants, assistants.engine
         self.examples, self.more = examples, facts
         self.waits = Waits()
+        self.threads = CapacityLimiter(ASIDE)  # not those in which replies begin
         self._build()
         self._connect()
 
@@ -157,7 +160,7 @@ class ChatTab:
         number = None
         try:
             number = wire.read(asked).get("n")
-            told = await to_thread.run_sync(asking.count, self.assistants, text, path)
+            told = await self.aside(asking.count, self.assistants, text, path)
             return wire.data({"n": number, **told})
         except AssistantError as error:
             return wire.data({"n": number, "error": str(error)})
@@ -165,7 +168,7 @@ class ChatTab:
     async def ask(self, asked, path):
         """A question about the prompt of a reply: see asking.answers."""
         try:
-            told = await to_thread.run_sync(asking.answers, self.assistants, asked, path)
+            told = await self.aside(asking.answers, self.assistants, asked, path)
             return {self.told: wire.data(told)}
         except AssistantError as error:
             return self.say(str(error))
@@ -176,10 +179,16 @@ class ChatTab:
             asked = wire.read(asked)
         except AssistantError:
             return wire.data({})
-        texts = asked.get("texts")
-        texts = [str(text)[:PROMPT_CHARS_MAX] for text in texts] if isinstance(texts, list) else []
-        articles = await to_thread.run_sync(replies, texts)
+        given, texts, room = asked.get("texts"), [], PROMPT_CHARS_MAX
+        for text in given[:TURNS_MAX] if isinstance(given, list) else ():  # together as one
+            texts.append(str(text)[:room])
+            room -= len(texts[-1])
+        articles = await self.aside(replies, texts)
         return wire.data({"n": str(asked.get("n"))}, articles)
+
+    async def aside(self, work, *values):
+        """What `work(*values)` gives, called in a thread that no reply waits for."""
+        return await to_thread.run_sync(work, *values, limiter=self.threads)
 
     # What the person sees
 
@@ -226,14 +235,10 @@ class ChatTab:
             return
         note = writing.failure or (UNCOMPARED if writing.finish == "cancelled" else "")
         if not note:
-            found = parting(writing.asked.was, writing.asked.reply.turn, self.engine.tokenizer)
-            told = {
-                "what": "again",
-                "n": secrets.token_hex(6),
-                "nid": nid,
-                "why": writing.asked.why,
-                **found,
-            }
+            was, now = writing.asked.was, writing.asked.reply.turn
+            found = await self.aside(parting, was, now, self.engine.tokenizer)
+            found |= {"what": "again", "n": secrets.token_hex(6), "nid": nid}
+            told = found | {"why": writing.asked.why}
             yield {self.told: wire.data(told)}
         yield self.writing(False) | self.say(note)
 

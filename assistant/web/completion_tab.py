@@ -6,6 +6,7 @@ Knows components and events; what a prompt is and how it goes on is assistant/pl
 from functools import partial
 
 import gradio as gr
+from anyio import CapacityLimiter
 
 from assistant.errors import RequestError, TextError
 from assistant.playground.completion import complete, samples
@@ -13,7 +14,7 @@ from assistant.playground.inspector import branch, scoring
 from assistant.playground.library import completions, questions
 from assistant.playground.raw import Raw
 from assistant.web.continuations import PROMPT, Continuation, Session, from_chat
-from assistant.web.controls import QUIET, Controls, read, show_stops
+from assistant.web.controls import ASIDE, QUIET, Controls, read, show_stops
 from assistant.web.library_form import LibraryForm
 from assistant.web.library_form import read as read_form
 from assistant.web.playground_html import cards, data, inspector, strip
@@ -36,6 +37,7 @@ class CompletionTab(Runs):
 
     def __init__(self, engine, sources):
         self.engine, self.sources = engine, sources
+        self.threads = CapacityLimiter(ASIDE)
         self._build()
         self._connect()
 
@@ -223,7 +225,7 @@ class CompletionTab(Runs):
         name, numbers = pressed(action)
         card = session.cards[numbers[0]] if numbers and numbers[0] < len(session.cards) else None
         if name == "append" and card:
-            yield self.append(card, prompt, literal, ids, session)
+            yield await self.append(card, prompt, literal, ids, session)
         elif name == "inspect" and card:
             async for page in self.inspect(session, card):
                 yield page
@@ -234,7 +236,7 @@ class CompletionTab(Runs):
             session.inspected = None
             yield self.results(session)
         elif name == "back" and card and session.origin:
-            yield self.bring_back(card, session)
+            yield await self.bring_back(card, session)
 
     @told
     def bring_back(self, card, session):

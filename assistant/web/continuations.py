@@ -3,7 +3,6 @@
 Knows replies, their events and what the chat hands over, no components.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from assistant.playground.raw import Raw
 from assistant.prompt import Segment
 from assistant.sampling import check_stops
 from assistant.web.attribution_html import underlined
+from assistant.web.bodies import read_json
 from assistant.web.runs import Card, Work
 
 # A dialogue shows what a base model does: it answers, and then goes on to write the next question.
@@ -76,12 +76,12 @@ def from_chat(message, tokenizer):
     Raises RequestError.
     """
     try:
-        value = json.loads(message)
+        value = read_json(message)
         segments = [Segment(text, trusted is True) for text, trusted in value["segments"]]
         raw, stops = Raw.from_segments(segments).checked(), check_stops(value.get("stop"))
         turn = Turn("assistant", str(value.get("text") or "").strip(), value.get("ids"))
         ids = trusted_ids(turn, tokenizer)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         raise TextError(UNREADABLE) from None
     origin = {name: value.get(name) for name in ("id", "after")}
     card = Continuation("The chat's reply", "", True, raw=raw, text=turn.text, ids=ids)

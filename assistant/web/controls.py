@@ -9,6 +9,7 @@ from assistant.playground.completion import PRESETS
 from assistant.sampling import PENALTY_MAX, PENALTY_MIN, TEMPERATURE_MAX, TOP_K_MAX, Sampling
 
 SIDE_BY_SIDE = 4  # replies at once
+ASIDE = 2  # threads for what a tab is told of a long text, which takes seconds, beside its replies
 OWN = "Own"
 QUIET = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False}
 

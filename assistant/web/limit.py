@@ -27,12 +27,13 @@ class PerMinute:
         self.limit, self.clock = limit, clock
         self._rested = OrderedDict()  # client: when it may ask `limit` times at once again
 
-    def wait(self, client):
-        """Seconds until `client` may ask; 0 when it may now, and then that counts."""
+    def wait(self, client, count=True):
+        """Seconds until `client` may ask; 0 when it may now, and then that counts, unless told
+        otherwise."""
         now, every = self.clock(), 60 / self.limit
         rested = max(self._rested.pop(client, now), now)
         wait = rested + every - now - 60
-        self._rested[client] = rested if wait > 1e-6 else rested + every
+        self._rested[client] = rested + every * (count and wait <= 1e-6)
         if len(self._rested) > CLIENTS_MAX:
             self._rested.popitem(last=False)
         return max(wait, 0) if wait > 1e-6 else 0

@@ -6,12 +6,16 @@ Knows the socket, and nothing of what will be served on it; imports nothing heav
 
 import contextlib
 import json
+import math
+import socket
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 SENTENCE = "The model is being loaded; try again in a few seconds."
 RETRY_S = 3
-PATIENCE_S = 5  # for a slow client
+PATIENCE_S = 5  # for a client, in all
+OPEN_MAX = 32  # connections, and threads; the oldest makes room for a new one
 DRAIN_MAX = 1 << 20  # bytes of a request's body that are read, so that its sender hears the answer
 PAGE = f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="{RETRY_S}">
@@ -28,23 +32,56 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'"
 def answering(sock):
     """Answer who comes to the listening socket until the block is left. Who comes later waits for
     the server that takes over: nobody is turned away in between."""
-    server = ThreadingHTTPServer(sock.getsockname(), _Handler, bind_and_activate=False)
-    server.socket.close()
-    server.socket = sock
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
+    server = _Server(sock)
+
+    def serve():
+        server.serve_forever(0.05)
+        time.sleep(PATIENCE_S)
+        server.drop_before(math.inf)
+
+    threading.Thread(target=serve, daemon=True).start()
     try:
         yield
     finally:
-        server.shutdown()
-        thread.join()
+        server.shutdown()  # waits until nobody is let in any more
+
+
+class _Server(ThreadingHTTPServer):
+    def __init__(self, sock):
+        super().__init__(sock.getsockname(), _Handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = sock
+        self._open = {}  # connection: when it came, the oldest first
+        self._places = threading.BoundedSemaphore(OPEN_MAX)
+
+    def process_request(self, request, client_address):
+        if not self._places.acquire(blocking=False):
+            self.drop_before(min(self._open.values(), default=0))
+            self._places.acquire()
+        self._open[request] = time.monotonic()
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request):
+        self._open.pop(request, None)
+        super().shutdown_request(request)
+        self._places.release()
+
+    def service_actions(self):  # twenty times a second
+        self.drop_before(time.monotonic() - PATIENCE_S)
+
+    def drop_before(self, moment):
+        """End the connections that came at `moment` or before: their threads read an end."""
+        for request, came in list(self._open.items()):
+            if came <= moment:
+                with contextlib.suppress(OSError):  # it has ended by itself
+                    request.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(BaseHTTPRequestHandler):
-    timeout = PATIENCE_S
+    disable_nagle_algorithm = True
 
     def handle(self):
-        with contextlib.suppress(ConnectionError):  # who breaks off wants no answer
+        with contextlib.suppress(OSError):  # who breaks off wants no answer
             super().handle()
 
     def do_GET(self):

@@ -3,6 +3,7 @@
 So one program's index serves others: `--attribution` of theirs, or an editor's extension.
 """
 
+from contextlib import aclosing
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
@@ -24,12 +25,14 @@ def overlap_router(sources, key):
 
     @router.post("/overlap")
     async def overlap(body: Asked):
-        """{"spans": [[start, end], ...]}, in code points, and the matches with their sources."""
-        async for step in sources.check(body.document):
-            if not isinstance(step, Building):
-                return {
-                    "spans": [[match["start"], match["end"]] for match in step],
-                    "matches": step,
-                }
+        """{"spans": [[start, end], ...]}, in code points, and the matches with their sources; 429
+        where too many ask."""
+        async with aclosing(sources.check(body.document)) as steps:
+            async for step in steps:
+                if not isinstance(step, Building):
+                    return {
+                        "spans": [[match["start"], match["end"]] for match in step],
+                        "matches": step,
+                    }
 
     return router

@@ -5,7 +5,6 @@ Knows replies, their events and these components; what is shown of the work is e
 """
 
 import asyncio
-import json
 import logging
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -15,9 +14,10 @@ import gradio as gr
 from anyio import to_thread
 
 from assistant.engine import Waiting
-from assistant.errors import AssistantError
+from assistant.errors import AssistantError, SourcesBusy
 from assistant.generate import Delta, Done
 from assistant.web.attribution_html import listed
+from assistant.web.bodies import read_json
 from assistant.web.chat_tab import AGAIN_S, BUSY, INTERNAL, summary
 from assistant.web.several import side_by_side
 from assistant.web.sources import Building
@@ -146,11 +146,12 @@ class Runs:
         yield {**self.results(session), **self.busy(False), self.status: said(note)}
 
     async def _look_up(self, session):
-        """Where the texts of the cards come from; sentences, while the index is not there yet."""
-        try:
-            for card in session.cards:
-                if card.matches is not None or not card.text:
-                    continue
+        """Where the texts of the cards come from; sentences, while the index is not there yet. A
+        card that was not looked up says so where too many look-ups are the reason."""
+        for card in session.cards:
+            if card.matches is not None or not card.text:
+                continue
+            try:
                 async for step in self.sources.check(card.text):
                     if not isinstance(step, Building):
                         card.matches = step
@@ -158,8 +159,11 @@ class Runs:
                         return
                     else:
                         yield str(step)
-        except Exception as error:
-            log.warning("sources were not looked up: %s", sentence(error))
+            except SourcesBusy as error:
+                card.note = f"{card.note} · {error}"
+            except Exception as error:
+                log.warning("sources were not looked up: %s", sentence(error))
+                return
 
     async def end(self, session):
         session.work.stop()
@@ -177,12 +181,13 @@ def visible(yes):
 
 
 def told(handler):
-    """A handler whose refusals, AssistantErrors, become the tab's status line."""
+    """A handler that runs in the tab's `threads` (an anyio limiter), and whose refusals,
+    AssistantErrors, become the tab's status line."""
 
     @wraps(handler)
-    def handle(self, *values):
+    async def handle(self, *values):
         try:
-            return handler(self, *values)
+            return await to_thread.run_sync(handler, self, *values, limiter=self.threads)
         except AssistantError as error:
             return {self.status: said(str(error))}
 
@@ -192,8 +197,8 @@ def told(handler):
 def pressed(action):
     """(act, numbers) of a button that the page's script sent; ("", []) for what is none."""
     try:
-        act, *numbers = json.loads(action)
-    except (ValueError, TypeError, RecursionError):
+        act, *numbers = read_json(action)
+    except (ValueError, TypeError):
         return "", []
     known = isinstance(act, str) and all(type(number) is int for number in numbers)
     return (act, numbers) if known and min(numbers, default=0) >= 0 else ("", [])

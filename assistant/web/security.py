@@ -1,23 +1,23 @@
 """What stands before every route: names, origins, paths, sizes and headers.
 
-Pure ASGI, so that streams pass untouched. Knows HTTP and the server's own names; knows nothing of
-chats or models.
+Pure ASGI, so that streams pass untouched. Knows HTTP; knows nothing of chats or models.
 """
 
+import asyncio
 import json
 import logging
 import re
-from ipaddress import ip_address
-from urllib.parse import urlsplit
+
+from assistant.web.hosts import PORTS
 
 log = logging.getLogger(__name__)
 
+BODY_S = 30  # seconds for a request's body to come
 BODY_MAX = 1 << 20  # bytes; the longest message is 32,000 characters, a whole window far below this
 DRAIN_MAX = (
     64 << 20
 )  # bytes of a refused body that are read on, so that its sender hears the answer
 
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 HUB_FRAMES = " https://huggingface.co https://*.hf.space"  # what frames the page on a Space
 
 CSP = (
@@ -32,11 +32,12 @@ CSP = (
 OPEN_PATHS = re.compile(
     r"/|/v1/(?:models(?:/.{1,300})?|(?:chat/)?completions)|/generate(?:_stream)?|/info"
     r"|/health|/metrics|/overlap"
-    r"|/config/?|/login/?|/logout|/theme\.css|/robots\.txt|/favicon\.ico"
+    r"|/config/?|/theme\.css|/robots\.txt|/favicon\.ico"
     r"|/(?:static|assets|svelte)/.{1,200}"
     r"|/gradio_api/(?:info/?|user/?|login_check/?|app_id/?|theme\.css|startup-events"
     r"|queue/join|queue/data|call/.+|cancel|reset/?|heartbeat/[^/]+)"
 )
+LOGIN_PATHS = frozenset({"/login", "/logout"})  # where a login is asked
 # Of these, the ones that Gradio itself leaves open to visitors who have not logged in.
 BEHIND_LOGIN = re.compile(r"/gradio_api/(?:app_id|startup-events|cancel|reset|heartbeat)\b.*")
 
@@ -47,59 +48,6 @@ BAD_CALL = (
     "their parameters."
 )
 FAILED = "Something went wrong inside the server; its log says more."
-
-
-class Hosts:
-    """The names that this server answers to: loopback, what it was told, what it learns."""
-
-    def __init__(self, settings):
-        given = [*settings.allow_host, settings.space_host or "", settings.host]
-        self.names = {_hostname(name) for name in given} - {None, "0.0.0.0", "::"}
-
-    def add(self, name):
-        self.names.add(name.lower())
-
-    def allow(self, host, server_address):
-        """Whether the header `host` names us; `server_address` is the connection's own end."""
-        name = _hostname(host)
-        return name is not None and (
-            name in LOOPBACK or name in self.names or name == _plain_address(server_address)
-        )
-
-    def own(self, origin, host):
-        """Whether a page of `origin` may post to the server that was reached as `host`."""
-        parts = _split(origin)
-        if parts is None or parts.scheme not in ("http", "https"):
-            return False
-        return parts.netloc.lower() == host.lower() or (
-            parts.hostname in self.names and parts.hostname not in LOOPBACK
-        )
-
-
-def _split(url):
-    try:
-        parts = urlsplit(url)
-        parts.port  # noqa: B018  raises where it is no number
-    except ValueError:
-        return None
-    return parts if parts.hostname else None
-
-
-def _hostname(host):
-    """The name in a Host header ("[::1]:7860" is "::1"), or None where there is none."""
-    if host and host.count(":") > 1 and not host.startswith("["):
-        host = f"[{host}]"
-    parts = _split(f"//{host}")
-    return parts.hostname if parts and not parts.username and not parts.path else None
-
-
-def _plain_address(address):
-    """`address` without the IPv6 form of an IPv4 address."""
-    try:
-        ip = ip_address(address or "")
-    except ValueError:
-        return None
-    return str(getattr(ip, "ipv4_mapped", None) or ip)
 
 
 class Gate:
@@ -144,12 +92,22 @@ class Gate:
         scope = self._without_prefix(scope)
         refusal = self._refusal(scope)
         if refusal is None and scope["method"] not in ("GET", "HEAD"):
-            body = await _read(receive)
-            if body is None:
-                refusal = 413, f"A request may have at most {BODY_MAX} bytes; this one has more."
+            try:
+                async with asyncio.timeout(BODY_S):
+                    body = await _read(receive)
+            except TimeoutError:
+                refusal = 408, f"A request must be whole within {BODY_S} seconds; this one was not."
             else:
+                if body is None:
+                    return
+                if len(body) > BODY_MAX:
+                    refusal = (
+                        413,
+                        f"A request may have at most {BODY_MAX} bytes; this one has more.",
+                    )
                 receive = replay(body, receive)
         if refusal is None:
+            scope = {**scope, "headers": self._believed(scope)}
             refusal = await self._pass_on(scope, receive, send_with_headers)
         if refusal is not None:
             await refuse(scope, send_with_headers, self.errors, *refusal)
@@ -185,6 +143,22 @@ class Gate:
             scope = {**scope, "path": path, "raw_path": path.encode()}
         return scope
 
+    def _believed(self, scope):
+        """The headers without those that would have Gradio write another server's address into the
+        page: X-Gradio-Server, and X-Forwarded-Host unless it names a page of ours."""
+        host = dict(scope["headers"])[b"host"].decode("latin-1")
+
+        def ours(value):
+            name = value.decode("latin-1").partition(",")[0].strip()
+            pages = (f"{scheme}://{name}" for scheme in PORTS)
+            return any(self.hosts.own(page, host, scope["scheme"]) for page in pages)
+
+        return [
+            (name, value)
+            for name, value in scope["headers"]
+            if name != b"x-gradio-server" and (name != b"x-forwarded-host" or ours(value))
+        ]
+
     def _refusal(self, scope):
         """Status and sentence why this request is not served, or None."""
         headers = {name.decode("latin-1"): value for name, value in scope["headers"]}
@@ -195,11 +169,11 @@ class Gate:
         if (
             origin is not None
             and scope["method"] not in ("GET", "HEAD")
-            and not self.hosts.own(origin.decode("latin-1"), host)
+            and not self.hosts.own(origin.decode("latin-1"), host, scope["scheme"])
         ):
             return 403, "Pages of other sites may not send requests to this server."
         path = scope["path"]
-        if not OPEN_PATHS.fullmatch(path):
+        if not (OPEN_PATHS.fullmatch(path) or (self.logged_in and path in LOGIN_PATHS)):
             return 404, "There is nothing at this address."
         if self.logged_in and BEHIND_LOGIN.fullmatch(path):
             cookies = headers.get("cookie", b"").decode("latin-1")
@@ -209,19 +183,19 @@ class Gate:
 
 
 async def _read(receive):
-    """The whole body, or None when it is longer than BODY_MAX."""
+    """The body, or of a longer one more than BODY_MAX bytes; None where the client has left."""
     body, size = bytearray(), 0
     while size <= DRAIN_MAX:
         message = await receive()
         if message["type"] != "http.request":
-            break
+            return None
         chunk = message.get("body", b"")
         size += len(chunk)
-        if size <= BODY_MAX:
+        if len(body) <= BODY_MAX:
             body += chunk
         if not message.get("more_body"):
             break
-    return bytes(body) if size <= BODY_MAX else None
+    return bytes(body)
 
 
 def replay(body, receive):
@@ -247,6 +221,8 @@ async def refuse(scope, send, errors, status, sentence, retry_s=None):
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     if retry_s is not None:
         headers.append((b"retry-after", b"%d" % retry_s))
+    if status == 408:  # what is left of the request may come for ever
+        headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

@@ -14,22 +14,29 @@ from assistant.errors import PortError
 from assistant.web import access
 
 GRACE_S = 2  # seconds that open connections get once the replies have ended
+BACKLOG = 1024  # connections that the system keeps until they are accepted
+ACCEPTED = 16  # of these at a time: they take descriptors before they can be told to leave
 
 
 def listen(settings):
     """The listening socket. Raises PortError."""
     host, port = settings.host, settings.port
     try:
-        family, _, _, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host,
+            port,
+            type=socket.SOCK_STREAM,
+            proto=socket.IPPROTO_TCP,
+            flags=socket.AI_PASSIVE,
         )[0]
+        # asyncio looks for TCP here: only then it sends small answers without waiting for more.
+        sock = socket.socket(family, kind, protocol)  # fails where there is no IPv6
     except OSError:
         raise PortError(f"--host {host!r} is no address of this machine.") from None
-    sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(address)
-        sock.listen(128)
+        sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
         if error.errno == errno.EADDRNOTAVAIL:
@@ -74,12 +81,22 @@ def serve(app, settings, sock, say=print):
 def make_server(app, settings, say=print):
     import uvicorn
 
+    from assistant.web.connections import Connection, drop_late, places, quiet_handler
+
     class Server(uvicorn.Server):
         async def startup(self, sockets=None):
+            asyncio.get_running_loop().set_exception_handler(quiet_handler())
             await super().startup(sockets)
+            for sock in sockets:
+                sock.listen(BACKLOG)
             if settings.share:
                 arguments = (app, settings, sockets[0], say)
                 threading.Thread(target=share, args=arguments, daemon=True).start()
+
+        async def on_tick(self, counter):  # ten times a second
+            if counter % 5 == 0:
+                drop_late(self.server_state.connections, asyncio.get_running_loop().time())
+            return await super().on_tick(counter)
 
         async def shutdown(self, sockets=None):
             # Replies end first, as cancelled, so that what was written reaches its page; then the
@@ -93,6 +110,10 @@ def make_server(app, settings, say=print):
     return Server(
         uvicorn.Config(
             app,
+            http=Connection,
+            ws="none",
+            limit_concurrency=places(),
+            backlog=ACCEPTED,
             log_level="critical",
             access_log=False,
             server_header=False,

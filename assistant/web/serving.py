@@ -16,7 +16,14 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from assistant.engine import Waiting
-from assistant.errors import AssistantError, EngineBusy, EngineDead, RequestError, WindowError
+from assistant.errors import (
+    AssistantError,
+    EngineBusy,
+    EngineDead,
+    RequestError,
+    SourcesBusy,
+    WindowError,
+)
 from assistant.web.security import FAILED, plain_error
 from assistant.web.several import side_by_side
 from assistant.web.v1_schema import BAD_JSON, sentence_of
@@ -69,7 +76,7 @@ def told(error):
             return 400, str(error), "context_length_exceeded", None
         case RequestError():
             return 400, str(error), None, None
-        case EngineBusy():
+        case EngineBusy() | SourcesBusy():
             return 429, str(error), "rate_limit_exceeded", None
         case EngineDead():
             return 503, str(error), "engine_dead", None
@@ -88,7 +95,7 @@ def add_errors(app, errors, refused):
         status, *rest = told(error)
         headers = dict(getattr(error, "headers", None) or {})
         if status == 429:
-            headers["Retry-After"] = str(RETRY_S)
+            headers.setdefault("Retry-After", str(RETRY_S))
         write = errors.get((request.method, request.scope["path"]), plain_error)
         status, body = write(status, *rest)
         return JSONResponse(body, status, headers)

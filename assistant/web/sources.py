@@ -1,24 +1,33 @@
 """Sources: the index of sources while the program runs, and what is asked of it.
 
 It is opened, or built, when it is first asked, in a thread of its own, so that nobody's reply waits
-for it; one that turns out damaged is built again. Knows no pages.
+for it; one that turns out damaged is built again. Look-ups have few threads and a short queue of
+their own, since a text that is made to be slow may take seconds. Knows no pages.
 """
 
 import asyncio
 import re
 import threading
 from concurrent.futures import Future
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from urllib.parse import urlsplit
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 
 from assistant.attribution import Index, find_matches
 from assistant.attribution.service import ask_service
 from assistant.attribution.shipped import shipped_index
-from assistant.errors import AttributionError, DamagedIndex
+from assistant.errors import AttributionError, DamagedIndex, SourcesBusy
 
+THREADS = 2  # that look up
+WAITING = 8  # look-ups that wait for one of them
+ASKED_MAX = 10  # texts that a service is asked about at once
 LOOK_S = 0.25  # between two looks at how far the index is
+FULL = (
+    f"Look-ups of sources are busy ({THREADS} at work, {WAITING} in line); try again in a moment."
+)
+SERVICE_FULL = f"The service is being asked about {ASKED_MAX} texts already; try again in a moment."
 TOLD_CHARS = 8_000  # of a match's text that a page is told
 ALSO_TOLD = 3
 
@@ -41,19 +50,29 @@ class Sources:
         self.url, self.host = url, urlsplit(url).hostname if url else None
         self.path = path
         self._open_index = open_index or (shipped_index if path is None else lambda _: Index(path))
+        self._threads = CapacityLimiter(THREADS)
+        self._places, self._asked = (
+            asyncio.Semaphore(THREADS + WAITING),
+            asyncio.Semaphore(ASKED_MAX),
+        )
         self._lock = threading.Lock()
         self._opened, self._part = None, 0.0
 
     async def ask(self, question):
         """Building, now and then, until the index is there; last what question(index), called in a
-        thread, gives. Raises what that raises, and AttributionError."""
+        thread, gives. Raises what that raises, and AttributionError; SourcesBusy where too many
+        ask."""
         for again in (True, False):
             opened = self._begin()
             while not opened.done():
                 yield Building(self._part)
                 await asyncio.sleep(LOOK_S)
             try:
-                yield await to_thread.run_sync(question, opened.result())
+                async with _place(self._places, FULL):
+                    found = await to_thread.run_sync(
+                        question, opened.result(), limiter=self._threads
+                    )
+                yield found
                 return
             except DamagedIndex:
                 self._forget(opened)
@@ -72,10 +91,11 @@ class Sources:
 
     async def known(self, text):
         """The spans of `text` that the service knows; what the page asks for by its own wish.
-        Raises AttributionError and TextError."""
+        Raises AttributionError, SourcesBusy and TextError."""
         if self.url is None:
             raise AttributionError("No attribution service is set here; start with --attribution.")
-        return await to_thread.run_sync(ask_service, self.url, plain(text))
+        async with _place(self._asked, SERVICE_FULL):
+            return await ask_service(self.url, plain(text))
 
     def _begin(self):
         with self._lock:
@@ -98,6 +118,15 @@ class Sources:
         with self._lock:
             if self._opened is opened:
                 self._opened = None
+
+
+@asynccontextmanager
+async def _place(places, full):
+    """One of `places`, a semaphore. Raises SourcesBusy, which says `full`, where none is free."""
+    if places.locked():
+        raise SourcesBusy(full)
+    async with places:
+        yield
 
 
 def plain(text):

@@ -4,11 +4,12 @@ Knows components and events; the format is assistant/prompt.py's.
 """
 
 import gradio as gr
+from anyio import CapacityLimiter, to_thread
 
 from assistant.errors import AssistantError, TemplateError
 from assistant.playground.editor import to_toml
 from assistant.prompt import read_template
-from assistant.web.controls import QUIET
+from assistant.web.controls import ASIDE, QUIET
 from assistant.web.playground_html import file
 from assistant.web.runs import visible
 from assistant.web.wire import said
@@ -25,6 +26,7 @@ class TemplateTab:
     def __init__(self, assistants, workbench):
         self.engine, self.templates = assistants.engine, assistants.names
         self.workbench = workbench
+        self.threads = CapacityLimiter(ASIDE)
         self._build(assistants.name)
         self._connect()
 
@@ -68,16 +70,20 @@ class TemplateTab:
         template.check(self.engine.tokenizer)
         return template
 
-    def check(self, text):
+    async def check(self, text):
         """What is to be said of the text in the box; what is not usable cannot be saved."""
         try:
-            template = self.read(text)
-            size = len(self.engine.tokenizer.encode(template.preamble, trusted=True))
-            sentence = f"Usable. The preamble has {size:,} tokens; its hash is {template.short}."
+            sentence = await to_thread.run_sync(self.usable, text, limiter=self.threads)
             usable = True
         except AssistantError as error:
             sentence, usable = str(error), False
         return [said(sentence), *(gr.update(interactive=usable) for _ in self.buttons)]
+
+    def usable(self, text):
+        """The sentence that says so. Raises TemplateError."""
+        template = self.read(text)
+        size = len(self.engine.tokenizer.encode(template.preamble, trusted=True))
+        return f"Usable. The preamble has {size:,} tokens; its hash is {template.short}."
 
     def replace(self, name, text, former):
         template = self.templates.get(name) if isinstance(name, str) else None

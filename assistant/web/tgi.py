@@ -12,6 +12,7 @@ from assistant.generate import Delta
 from assistant.playground.completion import complete, prompt_ids
 from assistant.sampling import STOPS_MAX, Sampling
 from assistant.web import serving
+from assistant.web.v1_schema import Texts
 
 MAX_NEW_TOKENS = 100  # where a request does not say, as in that server
 
@@ -29,7 +30,7 @@ class Parameters(BaseModel):
     repetition_penalty: float | None = None
     seed: int | None = None
     max_new_tokens: int | None = None
-    stop: list[str] | None = None
+    stop: Texts | None = None
     truncate: int | None = None
     return_full_text: bool | None = None
     details: bool | None = None

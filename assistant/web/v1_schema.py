@@ -1,11 +1,12 @@
 """What clients of the OpenAI-compatible API send, and how a body that does not fit is refused.
 
 Knows keys and types; ranges are checked where the values are used. Unknown keys are ignored, but
-those that would change the answer, and are not supported, are refused by name.
+those that would change the answer, and are not supported, are refused by name. Of a list one item
+that is wrong is enough: a body can hold half a million, and FastAPI has each of them described.
 """
 
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -15,6 +16,10 @@ FORMS = {  # what pydantic says of a choice of types is about one of them only
     "stop": "must be text or a list of texts",
     "messages": "must be a list of objects with a role and a content",
 }
+
+
+Ids = Annotated[list[int], Field(fail_fast=True)]
+Texts = Annotated[list[str], Field(fail_fast=True)]
 
 
 class StreamOptions(BaseModel):
@@ -37,7 +42,7 @@ class Body(BaseModel):
     seed: int | None = None
     n: int | None = None
     best_of: int | None = None
-    stop: str | list[str] | None = None
+    stop: str | Texts | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     return_token_ids: bool | None = None
@@ -45,7 +50,7 @@ class Body(BaseModel):
     frequency_penalty: float | None = None
     logit_bias: dict[str, float] | None = None
 
-    @field_validator("presence_penalty", "frequency_penalty", "logit_bias")
+    @field_validator("presence_penalty", "frequency_penalty", "logit_bias", mode="before")
     @classmethod
     def _unsupported(cls, value):
         if value:
@@ -77,7 +82,7 @@ class Body(BaseModel):
 
 
 class CompletionBody(Body):
-    prompt: str | list[int] | list[str] | list[list[int]]
+    prompt: str | Ids | Texts | Annotated[list[Ids], Field(fail_fast=True)]
     suffix: str | None = None
     max_tokens: int | None = None
     logprobs: int | None = None
@@ -92,7 +97,7 @@ class CompletionBody(Body):
 
 
 class ChatBody(Body):
-    messages: list[dict[str, Any]]
+    messages: Annotated[list[dict[str, Any]], Field(fail_fast=True)]
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
     logprobs: bool | None = None

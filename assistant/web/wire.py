@@ -10,6 +10,7 @@ from html import escape
 from assistant.conversation import Conversation
 from assistant.errors import HistoryError
 from assistant.sampling import shown
+from assistant.web.bodies import read_json
 
 ID_MAX = 40  # characters of an id that the browser gave
 
@@ -33,8 +34,8 @@ def data(values, articles=()):
 def read(text):
     """The JSON object in `text`. Raises HistoryError."""
     try:
-        value = json.loads(text) if isinstance(text, str) else None
-    except (ValueError, RecursionError):
+        value = read_json(text)
+    except ValueError:
         value = None
     if not isinstance(value, dict):
         raise HistoryError("The page sent nothing that can be read; reload it.")

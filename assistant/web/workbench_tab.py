@@ -8,9 +8,17 @@ from collections import Counter
 
 import gradio as gr
 
+from assistant.playground.completion import check_count
 from assistant.playground.questions import load_questions, typed
 from assistant.playground.report import figures, to_csv, to_json
-from assistant.playground.workbench import SEEDS_MAX, TEMPLATES_MAX, Job, pairs, tally
+from assistant.playground.workbench import (
+    QUESTIONS_MAX,
+    SEEDS_MAX,
+    TEMPLATES_MAX,
+    Job,
+    pairs,
+    tally,
+)
 from assistant.sampling import check_max_new_tokens
 from assistant.web.controls import QUIET
 from assistant.web.playground_html import file
@@ -116,8 +124,11 @@ class WorkbenchTab(Runs):
         def start():
             known = {**self.templates, **session.edited}
             templates = {name: known[name] for name in _texts(names) if name in known}
-            asked = [question for question in self.questions if question.area in _texts(areas)]
-            asked += typed([line for line in str(lines or "").splitlines() if line.strip()])
+            chosen = set(_texts(areas))
+            asked = [question for question in self.questions if question.area in chosen]
+            own = [line for line in str(lines or "").splitlines() if line.strip()]
+            check_count("questions", len(asked) + len(own), QUESTIONS_MAX)
+            asked += typed(own)
             count = check_max_new_tokens(limit, self.engine.window)
             job = Job(self.engine, templates, asked, seeds, max_new_tokens=count, wait_s=0)
             session.job, session.shown, session.pairs = job, 0, []
