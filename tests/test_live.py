@@ -284,7 +284,7 @@ BAD_CALLS = [
     (["a", [{"role": "system", "content": "x"}]], "'system'"),
     (["a", [{"role": "user", "content": "x"}]], "must end with a reply"),
     (["a", [{"role": "user"}]], "content"),
-    (["a", [{"role": "user", "content": "x"}] * 5000], "at most 1000 turns"),
+    (["a", [{"role": "user", "content": "x"}] * 1001], "at most 1000 turns"),
     (["a", None, NAN], "temperature must be"),
     (["a", None, float("inf")], "temperature must be"),
     (["a", None, -1], "temperature must be"),

@@ -428,7 +428,7 @@ def test_what_changes_nothing_is_taken(client):
         b"null",
         b'"x"',
         b'{"prompt": "\xff"}',
-        b"[" * 100_000,
+        b"[" * 9_000,
         b'{"prompt": ' + b"9" * 5000 + b"}",
     ],
     ids=range(8),

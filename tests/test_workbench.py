@@ -48,7 +48,7 @@ def template(preamble="", **fields):
 
 
 def assistants(engine, *names):
-    return {name: Assistant(engine, template(f"{name}.\n"), max_new_tokens=100) for name in names}
+    return {name: Assistant(engine, template(f"{name}.\n"), max_new_tokens=500) for name in names}
 
 
 def answers(replies):
