@@ -1,13 +1,13 @@
 # make run · make test · make check · make soak · make test-machines   (each sets up all it needs)
 # make pictures (docs/images, from a real run) · make test-clients (other people's programs)
-# make bench · make bench-engine · make bench-serve · make bench-api · make bench-page
-# make bench-attribution · make bench-peers (llama.cpp, for bench-engine)
+# make bench · make bench-engine · make bench-company · make bench-serve · make bench-api
+# make bench-page · make bench-attribution · make bench-peers (llama.cpp, for bench-engine and bench-company)
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-machines test-clients check soak pictures bench bench-engine bench-serve bench-api \
-	bench-page bench-attribution bench-peers
+.PHONY: run test test-machines test-clients check soak pictures bench bench-engine bench-company \
+	bench-serve bench-api bench-page bench-attribution bench-peers
 
 run: .venv/run.stamp
 	$(BIN)/python app.py $(ARGS)
@@ -44,6 +44,9 @@ bench: .venv/run.stamp
 
 bench-engine: .venv/dev.stamp
 	$(BIN)/python -m benchmarks.engine $(ARGS)
+
+bench-company: .venv/dev.stamp
+	$(BIN)/python -m benchmarks.company $(ARGS)
 
 bench-serve: .venv/run.stamp
 	$(BIN)/python -m benchmarks.serve $(ARGS)

@@ -8,14 +8,19 @@ sleep between two operators in place of spinning, which costs several times a sm
 import contextlib
 import json
 import multiprocessing
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.timeline import Reply
 
 ROOT = Path(__file__).parent.parent
-FACTS = ("name", "reuses", "weight_bytes", "kv_bytes")  # of a contender, the first line it writes
+PEERS_PYTHON = ROOT / ".venv-peers" / "bin" / "python"
+FACTS = ("name", "about", "reuses", "weight_bytes", "kv_bytes")  # of a contender, its first line
+# The assistant first: it says how OpenMP's threads wait, which is read when torch is loaded.
+_OURS = "import assistant, runpy; runpy.run_module('benchmarks.contenders', run_name='__main__')"
 
 
 def in_process(function, *arguments):
@@ -24,24 +29,44 @@ def in_process(function, *arguments):
         return pool.apply(function, arguments)
 
 
-class Apart:
-    """A contender (see contenders.py) behind the pipes of `command`. Raises RuntimeError when that
-    cannot start, or ends."""
+def environment() -> dict[str, str]:
+    """This process' environment as it was before the assistant was imported: how threads wait is
+    for each other process to say itself."""
+    return {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
 
-    def __init__(self, *command):
+
+class Apart:
+    """A contender (see contenders.py) behind the pipes of `command`, which runs in `folder`. Raises
+    RuntimeError when that cannot start, or ends."""
+
+    def __init__(self, *command, folder: Path = ROOT):
         self.process = subprocess.Popen(
             [str(part) for part in command],
-            cwd=ROOT,
+            cwd=folder,
+            env=environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
+        self.about = ""  # older checkouts do not tell
         self.__dict__ |= self._read()
 
     @classmethod
-    def of(cls, *arguments):
-        """One of contenders.py, in this interpreter."""
-        return cls(sys.executable, "-m", "benchmarks.contenders", *arguments)
+    def ours(cls, *arguments, folder: Path = ROOT):
+        """The engine of the checkout in `folder`. arguments: see contenders.main."""
+        return cls(sys.executable, "-c", _OURS, "ours", *arguments, folder=folder)
+
+    @classmethod
+    def transformers(cls, *arguments):
+        """One of with_transformers.py, in this interpreter."""
+        return cls(sys.executable, "-m", "benchmarks.with_transformers", *arguments)
+
+    @classmethod
+    def llama_cpp(cls, *arguments):
+        """llama.cpp, in an interpreter of its own. arguments: see peers.main."""
+        if not PEERS_PYTHON.exists():
+            raise RuntimeError("`make bench-peers` installs it")
+        return cls(PEERS_PYTHON, "-m", "benchmarks.peers", *arguments)
 
     def _read(self):
         line = self.process.stdout.readline()
@@ -62,6 +87,19 @@ class Apart:
 
     def close(self):
         self.process.communicate()
+
+
+def open_each(openers: dict[str, Callable[[], Apart]]) -> list[Apart]:
+    """Those that can be opened, each under its name; says of the others why they are not
+    measured."""
+    found = []
+    for name, opener in openers.items():
+        try:
+            found.append(opener())
+            found[-1].name = name
+        except RuntimeError as error:
+            print(f"{name} is not measured: {error}.")
+    return found
 
 
 def serve(contender):

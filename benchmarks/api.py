@@ -108,14 +108,14 @@ def cell(engine, url, client, arguments, streams):
     return pairs
 
 
-def main():
+def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", default="embedded", help="embedded, a folder or a hub id")
     parser.add_argument("--streams", nargs="+", type=int, default=[1, 8], help="replies at once")
     parser.add_argument("--tokens", type=int, default=256, help="of a reply, at most")
     parser.add_argument("--repeat", type=int, default=15)
     parser.add_argument("--write", action="store_true", help="into RESULTS.md")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     where = machine.where(in_process(machine.bandwidth))
     settings = Settings(port=0, model=arguments.model, slots=max(arguments.streams))
     rows, lines = [], []

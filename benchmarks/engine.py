@@ -1,6 +1,6 @@
 """The engine beside its peers, on the same weights and ids: decode speed and time to first token.
 
-    python -m benchmarks.engine [--model embedded | 34m | FOLDER] [--write] [--part speed promises]
+    python -m benchmarks.engine [--model embedded | 164m | FOLDER] [--write] [--part speed promises]
 
 On the CPU: this repository's engine, transformers' `generate` and continuous batching in float32,
 and llama.cpp where `make bench-peers` has installed it. On a machine with a GPU: StarCoder's
@@ -10,78 +10,42 @@ into RESULTS.md, and the plot into docs/images.
 
 import argparse
 import tempfile
-from pathlib import Path
+from functools import partial
 
-import torch
-import transformers
-
-from assistant.engine.checkpoint import MODELS
+import assistant  # noqa: F401 (before torch: it says how threads wait)
 from benchmarks import gpu, machine, promises, report, speed
-from benchmarks.apart import ROOT, Apart, in_process
-
-PEERS = Path(__file__).with_name("peers.py")
-PEERS_PYTHON = ROOT / ".venv-peers" / "bin" / "python"
-SHAPE_34M = {  # between the embedded checkpoint and what a laptop still serves well
-    "n_layer": 8,
-    "n_embd": 512,
-    "n_head": 8,
-    "vocab_size": 16_384,
-    "n_positions": 8_192,
-}
-
-
-def find_model(name, folder):
-    """The checkpoint's folder; a random one is made in `folder`."""
-    if name == "34m":
-        return in_process(_make_34m, folder)
-    if name == "embedded":
-        return next(MODELS.glob("*/config.json")).parent
-    return Path(name).resolve()
-
-
-def _make_34m(folder):
-    from tests.checkpoints import make_checkpoint
-
-    return make_checkpoint(folder, initializer_range=0.05, **SHAPE_34M)
+from benchmarks.apart import Apart, in_process, open_each
+from benchmarks.models import EMBEDDED, RANDOM, find_model
+from benchmarks.sizes import read_config
 
 
 def open_contenders(model, arguments):
     """All that runs on this machine's CPU, ours first; says what is missing."""
-    commands = {
-        f"ours {dtype}": ("ours", model, dtype, max(arguments.batch)) for dtype in arguments.dtype
+    slots = max(arguments.batch)
+    openers = {
+        f"ours {dtype}": partial(Apart.ours, model, dtype, slots) for dtype in arguments.dtype
     }
-    commands |= {"generate": ("generate", model), "continuous batching": ("continuous", model)}
-    found = []
-    for name, command in commands.items():
-        try:
-            found.append(Apart.of(*command))
-        except RuntimeError as error:
-            print(f"{name} is not measured: {error}.")
-    python = arguments.peers_python
-    if python.exists():
-        found += [Apart(python, PEERS, model, "--type", kind) for kind in ("f32", "q8_0")]
-    else:
-        print("llama.cpp is not measured: `make bench-peers` installs it.")
-    return found
+    openers["generate"] = partial(Apart.transformers, "generate", model)
+    openers["continuous batching"] = partial(Apart.transformers, "continuous", model)
+    for kind in ("f32", "q8_0"):
+        openers[f"llama.cpp {kind}"] = partial(Apart.llama_cpp, model, "--type", kind)
+    return open_each(openers)
 
 
-def main():
+def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     add = parser.add_argument
-    add("--model", default="embedded", help="embedded, 34m (random weights), or a folder")
+    add("--model", default=EMBEDDED, help=f"{EMBEDDED}, {RANDOM} (random weights), or a folder")
     add("--part", nargs="+", choices=("speed", "promises"), default=["speed", "promises"])
-    add("--dtype", nargs="+", default=["int8", "float32"], help="of our engine; the first promises")
+    add("--dtype", nargs="+", default=machine.dtypes(), help="of our engine; the first promises")
     add("--batch", nargs="+", type=int, default=[1, 4, 16, 64])
     add("--context", nargs="+", type=int, default=[512, 2000, 6000])
     add("--tokens", type=int, help="leave out cells with more in all")
     add("--new-tokens", type=int, default=128)
     add("--repeat", type=int, default=3)
-    add("--peers-python", type=Path, default=PEERS_PYTHON)
     add("--write", action="store_true", help="into RESULTS.md and docs/images")
-    arguments = parser.parse_args()
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    cuda = torch.cuda.is_available()
+    arguments = parser.parse_args(argv)
+    cuda = machine.has_cuda()
     arguments.tokens = arguments.tokens or (600_000 if cuda else 40_000)
     if cuda:
         return gpu.run(arguments)
@@ -90,21 +54,21 @@ def main():
     print(where, end="\n\n")
     with tempfile.TemporaryDirectory() as folder:
         model = find_model(arguments.model, folder)
-        name = "34m" if arguments.model == "34m" else model.name
-        config = transformers.GPTBigCodeConfig.from_pretrained(model)
+        config = read_config(model)
         contenders = open_contenders(model, arguments)
+        about = "\n".join(f"- {one.name}: {one.about}" for one in contenders)
+        print(about, end="\n\n")
         try:
             for part in arguments.part:
-                title = f"Engine, {part}: {name}"
+                title = f"Engine, {part}: {model.name}"
                 if part == "speed":
-                    text = speed.tables(
-                        contenders, arguments, bandwidth, config.vocab_size, f"engine-{name}.png"
-                    )
+                    image = f"engine-{model.name}.png"
+                    text = speed.tables(contenders, arguments, bandwidth, config.vocab_size, image)
                 else:
                     text = promises.measure(model, contenders, config, arguments)
                 print(f"## {title}\n\n{text}")
                 if arguments.write:
-                    report.write_section(title, f"{where}\n\n{text}")
+                    report.write_section(title, f"{where}\n\n{about}\n\n{text}")
         finally:
             for contender in contenders:
                 contender.close()

@@ -11,8 +11,9 @@ import transformers
 
 from assistant.engine.local import LocalEngine
 from benchmarks import machine, promises, report, speed
-from benchmarks.contenders import Continuous, Generate, Ours
+from benchmarks.contenders import Ours
 from benchmarks.timeline import median
+from benchmarks.with_transformers import Continuous, Generate
 
 GEOMETRY = {  # StarCoder, 15.5 B parameters (arXiv:2305.06161)
     "n_layer": 40,
@@ -105,7 +106,7 @@ def _tables(ours, module, arguments, bandwidth):
     text = speed.tables(contenders, arguments, bandwidth, vocabulary, "engine-15b.png")
     yield "Engine, speed: 15.5 B, random weights", text
 
-    lines = list(promises.admission(ours.engine, vocabulary, arguments.repeat, length=CONTEXT))
+    lines = list(promises.admission(ours.engine, vocabulary, arguments.repeat, CONTEXT))
     yield "Engine, a long prompt is admitted: 15.5 B", report.promises(lines)
 
     options = {"new_tokens": arguments.new_tokens, "vocabulary": vocabulary}

@@ -4,22 +4,37 @@ import datetime
 import os
 import sys
 import time
+from importlib.metadata import version
 
 import psutil
-import torch
-import transformers
 
-from benchmarks.start import machine
+from benchmarks.start import machine, processor
 
 DISTURBED = 0.05  # of the machine's time, used by other processes: such a run is done again
 TRIES = 5
 PATIENCE = 60  # looks of 0.3 s, until one is quiet, before each try
 STREAM_BYTES = 2**30  # larger than any cache
 
+disturbed_runs = 0  # measurements that count though others used the machine meanwhile
+
+
+def has_cuda() -> bool:
+    import torch  # late: here and below, so that the assistant can be imported before it
+
+    return torch.cuda.is_available()
+
+
+def dtypes() -> list[str]:
+    """What our engine is measured in: bfloat16 too where the processor multiplies it."""
+    fast = {"amx_bf16", "avx512_bf16", "bf16"} & set(processor()[1])
+    return ["int8", "float32", *(["bfloat16"] if fast else [])]
+
 
 def bandwidth(repeat=40):
     """Bytes per second that this machine reads on the CPU (a sum over 1 GiB), or copies on a GPU
     (bytes read plus written); the best of `repeat`."""
+    import torch
+
     cuda = torch.cuda.is_available()
     data = torch.ones(STREAM_BYTES // 4, device="cuda" if cuda else "cpu")
     copy = torch.empty_like(data) if cuda else None
@@ -37,11 +52,13 @@ def bandwidth(repeat=40):
 
 def where(bytes_per_s):
     """The machine and the versions, in a sentence."""
+    import torch
+
     gpu = f"{torch.cuda.get_device_name()}, " if torch.cuda.is_available() else ""
     rate = f"{'copies' if gpu else 'reads'} {bytes_per_s / 1e9:,.0f} GB/s from memory"
     return (
         f"{datetime.date.today()}, {gpu}{machine()}, torch {torch.__version__}, "
-        f"transformers {transformers.__version__}, {torch.get_num_threads()} threads; {rate}"
+        f"transformers {version('transformers')}; {rate}"
     )
 
 
@@ -58,6 +75,8 @@ def undisturbed(measure, *arguments):
         disturbed, result = _disturbed(measure, *arguments)
         if not disturbed:
             return result
+    global disturbed_runs
+    disturbed_runs += 1
     print("other processes kept the machine busy during a measurement", file=sys.stderr)
     return result
 
@@ -71,7 +90,8 @@ def _disturbed(measure, *arguments):
 
 
 def _others():
-    """Seconds of processor time that all but this process and its children have used."""
+    """Seconds of processor time that all but this process and its children, those that have
+    ended too, have used."""
     every, process = psutil.cpu_times(), psutil.Process()
     own = [p.cpu_times() for p in (process, *process.children(recursive=True))]
-    return every.user + every.nice + every.system - sum(t.user + t.system for t in own)
+    return every.user + every.nice + every.system - sum(sum(t[:4]) for t in own)

@@ -21,6 +21,7 @@ from benchmarks.timeline import Reply, first_token, gaps, median, percentile
 
 SLOTS = 8
 OTHERS, CONTEXT, NEWCOMER = 7, 512, 4000  # chats that decode, their context, the prompt admitted
+HISTORY = 2000  # tokens before a second turn
 SETTLE_S = 0.5  # how long the others decode undisturbed before that
 
 
@@ -34,12 +35,10 @@ def measure(model, contenders, config, arguments):
         rivals = [peers[name] for name in ("generate", "llama.cpp q8_0") if name in peers]
         lines += same_model([c for c in contenders if c.name != ours.name], vocabulary)
         lines += ratios(ours, rivals, vocabulary, arguments.repeat)
-        lines += admission(ours.engine, vocabulary, arguments.repeat)
+        lines += admission(ours.engine, vocabulary, arguments.repeat, NEWCOMER)
         if arguments.model == "embedded":
             if "llama.cpp q8_0" in peers:
-                with contextlib.closing(
-                    Apart.of("ours", model, dtype, SLOTS, "drafts")
-                ) as drafting:
+                with contextlib.closing(Apart.ours(model, dtype, SLOTS, "drafts")) as drafting:
                     lines += [drafts(ours, drafting, peers["llama.cpp q8_0"])]
             lines += quality.int8(model)
             with contextlib.closing(open_ours(model, dtype, slots=SLOTS)) as fresh:
@@ -77,7 +76,7 @@ def _run(contender, prompt, length):
 
 def ratios(ours, rivals, vocabulary, repeat):
     """Batch 1 beside the peers, eight chats beside one, a chat's second turn beside its first."""
-    alone, together, long = (1, CONTEXT), (SLOTS, CONTEXT), (1, 2000)
+    alone, together, long = (1, CONTEXT), (SLOTS, CONTEXT), (1, HISTORY)
     options = {"repeat": repeat, "new_tokens": 128, "vocabulary": vocabulary, "say": lambda _: None}
     table = speed.measure([ours, *rivals], [alone, long], **options)
     table |= speed.measure([ours], [together], **options)
@@ -93,7 +92,7 @@ def ratios(ours, rivals, vocabulary, repeat):
     times = table[long][ours.name]
     cold, warm = median(times.cold), median(times.warm)
     yield Line(
-        "second turn behind 2,000 tokens: first token in at most 1/15 of cold",
+        f"second turn behind {HISTORY:,} tokens: first token in at most 1/15 of cold",
         f"1/{cold / warm:.1f} ({1e3 * warm:.1f} against {1e3 * cold:.0f} ms)",
         warm <= cold / 15,
     )
@@ -141,8 +140,8 @@ def admit(engine, prompts, newcomer):
     return gaps(replies, settled, came), gaps(replies, came, served), served - came
 
 
-def admission(engine, vocabulary, repeat, others=OTHERS, length=NEWCOMER):
-    """What the admission of a long prompt costs the others, and what the others cost it."""
+def admission(engine, vocabulary, repeat, length, others=OTHERS):
+    """What the admission of a prompt of `length` tokens costs the others, and what they cost it."""
     chance = random.Random(1)
     before, during, company, alone = [], [], [], []
 

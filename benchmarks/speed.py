@@ -13,6 +13,7 @@ from pathlib import Path
 from assistant.errors import AssistantError
 from benchmarks import report
 from benchmarks.machine import undisturbed
+from benchmarks.start import short_machine
 from benchmarks.timeline import decode_rate, first_token, median
 
 TURN = 32  # tokens of the next message, which come behind a prompt and its reply
@@ -112,10 +113,12 @@ def first_cell(times):
 
 
 def rows(table, contenders, text):
-    """Rows of a table: batch, context, and for each contender what `text` makes of its Times."""
+    """Rows of a table: the machine, batch, context, and for each contender what `text` makes of its
+    Times."""
+    machine = short_machine()
     for (batch, context), cell in table.items():
         texts = [text(cell.get(c.name, Times()), c, (batch, context)) for c in contenders]
-        yield [str(batch), f"{context:,}", *texts]
+        yield [machine, str(batch), f"{context:,}", *texts]
 
 
 def tables(contenders, arguments, bandwidth, vocabulary, image):
@@ -124,7 +127,7 @@ def tables(contenders, arguments, bandwidth, vocabulary, image):
     cells = [cell for cell in shapes if math.prod(cell) <= arguments.tokens]
     options = {"repeat": arguments.repeat, "new_tokens": arguments.new_tokens}
     table = measure(contenders, cells, vocabulary=vocabulary, **options)
-    head = ["batch", "context", *(contender.name for contender in contenders)]
+    head = ["machine", "batch", "context", *(contender.name for contender in contenders)]
     decode = rows(table, contenders, lambda *of: decode_cell(*of, bandwidth))
     first = rows(table, contenders, lambda times, *_: first_cell(times))
     text = (

@@ -3,6 +3,7 @@
 All times are seconds since the requests were submitted together.
 """
 
+import math
 import statistics
 from dataclasses import dataclass
 
@@ -50,3 +51,14 @@ def median(values):
     """The median of those that are not None, or None."""
     values = [value for value in values if value is not None]
     return statistics.median(values) if values else None
+
+
+def interval(values, confidence=0.95):
+    """(low, high), between which the median of what `values` are drawn from lies with this
+    confidence, whatever its shape: two of the values, by their order (a sign test turned round).
+    Of fewer than six values the smallest and the largest, which hold with less."""
+    ordered, count = sorted(values), len(values)
+    place = 0
+    while 2 * sum(math.comb(count, n) for n in range(place + 2)) / 2**count <= 1 - confidence:
+        place += 1
+    return ordered[place], ordered[-1 - place]

@@ -1,0 +1,25 @@
+"""How many bytes a decode step reads, from a checkpoint's config alone."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1}
+
+
+def read_config(folder: Path) -> SimpleNamespace:
+    """config.json, with its keys as attributes; without transformers, which would load torch."""
+    return SimpleNamespace(**json.loads(Path(folder, "config.json").read_text()))
+
+
+def streamed_weights(config) -> int:
+    """How many weights a decode step reads: all but the positions, of which it looks one up."""
+    width = config.n_embd
+    inner = getattr(config, "n_inner", None) or 4 * width
+    attention = width * (width + 2 * width // config.n_head) + width * width
+    return config.n_layer * (attention + 2 * width * inner) + config.vocab_size * width
+
+
+def kv_values(config) -> int:
+    """How many numbers a token has in the KV cache."""
+    return 2 * config.n_layer * config.n_embd // config.n_head
