@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from assistant.engine import Request, attention, device, kernels, weights
+from assistant.engine import Request, attention, choose, device, kernels, weights
 from assistant.engine.cache import Cache
 from assistant.engine.drafts import DRAFT_ROWS
 from assistant.engine.draw import _BUCKETS, Draw, Drawn, Row
@@ -206,3 +206,9 @@ class Alive(Strict):
 
     def lose(self, size):
         self.bytes -= size
+
+
+def test_the_trials_at_load_hand_over_what_kernels_can_read(draw, programs):
+    """The wrappers refuse rows that stand apart in memory, as a transposed batch has them."""
+    logits = choose._decode(draw.model, draw.cache, range(5))
+    assert logits.shape == (5, 49152) and programs.attend_split.launches == 2

@@ -47,12 +47,11 @@ class Draw:
         is computed."""
         for count, given, (tokens, logits), graph in self.graphs:
             if count >= len(rows):
-                rows_there = [*rows, *self._spare_rows(len(rows), count)]
-                given.copy_(pinned(list(zip(*rows_there, strict=True))), non_blocking=True)
+                rest = self._spare_rows(len(rows), count)
+                given.copy_(pinned(_columns([*rows, *rest])), non_blocking=True)
                 graph.replay()
                 return tokens[: len(rows)].clone(), logits[: len(rows)]
-        inputs = send(list(zip(*rows, strict=True)), self.model.device)  # [3, rows]
-        return self._decode(inputs, greedy, penalised)
+        return self._decode(send(_columns(rows), self.model.device), greedy, penalised)
 
     def _spare_rows(self, start, end):
         """What fills a captured step up: rows whose KV and token nobody reads."""
@@ -96,14 +95,18 @@ class Draw:
         # The outer block gives the stream back that was in use when a recording fails, too.
         with torch.cuda.stream(stream):
             for count in reversed(counts):
-                rows = self._spare_rows(0, count)
-                inputs = send(list(zip(*rows, strict=True)), self.model.device)
+                inputs = send(_columns(self._spare_rows(0, count)), self.model.device)
                 self._decode(inputs, False, True)  # compiles what must not be while recording
                 graph = torch.cuda.CUDAGraph()
                 with torch.cuda.graph(graph, pool=pool, stream=stream):
                     outputs = self._decode(inputs, False, True)
                 self.graphs.insert(0, (count, inputs, outputs, graph))
         torch.cuda.current_stream().wait_stream(stream)
+
+
+def _columns(rows):
+    """Ids, slots and positions, each as long as there are rows."""
+    return list(zip(*rows, strict=True))
 
 
 class Drawn:

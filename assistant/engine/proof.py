@@ -8,6 +8,7 @@ a process of its own (trial.py), on one layer of the model's shapes. Knows steps
 no requests.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -91,10 +92,11 @@ def attempts(
             counts = [count for count, *_ in reversed(draw.graphs)] or _COUNTS
             why = next(filter(None, (_wrong(draw, rows[:n], expected[:n]) for n in counts)), None)
         except Exception as error:  # a compiler's, a loader's, the driver's own
-            if is_out_of_memory(error):
-                raise
             # Leaving a recording that has failed raises an error of its own over the first one.
-            why = _sentence(name == "graphs" and error.__context__ or error)
+            cause = name == "graphs" and error.__context__ or error
+            if is_out_of_memory(cause):
+                raise cause from None
+            why = _sentence(cause)
             _check_alive(draw.model.device, why)
         if why:
             kernels.path = replace(kernels.path, **{name: False})
@@ -110,7 +112,7 @@ def steps(model: Model) -> list[str]:
 # -- one batch --------------------------------------------------------------------------------
 
 
-def _rows(draw, count):
+def _rows(draw: Draw, count: int) -> list[Row]:
     """Rows at both ends of the window, of the first slot, which draws greedily, and the last one,
     which does not; what stands before them is random."""
     cache, window = draw.cache, draw.model.window
@@ -127,7 +129,7 @@ def _rows(draw, count):
     ]
 
 
-def _wrong(draw, rows, expected):
+def _wrong(draw: Draw, rows: list[Row], expected: torch.Tensor) -> str | None:
     """What is wrong with a step of `rows`, whose logits should be `expected`, or None."""
     tokens, logits = draw.compute(rows)
     if not logits.isfinite().all():
@@ -142,12 +144,12 @@ def _wrong(draw, rows, expected):
     return None
 
 
-def _sentence(error):
+def _sentence(error: BaseException) -> str:
     lines = str(error).strip().splitlines() or [""]
     return f"{type(error).__name__}: {lines[0][:200]}"
 
 
-def _check_alive(device, why):
+def _check_alive(device: torch.device, why: str) -> None:
     """Raises CheckpointError where all that `device` is asked for from now on would fail, too."""
     try:
         torch.cuda.synchronize(device)
@@ -161,7 +163,9 @@ def _check_alive(device, why):
 # -- the other process ------------------------------------------------------------------------
 
 
-def _run(model, refused, deadline_s):
+def _run(
+    model: Model, refused: Collection[str], deadline_s: float
+) -> tuple[dict[str, str | None], str | None]:
     """What a trial found, {name: why not or None}, and how it ended, None if as it should."""
     up = model.layers[0].up
     weight = up.weight.values if isinstance(up, Int8) else up.weight
@@ -195,7 +199,8 @@ def _run(model, refused, deadline_s):
         said = (err.strip().splitlines() or [""])[-1]
         end = f"its trial ended with exit code {process.returncode}: {said[:200]}"
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         out, _ = process.communicate()
         end = f"compiling took longer than {deadline_s:g} s"
     found = [json.loads(line) for line in out.splitlines() if line.startswith("[")]
