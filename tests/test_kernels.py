@@ -55,7 +55,7 @@ def test_cases(file, interpret):
     [*((capability, torch.bfloat16) for capability in CARDS), (86, torch.float32)],
 )
 def test_starcoders_kernels_compile_and_fit(capability, dtype):
-    compiled = compile_all(capability, (dtype,), ("starcoder",), rows=(1, 64))
+    compiled = compile_all(capability, (dtype,), ("starcoder",), rows=(64,))
     assert {each.kernel for each in compiled} == {
         *("attend_split", "attend_join", "multiply_int8", "add_parts", "add_norm")
     }
