@@ -2,10 +2,11 @@
 these in Triton's interpreter, in a process of their own.
 
 Every tensor stands in the middle of a larger one, filled with what would be seen: NaN, or a number
-that leads far away. What a kernel reads beside its tensors reaches its result, and what it writes
-there changes them.
+that leads far away. And the interpreter is watched: each address that a kernel loads from or stores
+to must be that of a tensor's own number, also where the result does not depend on what is there.
 """
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -22,7 +23,8 @@ FAR = {torch.int64: 2**40, torch.int8: -128}  # as a slot or a position it would
 
 
 class Guarded:
-    """Makes tensors with poison around them. check: whether all of it is still there."""
+    """Makes tensors with poison around them. check: whether all of it is still there. allow:
+    refuses addresses that are not inside of one."""
 
     def __init__(self):
         self.wholes = []
@@ -38,6 +40,14 @@ class Guarded:
         mask.as_strided(tensor.shape, strides, AROUND).fill_(True)
         self.wholes.append((whole, mask, poison))
         return inside
+
+    def allow(self, addresses):
+        known = np.zeros(len(addresses), dtype=bool)
+        for whole, mask, _ in self.wholes:
+            place = addresses.astype(np.int64) - whole.data_ptr()
+            near = (place >= 0) & (place < whole.nbytes)
+            known[near] = mask.numpy()[place[near] // whole.itemsize]
+        assert known.all(), f"{(~known).sum()} of {len(known)} addresses are in no tensor"
 
     def check(self):
         for whole, mask, poison in self.wholes:
@@ -62,6 +72,20 @@ def guarded(monkeypatch):
         return guarded(torch.full(size, torch.nan, dtype=dtype or tensor.dtype))
 
     monkeypatch.setattr(torch.Tensor, "new_empty", new_empty)
+    builder = pytest.importorskip("triton.runtime.interpreter").InterpreterBuilder
+
+    def watched(method):
+        def access(self, pointers, *rest):
+            mask = rest[0] if method is loads else rest[1]
+            wanted = np.broadcast_to(mask.data, pointers.data.shape).astype(bool)
+            guarded.allow(pointers.data[wanted])
+            return method(self, pointers, *rest)
+
+        return access
+
+    loads, stores = builder.create_masked_load, builder.create_masked_store
+    monkeypatch.setattr(builder, "create_masked_load", watched(loads))
+    monkeypatch.setattr(builder, "create_masked_store", watched(stores))
     yield guarded
     guarded.check()
 
