@@ -141,3 +141,19 @@ def test_a_container_may_have_less_memory_than_its_machine(tmp_path, limit, used
 def test_unknown_devices(name):
     with pytest.raises(CheckpointError, match="--device must be auto, cpu, cuda or cuda:N"):
         device.choose_device(name)
+
+
+@pytest.mark.parametrize(("place", "pins"), [(CPU, []), (torch.device("meta"), [True])])
+def test_what_is_sent_to_a_card_is_copied_from_pinned_memory(monkeypatch, place, pins):
+    pinned, tensor = [], torch.tensor
+
+    def watched(values, *, dtype, pin_memory=None):
+        pinned.extend([pin_memory] if pin_memory is not None else [])
+        return tensor(values, dtype=dtype)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "tensor", watched)
+    sent = device.send([[1, 2], [3, 4]], place)
+    assert (sent.device, sent.dtype, sent.shape) == (place, torch.int64, (2, 2))
+    assert pinned == pins
+    assert device.send((0.5,), place, torch.double).dtype is torch.double

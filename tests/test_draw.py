@@ -1,14 +1,11 @@
-"""Steps as CUDA computes them, on a CPU: read one step late, and replayed in buckets of rows."""
+"""Steps that are read one step late, as on CUDA, on a CPU; test_cuda.py has captured ones."""
 
 import pytest
 import torch
 
-from assistant.engine import Request
 from assistant.errors import EngineError
-from assistant.sampling import Sampling
 from tests.engines import greedy, load_module, make_engine, read
 from tests.test_local import PROMPTS, gate, healthy, idle, oracle  # noqa: F401
-from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -118,36 +115,3 @@ def test_one_step_late_what_is_computed_by_itself_gives_the_same_text(late, orac
     assert all(len(jobs) == 1 for jobs in rows if any(job.cold for job in jobs))
     monkeypatch.undo()
     healthy(late, oracle)
-
-
-class Replay:
-    """Stands for a CUDA graph: computes into the tensors that it was recorded with."""
-
-    def __init__(self, draw, inputs, outputs):
-        self.draw, self.inputs, self.outputs = draw, inputs, outputs
-        self.count = 0
-
-    def replay(self):
-        self.count += 1
-        for out, new in zip(self.outputs, self.draw._decode(self.inputs, False, True), strict=True):
-            out.copy_(new)
-
-
-def test_steps_replayed_in_buckets_give_the_same_text(tiny_checkpoint, module, oracle):  # noqa: F811
-    engine = make_engine(tiny_checkpoint, module, slots=6, queue=16)
-    draw = engine._scheduler.draw
-    draw.late = True
-    for count in (1, 2, 8):
-        inputs = torch.zeros(3, count, dtype=torch.long)
-        outputs = torch.zeros(count, dtype=torch.long), torch.zeros(count, draw.model.vocab_size)
-        draw._graphs.append((count, inputs, outputs, Replay(draw, inputs, outputs)))
-    for count in (1, 2, len(PROMPTS)):
-        with gate(engine):
-            streams = [engine.generate(greedy(ids, 64)) for ids in PROMPTS[:count]]
-        assert [read(stream)[1] for stream in streams] == oracle[:count]
-    penalised = Request(tuple(PROMPTS[0]), Sampling(0, repetition_penalty=1.3), 40)
-    texts = {tuple(read(stream)[1]) for stream in [engine.generate(penalised) for _ in range(5)]}
-    assert len(texts) == 1 and len(set(*texts)) > len(set(oracle[0][:40]))
-    until(lambda: engine.status().running == 0)
-    assert all(graph.count for *_, graph in draw._graphs)
-    engine.close()

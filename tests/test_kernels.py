@@ -1,22 +1,21 @@
 """The Triton kernels: right in the interpreter and on a GPU, and compiled for cards not present.
 
-Triton reads TRITON_INTERPRET when it is first imported, so the cases of kernel_cases.py run in a
-process of their own.
+Triton reads TRITON_INTERPRET when it is first imported, so the cases of kernel_cases.py and
+kernel_bounds.py run in processes of their own.
 """
 
 import importlib.metadata
 import importlib.util
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 
 from assistant.engine import kernels
+from tests.compiled import CARDS, compile_all, table
 
 ROOT = Path(__file__).parent.parent
 NO_TRITON = importlib.util.find_spec("triton") is None
@@ -29,12 +28,19 @@ def version(package):
 
 
 @needs_triton
-@pytest.mark.parametrize("interpret", ["1", pytest.param("0", marks=needs_gpu)])
-def test_cases(interpret):
+@pytest.mark.parametrize(
+    ("file", "interpret"),
+    [
+        ("kernel_cases", "1"),
+        ("kernel_bounds", "1"),
+        pytest.param("kernel_cases", "0", marks=needs_gpu),
+    ],
+)
+def test_cases(file, interpret):
     if interpret == "1" and version("triton") < (3, 7) and version("numpy") >= (2, 4):
         pytest.skip("the interpreter of Triton 3.6 needs a NumPy older than 2.4")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "tests/kernel_cases.py"],
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"tests/{file}.py"],
         cwd=ROOT,
         env=os.environ | {"TRITON_INTERPRET": interpret},
         capture_output=True,
@@ -43,74 +49,27 @@ def test_cases(interpret):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-class Card:
-    """A Triton driver for a card that is not there: it compiles for it and launches nothing."""
-
-    def __init__(self, capability, shared, tools):
-        self.capability, self.tools = capability, tools
-        self.compiled = {}  # a kernel's name -> bytes of local memory: registers that did not fit
-        self.utils = SimpleNamespace(
-            get_device_properties=lambda device: {"max_shared_mem": shared},
-            load_binary=self.load,
-        )
-
-    def get_current_target(self):
-        from triton.backends.compiler import GPUTarget
-
-        return GPUTarget("cuda", self.capability, 32)
-
-    def get_current_device(self):
-        return 1000 + self.capability  # no real card's: Triton keeps its binaries by this number
-
-    def get_current_stream(self, device):
-        return 0
-
-    def launcher_cls(self, source, metadata):
-        return lambda *arguments: None
-
-    def load(self, name, binary, shared, device):
-        path = self.tools / "kernel.cubin"
-        path.write_bytes(binary)
-        usage = subprocess.check_output([CUOBJDUMP, "--dump-resource-usage", path], text=True)
-        stack = int(re.search(r"STACK:(\d+)", usage)[1])
-        self.compiled[name] = max(stack, self.compiled.get(name, 0))
-        return "module", "function", 0, 0, 1024
-
-
-if not NO_TRITON:
-    CUOBJDUMP = Path(importlib.util.find_spec("triton").origin).parent.joinpath(
-        "backends", "nvidia", "bin", "cuobjdump"
-    )
+@needs_triton
+@pytest.mark.parametrize(
+    ("capability", "dtype"),
+    [*((capability, torch.bfloat16) for capability in CARDS), (86, torch.float32)],
+)
+def test_starcoders_kernels_compile_and_fit(capability, dtype):
+    compiled = compile_all(capability, (dtype,), ("starcoder",), rows=(64,))
+    assert {each.kernel for each in compiled} == {
+        *("attend_split", "attend_join", "multiply_int8", "add_parts", "add_norm")
+    }
+    assert all(each.fits for each in compiled), table(compiled)
 
 
 @needs_triton
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
-@pytest.mark.parametrize(("capability", "shared_kib"), [(86, 99), (90, 227)])
-def test_starcoders_kernels_compile_and_fit(capability, shared_kib, dtype, tmp_path, monkeypatch):
-    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    from triton.runtime import driver
-
-    card = Card(capability, shared_kib * 1024, tmp_path)
-    monkeypatch.setattr(driver, "_active", card)
-
-    def empty(*shape, dtype=dtype):
-        return torch.empty(shape, dtype=dtype)
-
-    places = empty(2, dtype=torch.int64)
-    kernels.mqa_decode(empty(2, 48, 128), empty(2, 8192, 256), places, places, 0.1)
-    for outs, inputs in [(6144, 24576), (24576, 6144)]:  # with and without split inputs
-        weight, scale = empty(outs, inputs, dtype=torch.int8), empty(outs, dtype=torch.float32)
-        kernels.int8_linear(empty(64, inputs), weight, scale, empty(outs))
-    kernels.add_norm(empty(2, 6144), empty(2, 6144), empty(6144), empty(6144), 1e-5)
-    assert set(card.compiled) == {
-        "attend_split",
-        "attend_join",
-        "multiply_int8",
-        "add_parts",
-        "add_norm",
-    }
-    assert max(card.compiled.values()) <= 64
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("capability", CARDS)
+def test_every_kernel_compiles_and_fits(capability):
+    compiled = compile_all(capability)
+    assert all(each.fits for each in compiled), table(compiled)
+    assert len(compiled) > 60
 
 
 @pytest.mark.parametrize(
@@ -130,18 +89,35 @@ def test_supported(heads, head_dim, takes):
     assert kernels.supported(heads, head_dim) is takes
 
 
-def test_not_available_on_a_cpu():
-    assert kernels.available(torch.device("cpu")) is False
+def test_a_cpu_has_none(monkeypatch):
+    monkeypatch.setattr(kernels, "path", kernels.Path(True, True, True))
+    assert not kernels.on_kernels(torch.device("cpu"))
 
 
-def test_not_available_without_triton():
-    code = (
-        "import sys, torch; sys.modules['triton'] = None\n"
-        "from assistant.engine import kernels\n"
-        "print(kernels.available(torch.device('cuda')))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert (done.stdout, done.returncode) == ("False\n", 0), done.stderr
+def test_nothing_is_used_that_was_not_tried():
+    assert kernels.Path() == kernels.Path(int8=False, kernels=False, graphs=False)
+    assert not kernels.on_kernels(torch.device("cuda"))
+
+
+def test_a_shape_that_no_kernel_takes(monkeypatch):
+    monkeypatch.setattr("assistant.engine.card.why_no_kernels", lambda device: None)
+    cuda = torch.device("cuda")
+    assert kernels.why_not(cuda, 48, 128) is None
+    assert kernels.why_not(cuda, 65, 64) == "no kernel takes 65 heads of 64"
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        (kernels.Path(), "plain operations"),
+        (kernels.Path(kernels=True), "kernels"),
+        (kernels.Path(kernels=True, graphs=True), "kernels, graphs"),
+        (kernels.Path(int8=True), "int8 kernels"),
+        (kernels.Path(True, True, True), "int8 kernels, kernels, graphs"),
+    ],
+)
+def test_a_path_as_people_read_it(path, text):
+    assert str(path) == text
 
 
 @needs_triton

@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from assistant.engine.cache import Cache
+from assistant.engine.draw import Draw
 from assistant.engine.pace import _MOST, Pace
+from assistant.engine.sampler import Sampler
 from tests.engines import load_module
 from tests.test_model import make_model
 
@@ -13,7 +15,7 @@ from tests.test_model import make_model
 def pace(tiny_checkpoint):
     model = make_model(load_module(tiny_checkpoint))
     with torch.inference_mode():
-        return Pace(model, Cache(model, 1))
+        return Pace(Draw(model, Cache(model, 1), Sampler(1, model.vocab_size, model.device)))
 
 
 def cost(pace, base, each, growth=0.0, small=16):

@@ -149,9 +149,10 @@ class Status:
 
 class Engine(Protocol):
     """model: what the person reads (a hub id or a folder's name). numerics: the numbers that it
-    computes in, such as "int8, prefill in bfloat16"; on what else a result's last bits depend is
-    named there too. None where another server computes. window: positions, both for the
-    prompt and the reply. embedded: the small checkpoint that ships with the repository. lacks: what
+    computes in, such as "int8, prefill in bfloat16", and on a card what with: "bfloat16, kernels,
+    graphs"; on what else a result's last bits depend is named there too. None where another server
+    computes. window: positions, both for the prompt and the reply. embedded: the small checkpoint
+    that ships with the repository. lacks: what
     this engine cannot do, each with the sentence that says so: "ids" (prompts are sent as text),
     "logprobs", "prompt_logprobs", "tokens" (a reply's ids), "seed", "cold", "banned" (a banned id
     ends the reply)."""

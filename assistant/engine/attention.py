@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch.nn.attention.bias import causal_lower_right
 
 from assistant.engine import kernels
+from assistant.engine.device import on_card
 
 _BLOCK = 64  # new tokens whose scores the CPU holds at once: they stay in its cache
 
@@ -21,7 +22,7 @@ def prefill(query, kv, scale):
     """
     tokens, heads, _ = query.shape
     length = kv.shape[0]
-    if query.is_cuda:
+    if on_card(query.device):
         key, value = (t.expand(1, heads, length, -1) for t in kv.chunk(2, dim=-1))
         mask = causal_lower_right(tokens, length)
         out = F.scaled_dot_product_attention(
@@ -63,14 +64,9 @@ def decode(query, kv, slots, positions, scale):
     query: [rows, heads, head_dim]. kv: [slots, window, 2 x head_dim]. slots, positions: [rows],
     int64 tensors for the kernels, else lists; two rows may be of one slot. Returns query's shape.
     """
-    if on_kernels(query.device, *query.shape[1:]):
+    if kernels.on_kernels(query.device):
         return kernels.mqa_decode(query, kv, slots, positions, scale)
     rows = (query.float() * scale).split(1)
     spans = [kv[slot, : position + 1] for slot, position in zip(slots, positions, strict=True)]
     mixed = [_block(row, span.float()) for row, span in zip(rows, spans, strict=True)]
     return torch.cat(mixed).to(query.dtype)
-
-
-def on_kernels(device, heads, head_dim):
-    """Whether decode() runs on the kernels for CUDA, and so can be captured in a graph."""
-    return kernels.available(device) and kernels.supported(heads, head_dim)

@@ -8,6 +8,7 @@ from collections import OrderedDict
 
 import torch
 
+from assistant.engine.device import on_card
 from assistant.engine.prefix import common_prefix
 
 # A free slot is taken over in place when at most this many of its tokens are lost by it: the
@@ -18,11 +19,16 @@ LEFTOVER = 16
 class Cache:
     """`kv` is the model's static cache; `ids[slot]` says what the slot holds from position 0 on,
     `cold[slot]` how much of that prefill computed: decode's products may differ in the last bits.
+    On a card `kv` has one slot more, the `spare` one, which no request gets: what fills a captured
+    step up writes there.
     """
 
     def __init__(self, model, slots):
-        shape = model.kv_shape(slots, model.window)
+        self.spare = slots if on_card(model.device) else None
+        shape = model.kv_shape(slots + (self.spare is not None), model.window)
         self.kv = torch.empty(shape, dtype=model.dtype, device=model.device)
+        if self.spare is not None:
+            self.kv[:, self.spare].zero_()
         self.ids = [[] for _ in range(slots)]
         self.cold = [0] * slots
         self.free = OrderedDict.fromkeys(range(slots))  # least recently used first

@@ -12,6 +12,7 @@ import time
 
 import torch
 
+from assistant.engine.device import on_card, send
 from assistant.engine.model import Chunk, Model
 
 log = logging.getLogger(__name__)
@@ -30,8 +31,7 @@ def choose_model(checkpoint):
     divergence over the next tokens of a trial text. benchmarks/engine.py measures it at length.
     """
     config, tensors, dtype = checkpoint.config, checkpoint.tensors, checkpoint.dtype
-    on_cpu = tensors["wte.weight"].device.type == "cpu"
-    if dtype not in ("auto", "int8") or not on_cpu:
+    if dtype not in ("auto", "int8") or on_card(tensors["wte.weight"].device):
         return Model(config, tensors)
     model = Model(config, tensors, int8=True, prefill_dtype=_prefill_dtype(tensors))
     if dtype == "int8":
@@ -138,5 +138,6 @@ def _prefill(model, cache, ids):
 def _decode(model, cache, order):
     """Logits of 16 rows in slot 0, each a position before the last, or those of them in `order`."""
     end = len(_trial_ids(model))
-    rows = torch.tensor([(n % model.vocab_size, 0, max(end - n, 0)) for n in order])
-    return model.decode(*rows.to(model.device).T.contiguous(), cache.kv)
+    rows = [(n % model.vocab_size, 0, max(end - n, 0)) for n in order]
+    # The kernels read whole rows: a transposed view would not do.
+    return model.decode(*send(list(zip(*rows, strict=True)), model.device), cache.kv)

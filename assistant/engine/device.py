@@ -1,4 +1,5 @@
-"""Which device and number format a model gets, and whether it fits in the memory that is free.
+"""Which device and number format a model gets, whether it fits in the memory that is free, and what
+makes a card differ from a CPU for those who compute on it.
 
 Knows bytes, no models.
 """
@@ -16,7 +17,8 @@ from assistant.errors import CheckpointError
 
 log = logging.getLogger(__name__)
 
-RESERVE = 256 * 2**20  # bytes for activations, the sampler and the allocator's rounding
+RESERVE = 256 * 2**20  # bytes for activations, the graphs themselves and the allocator's rounding
+_HOST = {"cpu"}  # kinds of device that are done with what was asked when the call returns
 
 
 def choose_device(name):
@@ -104,3 +106,38 @@ def _cgroup_free_bytes(folder=Path("/sys/fs/cgroup")):
         return max(0, limit - used + int(stat["inactive_file"]))
     except (OSError, ValueError, KeyError):
         return float("inf")
+
+
+def on_card(device: torch.device) -> bool:
+    """Whether `device` computes while this thread goes on: every one but the CPU."""
+    return device.type not in _HOST
+
+
+def use_card(device: torch.device) -> None:
+    """Make `device` the one that this thread's streams and graphs are of, and set how torch's own
+    operators compute there."""
+    torch.cuda.set_device(device)
+    # cuDNN makes a plan for every length of a prompt, which takes longer than the prompt.
+    torch.backends.cuda.enable_cudnn_sdp(False)
+    # Where a product's sum is computed in parts, those are added in float32.
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
+
+
+def send(values, device: torch.device, dtype: torch.dtype = torch.long) -> torch.Tensor:
+    """`values`, (nested) sequences of numbers, as a tensor on `device`. Does not wait for a card,
+    which may still compute the step before: the copy is made from pinned memory."""
+    if not on_card(device):
+        return torch.tensor(values, dtype=dtype)
+    return pinned(values, dtype).to(device, non_blocking=True)
+
+
+def pinned(values, dtype: torch.dtype = torch.long) -> torch.Tensor:
+    """`values` as a tensor in memory that a card reads by itself."""
+    return torch.tensor(values, dtype=dtype, pin_memory=torch.cuda.is_available())
+
+
+def receive(tensor: torch.Tensor) -> torch.Tensor:
+    """`tensor` in host memory, once the event is there that is recorded after this call."""
+    host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=torch.cuda.is_available())
+    return host.copy_(tensor, non_blocking=True)

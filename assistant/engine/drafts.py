@@ -5,8 +5,9 @@ checks the guesses draws every token as without them, so the text is the same. K
 ids; no model.
 """
 
+DRAFT_ROWS = 16  # rows of a step that guesses may fill: they cost little more than one
 _GRAM = 3  # tokens that must have stood together before
-_MOST = 15  # tokens guessed at once: with the last token 16 rows, which cost little more than one
+_MOST = DRAFT_ROWS - 1  # tokens guessed at once, beside the last token
 _REST = 32  # tokens after which guessing is tried again when it has missed
 
 

@@ -1,13 +1,14 @@
 """One decode step from rows to the tokens drawn, on CUDA as captured graphs.
 
-Knows the model, the cache and the sampler; no requests.
+Nothing on a step's way waits for the device but reading what was drawn. Knows the model, the cache
+and the sampler; no requests.
 """
 
 from typing import NamedTuple
 
 import torch
 
-from assistant.engine.attention import on_kernels
+from assistant.engine.device import on_card, pinned, receive, send
 from assistant.engine.sampler import alternatives
 
 _SCORED = 64  # rows whose logits are there at once: 13 MB for StarCoder's vocabulary
@@ -27,40 +28,44 @@ class Draw:
     """Draws tokens after decode rows, or from the logits that prefill gave.
 
     late: what a step drew should be read after the next one was launched (CUDA computes meanwhile).
+    graphs: (rows, inputs, outputs, graph) of the captured steps, fewest rows first.
     """
 
-    def __init__(self, model, cache, sampler, most_rows):
+    def __init__(self, model, cache, sampler):
         self.model, self.cache, self.sampler = model, cache, sampler
-        self.late = model.device.type == "cuda"
-        self._last = torch.zeros(len(cache.ids), dtype=torch.long, device=model.device)
-        self._graphs = []  # (rows, inputs, outputs, graph), fewest rows first
-        if on_kernels(model.device, model.heads, model.head_dim):
-            self._capture(most_rows)
+        self.late = on_card(model.device)
+        self._last = torch.zeros(cache.kv.shape[1], dtype=torch.long, device=model.device)
+        self.graphs = []
 
     def decode(self, rows, *, greedy=False, penalised=True, top=0):
         """Compute `rows` and draw after each, as Drawn. greedy, penalised: see Sampler.sample.
         top: how many alternatives are wanted; 0 none, and no log-probabilities."""
-        inputs = torch.tensor(list(zip(*rows, strict=True)))  # [3, rows]
-        for count, given, (tokens, logits), graph in self._graphs:
+        return Drawn(*self.compute(rows, greedy, penalised), top)
+
+    def compute(self, rows, greedy=False, penalised=True):
+        """(tokens [rows], logits [rows, vocabulary]) on the device; the logits until the next step
+        is computed."""
+        for count, given, (tokens, logits), graph in self.graphs:
             if count >= len(rows):
-                # What is left over repeats the first row: the same KV is written again.
-                padded = torch.cat([inputs, inputs[:, :1].expand(3, count - len(rows))], 1)
-                given.copy_(padded, non_blocking=True)
+                rest = self._spare_rows(len(rows), count)
+                given.copy_(pinned(_columns([*rows, *rest])), non_blocking=True)
                 graph.replay()
-                return Drawn(tokens[: len(rows)].clone(), logits[: len(rows)], top)
-        inputs = inputs.to(self.model.device, non_blocking=True)
-        return Drawn(*self._decode(inputs, greedy, penalised), top)
+                return tokens[: len(rows)].clone(), logits[: len(rows)]
+        return self._decode(send(_columns(rows), self.model.device), greedy, penalised)
+
+    def _spare_rows(self, start, end):
+        """What fills a captured step up: rows whose KV and token nobody reads."""
+        return [Row(0, self.cache.spare, n % self.model.window) for n in range(start, end)]
 
     def first(self, logits, slots, positions, *, greedy=False, penalised=True, top=0):
         """Draw the tokens for `positions` of `slots` (lists) from logits [rows, vocabulary]."""
-        rows = torch.tensor([slots, positions])
-        slots, positions = rows.to(self.model.device, non_blocking=True)
+        slots, positions = send([slots, positions], self.model.device)
         return Drawn(self._sample(logits, slots, positions, greedy, penalised), logits, top)
 
     def scores(self, hidden, ids, top):
         """What Drawn.read() gives, as if `ids` (a list) had been drawn after the hidden states of
         prefill [len(ids), width]."""
-        tokens = torch.tensor(ids, device=self.model.device)
+        tokens = send(ids, self.model.device)
         parts = zip(hidden.split(_SCORED), tokens.split(_SCORED), strict=True)
         return [
             score
@@ -81,21 +86,27 @@ class Draw:
             self._last[slots] = tokens
         return tokens
 
-    def _capture(self, most_rows):
-        """Record a step for each number of rows, the largest first: all share its memory."""
-        pool = torch.cuda.graph_pool_handle()
+    def capture(self, most_rows):
+        """Record a step for each number of rows up to `most_rows`, the largest first: all share its
+        memory, and one stream, since the libraries keep memory for each."""
+        pool, stream = torch.cuda.graph_pool_handle(), torch.cuda.Stream()
         counts = [count for count in _BUCKETS if count < most_rows] + [most_rows]
-        for count in reversed(counts):
-            inputs = torch.zeros(3, count, dtype=torch.long, device=self.model.device)
-            stream = torch.cuda.Stream()
-            stream.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(stream):  # compiles what must not be compiled while recording
-                self._decode(inputs, False, True)
-            torch.cuda.current_stream().wait_stream(stream)
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, pool=pool):
-                outputs = self._decode(inputs, False, True)
-            self._graphs.insert(0, (count, inputs, outputs, graph))
+        stream.wait_stream(torch.cuda.current_stream())
+        # The outer block gives the stream back that was in use when a recording fails, too.
+        with torch.cuda.stream(stream):
+            for count in reversed(counts):
+                inputs = send(_columns(self._spare_rows(0, count)), self.model.device)
+                self._decode(inputs, False, True)  # compiles what must not be while recording
+                graph = torch.cuda.CUDAGraph()
+                with torch.cuda.graph(graph, pool=pool, stream=stream):
+                    outputs = self._decode(inputs, False, True)
+                self.graphs.insert(0, (count, inputs, outputs, graph))
+        torch.cuda.current_stream().wait_stream(stream)
+
+
+def _columns(rows):
+    """Ids, slots and positions, each as long as there are rows."""
+    return list(zip(*rows, strict=True))
 
 
 class Drawn:
@@ -104,9 +115,9 @@ class Drawn:
     def __init__(self, tokens, logits, top):
         self._tensors = [tokens, *(alternatives(logits, tokens, top) if top else ())]
         self._event = None
-        if tokens.is_cuda:
-            self._tensors = [_to_host(tensor) for tensor in self._tensors]
-            self._event = torch.cuda.Event()
+        if on_card(tokens.device):
+            self._tensors = [receive(tensor) for tensor in self._tensors]
+            self._event = torch.cuda.Event(blocking=True)  # another one would keep a core busy
             self._event.record()
 
     def read(self):
@@ -120,8 +131,3 @@ class Drawn:
             (token, (own, tuple(zip(ids, scores, strict=True))))
             for token, own, scores, ids in zip(tokens, *rest, strict=True)
         ]
-
-
-def _to_host(tensor):
-    host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
-    return host.copy_(tensor, non_blocking=True)

@@ -4,6 +4,8 @@ import logging
 
 import torch
 
+from assistant.engine.device import on_card
+
 log = logging.getLogger(__name__)
 
 FAILED = "The engine failed during this reply; send the message again."
@@ -26,7 +28,7 @@ def attempt(compute, jobs, device):
         return None
     except Exception as error:
         no_memory = is_out_of_memory(error)
-        if device.type != "cpu" and isinstance(error, RuntimeError) and not no_memory:
+        if on_card(device) and isinstance(error, RuntimeError) and not no_memory:
             raise
         log.exception("a step failed")
     # Behind the except block, where the traceback no longer holds the step's tensors.

@@ -1,19 +1,18 @@
 """The Triton kernels of the decode step on CUDA: which shapes they take, how they are launched.
 
 Shapes alone decide a launch, never values, so a step can be captured in a CUDA graph once it has
-run (a shape's first call compiles). A row's result does not depend on the rows beside it. Triton
-is imported late: only CUDA machines have it. Knows grids and buffers; programs.py knows the tiles.
+run (a shape's first call compiles). A row's result does not depend on the rows beside it. Kernels
+read raw memory, so each wrapper refuses a tensor that would be misread: ValueError. Triton is
+imported late: only CUDA machines have it. Knows grids and buffers; programs.py knows the tiles.
 """
 
-import functools
-import logging
 import math
+from dataclasses import dataclass
 
 import torch
 
 from assistant.engine import card
-
-log = logging.getLogger(__name__)
+from assistant.engine.device import on_card
 
 # Not tuned yet: they follow from arithmetic, not from measurements.
 SPLITS = 16  # of a row's keys; an 8192-token window gives 16 programs a row, 512 keys each
@@ -22,27 +21,39 @@ BLOCK_OUT, BLOCK_IN = 64, 128  # tile of an int8 weight: 64 is the M of Hopper's
 BLOCK_ROWS_MAX = 64
 PROGRAMS = 256  # what a weight should be cut into: about two programs for each of 132 processors
 SHARE_MIN = 1024  # inputs that a program sums at least, so that its partial sums cost little
+FLOATS = (torch.bfloat16, torch.float16, torch.float32)
 
 
-@functools.cache
-def available(device):
-    """Whether the kernels run on this torch.device.
+@dataclass(frozen=True)
+class Path:
+    """What decode steps on a card run on, beside torch's own operators. int8: the kernel for int8
+    weights, which are made dense first without it. kernels: those for attention and norms. graphs:
+    captured steps."""
 
-    Where they lack something, or one small kernel that is run to see fails, the log says why, and
-    plain torch does the work.
-    """
-    if device.type != "cuda":
-        return False
-    if why_not := card.why_no_kernels(device):
-        log.warning("Replies are computed without Triton's kernels, more slowly: %s.", why_not)
-        return False
-    one = torch.ones(1, 16, device=device)
-    try:
-        add_norm(one, one, one[0], one[0], 1e-5)
-    except Exception as error:  # a compiler's, a loader's or the driver's own
-        log.warning("Triton's kernels do not run on %s, so decoding is slower: %s", device, error)
-        return False
-    return True
+    int8: bool = False
+    kernels: bool = False
+    graphs: bool = False
+
+    def __str__(self) -> str:
+        names = {"int8 kernels": self.int8, "kernels": self.kernels, "graphs": self.graphs}
+        return ", ".join(name for name, used in names.items() if used) or "plain operations"
+
+
+path = Path()  # of this process's card: what proof.py found right there
+
+
+def on_kernels(device: torch.device) -> bool:
+    """Whether attention and norms run on the kernels, so that a step can be captured."""
+    return on_card(device) and path.kernels
+
+
+def why_not(device: torch.device, heads: int, head_dim: int) -> str | None:
+    """Why kernels cannot even be tried on `device` for this shape; None where they can."""
+    if device.type == "cuda" and (why := card.why_no_kernels(device)):
+        return why
+    if not supported(heads, head_dim):
+        return f"no kernel takes {heads} heads of {head_dim}"
+    return None
 
 
 def supported(heads, head_dim):
@@ -57,7 +68,7 @@ def mqa_decode(query, kv, slots, positions, scale):
     the cache, [slots, window, 2 x head_dim] of the same dtype, keys then values. Both may be views
     with strides as long as the last dimension is dense. slots, positions: int64 [rows], dense. Row
     r attends to kv[slots[r], : positions[r] + 1], and to nothing (zeros) if its position is -1.
-    Returns [rows, heads, head_dim], dense. Raises ValueError if the shape is not supported.
+    Returns [rows, heads, head_dim], dense.
 
     K and V are read once for all heads. Each row's keys are cut into SPLITS equal parts (flash
     decoding, Dao et al. 2023), whatever the number of rows, so that no row's sums depend on the
@@ -68,9 +79,11 @@ def mqa_decode(query, kv, slots, positions, scale):
 
     rows, heads, head_dim = query.shape
     if not supported(heads, head_dim):
-        raise ValueError(f"mqa_decode takes no {heads} heads of {head_dim}")
-    assert kv.shape[2] == 2 * head_dim and query.stride(2) == kv.stride(2) == 1
-    assert query.dtype == kv.dtype, "the cache has the query's dtype"
+        raise ValueError(f"mqa_decode takes no {heads} heads of {head_dim}.")
+    _check("query", query, query, query.shape, FLOATS, strided=True)
+    _check("kv", kv, query, (*kv.shape[:2], 2 * head_dim), (query.dtype,), strided=True)
+    _check("slots", slots, query, (rows,), (torch.int64,))
+    _check("positions", positions, query, (rows,), (torch.int64,))
     sums = query.new_empty(rows, SPLITS, heads, head_dim, dtype=torch.float32)
     tops, totals = query.new_empty(2, rows, SPLITS, heads, dtype=torch.float32)
     out = query.new_empty(rows, heads, head_dim)
@@ -113,7 +126,11 @@ def int8_linear(x, weight, scale, bias):
     from assistant.engine import programs
 
     (rows, inputs), outs = x.shape, weight.shape[0]
-    assert weight.is_contiguous() and weight.shape[1] == inputs and x.stride(1) == 1
+    _check("x", x, x, x.shape, FLOATS, strided=True)
+    _check("weight", weight, x, (outs, inputs), (torch.int8,))
+    _check("scale", scale, x, (outs,), FLOATS)
+    if bias is not None:
+        _check("bias", bias, x, (outs,), FLOATS)
     block_rows = min(BLOCK_ROWS_MAX, max(16, _power_of_two(rows)))
     splits = _input_splits(outs, inputs)
     out = x.new_empty(rows, outs)
@@ -152,7 +169,10 @@ def add_norm(x, delta, weight, bias, eps):
     from assistant.engine import programs
 
     rows, width = x.shape
-    assert delta.shape == x.shape and x.stride(1) == delta.stride(1) == 1
+    _check("x", x, x, x.shape, FLOATS, strided=True)
+    _check("delta", delta, x, x.shape, (x.dtype,), strided=True)
+    _check("weight", weight, x, (width,), FLOATS)
+    _check("bias", bias, x, (width,), FLOATS)
     total, normed = x.new_empty(rows, width), x.new_empty(rows, width)
     with torch.cuda.device_of(x):
         programs.add_norm[(rows,)](
@@ -170,6 +190,20 @@ def add_norm(x, delta, weight, bias, eps):
             num_warps=8 if width > 2048 else 4,
         )
     return total, normed
+
+
+def _check(name, tensor, first, shape, dtypes, *, strided=False):
+    """Raises ValueError for what a kernel would misread. first: the call's first tensor, whose
+    device all must have. strided: only the last dimension need be dense."""
+    dense = tensor.stride()[-1:] == (1,) or shape[-1] == 1 if strided else tensor.is_contiguous()
+    if dense and (tensor.shape, tensor.device) == (shape, first.device) and tensor.dtype in dtypes:
+        return
+    kinds = " or ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
+    raise ValueError(
+        f"{name} must be {kinds} {list(shape)} on {first.device}, dense"
+        f"{' in its last dimension' if strided else ''}, not {str(tensor.dtype)[6:]} "
+        f"{list(tensor.shape)} on {tensor.device} with strides {list(tensor.stride())}."
+    )
 
 
 def _warps(x):

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from assistant.engine import kernels
+from assistant.engine.device import on_card
 from assistant.engine.int8 import Quantized, dequantize
 
 # Rows of a tile. Decode has few rows; for many, larger tiles read the weights less often. bfloat16
@@ -61,7 +62,7 @@ def dense(weight: torch.Tensor, bias: torch.Tensor | None, tile: int, tried: dic
     """A Dense in tiles of `tile` rows on a CPU. Where a quarter of that gives the same bits, few
     rows take such smaller tiles. tried: whether it does, by the weight's shape: that, and not its
     values, decides which kernel computes a product."""
-    if weight.device.type != "cpu":
+    if on_card(weight.device):
         return Dense(weight, bias)
     out = len(weight)
     if weight.dtype is torch.float32 and (missing := -out % _COLUMNS):
@@ -100,9 +101,9 @@ class Int8(NamedTuple):
 
     def __call__(self, x):
         values, scales = self.weight
-        if x.device.type == "cpu":
+        if not on_card(x.device):
             out = torch.ops.aten._weight_int8pack_mm.default(x, values, scales)
             return out if self.bias is None else out.add_(self.bias)
-        if x.shape[0] <= _KERNEL_ROWS and kernels.available(x.device):
+        if x.shape[0] <= _KERNEL_ROWS and kernels.path.int8:
             return kernels.int8_linear(x, values, scales, self.bias)
         return F.linear(x, dequantize(self.weight, x.dtype), self.bias)

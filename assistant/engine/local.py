@@ -10,17 +10,20 @@ from concurrent.futures import Future
 
 import torch
 
-from assistant.engine import Logprob, Piece, Request, Status
+from assistant.engine import Logprob, Piece, Request, Status, kernels
 from assistant.engine.cache import Cache
 from assistant.engine.check import check_request
 from assistant.engine.choose import choose_model, depend_on_threads, is_steady
+from assistant.engine.device import on_card, use_card
+from assistant.engine.drafts import DRAFT_ROWS
 from assistant.engine.draw import Draw
 from assistant.engine.failures import is_out_of_memory
 from assistant.engine.job import Job
 from assistant.engine.model import Chunk
 from assistant.engine.pace import Pace
+from assistant.engine.proof import ask, prove
 from assistant.engine.sampler import Sampler
-from assistant.engine.scheduler import DRAFT_ROWS, Scheduler
+from assistant.engine.scheduler import Scheduler
 from assistant.engine.stream import JobStream
 from assistant.engine.threads import Threads, choices
 from assistant.errors import CheckpointError, EngineDead, EngineError
@@ -128,16 +131,20 @@ class LocalEngine:
             model = choose_model(checkpoint)
             torch.set_num_threads(counts[-1])
             checkpoint.tensors.clear()  # what the model does not use is free now
-            if model.device.type == "cuda":
-                torch.cuda.set_device(model.device)  # streams and graphs are those of this one
+            card = on_card(model.device)
+            if card:
+                use_card(model.device)
+                refused = ask(model)
             cache = Cache(model, slots)
-            sampler = Sampler(slots, model.vocab_size, model.device)
+            sampler = Sampler(cache.kv.shape[1], model.vocab_size, model.device)
             _self_check(model, cache, self.tokenizer.eos_id, self.model)
-            draw = Draw(model, cache, sampler, max(slots, DRAFT_ROWS))
+            draw = Draw(model, cache, sampler)
+            if card:
+                prove(draw, max(slots, DRAFT_ROWS), refused)
             steady = is_steady(model, cache)
             decode, prefill = self._try_threads(model, cache, counts)
             torch.set_num_threads(prefill.count)
-            pace = Pace(model, cache)
+            pace = Pace(draw)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -154,7 +161,8 @@ class LocalEngine:
         """The Threads of decode and of prefill; sets `numerics`."""
         decode, prefill = both = Threads(counts), Threads(counts, block=1)
         self.numerics = model.numerics
-        if model.device.type != "cpu":
+        if on_card(model.device):
+            self.numerics += f", {kernels.path}"
             decode.fix(), prefill.fix()
             return both
         depends = depend_on_threads(model, cache, sorted({1, 2, 4, *counts}))

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from assistant.engine import attention, cpu, kernels
+from assistant.engine.device import send
 from assistant.engine.int8 import Quantized, quantize
 from assistant.engine.linear import DECODE_TILE, PREFILL_TILE, Dense, Int8, dense
 
@@ -43,7 +44,7 @@ class Norm(NamedTuple):
         """x + delta, and its normalisation; on CUDA in one kernel. delta: None for nothing."""
         if delta is None:
             return x, self(x)
-        if kernels.available(x.device):
+        if kernels.on_kernels(x.device):
             return kernels.add_norm(x, delta, self.weight, self.bias, self.epsilon)
         x = x + delta
         return x, self(x)
@@ -155,15 +156,12 @@ class Model:
         """
         spans = [range(c.start, c.start + len(c.ids)) for c in chunks]
         counts = [len(span) for span in spans]
-        rows = torch.tensor(
-            [
-                (i, c.slot, p)
-                for c, span in zip(chunks, spans, strict=True)
-                for i, p in zip(c.ids, span, strict=True)
-            ]
-        )
-        # Nothing here waits for the device, which may still compute the step before.
-        ids, slots, positions = rows.to(self.device, non_blocking=True).T
+        rows = [
+            (i, c.slot, p)
+            for c, span in zip(chunks, spans, strict=True)
+            for i, p in zip(c.ids, span, strict=True)
+        ]
+        ids, slots, positions = send(rows, self.device).T
 
         def attend(query, kv):
             parts = zip(chunks, spans, query.split(counts), strict=True)
@@ -179,7 +177,7 @@ class Model:
         positions: the KV of all rows is written before any attends.
         """
         places = slots, positions
-        if not attention.on_kernels(self.device, self.heads, self.head_dim):
+        if not kernels.on_kernels(self.device):
             places = slots.tolist(), positions.tolist()
         if self.int8:
             x = self.tokens[ids] + self.positions[positions]

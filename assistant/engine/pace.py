@@ -8,8 +8,7 @@ Knows times and counts; no requests.
 import time
 from statistics import fmean, linear_regression, pstdev
 
-import torch
-
+from assistant.engine.draw import Row
 from assistant.engine.model import Chunk
 
 _MOST = 512  # tokens of a chunk
@@ -23,12 +22,16 @@ _CHUNKS = 16  # the newest ones, which say what a chunk costs
 
 
 class Pace:
-    """Measured for `model` with `cache`, whose slot 0 is overwritten. decode_s: seconds of a decode
-    step now. fixed: tokens of a chunk where its size must be the same every time."""
+    """Measured for the model of `draw`, in slot 0 of its cache, which is overwritten. decode_s:
+    seconds of a decode step now. fixed: tokens of a chunk where its size must be the same every
+    time."""
 
-    def __init__(self, model, cache):
+    def __init__(self, draw):
+        model, cache = draw.model, draw.cache
+
         def time_of(size, start):
-            return _fastest(lambda: model.prefill([Chunk([0] * size, 0, start)], cache.kv))
+            chunk = Chunk([0] * size, 0, start)
+            return _fastest(lambda: model.prefill([chunk], cache.kv).sum().item())
 
         kind = model.device.type
         self._small = min(model.prefill_tile, model.window - 1)
@@ -43,8 +46,8 @@ class Pace:
         self._chunks = [(self._small, few), (large, many)]  # (tokens, seconds), newest last
         self._fit()
         self._share = _SHARE.get(kind, 1.0)
-        row = torch.zeros(1, dtype=torch.long, device=model.device)
-        self.decode_s = _fastest(lambda: model.decode(row, row, row, cache.kv))
+        row = Row(0, 0, 0)
+        self.decode_s = _fastest(lambda: draw.decode([row], greedy=True, penalised=False).read())
 
     def decoded(self, seconds):
         """A decode step took so long. A single slow one, in which the machine did something else,
@@ -85,11 +88,11 @@ class Pace:
 
 def _fastest(compute):
     """Seconds of the fastest of three, or fewer if they are slow, after a first one that does not
-    count: it may load and compile."""
+    count: it may load and compile. `compute` waits for the device."""
     compute()
     times = []
     while len(times) < 3 and sum(times) < _PATIENCE_S:
         started = time.perf_counter()
-        compute().sum().item()  # waits for the device
+        compute()
         times.append(time.perf_counter() - started)
     return min(times)

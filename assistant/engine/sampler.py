@@ -10,6 +10,7 @@ import secrets
 
 import torch
 
+from assistant.engine.device import on_card, send
 from assistant.sampling import SEED_DRAWN
 
 _HEAD = 256  # candidates that are looked at first on a CPU; all others only if these do not do
@@ -20,32 +21,37 @@ _MIX = ((30, 0xBF58476D1CE4E5B9 - 2**64), (27, 0x94D049BB133111EB - 2**64))
 
 
 class Sampler:
-    """Sampling state for `slots` requests over a vocabulary of `size` tokens, on `device`."""
+    """Sampling state for `slots` requests over a vocabulary of `size` tokens, on `device`. A slot
+    that no request was given draws greedily."""
 
     def __init__(self, slots, size, device):
-        def column(dtype):
-            return torch.zeros(slots, dtype=dtype, device=device)
-
-        self.temperature, self.top_p, self.min_p = (column(torch.double) for _ in range(3))
-        self.penalty = column(torch.float)
-        self.top_k, self.seed = column(torch.long), column(torch.long)
+        self._device = device
+        self._numbers = torch.zeros(slots, 4, dtype=torch.double, device=device)
+        self._integers = torch.zeros(slots, 2, dtype=torch.long, device=device)
+        self.temperature, self.top_p, self.min_p, self.penalty = self._numbers.unbind(1)
+        self.top_k, self.seed = self._integers.unbind(1)
+        self.penalty.fill_(1)
         self.banned = torch.zeros(slots, size, dtype=torch.bool, device=device)
         self.seen = torch.zeros(slots, size, dtype=torch.bool, device=device)
+        # A Python value would be copied to the device by every assignment, and waited for.
+        self._yes = torch.ones((), dtype=torch.bool, device=device)
 
     def start(self, slot, request):
-        """Write the parameters of `request` (engine.Request) into the row of its slot."""
+        """Write the parameters of `request` (engine.Request) into the row of its slot. A card is
+        not waited for."""
         sampling = request.sampling
-        self.temperature[slot] = sampling.temperature
-        self.top_p[slot], self.min_p[slot] = sampling.top_p, sampling.min_p
-        self.top_k[slot] = sampling.top_k
-        self.penalty[slot] = sampling.repetition_penalty
+        numbers = sampling.temperature, sampling.top_p, sampling.min_p, sampling.repetition_penalty
+        self._numbers[slot] = send(numbers, self._device, torch.double)
         seed = sampling.seed if sampling.seed is not None else secrets.randbelow(SEED_DRAWN)
-        self.seed[slot] = seed
-        self.banned[slot] = False
-        self.banned[slot, list(request.banned_ids)] = True
-        self.seen[slot] = False
-        if sampling.repetition_penalty != 1:
-            self.seen[slot, list(request.ids[request.penalty_from :])] = True
+        self._integers[slot] = send((sampling.top_k, seed), self._device)
+        self._mark(self.banned[slot], request.banned_ids)
+        penalised = sampling.repetition_penalty != 1
+        self._mark(self.seen[slot], request.ids[request.penalty_from :] if penalised else ())
+
+    def _mark(self, row, ids):
+        row.zero_()
+        if ids:
+            row.index_fill_(0, send(list(ids), self._device), True)
 
     def sample(self, logits, slots, positions, *, greedy=False, penalised=True):
         """The next token of each row, int64 [rows]; -1 where the logits are not finite.
@@ -64,19 +70,19 @@ class Sampler:
             )
         ids = torch.where(best.isfinite(), ids, -1)  # a NaN anywhere is the maximum
         if penalised:
-            self.seen[slots, ids.clamp(min=0)] = True
+            self.seen[slots, ids.clamp(min=0)] = self._yes
         return ids
 
     def _penalise(self, logits, slots):
         """Divide positive and multiply negative logits of seen tokens (CTRL, arXiv:1909.05858)."""
-        penalty = self.penalty[slots, None]
+        penalty = self.penalty[slots, None].float()
         lower = torch.where(logits > 0, logits / penalty, logits * penalty)
         return torch.where(self.seen[slots], lower, logits)
 
     def _draw(self, logits, slots, positions):
         """Inverse transform sampling over the candidates that top_k, top_p and min_p leave."""
         size = logits.shape[-1]
-        if logits.device.type != "cpu" or size <= _HEAD:
+        if on_card(logits.device) or size <= _HEAD:
             return self._draw_from(logits, slots, positions, size)[0]
         ids, enough = self._draw_from(logits, slots, positions, _HEAD)
         # Each row by itself: equally likely tokens stand in another order in the whole vocabulary.

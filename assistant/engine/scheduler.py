@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import torch
 
+from assistant.engine.device import on_card
+from assistant.engine.drafts import DRAFT_ROWS
 from assistant.engine.draw import Drawn, Row
 from assistant.engine.failures import NOT_A_NUMBER, attempt
 from assistant.engine.job import Job
@@ -20,7 +22,6 @@ from assistant.engine.model import Chunk
 from assistant.errors import EngineBusy, EngineDead, EngineError
 
 DRAFTING = 4  # requests at once up to which tokens are guessed: more fill a step by themselves
-DRAFT_ROWS = 16  # rows of a step that guesses may fill
 
 
 class Flight(NamedTuple):
@@ -169,7 +170,7 @@ class Scheduler:
         started = time.perf_counter()
         with self.prefill_threads.computing(sum(job.chunk for job in jobs)):
             hidden = self.model.prefill(chunks, self.cache.kv).split([job.chunk for job in jobs])
-        if len(jobs) == 1 and self.model.device.type == "cpu":
+        if len(jobs) == 1 and not on_card(self.model.device):
             self.pace.read(jobs[0].done, jobs[0].chunk, time.perf_counter() - started)
         whole = [n for n, job in enumerate(jobs) if job.done + job.chunk == len(job.ids)]
         drawn = []
@@ -212,7 +213,7 @@ class Scheduler:
             spare = DRAFT_ROWS if drafting else 0
             self._guard(group, functools.partial(self._launch, spare=spare))
         self._land(len(groups) if late else 0)
-        if jobs and self.model.device.type == "cpu":
+        if jobs and not on_card(self.model.device):
             self.pace.decoded(time.monotonic() - started)
 
     def _launch(self, jobs, spare):

@@ -14,6 +14,7 @@ from zipfile import is_zipfile
 import torch
 from safetensors import safe_open
 
+from assistant.engine.drafts import DRAFT_ROWS
 from assistant.engine.failures import is_out_of_memory
 from assistant.engine.files import broken
 from assistant.engine.int8 import quantize, quantized_bytes
@@ -22,7 +23,7 @@ from assistant.sampling import shown
 
 EMBEDDING, HEAD = "wte.weight", "lm_head.weight"
 _PREFIX = "transformer."
-_LINEAR = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
+LINEAR = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
 # Not the 8-bit kinds, which mean nothing without the scales that some quantiser put beside them.
 _FLOATING = {
     "F64": torch.float64,
@@ -31,6 +32,11 @@ _FLOATING = {
     "BF16": torch.bfloat16,
 }
 _WIDEST = torch.float32.itemsize  # what files hold at most: StarCoder's own are float32
+# Bytes on a card for each row of the largest step and each token of the vocabulary while tokens are
+# drawn: the tensors of sampler.py and the logits take 46 at their peak, sorting values, ids and
+# order with a second copy of each 32, and the logits that each smaller captured step keeps 12
+# (tests/test_capture.py counts them). The rest is for an allocator that finds no fitting block.
+_DRAWING = 100
 
 
 class Stored(NamedTuple):
@@ -88,24 +94,29 @@ def count_kv(config):
 
 
 def bytes_needed(config, slots, device, dtype, int8=False):
-    """The most bytes held on `device` at once, of the weights and either the KV cache of all
-    `slots` or, while weights are still read, the largest tensor as the file has it.
+    """The most bytes held on `device` at once: the weights and what replies take beside them, or,
+    while weights are still read, the largest tensor as the file has it.
 
     dtype: of whatever is not int8. int8: on a CPU, int8 weights beside the dense ones; elsewhere
     in their place. What is read to a CPU is the file's own pages, which take no memory.
+
+    Replies take the KV cache of all `slots`. On a card that has a slot more (cache.py), the largest
+    step draws as many tokens as it has rows, and for many rows a weight in int8 is made dense.
     """
-    weights, kv = count_parameters(config), slots * count_kv(config) * dtype.itemsize
+    weights, kv = count_parameters(config), count_kv(config) * dtype.itemsize
     if device.type == "cpu":
-        return weights * (dtype.itemsize + int8) + kv
+        return weights * (dtype.itemsize + int8) + slots * kv
+    replies = (slots + 1) * kv + max(slots, DRAFT_ROWS) * config.vocab_size * _DRAWING
     layer, outer = _layer_shapes(config), _outer_shapes(config)
     held = weights * dtype.itemsize
     if int8:
-        linear = [layer[name] for name in _LINEAR]
+        linear = [layer[name] for name in LINEAR]
+        head = outer[EMBEDDING]  # the head's shape, tied or not
         dense = config.n_layer * sum(map(prod, linear)) + prod(outer.get(HEAD, (0,)))
         held -= dense * dtype.itemsize
-        held += config.n_layer * sum(map(quantized_bytes, linear))
-        held += quantized_bytes(outer[EMBEDDING])  # the head, tied or not
-    return held + max(kv, _WIDEST * max(map(prod, [*layer.values(), *outer.values()])))
+        held += config.n_layer * sum(map(quantized_bytes, linear)) + quantized_bytes(head)
+        replies += max(map(prod, [*linear, head])) * dtype.itemsize
+    return held + max(replies, _WIDEST * max(map(prod, [*layer.values(), *outer.values()])))
 
 
 # -- what the files have ----------------------------------------------------------------------
@@ -197,7 +208,7 @@ def _read(stored, device, dtype, int8):
             keys = {name: item.key for name, item in stored.items() if item.path == path}
             for name, key in keys.items():
                 # Nothing here may name the tensor as read: it would live on beside the next one.
-                if int8 and (name == HEAD or name.endswith(_LINEAR)):
+                if int8 and (name == HEAD or name.endswith(LINEAR)):
                     tensors[name] = quantize(read(key))
                 else:
                     tensors[name] = read(key).to(dtype, copy=mapped).contiguous()

@@ -1,0 +1,84 @@
+"""A process that may hang or crash in place of the program's: proof.py's attempts on one layer of a
+model's shapes, with random weights.
+
+python -m assistant.engine.trial ASKED, the JSON that proof.py writes. Prints a line of JSON when it
+begins and one for each step: its name, and why it failed or null. Where memory is short it ends
+early.
+"""
+
+import faulthandler
+import json
+import sys
+from types import SimpleNamespace
+
+import torch
+
+from assistant.engine.cache import Cache
+from assistant.engine.device import use_card
+from assistant.engine.drafts import DRAFT_ROWS
+from assistant.engine.draw import Draw
+from assistant.engine.failures import is_out_of_memory
+from assistant.engine.int8 import SCALE_DTYPE, Quantized
+from assistant.engine.model import Model
+from assistant.engine.proof import attempts
+from assistant.engine.sampler import Sampler
+from assistant.engine.weights import EMBEDDING, HEAD, LINEAR, expected_shapes
+
+_VOCABULARY = 1024  # and what is left over by this: kernels differ by multiples of 16 alone
+_INNER = 1024  # of a dense model, whose products are torch's own
+
+
+def one_layer(shape: dict[str, int], device: torch.device, dtype: torch.dtype, int8: bool) -> Model:
+    """shape: n_embd, n_inner, n_head, n_positions and vocab_size, as in a config.json."""
+    config = SimpleNamespace(
+        **shape,
+        n_layer=1,
+        scale_attn_weights=True,
+        activation_function="gelu",
+        layer_norm_epsilon=1e-5,
+        tie_word_embeddings=True,
+    )
+    config.vocab_size = min(config.vocab_size, _VOCABULARY + config.vocab_size % _VOCABULARY)
+    config.n_inner = config.n_inner if int8 else min(config.n_inner, _INNER)
+    torch.manual_seed(0)
+    tensors = {
+        name: torch.randn(size, dtype=dtype, device=device) * size[-1] ** -0.5
+        for name, size in expected_shapes(config).items()
+        if not (int8 and name.endswith(LINEAR))
+    }
+    if int8:
+        shapes = expected_shapes(config)
+        linear = {name: size for name, size in shapes.items() if name.endswith(LINEAR)}
+        for name, (rows, width) in {**linear, HEAD: shapes[EMBEDDING]}.items():
+            values = torch.randint(-127, 128, (rows, width), dtype=torch.int8, device=device)
+            scale = torch.full((rows,), width**-0.5 / 64, dtype=SCALE_DTYPE, device=device)
+            tensors[name] = Quantized(values, scale)
+    for name in tensors:
+        if "ln_" in name and name.endswith("weight"):
+            tensors[name] = torch.ones_like(tensors[name])
+    return Model(config, tensors)
+
+
+@torch.inference_mode()
+def main(asked: dict) -> None:
+    faulthandler.dump_traceback_later(asked["deadline_s"], exit=True)  # should nobody else end it
+    device = torch.device(asked["device"])
+    use_card(device)
+    model = one_layer(asked["shape"], device, getattr(torch, asked["dtype"]), asked["int8"])
+    cache = Cache(model, 2)
+    draw = Draw(model, cache, Sampler(cache.kv.shape[1], model.vocab_size, device))
+    tell("begun", None)
+    try:
+        for name, why in attempts(draw, DRAFT_ROWS, asked["refused"]):
+            tell(name, why)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+
+
+def tell(name: str, why: str | None) -> None:
+    print(json.dumps([name, why]), flush=True)
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))
