@@ -6,7 +6,6 @@ read once and never repeated per head. Knows one layer of the cache; no requests
 
 import torch
 import torch.nn.functional as F
-from torch.nn.attention.bias import causal_lower_right
 
 from assistant.engine import kernels
 from assistant.engine.device import on_card
@@ -23,6 +22,9 @@ def prefill(query, kv, scale):
     tokens, heads, _ = query.shape
     length = kv.shape[0]
     if on_card(query.device):
+        # It brings torch's compiler along, which takes two seconds and is needed by nothing else.
+        from torch.nn.attention.bias import causal_lower_right
+
         key, value = (t.expand(1, heads, length, -1) for t in kv.chunk(2, dim=-1))
         mask = causal_lower_right(tokens, length)
         out = F.scaled_dot_product_attention(
