@@ -1,13 +1,14 @@
 # make run · make test · make check · make soak · make test-machines   (each sets up all it needs)
 # make pictures (docs/images, from a real run) · make test-clients (other people's programs)
+# make gpu (a machine with a card: does it work, and how fast; needs torch and transformers only)
 # make bench · make bench-engine · make bench-company · make bench-serve · make bench-api
 # make bench-page · make bench-attribution · make bench-peers (llama.cpp, for bench-engine and bench-company)
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-machines test-clients check soak pictures bench bench-engine bench-company \
-	bench-serve bench-api bench-page bench-attribution bench-peers
+.PHONY: run test test-machines test-clients check soak pictures gpu bench bench-engine \
+	bench-company bench-serve bench-api bench-page bench-attribution bench-peers
 
 run: .venv/run.stamp
 	$(BIN)/python app.py $(ARGS)
@@ -38,6 +39,10 @@ check: .venv/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest tests/test_imports.py
+
+# In the Python that is there, into which a torch for this card was put
+gpu:
+	@$(PYTHON) -m benchmarks.gpu $(ARGS)
 
 bench: .venv/run.stamp
 	$(BIN)/python -m benchmarks.start $(ARGS)

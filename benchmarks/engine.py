@@ -2,18 +2,18 @@
 
     python -m benchmarks.engine [--model embedded | 164m | FOLDER] [--write] [--part speed promises]
 
-On the CPU: this repository's engine, transformers' `generate` and continuous batching in float32,
-and llama.cpp where `make bench-peers` has installed it. On a machine with a GPU: StarCoder's
-geometry with random weights made on the device; see gpu.py. Prints Markdown; --write also puts it
-into RESULTS.md, and the plot into docs/images.
+This repository's engine, transformers' `generate` and continuous batching in float32, and llama.cpp
+where `make bench-peers` has installed it, on a CPU; for a GPU there is `make gpu`. Prints Markdown;
+--write also puts it into RESULTS.md, and the plot into docs/images.
 """
 
 import argparse
+import sys
 import tempfile
 from functools import partial
 
 import assistant  # noqa: F401 (before torch: it says how threads wait)
-from benchmarks import gpu, machine, promises, report, speed
+from benchmarks import machine, promises, report, speed
 from benchmarks.apart import Apart, in_process, open_each
 from benchmarks.models import EMBEDDED, RANDOM, find_model
 from benchmarks.sizes import read_config
@@ -40,15 +40,13 @@ def main(argv=None):
     add("--dtype", nargs="+", default=machine.dtypes(), help="of our engine; the first promises")
     add("--batch", nargs="+", type=int, default=[1, 4, 16, 64])
     add("--context", nargs="+", type=int, default=[512, 2000, 6000])
-    add("--tokens", type=int, help="leave out cells with more in all")
+    add("--tokens", type=int, default=40_000, help="leave out cells with more in all")
     add("--new-tokens", type=int, default=128)
     add("--repeat", type=int, default=3)
     add("--write", action="store_true", help="into RESULTS.md and docs/images")
     arguments = parser.parse_args(argv)
-    cuda = machine.has_cuda()
-    arguments.tokens = arguments.tokens or (600_000 if cuda else 40_000)
-    if cuda:
-        return gpu.run(arguments)
+    if machine.has_cuda():
+        return "This measures on a CPU; what this machine's GPU does: make gpu, --only peers."
     bandwidth = in_process(machine.bandwidth)
     where = machine.where(bandwidth)
     print(where, end="\n\n")
@@ -75,4 +73,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

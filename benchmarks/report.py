@@ -9,9 +9,10 @@ from benchmarks.timeline import median
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
 
-def markdown(head, rows):
-    """A Markdown table. head: its column names; rows: lists of cells of the same length."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+def markdown(head, rows, rule="---:"):
+    """A Markdown table. head: its column names; rows: lists of cells of the same length. rule: what
+    stands under the names of all columns but the first, "---" for texts."""
+    lines = [head, ["---", *[rule] * (len(head) - 1)], *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 

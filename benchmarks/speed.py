@@ -46,11 +46,14 @@ def random_prompts(chance, batch, length, vocabulary):
     return [[chance.randrange(FIRST_ID, vocabulary) for _ in range(length)] for _ in range(batch)]
 
 
-def measure(contenders, cells, *, repeat, new_tokens, vocabulary, say=_progress):
+def measure(
+    contenders, cells, *, repeat, new_tokens, vocabulary, say=_progress, settled=undisturbed
+):
     """{(batch, context): {name: Times}} for `cells`, pairs of batch and context in tokens.
 
     Every repetition goes through all cells and, in each, through all contenders.
-    A contender that fails, if by lack of memory, is left out of that cell from then on.
+    A contender that fails, if by lack of memory, is left out of that cell from then on. settled:
+    gives what a function gives that it calls, at a time of its own choice.
     """
     chance = random.Random(0)
     table = {cell: {c.name: Times() for c in contenders} for cell in cells}
@@ -62,7 +65,9 @@ def measure(contenders, cells, *, repeat, new_tokens, vocabulary, say=_progress)
             for contender in contenders:
                 if contender.name in table[cell]:
                     try:
-                        found = _measure_one(contender, cell, new_tokens, chance, vocabulary)
+                        found = _measure_one(
+                            contender, cell, new_tokens, chance, vocabulary, settled
+                        )
                     except (RuntimeError, AssistantError) as error:
                         say(f"{contender.name}, {cell}: {str(error).splitlines()[0][:80]}")
                         del table[cell][contender.name]
@@ -72,7 +77,7 @@ def measure(contenders, cells, *, repeat, new_tokens, vocabulary, say=_progress)
     return table
 
 
-def _measure_one(contender, cell, new_tokens, chance, vocabulary):
+def _measure_one(contender, cell, new_tokens, chance, vocabulary, settled):
     """(decode, cold, warm) of one contender, as in Times.
 
     Where prefixes are reused, decoding is timed in the next turn: all start nearly together.
@@ -91,7 +96,7 @@ def _measure_one(contender, cell, new_tokens, chance, vocabulary):
         return decode_rate(replies), cold, warm
 
     with contender.session(batch, context + REPLY + TURN + new_tokens) as run:
-        return undisturbed(both)
+        return settled(both)
 
 
 def share(contender, cell, rate, bandwidth):

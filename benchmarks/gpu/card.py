@@ -1,0 +1,81 @@
+"""What is there, and whether the program opens on it and answers."""
+
+import contextlib
+import os
+import platform
+import shutil
+import subprocess
+import sysconfig
+import time
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+from assistant.engine.device import choose_device
+from benchmarks.gpu import inside
+from benchmarks.gpu.place import Place, loading, opened
+from benchmarks.report import Line
+
+NOT_THERE = "none"
+
+
+def look(place: Place) -> Iterator[Line]:
+    """The card's name and what is known of it, the versions, and what Triton builds with."""
+    device = choose_device(place.device)
+    found = [f"torch {torch.__version__}", f"Python {platform.python_version()}"]
+    for package in ("transformers", "triton"):
+        found.append(f"{package} {_version(package)}")
+    if device.type == "cuda":
+        major, minor = torch.cuda.get_device_capability(device)
+        free, total = torch.cuda.mem_get_info(device)
+        found += [
+            f"driver {_driver()}",
+            f"CUDA {torch.version.cuda}",
+            f"capability {major}.{minor}",
+            f"{free / 1e9:.1f} of {total / 1e9:.1f} GB free",
+        ]
+    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang") or NOT_THERE
+    headers = Path(sysconfig.get_path("include"), "Python.h").exists()
+    found += [f"C compiler {compiler}", f"Python.h {'there' if headers else NOT_THERE}"]
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    yield Line(name, ", ".join(found))
+
+
+def _version(package: str) -> str:
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        return metadata.version(package)
+    return NOT_THERE
+
+
+def _driver() -> str:
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        return subprocess.check_output(command, text=True, timeout=10).split()[0]
+    except (OSError, subprocess.SubprocessError, IndexError):
+        return "unknown"
+
+
+def card(place: Place) -> Iterator[Line]:
+    """The embedded model opens and answers a question that it knows."""
+    from assistant.chat import Assistant
+    from assistant.conversation import Conversation
+    from assistant.prompt import load_template
+    from benchmarks.chats import TEMPLATE, examples
+    from benchmarks.contenders import GREEDY
+
+    started = time.perf_counter()
+    with opened(place, loading(place, "embedded"), drafts=True) as engine:
+        yield Line("the embedded model opens", f"{time.perf_counter() - started:.1f} s")
+        yield Line("it computes in", str(engine.numerics))
+        graphs = inside.graphs(engine)
+        held = bool(graphs) if place.on_card else None
+        yield Line("steps are captured for", f"{', '.join(map(str, graphs)) or 'no'} rows", held)
+        question = examples()[0]
+        chat = Conversation().add_message(question)
+        assistant = Assistant(engine, load_template(TEMPLATE))
+        *_, done = assistant.reply(chat, sampling=GREEDY)
+        word = question.removesuffix("?").split()[-2]  # What does itertools.accumulate do?
+        text = " ".join(done.text.split())
+        yield Line(question, f"{done.finished.new_tokens} tokens: {text[:120]}", word in done.text)

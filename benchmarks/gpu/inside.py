@@ -1,0 +1,71 @@
+"""All that the parts need of an engine and is not its public face: nothing else reaches inside."""
+
+import time
+from functools import partial
+
+import torch
+
+from assistant.engine.device import RESERVE
+from assistant.engine.draw import Row
+from assistant.engine.weights import bytes_needed
+
+TOKEN = 20  # of rows whose text means nothing
+WARM = 3  # steps that are not timed
+
+
+def graphs(engine) -> list[int]:
+    """The numbers of rows that steps were captured for."""
+    return [rows for rows, *_ in engine._scheduler.draw._graphs]
+
+
+def kv(engine) -> torch.Tensor:
+    """The cache of all slots, [layers, slots, window, 2 x head_dim]."""
+    return engine._scheduler.cache.kv
+
+
+def pace(engine):
+    """The engine's Pace."""
+    return engine._scheduler.pace
+
+
+def reckoned_bytes(config, slots: int, device: str, int8: bool) -> int:
+    """What the program says, before it loads, that a model in bfloat16 takes."""
+    needed = partial(bytes_needed, config, slots, torch.device(device))
+    return needed(torch.bfloat16, int8) + RESERVE
+
+
+def step(engine, positions: list[int], *, top: int = 0, first: int = 0):
+    """A step as the scheduler launches it, a row in each slot from `first` on; gives Drawn."""
+    rows = [Row(TOKEN, slot, position) for slot, position in enumerate(positions, first)]
+    return engine._scheduler.draw.decode(rows, greedy=True, penalised=False, top=top)
+
+
+def plain_logits(engine, positions: list[int]) -> torch.Tensor:
+    """The same step's logits without a graph, [rows, vocabulary]."""
+    model, count = engine._scheduler.model, len(positions)
+    rows = torch.tensor([[TOKEN] * count, list(range(count)), positions], device=model.device)
+    return model.decode(*rows, kv(engine))
+
+
+@torch.inference_mode()
+def step_seconds(engine, rows: int, context: int, steps: int = 20) -> float:
+    """Seconds of a step of `rows` chats whose contexts are so long, each read one step late."""
+    late = None
+    for number in range(WARM + steps):
+        if number == WARM:
+            late.read()
+            started = time.perf_counter()
+        drawn = step(engine, [context + number] * rows)
+        if number > WARM:
+            late.read()
+        late = drawn
+    late.read()
+    return (time.perf_counter() - started) / steps
+
+
+def compiled() -> int:
+    """How many kernels this process has compiled or loaded."""
+    from assistant.engine import programs
+
+    kernels = [getattr(value, "device_caches", {}) for value in vars(programs).values()]
+    return sum(len(cache[0]) for caches in kernels for cache in caches.values())

@@ -1,0 +1,252 @@
+"""make gpu: its parts on a CPU with small shapes, and what becomes of parts that fail or hang."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from benchmarks.gpu import __main__ as command
+from benchmarks.gpu import bounded, chats, inside, steps, texts
+from benchmarks.gpu.place import Part, Place
+from tests.engines import read
+from tests.gpu_parts import dying, failing, hanging, look, no_card, right, wrong
+from tests.test_kernels import version
+from tests.waiting import until
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(*arguments, **environ):
+    return subprocess.run(
+        [sys.executable, "-m", "benchmarks.gpu", *map(str, arguments)],
+        cwd=ROOT,
+        env=os.environ | environ,
+        capture_output=True,
+        text=True,
+    )
+
+
+def only(names):
+    return [argument for name in names for argument in ("--only", name)]
+
+
+# -- its parts ------------------------------------------------------------------------------------
+
+QUICK = [part.name for part in command.PARTS if part.name != "peers"]
+if find_spec("triton") is None or (version("triton") < (3, 7) and version("numpy") >= (2, 4)):
+    QUICK.remove("kernels")  # as in test_kernels.py
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    results = tmp_path_factory.mktemp("gpu") / "RESULTS.md"
+    results.write_text("# Results\n")
+    arguments = ("--device", "cpu", "--results", results, *only(QUICK))
+    return run(*arguments, "--seconds", 1500), results.read_text()
+
+
+@pytest.mark.timeout(1500)
+def test_all_parts_run_on_a_cpu(done):
+    process, results = done
+    assert process.returncode == 0, process.stdout + process.stderr
+    rows = [row.split(" | ") for row in results.splitlines()]
+    summary = {row[0].removeprefix("| "): row[1] for row in rows[-len(QUICK) :]}
+    assert list(summary) == QUICK and set(summary.values()) == {"held", "measured"}
+    assert [name for name, state in summary.items() if state == "held"] == [
+        name for name in QUICK if name not in ("syncs", "starcoder", "chats")
+    ]
+    for name in QUICK:
+        assert any(row[0] == f"| {name}" and len(row) == 4 for row in rows), name
+
+
+@pytest.mark.timeout(1500)
+def test_results_say_where_and_when(done):
+    process, results = done
+    assert results.startswith(f"# Results\n\n## CPU, {time.strftime('%Y-')}")
+    assert f"torch {torch.__version__}" in results and "C compiler" in results
+    assert process.stdout.count("held") > 20 and "FAILED" not in process.stdout
+
+
+@pytest.mark.soak
+def test_transformers_own_engines_are_measured_beside_ours(tmp_path):
+    process = run("--device", "cpu", "--only", "peers", "--results", tmp_path / "R.md")
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert process.stdout.count("tokens/s; to the first token") == 4  # once more in the summary
+
+
+def test_without_a_card_it_is_one_sentence(tmp_path):
+    results = tmp_path / "RESULTS.md"
+    process = run("--results", results, CUDA_VISIBLE_DEVICES="")
+    assert process.returncode == 1 and not results.exists()
+    (sentence,) = process.stdout.splitlines()
+    assert "no device cuda" in sentence and sentence.endswith(".") and not process.stderr
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="there is no make")
+def test_make_needs_no_environment_of_its_own():
+    done = subprocess.run(
+        ["make", "--dry-run", "gpu", "PYTHON=some-python", "ARGS=--only card"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.splitlines()[-1] == "some-python -m benchmarks.gpu --only card"
+    assert ".venv" not in done.stdout
+
+
+def test_it_needs_neither_the_webs_packages_nor_the_tests():
+    modules = {part.run.split(":")[0] for part in (command.LOOK, *command.PARTS)}
+    code = f"import sys, {', '.join(sorted(modules))}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    loaded = set(done.stdout.split())
+    assert not loaded & {"gradio", "fastapi", "uvicorn", "pytest", "hypothesis"}
+
+
+# -- parts that fail, hang and die ----------------------------------------------------------------
+
+
+def part(function, seconds=60, **options):
+    return Part(function.__name__, f"{function.__module__}:{function.__name__}", seconds, **options)
+
+
+def run_all(tmp_path, monkeypatch, parts, seconds=60, look=look):
+    """The exit code, and the file's last rows, one for each of `parts`."""
+    monkeypatch.setattr(command, "LOOK", part(look))
+    results = command.Results(tmp_path / "RESULTS.md")
+    end = time.monotonic() + seconds
+    code = command.run_all(parts, "cpu", end, results, tmp_path)
+    rows = results.path.read_text().splitlines() if results.path.exists() else []
+    return code, [row.removeprefix("| ").split(" | ") for row in rows[-len(parts) :]]
+
+
+@pytest.mark.parametrize(
+    ("function", "state", "told"),
+    [
+        (wrong, "failed", "two: not 2"),
+        (failing, "failed", "ValueError('it cannot')"),
+        (dying, "failed", f"its process ended with -{signal.SIGSEGV.value}"),
+        (hanging, "timed out", "one: "),
+    ],
+)
+def test_what_goes_wrong_is_said_and_the_next_part_runs(
+    tmp_path, monkeypatch, capsys, function, state, told
+):
+    code, rows = run_all(tmp_path, monkeypatch, [part(function, 15), part(right)])
+    assert code == 1
+    assert [row[:2] for row in rows] == [[function.__name__, state], ["right", "held"]]
+    assert told in rows[0][-1]
+    said = capsys.readouterr().out
+    if function is failing:
+        assert "what it wrote" in said and "Traceback" in said
+    if function in (hanging, dying):
+        assert f"in {function.__name__}" in said  # where it was
+    if function is hanging:  # what it has started is ended, too
+        number = int(re.search(r"one: (\d+)", rows[0][-1])[1])
+        until(lambda: not psutil.pid_exists(number) or psutil.Process(number).status() == "zombie")
+
+
+def test_all_held_is_0_and_a_bar_in_a_text_is_no_column(tmp_path, monkeypatch):
+    code, rows = run_all(tmp_path, monkeypatch, [part(right)])
+    assert code == 0 and rows[0][:2] == ["right", "held"]
+    assert "| right | one | 1 / 2 | yes |" in (tmp_path / "RESULTS.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("checks", "state", "expected"), [(True, "no time", 1), (False, "left out", 0)]
+)
+def test_when_the_time_is_over_no_part_begins(tmp_path, monkeypatch, checks, state, expected):
+    parts = [part(right, checks=checks)]
+    code, rows = run_all(tmp_path, monkeypatch, parts, seconds=0)
+    assert (code, rows[0][1]) == (expected, state)
+
+
+def test_no_card_is_a_sentence_and_1(tmp_path, monkeypatch, capsys):
+    code, rows = run_all(tmp_path, monkeypatch, [part(right)], look=no_card)
+    assert (code, rows) == (1, []) and capsys.readouterr().out == "There is no card.\n"
+
+
+def test_a_missing_package_is_named_with_the_next_step():
+    sentence = bounded._sentence(ModuleNotFoundError("No module", name="torch"))
+    assert "has no torch" in sentence and "PYTHON=" in sentence
+
+
+# -- parts that would see what they are for -------------------------------------------------------
+
+
+@pytest.fixture
+def few(tmp_path):
+    with steps.few_layers(Place("cpu", time.monotonic() + 60, tmp_path), "float32") as few:
+        yield few
+
+
+@torch.inference_mode()
+def test_a_step_that_differs_or_writes_elsewhere_is_seen(few, monkeypatch):
+    engine, vocabulary = few
+    draw, model = engine._scheduler.draw, engine._scheduler.model
+    inside.kv(engine).normal_()
+    assert steps._graph(engine, 3, vocabulary, "float32", 1e-3).held
+    plain, decode = inside.plain_logits, draw.decode
+    with monkeypatch.context() as patch:
+        patch.setattr(inside, "plain_logits", lambda *of: plain(*of) + torch.eye(3, vocabulary))
+        assert not steps._graph(engine, 3, vocabulary, "float32", 1e-3).held
+
+    def careless(rows, **options):
+        inside.kv(engine)[0, 5, 7] += 1
+        return decode(rows, **options)
+
+    monkeypatch.setattr(draw, "decode", careless)
+    line = steps._graph(engine, 3, vocabulary, "float32", 1e-3)
+    assert not line.held and "other slots" in line.measured
+    assert model is engine._scheduler.model
+
+
+@pytest.mark.filterwarnings("ignore:called a synchronizing")
+def test_a_call_that_waits_in_a_step_is_named(few, monkeypatch):
+    engine, _ = few
+    model = engine._scheduler.model
+    decode = model.decode
+
+    def waiting(*given):
+        warnings.warn("called a synchronizing CUDA operation", stacklevel=1)
+        return decode(*given)
+
+    requests = [texts.request((30, 40), engine.window - 10)]
+    assert not steps._waits(engine, requests)
+    monkeypatch.setattr(model, "decode", waiting)
+    found = steps._waits(engine, requests)
+    assert set(found) == {f"{Path(__file__).name}:{waiting.__code__.co_firstlineno + 1}"}
+    monkeypatch.undo()
+    assert len(read(engine.generate(texts.request((30, 40), 5)))[1]) == 5
+
+
+@pytest.mark.parametrize("part", [chats.chats, chats.peers])
+def test_what_there_is_no_time_for_is_not_measured(tmp_path, part):
+    *_, last = part(Place("cpu", time.monotonic() + chats.NEXT_S, tmp_path))
+    assert last.measured == "not measured: the time was over" and last.held is None
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (lambda ids: ids, None),
+        (lambda ids: ids[:3], "ends after 3 of 12"),
+        (lambda ids: [*ids[:2], (ids[2] + 1) % 384, *ids[3:]], "parts at token 2"),
+    ],
+)
+def test_a_text_that_is_not_the_oracles_is_seen(tiny_checkpoint, given, told):
+    oracle = texts.Oracle(tiny_checkpoint, 12)
+    ids = texts.prompts(1)
+    expected = [oracle(one) for one in ids]
+    line = texts._compared("text", oracle, ids, expected, [given(one) for one in expected])
+    assert line.held is (told is None) and (told or "the same") in line.measured
