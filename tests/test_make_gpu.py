@@ -1,5 +1,6 @@
 """make gpu: its parts on a CPU with small shapes, and what becomes of parts that fail or hang."""
 
+import dataclasses
 import os
 import re
 import shutil
@@ -15,9 +16,12 @@ import psutil
 import pytest
 import torch
 
+from assistant.engine import local
 from benchmarks.gpu import __main__ as command
 from benchmarks.gpu import bounded, chats, inside, steps, texts
 from benchmarks.gpu.place import Part, Place
+from benchmarks.gpu.weights import geometry, random_module
+from tests.card import pretended
 from tests.engines import read
 from tests.gpu_parts import dying, failing, hanging, look, no_card, right, wrong
 from tests.test_kernels import version
@@ -73,7 +77,7 @@ def test_all_parts_run_on_a_cpu(done):
 def test_results_say_where_and_when(done):
     process, results = done
     assert results.startswith(f"# Results\n\n## CPU, {time.strftime('%Y-')}")
-    assert f"torch {torch.__version__}" in results and "C compiler" in results
+    assert f"torch {torch.__version__}" in results and "transformers 5" in results
     assert process.stdout.count("held") > 20 and "FAILED" not in process.stdout
 
 
@@ -89,7 +93,8 @@ def test_without_a_card_it_is_one_sentence(tmp_path):
     process = run("--results", results, CUDA_VISIBLE_DEVICES="")
     assert process.returncode == 1 and not results.exists()
     (sentence,) = process.stdout.splitlines()
-    assert "no device cuda" in sentence and sentence.endswith(".") and not process.stderr
+    assert sentence.startswith("--device cuda cannot be had: ") and sentence.endswith(".")
+    assert not process.stderr
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="there is no make")
@@ -185,15 +190,41 @@ def test_a_missing_package_is_named_with_the_next_step():
 
 
 @pytest.fixture
-def few(tmp_path):
-    with steps.few_layers(Place("cpu", time.monotonic() + 60, tmp_path), "float32") as few:
+def place(tmp_path, monkeypatch):
+    monkeypatch.setattr(local, "ask", local.ask)  # what a part sets does not stay
+    return Place("cpu", time.monotonic() + 60, tmp_path)
+
+
+@pytest.fixture
+def few(place):
+    with steps.few_layers(place, "float32") as few:
         yield few
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_captured_steps_are_those_that_are_compared(place, dtype):
+    """On a CPU that is taken for a card."""
+    random_module(geometry(place, slots=1), "cpu")  # transformers is loaded before that
+    with (
+        pretended(),
+        steps.few_layers(place, dtype) as (engine, vocabulary),
+        torch.inference_mode(),
+    ):
+        assert inside.graphs(engine) == [1, 2, 4, 8, 16, 20]
+        assert engine.numerics.endswith("kernels, graphs")
+        inside.kv(engine).normal_()
+        for count in steps.ROWS:
+            most = steps.FARTHEST[dtype]
+            assert steps._graph(engine, count, vocabulary, dtype, most).held
+        graph = next(graph for rows, *_, graph in engine._scheduler.draw.graphs if rows == 4)
+        graph.replay = lambda: None
+        assert not steps._graph(engine, 3, vocabulary, dtype, most).held
 
 
 @torch.inference_mode()
 def test_a_step_that_differs_or_writes_elsewhere_is_seen(few, monkeypatch):
     engine, vocabulary = few
-    draw, model = engine._scheduler.draw, engine._scheduler.model
+    draw = engine._scheduler.draw
     inside.kv(engine).normal_()
     assert steps._graph(engine, 3, vocabulary, "float32", 1e-3).held
     plain, decode = inside.plain_logits, draw.decode
@@ -208,7 +239,6 @@ def test_a_step_that_differs_or_writes_elsewhere_is_seen(few, monkeypatch):
     monkeypatch.setattr(draw, "decode", careless)
     line = steps._graph(engine, 3, vocabulary, "float32", 1e-3)
     assert not line.held and "other slots" in line.measured
-    assert model is engine._scheduler.model
 
 
 @pytest.mark.filterwarnings("ignore:called a synchronizing")
@@ -231,8 +261,8 @@ def test_a_call_that_waits_in_a_step_is_named(few, monkeypatch):
 
 
 @pytest.mark.parametrize("part", [chats.chats, chats.peers])
-def test_what_there_is_no_time_for_is_not_measured(tmp_path, part):
-    *_, last = part(Place("cpu", time.monotonic() + chats.NEXT_S, tmp_path))
+def test_what_there_is_no_time_for_is_not_measured(place, part):
+    *_, last = part(dataclasses.replace(place, ends=time.monotonic() + chats.NEXT_S))
     assert last.measured == "not measured: the time was over" and last.held is None
 
 

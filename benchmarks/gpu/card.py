@@ -1,11 +1,7 @@
 """What is there, and whether the program opens on it and answers."""
 
 import contextlib
-import os
 import platform
-import shutil
-import subprocess
-import sysconfig
 import time
 from collections.abc import Iterator
 from importlib import metadata
@@ -13,16 +9,15 @@ from pathlib import Path
 
 import torch
 
+from assistant.engine.card import find_card, why_no_kernels
 from assistant.engine.device import choose_device
 from benchmarks.gpu import inside
 from benchmarks.gpu.place import Place, loading, opened
 from benchmarks.report import Line
 
-NOT_THERE = "none"
-
 
 def look(place: Place) -> Iterator[Line]:
-    """The card's name and what is known of it, the versions, and what Triton builds with."""
+    """The card's name and what is known of it, the versions, and what Triton's kernels lack."""
     device = choose_device(place.device)
     found = [f"torch {torch.__version__}", f"Python {platform.python_version()}"]
     for package in ("transformers", "triton"):
@@ -31,14 +26,12 @@ def look(place: Place) -> Iterator[Line]:
         major, minor = torch.cuda.get_device_capability(device)
         free, total = torch.cuda.mem_get_info(device)
         found += [
-            f"driver {_driver()}",
+            f"driver {find_card(Path('/'))['driver'] or 'unknown'}",
             f"CUDA {torch.version.cuda}",
             f"capability {major}.{minor}",
             f"{free / 1e9:.1f} of {total / 1e9:.1f} GB free",
         ]
-    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang") or NOT_THERE
-    headers = Path(sysconfig.get_path("include"), "Python.h").exists()
-    found += [f"C compiler {compiler}", f"Python.h {'there' if headers else NOT_THERE}"]
+        found.append(f"for kernels {why_no_kernels(device) or 'nothing is lacking'}")
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     yield Line(name, ", ".join(found))
 
@@ -46,15 +39,7 @@ def look(place: Place) -> Iterator[Line]:
 def _version(package: str) -> str:
     with contextlib.suppress(metadata.PackageNotFoundError):
         return metadata.version(package)
-    return NOT_THERE
-
-
-def _driver() -> str:
-    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    try:
-        return subprocess.check_output(command, text=True, timeout=10).split()[0]
-    except (OSError, subprocess.SubprocessError, IndexError):
-        return "unknown"
+    return "none"
 
 
 def card(place: Place) -> Iterator[Line]:
@@ -66,7 +51,7 @@ def card(place: Place) -> Iterator[Line]:
     from benchmarks.contenders import GREEDY
 
     started = time.perf_counter()
-    with opened(place, loading(place, "embedded"), drafts=True) as engine:
+    with opened(loading(place, "embedded"), drafts=True, trial=True) as engine:
         yield Line("the embedded model opens", f"{time.perf_counter() - started:.1f} s")
         yield Line("it computes in", str(engine.numerics))
         graphs = inside.graphs(engine)

@@ -38,7 +38,7 @@ def chats(place: Place) -> Iterator[Line]:
     slots = max(*counts, promises.OTHERS + 1)
     config = geometry(place, slots=slots)
     checkpoint = random_checkpoint(random_module(config, place.device))
-    with opened(place, lambda: checkpoint, slots=slots) as engine:
+    with opened(lambda: checkpoint, slots=slots) as engine:
         ours, chance = Ours(engine, config, "bfloat16"), random.Random(4)
         vocabulary = config.vocab_size
         yield from _waits(engine, chance, vocabulary, context)
@@ -98,7 +98,7 @@ def peers(place: Place) -> Iterator[Line]:
     slots = max(batch for batch, _ in cells)
     config = geometry(place, slots=4 * slots)  # the peers need memory, too
     module = random_module(config, place.device)
-    with opened(place, lambda: random_checkpoint(module), slots=slots) as engine:
+    with opened(lambda: random_checkpoint(module), slots=slots) as engine:
         contenders = [Ours(engine, config, "bfloat16"), Generate(module), Continuous(module)]
         options = {
             "repeat": 1,

@@ -5,6 +5,7 @@ from functools import partial
 
 import torch
 
+from assistant.engine import local
 from assistant.engine.device import RESERVE
 from assistant.engine.draw import Row
 from assistant.engine.weights import bytes_needed
@@ -13,9 +14,15 @@ TOKEN = 20  # of rows whose text means nothing
 WARM = 3  # steps that are not timed
 
 
+def skip_trial() -> None:
+    """Engines that are opened from now on try nothing in another process first: these parts run in
+    one that may die."""
+    local.ask = lambda model: {}
+
+
 def graphs(engine) -> list[int]:
     """The numbers of rows that steps were captured for."""
-    return [rows for rows, *_ in engine._scheduler.draw._graphs]
+    return [rows for rows, *_ in engine._scheduler.draw.graphs]
 
 
 def kv(engine) -> torch.Tensor:
@@ -34,9 +41,9 @@ def reckoned_bytes(config, slots: int, device: str, int8: bool) -> int:
     return needed(torch.bfloat16, int8) + RESERVE
 
 
-def step(engine, positions: list[int], *, top: int = 0, first: int = 0):
-    """A step as the scheduler launches it, a row in each slot from `first` on; gives Drawn."""
-    rows = [Row(TOKEN, slot, position) for slot, position in enumerate(positions, first)]
+def step(engine, positions: list[int], *, top: int = 0):
+    """A step as the scheduler launches it, a row in each slot from the first on; gives Drawn."""
+    rows = [Row(TOKEN, slot, position) for slot, position in enumerate(positions)]
     return engine._scheduler.draw.decode(rows, greedy=True, penalised=False, top=top)
 
 

@@ -43,10 +43,14 @@ class Part:
 
 
 @contextlib.contextmanager
-def opened(place: Place, load: Callable, *, slots: int = 8, drafts: bool = False) -> Iterator:
-    """A LocalEngine on what `load` gives, closed at the end."""
+def opened(load: Callable, *, slots: int = 8, drafts: bool = False, trial=False) -> Iterator:
+    """A LocalEngine on what `load` gives, closed at the end. trial: whether what a card can do is
+    tried in another process first, as the program does."""
     from assistant.engine.local import LocalEngine
+    from benchmarks.gpu import inside
 
+    if not trial:
+        inside.skip_trial()
     with contextlib.closing(LocalEngine(load, slots=slots, queue=256, drafts=drafts)) as engine:
         yield engine
 

@@ -48,7 +48,7 @@ def _measured(place: Place, dtype: str, rows: tuple[int, ...], rate: float | Non
     slots, free = max(rows), free_bytes(place)
     config = geometry(place, slots=slots)
     load = random_checkpoint(random_module(config, place.device), dtype)
-    with opened(place, lambda: load, slots=slots) as engine:
+    with opened(lambda: load, slots=slots) as engine:
         with torch.inference_mode():
             inside.kv(engine).zero_()
         reads = streamed_weights(config) * BYTES[dtype], kv_values(config) * BYTES["bfloat16"]

@@ -31,7 +31,7 @@ def few_layers(place: Place, dtype: str, **options) -> Iterator:
     config = geometry(place, slots=SLOTS, layers=LAYERS)
     dense = torch.float32 if dtype == "float32" else torch.bfloat16
     checkpoint = random_checkpoint(random_module(config, place.device, dense), dtype)
-    with opened(place, lambda: checkpoint, slots=SLOTS, **options) as engine:
+    with opened(lambda: checkpoint, slots=SLOTS, **options) as engine:
         yield engine, config.vocab_size
 
 

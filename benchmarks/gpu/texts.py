@@ -57,7 +57,7 @@ def small(place: Place) -> Iterator[Line]:
         for dtype in formats if place.on_card or model == folder else ["auto"]:
             name = f"{'tiny' if model == folder else model}, {dtype}"
             try:
-                with opened(place, loading(place, model, dtype), drafts=True) as engine:
+                with opened(loading(place, model, dtype), drafts=True) as engine:
                     count, tokens = _all_kinds(engine, new_tokens(place))
                     measured = f"{count} requests, {tokens} tokens; computes in {engine.numerics}"
                 yield Line(name, measured, True)
@@ -146,7 +146,7 @@ def greedy(place: Place) -> Iterator[Line]:
     expected = [oracle(one) for one in ids]
     for drafts in (False, True) if place.on_card else (True,):
         guessing = "guessing" if drafts else "not guessing"
-        with opened(place, loading(place, folder, "float32"), drafts=drafts) as engine:
+        with opened(loading(place, folder, "float32"), drafts=drafts) as engine:
             for count in CHATS:
                 given = _together(engine, [request(one, new) for one in ids[:count]])
                 name = f"{count} chats, {guessing}"
@@ -187,7 +187,7 @@ def _embedded(place: Place) -> Iterator[Line]:
     from assistant.engine.checkpoint import MODELS
 
     questions, new = examples()[: 5 if place.on_card else 1], new_tokens(place)
-    with opened(place, loading(place, "embedded", "float32"), drafts=True) as engine:
+    with opened(loading(place, "embedded", "float32"), drafts=True) as engine:
         ids = [prompt_ids(engine, Conversation().add_message(one)) for one in questions]
         given = _together(engine, [request(one, new) for one in ids])
     oracle = Oracle(next(MODELS.glob("*/config.json")).parent, new)

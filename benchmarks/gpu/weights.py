@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import torch
 import transformers
 
+from assistant.engine.device import on_card
 from assistant.engine.int8 import quantize
 from assistant.engine.weights import EMBEDDING, HEAD
 from benchmarks.gpu import inside
@@ -85,7 +86,7 @@ def random_checkpoint(module, dtype: str = "bfloat16"):
     tensors = {
         name.removeprefix("transformer."): tensor.data for name, tensor in module.named_parameters()
     }
-    if dtype == "int8" and module.device.type != "cpu":
+    if dtype == "int8" and on_card(module.device):
         tensors[HEAD] = quantize(tensors[EMBEDDING])
         for name, part in module.named_modules():
             if isinstance(part, torch.nn.Linear) and name != "lm_head":
