@@ -1,5 +1,6 @@
 """The machine: its name, how fast it reads memory, and whether it was left alone meanwhile."""
 
+import contextlib
 import datetime
 import os
 import sys
@@ -92,6 +93,8 @@ def _disturbed(measure, *arguments):
 def _others():
     """Seconds of processor time that all but this process and its children, those that have
     ended too, have used."""
-    every, process = psutil.cpu_times(), psutil.Process()
-    own = [p.cpu_times() for p in (process, *process.children(recursive=True))]
-    return every.user + every.nice + every.system - sum(sum(t[:4]) for t in own)
+    every, process, own = psutil.cpu_times(), psutil.Process(), 0.0
+    for each in (process, *process.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended since
+            own += sum(each.cpu_times()[:4])
+    return every.user + every.nice + every.system - own

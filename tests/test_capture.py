@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from assistant.engine import Request, attention, choose, device, kernels, weights
+from assistant.engine import Request, choose, device, kernels, weights
 from assistant.engine.cache import Cache
 from assistant.engine.drafts import DRAFT_ROWS
 from assistant.engine.draw import _BUCKETS, Draw, Drawn, Row
@@ -161,7 +161,7 @@ WAYS = list(on_the_way(SimpleNamespace(cache=SimpleNamespace(ids=[[]] * 3))))
 @pytest.mark.parametrize("way", WAYS)
 def test_nothing_on_a_steps_way_waits_for_the_device(draw, way, monkeypatch):
     # torch's mask is a tensor of a kind that cannot be made while operators are watched.
-    monkeypatch.setattr(attention, "causal_lower_right", lambda *size: None)
+    monkeypatch.setattr("torch.nn.attention.bias.causal_lower_right", lambda *size: None)
     if "decode" in way:
         draw.capture(DRAFT_ROWS)
         for *_, graph in draw.graphs:

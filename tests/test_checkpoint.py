@@ -16,6 +16,7 @@ from transformers import GPTBigCodeConfig, GPTBigCodeForCausalLM
 
 from assistant.engine import card, checkpoint, weights
 from assistant.engine.checkpoint import load_checkpoint
+from assistant.engine.config import Config, read_config
 from assistant.errors import CheckpointError
 from assistant.settings import Settings
 from tests.checkpoints import VOCAB_SIZE, make_checkpoint
@@ -79,7 +80,7 @@ def test_a_folder_is_loaded_as_transformers_loads_it(tiny_checkpoint):
     loaded = load(tiny_checkpoint)
     assert (loaded.name, loaded.revision, loaded.embedded) == ("tiny", None, False)
     assert len(loaded.tokenizer) == VOCAB_SIZE
-    assert isinstance(loaded.config, GPTBigCodeConfig) and loaded.config.n_positions == 256
+    assert isinstance(loaded.config, Config) and loaded.config.n_positions == 256
     assert_same(loaded.tensors, oracle(tiny_checkpoint))
     assert not any(tensor.requires_grad for tensor in loaded.tensors.values())
     assert {tensor.device.type for tensor in loaded.tensors.values()} == {"cpu"}
@@ -104,6 +105,14 @@ def test_shards_are_loaded(tiny_checkpoint, tmp_path):
     sharded = make_checkpoint(tmp_path / "sharded", max_shard_size="100KB")
     assert len(list(sharded.glob("*.safetensors"))) > 3 and not (sharded / WEIGHTS).exists()
     assert_same(load(sharded).tensors, oracle(tiny_checkpoint))
+
+
+def test_what_a_config_leaves_out_is_as_in_transformers(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "gpt_bigcode", "hidden_size": 96}')
+    config, oracle = read_config(tmp_path, "x"), GPTBigCodeConfig(n_embd=96)
+    assert {
+        name: getattr(oracle, name) for name in dataclasses.asdict(config)
+    } == dataclasses.asdict(config)
 
 
 def test_config_of_an_older_version(folder):
@@ -186,7 +195,11 @@ def test_a_folder_without_checkpoint(tmp_path):
         ({"n_layer": "two"}, ["config.json"]),
         ({"n_layer": 0}, ["config.json"]),
         ({"n_head": 3}, ["config.json"]),
-        ({"n_embd": -64}, ["config.json"]),
+        ({"n_embd": -64}, ["config.json", "n_embd is -64"]),
+        ({"hidden_size": 0}, ["config.json", "n_embd is 0"]),
+        ({"n_inner": False}, ["config.json", "n_inner is False"]),
+        ({"multi_query": 1}, ["config.json", "multi_query is 1"]),
+        ({"layer_norm_epsilon": "1\x1b"}, ["config.json", "layer_norm_epsilon"]),
         ({"n_layer": 10**9}, ["GB are free"]),
         ({"vocab_size": VOCAB_SIZE - 1}, [str(VOCAB_SIZE), str(VOCAB_SIZE - 1)]),
         ({"n_embd": 128}, ["config.json", "shape"]),

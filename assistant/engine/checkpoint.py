@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
-from transformers.models.gpt_bigcode.configuration_gpt_bigcode import GPTBigCodeConfig
 
 from assistant.engine import card
+from assistant.engine.config import Config, read_config
 from assistant.engine.device import choose_device, choose_dtype, free_bytes
 from assistant.engine.files import broken, read_json
 from assistant.engine.int8 import Quantized
-from assistant.engine.model import ACTIVATIONS
 from assistant.engine.tokenizer import BPETokenizer, load_tokenizer
 from assistant.engine.weights import bytes_needed, find_tensors, read_tensors
 from assistant.errors import CheckpointError
@@ -28,7 +27,6 @@ MODELS = Path(__file__).resolve().parents[2] / "models"
 SAFETENSORS = "model.safetensors"
 BIN = "pytorch_model.bin"  # a pickle: some older family members have nothing else
 _SMALL_FILES = ["tokenizer.json", "tokenizer_config.json", "generation_config.json"]
-_SIZES = ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +46,7 @@ class Checkpoint:
     name: str
     revision: str | None
     embedded: bool
-    config: GPTBigCodeConfig
+    config: Config
     tensors: dict[str, Tensor | Quantized]
     tokenizer: BPETokenizer
     dtype: str
@@ -65,7 +63,7 @@ def load_checkpoint(settings):
         raise CheckpointError("--revision goes with a hub id; a folder has no revisions.")
     name = repo or folder.resolve().name
 
-    config = _read_config(folder, name)
+    config = read_config(folder, name)
     device = choose_device(settings.device)
 
     def needed(slots, dtype, int8):
@@ -127,42 +125,6 @@ def _fetch(repo, commit, allow_bin):
 def _patterns(weights):
     stem, suffix = weights.split(".")
     return [weights, f"{stem}-*.{suffix}", f"{weights}.index.json"]
-
-
-# -- what it is -------------------------------------------------------------------------------
-
-
-def _read_config(folder, name):
-    """The GPTBigCodeConfig in `folder`, made of the keys that this architecture has.
-
-    Others, such as auto_map, which names code to run, and what older versions wrote, are left out.
-    """
-    path = folder / "config.json"
-    raw = read_json(path)
-    if raw is None:
-        raise CheckpointError(f"{folder} is no checkpoint: it has no config.json.")
-    if raw.get("model_type") != "gpt_bigcode":
-        raise CheckpointError(
-            f"{name} has the architecture {shown(raw.get('model_type'))}, and only gpt_bigcode "
-            "(StarCoder's) runs here: serve it with another program and name that with --endpoint."
-        )
-    if raw.get("quantization_config"):
-        raise CheckpointError(f"{name} is quantised, which is not supported: choose the original.")
-    keys = {*GPTBigCodeConfig.__annotations__, *GPTBigCodeConfig.attribute_map}
-    try:
-        config = GPTBigCodeConfig(**{key: value for key, value in raw.items() if key in keys})
-        if not all(getattr(config, size) > 0 for size in _SIZES) or config.n_embd % config.n_head:
-            raise ValueError("its sizes do not fit together")
-    except Exception as error:  # its validation raises errors of several kinds
-        raise broken(path, error) from error
-    if not config.multi_query:
-        raise CheckpointError(f"{name} has no multi-query attention, the only kind that runs here.")
-    if config.activation_function not in ACTIVATIONS:
-        raise CheckpointError(
-            f"{name} has the activation function {shown(config.activation_function)}; only "
-            f"{', '.join(ACTIVATIONS)} are supported."
-        )
-    return config
 
 
 # -- its weights ------------------------------------------------------------------------------

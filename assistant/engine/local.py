@@ -13,6 +13,7 @@ import torch
 from assistant.engine import Logprob, Piece, Request, Status, kernels
 from assistant.engine.cache import Cache
 from assistant.engine.check import check_request
+from assistant.engine.checkpoint import load_checkpoint
 from assistant.engine.choose import choose_model, depend_on_threads, is_steady
 from assistant.engine.device import on_card, use_card
 from assistant.engine.drafts import DRAFT_ROWS
@@ -59,8 +60,6 @@ class LocalEngine:
 
     @classmethod
     def open(cls, settings):
-        from assistant.engine.checkpoint import load_checkpoint  # transformers is slow to import
-
         load = functools.partial(load_checkpoint, settings)
         return cls(load, slots=settings.slots, queue=settings.queue, threads=settings.threads)
 

@@ -9,11 +9,11 @@ early.
 import faulthandler
 import json
 import sys
-from types import SimpleNamespace
 
 import torch
 
 from assistant.engine.cache import Cache
+from assistant.engine.config import Config
 from assistant.engine.device import use_card
 from assistant.engine.drafts import DRAFT_ROWS
 from assistant.engine.draw import Draw
@@ -30,16 +30,13 @@ _INNER = 1024  # of a dense model, whose products are torch's own
 
 def one_layer(shape: dict[str, int], device: torch.device, dtype: torch.dtype, int8: bool) -> Model:
     """shape: n_embd, n_inner, n_head, n_positions and vocab_size, as in a config.json."""
-    config = SimpleNamespace(
-        **shape,
-        n_layer=1,
-        scale_attn_weights=True,
-        activation_function="gelu",
-        layer_norm_epsilon=1e-5,
-        tie_word_embeddings=True,
-    )
-    config.vocab_size = min(config.vocab_size, _VOCABULARY + config.vocab_size % _VOCABULARY)
-    config.n_inner = config.n_inner if int8 else min(config.n_inner, _INNER)
+    vocabulary, inner = shape["vocab_size"], shape["n_inner"]
+    small = {
+        "n_layer": 1,
+        "vocab_size": min(vocabulary, _VOCABULARY + vocabulary % _VOCABULARY),
+        "n_inner": inner if int8 else min(inner, _INNER),
+    }
+    config = Config(**shape | small)
     torch.manual_seed(0)
     tensors = {
         name: torch.randn(size, dtype=dtype, device=device) * size[-1] ** -0.5

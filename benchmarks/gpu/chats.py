@@ -13,12 +13,13 @@ from collections.abc import Iterator
 
 from assistant.engine import Request
 from benchmarks import promises, speed
-from benchmarks.contenders import GREEDY, Continuous, Generate, Ours, follow
+from benchmarks.contenders import GREEDY, Ours, follow
 from benchmarks.gpu.place import Place, opened
 from benchmarks.gpu.weights import geometry, random_checkpoint, random_module
 from benchmarks.machine import bandwidth
 from benchmarks.report import Line
 from benchmarks.timeline import decode_rate, median, percentile
+from benchmarks.with_transformers import Continuous, Generate
 
 CHATS, CONTEXT, NEW = (1, 2, 4, 8, 16, 32, 64, 128), 6000, 128
 SMALL_CHATS, SMALL_CONTEXT, SMALL_NEW = (1, 2), 150, 8
