@@ -23,7 +23,7 @@ from assistant.toml import read_toml
 
 PROMPTS = Path(__file__).parent.parent / "prompts"
 HUB_FILE = "TA_prompt_v1.txt"
-NAME_CHARS_MAX = 200
+MARKER_CHARS_MAX = 200  # and of a name; each message is looked through for markers
 
 PLACE = "{system}"  # where a system message stands in a template's `system`
 
@@ -242,8 +242,10 @@ def parse_template(values, where):
     for key in (*_STRINGS, "kind", "separator", "system"):
         if not isinstance(values.get(key, ""), str):
             refuse(f"{key!r} must be a string")
-    if not 1 <= len(values["name"]) <= NAME_CHARS_MAX:
-        refuse(f"'name' must have 1 to {NAME_CHARS_MAX} characters")
+        if key not in ("preamble", "system") and len(values.get(key, "")) > MARKER_CHARS_MAX:
+            refuse(f"{key!r} may have at most {MARKER_CHARS_MAX} characters")
+    if not values["name"]:
+        refuse("'name' is empty")
     if values.get("kind", "chat") != "chat":
         refuse(f"'kind' must be 'chat', not {shown(values['kind'])}")
     for key in ("user", "assistant"):

@@ -103,7 +103,11 @@ def test_whether_results_depend_on_the_number_of_threads_is_tried(module, monkey
                     found = choose.depend_on_threads(model, cache, [1, 2, 4])
                 assert [a for a, b in zip(found, expected, strict=True) if b] == [True]
             assert choose.depend_on_threads(model, cache, [2]) == [False, False]
-            monkeypatch.setattr(choose, "_LARGEST", 0)  # what was not tried is not known
+            layer = 12 * model.width**2  # a larger model is judged by one of its layers
+            monkeypatch.setattr(choose, "_LARGEST", layer)
+            assert len(model.layers) > 1
+            assert choose.depend_on_threads(model, cache, [2]) == [False, False]
+            monkeypatch.setattr(choose, "_LARGEST", layer - 1)  # what was not tried is not known
             assert choose.depend_on_threads(model, cache, [1, 2, 4]) == [True, True]
     finally:
         torch.set_num_threads(before)

@@ -10,6 +10,7 @@ import threading
 
 import httpx
 import pytest
+from uvicorn.protocols.http import h11_impl
 
 from assistant.web import connections, security
 from assistant.web.connections import PLACES_MAX, places, quiet_handler
@@ -152,15 +153,31 @@ def test_who_is_idle_goes_first_then_who_was_waited_for_longest(small):
                 read(client)
 
 
-def test_streams_keep_their_places_and_who_finds_none_is_told(small):
+def beats(stack, small, count):
+    return [
+        stack.enter_context(beating(stack.enter_context(Page(small.url)))) for _ in range(count)
+    ]
+
+
+def test_streams_keep_their_places_and_who_finds_none_is_told(small, monkeypatch):
+    places = iter(range(10_000))  # each connection from an address of its own
+    monkeypatch.setattr(h11_impl, "get_remote_addr", lambda _: (f"10.0.0.{next(places)}", 1))
     with contextlib.ExitStack() as stack:
-        for _ in range(7):
-            stack.enter_context(beating(stack.enter_context(Page(small.url))))
+        beats(stack, small, 7)
         for _ in range(3):
             answer = small.get("/health")
-            assert answer.status_code == 503 and answer.headers["connection"] == "close"
+            assert answer.status_code == 503 and answer.headers["retry-after"] == "5"
+            assert answer.headers["connection"] == "close"
+            assert answer.json()["detail"] == connections.FULL
         until(lambda: len(open_ones(small)) == 7)
         assert kinds(small) == []
+
+
+def test_one_address_cannot_take_all_places_for_ever(small):
+    with contextlib.ExitStack() as stack:
+        beats(stack, small, 7)
+        for _ in range(3):
+            assert small.get("/health").status_code == 200
 
 
 # -- how long they may take -------------------------------------------------------------------

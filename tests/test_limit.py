@@ -101,15 +101,17 @@ def test_calls_are_counted_and_health_is_not(server):
 
 
 @pytest.mark.parametrize(
-    "path", ["/v1/completions", "/v1/chat/completions", "/generate", "/generate_stream", "/"]
+    "path",
+    ["/v1/completions", "/v1/chat/completions", "/generate", "/generate_stream", "/", "/overlap"],
 )
 def test_the_apis_are_counted(server, path):
-    body = {"prompt": "x", "inputs": "x", "messages": [{"role": "user", "content": "x"}]}
+    message = {"role": "user", "content": "x"}
+    body = {"prompt": "x", "inputs": "x", "messages": [message], "document": "x"}
     answers = [server.post(path, json=body) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [200, 200, 429]
     assert told_off(answers[-1])
     said = answers[-1].json()
-    if path.startswith("/v1/"):
+    if path.startswith(("/v1/", "/overlap")):
         assert said["error"]["type"] == "rate_limit_error"
     else:
         assert (said["error"], said["error_type"]) == (said["detail"], "overloaded")

@@ -44,14 +44,26 @@ def clock(monkeypatch):
         ({"cpu.max": "nonsense"}, 8),
         ({"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 3),
         ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 8),
+        ({"own": "0::/a/b\n", "a/b/cpu.max": "200000 100000\n"}, 2),  # outside a container
+        ({"own": "0::/a/b\n", "a/cpu.max": "200000 100000\n", "a/b/cpu.max": "max 100000"}, 2),
+        ({"own": "0::/../../elsewhere\n"}, 8),
+        ({"own": "nonsense"}, 8),
+        (
+            {
+                "own": "5:cpu,cpuacct:/a\n3:memory:/a\n",
+                "cpu/a/cpu.cfs_quota_us": "400000",
+                "cpu/a/cpu.cfs_period_us": "100000",
+            },
+            4,
+        ),
     ],
 )
 def test_cores_are_those_that_the_process_may_use(tmp_path, monkeypatch, files, cores):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    assert usable_cores(tmp_path) == cores
+    assert usable_cores(tmp_path, tmp_path / "own") == cores
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def _block(query, past, ahead=None):
     past: [L, 2 x head_dim]. ahead: [T, _BLOCK], -inf where a token may not look among the last
     positions; None if all may look at all. A prompt's blocks are whole ones that begin at multiples
     of _BLOCK, so that a token's sums are the same, bit for bit, however it was cut into chunks; and
-    products are made by halves, so that they do not depend on the number of threads (linear.py).
+    products are made by halves, so that up to two threads give the same (linear.py).
     """
     tokens, heads, head_dim = query.shape
     parts = 2 - tokens * heads % 2

@@ -6,9 +6,11 @@ thread computes, which other programs do not change: so the same machine chooses
 at every start. Knows models and times; no requests.
 """
 
+import copy
 import itertools
 import logging
 import time
+from types import SimpleNamespace
 
 import torch
 
@@ -24,16 +26,20 @@ _PATIENCE_S = 0.5  # what took longer in all is not measured again
 _LARGEST = 1e9  # weights, above which it takes too long to try what one thread computes
 
 
-def choose_model(checkpoint):
-    """The Model of a Checkpoint, in the numbers that its `dtype` names.
+def choose_model(checkpoint, threads=1):
+    """The Model of a Checkpoint, in the numbers that its `dtype` names. threads: the most that will
+    compute, which decides on the tiles of its products.
 
     "auto" is int8 for decode where that is faster than float32 and says the same: Kullback-Leibler
     divergence over the next tokens of a trial text. benchmarks/engine.py measures it at length.
     """
     config, tensors, dtype = checkpoint.config, checkpoint.tensors, checkpoint.dtype
     if dtype not in ("auto", "int8") or on_card(tensors["wte.weight"].device):
+        torch.set_num_threads(threads)
         return Model(config, tensors)
-    model = Model(config, tensors, int8=True, prefill_dtype=_prefill_dtype(tensors))
+    prefill_dtype = _prefill_dtype(tensors)
+    torch.set_num_threads(threads)
+    model = Model(config, tensors, int8=True, prefill_dtype=prefill_dtype)
     if dtype == "int8":
         return model
     plain = Model(config, tensors)
@@ -110,11 +116,20 @@ def is_steady(model, cache):
 
 def depend_on_threads(model, cache, counts):
     """Whether the results of (decode, prefill) depend on how many threads compute them, of which
-    `counts` are tried; (True, True) for a model too large to try. Overwrites slot 0 of `cache`."""
-    if 12 * len(model.layers) * model.width**2 > _LARGEST:
+    `counts` are tried; (True, True) for a model of which even a layer is too large to try.
+    Overwrites slot 0 of `cache`."""
+    layer = 12 * model.width**2
+    if layer > _LARGEST:
         return [True, True]
+    if layer * len(model.layers) > _LARGEST:
+        model, cache = _first_layer(model, cache)  # all have the same shapes
     ids = _trial_ids(model)
-    passes = [lambda: (_decode(model, cache, range(16)),), lambda: _prefill(model, cache, ids)]
+
+    def prefill():
+        hidden, kv = _prefill(model, cache, ids)
+        return hidden, kv, model.logits(hidden[-1:])
+
+    passes = [lambda: (_decode(model, cache, range(16)),), prefill]
     depends = [False, False]
     for n in (1, 0):  # decode reads what prefill has written
         torch.set_num_threads(counts[-1])
@@ -125,19 +140,30 @@ def depend_on_threads(model, cache, counts):
     return depends
 
 
+def _first_layer(model, cache):
+    """The model of one layer, and its cache."""
+    small = copy.copy(model)
+    small.layers, small.decode_layers = model.layers[:1], model.decode_layers[:1]
+    return small, SimpleNamespace(kv=cache.kv[:1])
+
+
 def _trial_ids(model):
     return [(7 * n) % model.vocab_size for n in range(min(150, model.window - 1))]
 
 
 def _prefill(model, cache, ids):
-    """The hidden states of a prompt read at once into slot 0, and a copy of its KV."""
+    """The hidden states of a prompt read at once into slot 0, and a copy of its KV. What stands
+    behind it in the slot is random."""
+    cache.kv[:, 0].normal_(generator=torch.Generator(model.device).manual_seed(0))
     hidden = model.prefill([Chunk(ids, 0, 0)], cache.kv)
     return hidden, cache.kv[:, 0, : len(ids)].clone()
 
 
 def _decode(model, cache, order):
-    """Logits of 16 rows in slot 0, each a position before the last, or those of them in `order`."""
-    end = len(_trial_ids(model))
-    rows = [(n % model.vocab_size, 0, max(end - n, 0)) for n in order]
+    """Logits of 16 rows in slot 0, or those of them in `order`: half of them about the end of the
+    prompt, the others all over the window."""
+    end, step = len(_trial_ids(model)), model.window // 16
+    places = [max(end - n, 0) if n % 2 else min(end + n * step, model.window - 1) for n in order]
+    rows = [(n % model.vocab_size, 0, place) for n, place in zip(order, places, strict=True)]
     # The kernels read whole rows: a transposed view would not do.
     return model.decode(*send(list(zip(*rows, strict=True)), model.device), cache.kv)

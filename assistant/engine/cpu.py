@@ -14,10 +14,11 @@ def decode(layers, x, cache, slots, positions, heads, scale, gelu):
 
     layers: model.py's, with Int8 linear layers. x: bfloat16 [rows, width], tokens and positions
     embedded. cache: bfloat16, see Model.kv_shape. slots, positions: lists of length rows. gelu: the
-    `approximate` of F.gelu. A row's result does not depend on the others, to the last bit.
+    `approximate` of F.gelu. A row's result does not depend on the others, to the last bit, nor on
+    the number of threads: the heads are two halves, each computed by one.
     """
     width = x.shape[1]
-    head_dim = width // heads
+    head_dim, halves = width // heads, 2 - heads % 2
     shape = (width,)
     norm, gelu_ = torch.layer_norm, torch._C._nn.gelu_
     product = torch.ops.aten._weight_int8pack_mm.default
@@ -31,8 +32,8 @@ def decode(layers, x, cache, slots, positions, heads, scale, gelu):
             kv[slot, position] = qkv[row, width:]
         mixed = []
         for row, slot, position in places:
-            query = qkv[row, :width].view(1, 1, heads, head_dim)  # the heads as rows of one
-            past = kv[slot, : position + 1].view(1, 1, position + 1, 2 * head_dim)
+            query = qkv[row, :width].view(1, halves, -1, head_dim)  # the heads as rows of two
+            past = kv[slot, : position + 1].expand(1, halves, -1, -1)
             mixed.append(attend(query, past[..., :head_dim], past[..., head_dim:], scale=scale))
         rows = (mixed[0] if len(mixed) == 1 else torch.cat(mixed)).view(-1, width)
         (values, scales), shift = layer.attn_out

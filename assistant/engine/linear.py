@@ -50,9 +50,9 @@ class Dense(NamedTuple):
         out, width = self.weight.shape
         if rows.dtype is not torch.float32:
             return F.linear(rows, self.weight, self.bias)
-        # As a batch of two, each half is computed by one thread. MKL divides a single product among
-        # threads by its rows, or by its sums: then the bits depend on how many there are, and on a
-        # row's place.
+        # As a batch of two, each half is computed by one thread where there are up to two. MKL
+        # divides a single product among threads by its rows, or by its sums: then the bits depend
+        # on how many there are, and on a row's place. With more threads it may do so with a half.
         halves = self.weight.view(2, out // 2, width).transpose(1, 2)
         both = torch.bmm(rows.expand(2, -1, -1), halves).transpose(0, 1).reshape(-1, out)
         return both if self.bias is None else both.add_(self.bias)

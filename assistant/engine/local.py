@@ -127,7 +127,7 @@ class LocalEngine:
         self.tokenizer = checkpoint.tokenizer
         try:
             counts = choices(threads)
-            model = choose_model(checkpoint)
+            model = choose_model(checkpoint, counts[-1])
             torch.set_num_threads(counts[-1])
             checkpoint.tensors.clear()  # what the model does not use is free now
             card = on_card(model.device)
@@ -164,9 +164,12 @@ class LocalEngine:
             self.numerics += f", {kernels.path}"
             decode.fix(), prefill.fix()
             return both
-        depends = depend_on_threads(model, cache, sorted({1, 2, 4, *counts}))
+        depends = depend_on_threads(model, cache, counts)
+        number = f"{counts[-1]} thread{'s' if counts[-1] > 1 else ''}"
         if any(depends):
-            self.numerics += f", {counts[-1]} threads"
+            self.numerics += f", {number}"
+        elif any(depend_on_threads(model, cache, sorted({1, 2, 4, *counts}))):
+            self.numerics += f", at most {number}"  # with more it would be others
         for threads, fixed in zip(both, depends, strict=True):
             if fixed:
                 threads.fix()

@@ -142,7 +142,10 @@ async def _check(response):
     """Raises what a compressed body, or a status other than 200, means."""
     status = response.status_code
     encoding = response.headers.get("content-encoding", "")
-    if encoding.lower() not in ("", "identity"):  # a few bytes of it could be any number
+    compressed = encoding.lower() not in ("", "identity")  # a few bytes of it could be any number
+    if compressed and status in (404, 405):  # a page of who stands before it
+        raise Fault(EngineError(f"The model's server refuses the request ({status})."), again=False)
+    if compressed:
         sentence = (
             f"The model's server compresses its answers ({shown(encoding)}), though it was asked "
             "not to: whoever runs it must switch that off."

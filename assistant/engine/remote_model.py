@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from assistant.engine import Tokenizer
+from assistant.engine import Tokenizer, remote_events
 from assistant.engine.files import read_json
 from assistant.engine.tokenizer import load_tokenizer
 from assistant.errors import EngineError, HubError, SettingsError
@@ -119,7 +119,7 @@ class ServedTokenizer:
         text = self._ask("/detokenize", {"tokens": list(ids)}, "content")
         if len(text) > TOKEN_CHARS_MAX * len(ids):  # it may be kept, for each of many tokens
             raise EngineError("The model's server made something else than a text of tokens.")
-        return text
+        return remote_events.text(text)
 
     def texts(self, ids):
         return [self._alone(token) for token in ids]

@@ -23,20 +23,37 @@ _SLOWER = 1.5  # times its usual time: a pass that is slow
 _PATIENCE = 8  # slow passes in a row, after which it is tried again
 
 
-def usable_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """How many cores this process may use: its affinity, and the quota of its container's group
-    (version 2, else version 1), of which less than one core counts as one."""
+def usable_cores(
+    cgroups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")
+) -> int:
+    """How many cores this process may use: its affinity, and the least quota of its control group
+    and those around it (version 2, else version 1), of which less than one core counts as one.
+    own: the file that names its groups."""
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    with contextlib.suppress(OSError, ValueError):
-        if (cgroup / "cpu.max").exists():
-            quota, period = (cgroup / "cpu.max").read_text().split()
-        else:
-            quota = (cgroup / "cpu" / "cpu.cfs_quota_us").read_text()
-            period = (cgroup / "cpu" / "cpu.cfs_period_us").read_text()
-        if quota != "max" and int(quota) > 0:
-            cores = min(cores, max(int(quota) // int(period), 1))
+    for folder in _groups(cgroups, own):
+        with contextlib.suppress(OSError, ValueError):
+            if (folder / "cpu.max").exists():
+                quota, period = (folder / "cpu.max").read_text().split()
+            else:
+                quota = (folder / "cpu.cfs_quota_us").read_text()
+                period = (folder / "cpu.cfs_period_us").read_text()
+            if quota != "max" and int(quota) > 0:
+                cores = min(cores, max(int(quota) // int(period), 1))
     return cores
+
+
+def _groups(cgroups: Path, own: Path) -> Iterator[Path]:
+    """The folders of the control groups that this process is in, and of those around them. In a
+    container the first one has the container's quota, whatever its path is outside."""
+    yield from (cgroups, cgroups / "cpu")
+    with contextlib.suppress(OSError, ValueError):
+        for line in own.read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if not controllers or "cpu" in controllers.split(","):
+                top = cgroups / "cpu" if controllers else cgroups
+                inner = top / path.lstrip("/")
+                yield from (inner, *(p for p in inner.parents if top in p.parents))
 
 
 def choices(threads: int | None) -> list[int]:

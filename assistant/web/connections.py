@@ -6,14 +6,18 @@ that never ends, nor for an answer that nobody takes, and each connection holds 
 
 import heapq
 import logging
+from collections import defaultdict
 
 import h11
+from uvicorn.protocols.http import h11_impl
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from assistant.web.security import BODY_S
+from assistant.web.security import BODY_S, refuse
 
 log = logging.getLogger(__name__)
 
+FULL = "The server has as many connections as it takes; try again in a few seconds."
+RETRY_S = 5
 PLACES_MAX = 1000  # two connections for each open page of which the server keeps the state
 QUIET_S = 60  # between two lines of the log about sockets that fail
 
@@ -33,14 +37,30 @@ def places():
     return min(resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2, PLACES_MAX)
 
 
+async def full(scope, receive, send):
+    """What uvicorn serves in place of the app to who finds no place."""
+
+    async def closing(message):
+        if "headers" in message:  # who stays keeps the place that it did not get
+            message["headers"].append((b"connection", b"close"))
+        await send(message)
+
+    await refuse(scope, closing, {}, 503, FULL, RETRY_S)
+
+
+h11_impl.service_unavailable = full  # uvicorn's own is bare text
+
+
 class Connection(H11Protocol):
     """uvicorn's protocol, which knows how long it has waited for its client. Where there are as
     many as limit_concurrency, those that keep the server waiting make room for a new one: who is
-    between two requests, then who was waited for longest. Where none does, uvicorn answers 503."""
+    between two requests, then who was waited for longest. Where none does, and one address has more
+    than half of the places, its oldest connection ends; else the answer is 503."""
 
     def connection_made(self, transport):
         super().connection_made(transport)
-        self._taken, self.waited_for, self.since = 0, (HEAD, None), self.loop.time()
+        self._taken, self.waited_for = 0, (HEAD, None)
+        self.came = self.since = self.loop.time()
         if len(self.connections) >= self.limit_concurrency:
             self._make_room()
 
@@ -53,6 +73,16 @@ class Connection(H11Protocol):
         # Several at once: in a flood, looking at them all for each newcomer would take too long.
         for *_, connection in heapq.nsmallest(1 + len(waiting) // 16, waiting):
             connection.drop()
+        if not waiting:
+            self._end_one_of_many()
+
+    def _end_one_of_many(self):
+        of_each = defaultdict(list)
+        for connection in self.connections - {self}:
+            of_each[connection.client and connection.client[0]].append(connection)
+        most = max(of_each.values(), key=len)
+        if len(most) > self.limit_concurrency // 2:
+            min(most, key=lambda connection: connection.came).drop()
 
     def resume_writing(self):
         super().resume_writing()

@@ -16,7 +16,7 @@ from assistant.web.security import refuse, replay
 FREE = {"concurrency_id": "no reply", "concurrency_limit": None}
 CLIENTS_MAX = 10_000  # addresses that are remembered; the one seen longest ago is forgotten first
 PAGE = "/gradio_api/queue/join"
-PATHS = re.compile(rf"/|/v1/.+|/generate(?:_stream)?|/gradio_api/call/.+|{PAGE}")
+PATHS = re.compile(rf"/|/overlap|/v1/.+|/generate(?:_stream)?|/gradio_api/call/.+|{PAGE}")
 
 
 class PerMinute:

@@ -121,7 +121,7 @@ class Sources:
 
 def _behind_all_else(question, index):
     if hasattr(os, "setpriority"):
-        os.setpriority(os.PRIO_PROCESS, 0, NICE)
+        os.setpriority(os.PRIO_PROCESS, 0, max(NICE, os.getpriority(os.PRIO_PROCESS, 0)))
     return question(index)
 
 
