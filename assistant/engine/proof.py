@@ -31,7 +31,6 @@ from assistant.sampling import Sampling
 
 log = logging.getLogger(__name__)
 
-STEPS = {"int8": "int8 kernels", "kernels": "kernels", "graphs": "graphs"}  # of kernels.Path
 # How far logits may be off, as a share of the largest. It is not rounding that is looked for, which
 # gives a tenth of this over StarCoder's layers: a wrong address, mask or scale gives about 1.
 ALLOWED = {torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}
@@ -43,7 +42,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 def ask(model: Model, deadline_s: float = DEADLINE_S) -> dict[str, str]:
-    """Which STEPS must not be tried in this process, and why: what failed in another one.
+    """Which of kernels.STEPS must not be tried in this process, and why: what failed in another one.
 
     That one has no say where it could not begin, since another program may have the memory, or the
     card may take one process only.
@@ -69,7 +68,7 @@ def prove(draw: Draw, most_rows: int, refused: dict[str, str]) -> None:
     if "kernels" in left_out:
         left_out.setdefault("graphs", "they need the kernels")
     if left_out:
-        what = "; ".join(f"{STEPS[name]} ({why})" for name, why in left_out.items())
+        what = "; ".join(f"{kernels.STEPS[name]} ({why})" for name, why in left_out.items())
         log.warning("%s computes replies without %s: they take longer.", device, what)
     log.info("%s computes replies in %s, %s", device, draw.model.numerics, kernels.path)
 
@@ -106,7 +105,7 @@ def attempts(
 
 def steps(model: Model) -> list[str]:
     """The STEPS that there are for `model`, in the order in which they are added."""
-    return [name for name in STEPS if name != "int8" or isinstance(model.layers[0].up, Int8)]
+    return [name for name in kernels.STEPS if name != "int8" or isinstance(model.layers[0].up, Int8)]
 
 
 # -- one batch --------------------------------------------------------------------------------
