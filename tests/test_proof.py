@@ -246,6 +246,10 @@ OTHERS = {
         "its trial ended with exit code 1: SystemError: no way",
     ),
     "says": (BEGUN + 'print(\'["kernels", "it is off"]\')', "it is off"),
+    "says more": (
+        BEGUN + 'print(\'[W] a loader warns\\n[0, 1]\\n[[]]\\n["kernels", "it is off"]\')',
+        "it is off",
+    ),
 }
 
 
@@ -267,7 +271,7 @@ def test_a_trial_that_does_not_end_well_leaves_out_what_it_was_at(
     with opened(tiny_checkpoint, module, ask=ask, break_=break_) as (engine, said):
         assert engine.numerics == "float32, plain operations"
         (line,) = said
-        assert f"without kernels ({why}" in line
+        assert f"without kernels ({why}); graphs (" in line
         serves(engine, oracle)
 
 
@@ -324,6 +328,54 @@ def test_the_real_trial_finds_the_same(tiny_checkpoint, module, int8):  # noqa: 
         assert not said
     names = ["int8", "kernels", "graphs"] if int8 else ["kernels", "graphs"]
     assert found == [(dict.fromkeys(names), None)]
+
+
+BROKEN_TRIAL = """
+import json, torch
+from tests import card
+from assistant.engine import kernels, trial
+def fails(*given):
+    raise {error}
+with card.pretended():
+    kernels.mqa_decode = torch.cuda.synchronize = fails
+    trial.main(json.loads(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "end", "said"),
+    [
+        (
+            "RuntimeError('CUDA error: illegal address\\nmore lines')",
+            "its trial ended with exit code 1: CUDA error: illegal address",
+            [],
+        ),
+        (
+            "torch.OutOfMemoryError('CUDA out of memory.\\nmore lines')",
+            None,
+            [
+                "what the card can do could not be tried in another process: "
+                "OutOfMemoryError: CUDA out of memory."
+            ],
+        ),
+    ],
+)
+def test_what_ends_the_real_trial_is_told(tiny_checkpoint, module, caplog, error, end, said):  # noqa: F811
+    """A kernel that breaks the card for that process, and memory that runs out there."""
+    found = []
+
+    def ask(model):
+        found.append(proof._run(model, {}, 100))
+        return {}
+
+    def break_(patch):
+        patch.setattr(proof, "_COMMAND", program(BROKEN_TRIAL.format(error=error)))
+
+    caplog.set_level(logging.INFO, proof.log.name)
+    with opened(tiny_checkpoint, module, ask=ask, break_=break_):
+        pass
+    assert found == [({}, end)]
+    assert [text for text in caplog.messages if "could not be tried" in text] == said
 
 
 def test_kernels_that_cannot_be_tried_are_no_matter_for_another_process(

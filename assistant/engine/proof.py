@@ -95,7 +95,7 @@ def attempts(
             cause = name == "graphs" and error.__context__ or error
             if is_out_of_memory(cause):
                 raise cause from None
-            why = _sentence(cause)
+            why = sentence(cause)
             _check_alive(draw.model.device, why)
         if why:
             kernels.path = replace(kernels.path, **{name: False})
@@ -105,7 +105,9 @@ def attempts(
 
 def steps(model: Model) -> list[str]:
     """The STEPS that there are for `model`, in the order in which they are added."""
-    return [name for name in kernels.STEPS if name != "int8" or isinstance(model.layers[0].up, Int8)]
+    return [
+        name for name in kernels.STEPS if name != "int8" or isinstance(model.layers[0].up, Int8)
+    ]
 
 
 # -- one batch --------------------------------------------------------------------------------
@@ -143,7 +145,7 @@ def _wrong(draw: Draw, rows: list[Row], expected: torch.Tensor) -> str | None:
     return None
 
 
-def _sentence(error: BaseException) -> str:
+def sentence(error: BaseException) -> str:
     lines = str(error).strip().splitlines() or [""]
     return f"{type(error).__name__}: {lines[0][:200]}"
 
@@ -196,13 +198,27 @@ def _run(
     try:
         out, err = process.communicate(timeout=deadline_s)
         said = (err.strip().splitlines() or [""])[-1]
-        end = f"its trial ended with exit code {process.returncode}: {said[:200]}"
+        end = f"its trial ended with exit code {process.returncode}" + f": {said[:200]}" * bool(
+            said
+        )
     except subprocess.TimeoutExpired:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         out, _ = process.communicate()
         end = f"compiling took longer than {deadline_s:g} s"
-    found = [json.loads(line) for line in out.splitlines() if line.startswith("[")]
-    if not found:
-        log.info("what the card can do could not be tried in another process: %s", end)
-    return dict(found[1:]), end if found and process.returncode else None
+    told = dict(filter(None, map(_told, out.splitlines())))
+    found = {name: why for name, why in told.items() if name in kernels.STEPS}
+    no_say = "begun" not in told or "no memory" in told
+    if no_say:
+        why = told.get("no memory", end)
+        log.info("what the card can do could not be tried in another process: %s", why)
+    return found, None if no_say or not process.returncode else end
+
+
+def _told(line: str) -> tuple[str, str | None] | None:
+    """What trial.tell() wrote; None for a line that is a library's."""
+    with contextlib.suppress(ValueError):
+        match json.loads(line):
+            case [str(name), str() | None as why]:
+                return name, why
+    return None

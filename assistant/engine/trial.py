@@ -2,8 +2,8 @@
 model's shapes, with random weights.
 
 python -m assistant.engine.trial ASKED, the JSON that proof.py writes. Prints a line of JSON when it
-begins and one for each step: its name, and why it failed or null. Where memory is short it ends
-early.
+begins and one for each step: its name, and why it failed or null. Where memory is short it says so
+and ends early.
 """
 
 import faulthandler
@@ -20,9 +20,10 @@ from assistant.engine.draw import Draw
 from assistant.engine.failures import is_out_of_memory
 from assistant.engine.int8 import SCALE_DTYPE, Quantized
 from assistant.engine.model import Model
-from assistant.engine.proof import attempts
+from assistant.engine.proof import attempts, sentence
 from assistant.engine.sampler import Sampler
 from assistant.engine.weights import EMBEDDING, HEAD, LINEAR, expected_shapes
+from assistant.errors import CheckpointError
 
 _VOCABULARY = 1024  # and what is left over by this: kernels differ by multiples of 16 alone
 _INNER = 1024  # of a dense model, whose products are torch's own
@@ -68,9 +69,12 @@ def main(asked: dict) -> None:
     try:
         for name, why in attempts(draw, DRAFT_ROWS, asked["refused"]):
             tell(name, why)
+    except CheckpointError as error:  # the card is broken for this process: its advice is not ours
+        sys.exit(str(error.__cause__).partition("\n")[0])
     except Exception as error:
         if not is_out_of_memory(error):
             raise
+        tell("no memory", sentence(error))
 
 
 def tell(name: str, why: str | None) -> None:
