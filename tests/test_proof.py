@@ -231,6 +231,25 @@ def test_a_card_that_breaks_while_it_is_tried_ends_the_start_in_a_sentence(tiny_
 # -- the other process ------------------------------------------------------------------------
 
 
+def test_a_trial_finds_the_memory_free_that_loading_took_for_a_while(
+    tiny_checkpoint,
+    module,  # noqa: F811
+    oracle,  # noqa: F811
+):
+    done = []
+
+    def break_(patch):
+        patch.setattr(torch.cuda, "empty_cache", lambda: done.append("emptied"))
+
+    def ask(model):
+        done.append("asked")
+        return {}
+
+    with opened(tiny_checkpoint, module, ask=ask, break_=break_) as (engine, _):
+        assert done == ["emptied", "asked"]
+        serves(engine, oracle)
+
+
 def program(text):
     """Stands for the trial's process: `text` is Python."""
     return [sys.executable, "-c", f"import sys, time\n{text}"]
