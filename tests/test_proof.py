@@ -5,8 +5,11 @@ line of the log."""
 import contextlib
 import logging
 import os
+import signal
+import subprocess
 import sys
 
+import psutil
 import pytest
 import torch
 
@@ -17,6 +20,7 @@ from tests.card import pretended
 from tests.engines import greedy, read
 from tests.test_cuda import open_card
 from tests.test_local import PROMPTS, module, oracle  # noqa: F401
+from tests.waiting import until
 
 CPU = torch.device("cpu")
 BROKEN = RuntimeError("CUDA error: operation not permitted\nmore lines")
@@ -330,6 +334,55 @@ def test_a_trial_that_cannot_begin_has_no_say(tiny_checkpoint, module, oracle, t
     with opened(tiny_checkpoint, module, ask=ask, break_=break_) as (engine, said):
         assert engine.numerics == "float32, kernels, graphs" and not said
         serves(engine, oracle)
+
+
+ORPHAN = """
+import os, subprocess, sys, time
+from assistant.engine import trial
+trial.end_with_parent()
+compiler = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+with open(os.environ["SEEN"] + "~", "w") as file:
+    print(os.getpid(), compiler.pid, file=file)
+os.rename(os.environ["SEEN"] + "~", os.environ["SEEN"])
+time.sleep(600)
+"""
+STARTER = """
+import sys, torch
+from types import SimpleNamespace as Some
+from assistant.engine import proof
+proof._COMMAND = [sys.executable, "-c", sys.argv[1]]
+layers = [Some(up=Some(weight=torch.ones(1, 1)))]
+shape = dict.fromkeys(("width", "heads", "window", "vocab_size"), 1)
+proof._run(Some(device="cpu", dtype="torch.float32", layers=layers, **shape), [], 600)
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_trial_and_its_compilers_end_with_the_program(tmp_path, how):
+    seen = tmp_path / "seen"
+    starter = subprocess.Popen(
+        [sys.executable, "-c", STARTER, ORPHAN],
+        env=os.environ | {"SEEN": str(seen)},
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        until(seen.exists)
+        pids = [int(pid) for pid in seen.read_text().split()]
+        assert len(pids) == 2
+    finally:
+        starter.send_signal(how)
+        starter.wait()
+    try:
+        until(lambda: not any(map(runs, pids)))
+    finally:
+        for pid in filter(runs, pids):
+            os.kill(pid, signal.SIGKILL)
+
+
+def runs(pid):
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 @pytest.mark.parametrize("int8", [False, True])

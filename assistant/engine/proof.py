@@ -42,7 +42,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 def ask(model: Model, deadline_s: float = DEADLINE_S) -> dict[str, str]:
-    """Which of kernels.STEPS must not be tried in this process, and why: what failed in another one.
+    """Which of kernels.STEPS must not be tried here, and why: what failed in another process.
 
     That one has no say where it could not begin, since another program may have the memory, or the
     card may take one process only.
@@ -185,27 +185,28 @@ def _run(
         "deadline_s": deadline_s + 30,
     }
     paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    process = subprocess.Popen(
-        [*_COMMAND, json.dumps(asked)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        start_new_session=True,  # so that the compilers that it calls end with it
-    )
-    try:
-        out, err = process.communicate(timeout=deadline_s)
-        said = (err.strip().splitlines() or [""])[-1]
-        end = f"its trial ended with exit code {process.returncode}" + f": {said[:200]}" * bool(
-            said
+    reading, writing = os.pipe()
+    with open(reading), open(writing, "wb"):  # closed also where this process is killed
+        process = subprocess.Popen(
+            [*_COMMAND, json.dumps(asked)],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            stdin=reading,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,  # so that the compilers that it calls end with it
         )
-    except subprocess.TimeoutExpired:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        out, _ = process.communicate()
-        end = f"compiling took longer than {deadline_s:g} s"
+        try:
+            out, err = process.communicate(timeout=deadline_s)
+            said = (err.strip().splitlines() or [""])[-1]
+            end = f"its trial ended with exit code {process.returncode}"
+            end += f": {said[:200]}" if said else ""
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            out, _ = process.communicate()
+            end = f"compiling took longer than {deadline_s:g} s"
     told = dict(filter(None, map(_told, out.splitlines())))
     found = {name: why for name, why in told.items() if name in kernels.STEPS}
     no_say = "begun" not in told or "no memory" in told

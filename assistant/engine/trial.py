@@ -8,7 +8,10 @@ and ends early.
 
 import faulthandler
 import json
+import os
+import signal
 import sys
+import threading
 
 import torch
 
@@ -57,9 +60,22 @@ def one_layer(shape: dict[str, int], device: torch.device, dtype: torch.dtype, i
     return Model(config, tensors)
 
 
+def end_with_parent() -> None:
+    """End this process group, with the compilers in it, as soon as nobody holds the other end of
+    the standard input: however the parent ended, it did not wait."""
+
+    def watch():
+        while os.read(0, 1):
+            pass
+        os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 @torch.inference_mode()
 def main(asked: dict) -> None:
     faulthandler.dump_traceback_later(asked["deadline_s"], exit=True)  # should nobody else end it
+    end_with_parent()
     device = torch.device(asked["device"])
     use_card(device)
     model = one_layer(asked["shape"], device, getattr(torch, asked["dtype"]), asked["int8"])
