@@ -1,6 +1,7 @@
 """make gpu: its parts on a CPU with small shapes, and what becomes of parts that fail or hang."""
 
 import dataclasses
+import functools
 import os
 import re
 import shutil
@@ -16,9 +17,9 @@ import psutil
 import pytest
 import torch
 
-from assistant.engine import local
+from assistant.engine import local, proof
 from benchmarks.gpu import __main__ as command
-from benchmarks.gpu import bounded, chats, inside, steps, texts
+from benchmarks.gpu import bounded, card, chats, inside, steps, texts
 from benchmarks.gpu.place import Part, Place
 from benchmarks.gpu.weights import geometry, random_module
 from tests.card import pretended
@@ -199,6 +200,21 @@ def place(tmp_path, monkeypatch):
 def few(place):
     with steps.few_layers(place, "float32") as few:
         yield few
+
+
+def test_a_compiler_that_hangs_is_said_before_its_part_is_ended(
+    place, tiny_checkpoint, monkeypatch
+):
+    asked = []
+    monkeypatch.setattr(proof, "ask", lambda model, deadline_s: asked.append(deadline_s) or {})
+    loading = functools.partial(card.loading, place, tiny_checkpoint, "float32")
+    monkeypatch.setattr(card, "loading", lambda *given: loading())
+    with pretended():
+        lines = card.card(place)
+        assert next(lines).promise == "the embedded model opens"
+        lines.close()
+    (part,) = (part for part in command.PARTS if part.name == "card")
+    assert asked == [card.TRIAL_S] and card.TRIAL_S <= part.seconds - 30
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int8"])

@@ -5,7 +5,7 @@ from functools import partial
 
 import torch
 
-from assistant.engine import local
+from assistant.engine import local, proof
 from assistant.engine.device import RESERVE
 from assistant.engine.draw import Row
 from assistant.engine.weights import bytes_needed
@@ -14,10 +14,10 @@ TOKEN = 20  # of rows whose text means nothing
 WARM = 3  # steps that are not timed
 
 
-def skip_trial() -> None:
-    """Engines that are opened from now on try nothing in another process first: these parts run in
-    one that may die."""
-    local.ask = lambda model: {}
+def limit_trial(seconds: float | None) -> None:
+    """Engines that are opened from now on try for so long in another process what the card can do.
+    None: not at all, since parts run in one that may die."""
+    local.ask = partial(proof.ask, deadline_s=seconds) if seconds else lambda model: {}
 
 
 def graphs(engine) -> list[int]:
