@@ -13,7 +13,7 @@ import psutil
 import pytest
 import torch
 
-from assistant.engine import kernels, proof
+from assistant.engine import kernels, proof, trial, weights
 from assistant.errors import CheckpointError
 from tests import card
 from tests.card import pretended
@@ -383,6 +383,30 @@ def runs(pid):
     with contextlib.suppress(psutil.NoSuchProcess):
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     return False
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "width", "inner"),
+    [(49152, 6144, 24576), (49152, 2048, 8192), (50257, 6144, 24576), (384, 64, 256)],
+)
+def test_a_trial_compiles_every_variant_of_the_int8_kernels(vocabulary, width, inner):
+    """Those that StarCoder, a small one, an odd and a tiny one take."""
+    shape = {"n_embd": width, "n_inner": inner, "n_head": 16, "n_positions": 64}
+    shape["vocab_size"] = vocabulary
+    model = trial.one_layer(shape, torch.device("meta"), torch.bfloat16, True)
+    (layer,) = model.decode_layers
+    tried = {variant(*each.weight.values.shape, each.bias) for each in linear(layer, model)}
+    sizes = weights.expected_shapes(trial.Config(**shape, n_layer=1))
+    needed = {variant(*sizes[name], name) for name in sizes if name.endswith(weights.LINEAR)}
+    assert tried == needed | {variant(*sizes[weights.EMBEDDING], None)}
+
+
+def linear(layer, model):
+    return layer.qkv, layer.attn_out, layer.up, layer.down, model.head
+
+
+def variant(outs, inputs, bias):
+    return kernels._input_splits(outs, inputs), bias is None, outs % 16 == 0
 
 
 @pytest.mark.parametrize("int8", [False, True])

@@ -15,6 +15,7 @@ import threading
 
 import torch
 
+from assistant.engine import kernels
 from assistant.engine.cache import Cache
 from assistant.engine.config import Config
 from assistant.engine.device import use_card
@@ -28,16 +29,20 @@ from assistant.engine.sampler import Sampler
 from assistant.engine.weights import EMBEDDING, HEAD, LINEAR, expected_shapes
 from assistant.errors import CheckpointError
 
-_VOCABULARY = 1024  # and what is left over by this: kernels differ by multiples of 16 alone
-_INNER = 1024  # of a dense model, whose products are torch's own
+# Of a dense model, whose products are torch's own, and what the vocabulary leaves over by that.
+_VOCABULARY = _INNER = 1024
+# Of an int8 one: from here on kernels.int8_linear no longer splits the inputs, whatever they are.
+# What is left over by this stays, since kernels also differ by whether it is a multiple of 16.
+_INT8_VOCABULARY = kernels.PROGRAMS * kernels.BLOCK_OUT
 
 
 def one_layer(shape: dict[str, int], device: torch.device, dtype: torch.dtype, int8: bool) -> Model:
     """shape: n_embd, n_inner, n_head, n_positions and vocab_size, as in a config.json."""
     vocabulary, inner = shape["vocab_size"], shape["n_inner"]
+    most = _INT8_VOCABULARY if int8 else _VOCABULARY
     small = {
         "n_layer": 1,
-        "vocab_size": min(vocabulary, _VOCABULARY + vocabulary % _VOCABULARY),
+        "vocab_size": min(vocabulary, most + vocabulary % most),
         "n_inner": inner if int8 else min(inner, _INNER),
     }
     config = Config(**shape | small)
