@@ -309,13 +309,15 @@ def test_what_triton_lacks(here, programs, environ, headers, words, tmp_path, mo
 @pytest.mark.skipif(NO_TRITON, reason="triton has no wheel for this machine")
 def test_kernels_that_lack_something_are_not_tried(monkeypatch):
     monkeypatch.setattr(card, "at", lambda device: T4)
-    assert kernels.why_not(torch.device("cuda"), 48, 128).startswith(OLD)
+    refused = kernels.refused(torch.device("cuda"), 65, 64)
+    assert list(refused) == ["int8", "kernels"]
+    assert all(why.startswith(OLD) for why in refused.values())
 
 
 def test_kernels_without_triton(monkeypatch):
     monkeypatch.setitem(sys.modules, "triton", None)
-    said = kernels.why_not(torch.device("cuda"), 48, 128)
-    assert said.startswith("triton is not installed; install it with pip install triton")
+    said = kernels.refused(torch.device("cuda"), 48, 128)
+    assert said["kernels"].startswith("triton is not installed; install it with pip install triton")
 
 
 @pytest.mark.skipif(NO_TRITON, reason="triton has no wheel for this machine")

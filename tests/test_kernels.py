@@ -103,8 +103,8 @@ def test_nothing_is_used_that_was_not_tried():
 def test_a_shape_that_no_kernel_takes(monkeypatch):
     monkeypatch.setattr("assistant.engine.card.why_no_kernels", lambda device: None)
     cuda = torch.device("cuda")
-    assert kernels.why_not(cuda, 48, 128) is None
-    assert kernels.why_not(cuda, 65, 64) == "no kernel takes 65 heads of 64"
+    assert kernels.refused(cuda, 48, 128) == {}
+    assert kernels.refused(cuda, 65, 64) == {"kernels": "no kernel takes 65 heads of 64"}
 
 
 def test_every_step_has_one_name():

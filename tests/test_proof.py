@@ -474,18 +474,43 @@ def test_what_ends_the_real_trial_is_told(tiny_checkpoint, module, caplog, error
     assert [text for text in caplog.messages if "could not be tried" in text] == said
 
 
+NO_SHAPE = {"kernels": "no kernel takes 65 heads of 64"}
+NO_CARD = dict.fromkeys(["int8", "kernels"], "there is no C compiler")
+INT8 = BEGUN + "import json; assert json.loads(sys.argv[1])['refused'] == ['kernels']\n"
+INT8_RIGHT = INT8 + "print('[\"int8\", null]')"
+INT8_WRONG = INT8 + "print('[\"int8\", \"it is off\"]')"
+
+
+@pytest.mark.parametrize(
+    ("int8", "refused", "text", "numerics", "said"),
+    [
+        (False, NO_SHAPE, None, "float32, plain operations", "kernels (no kernel takes 65 heads"),
+        (False, NO_CARD, None, "float32, plain operations", "kernels (there is no C compiler); gr"),
+        (True, NO_CARD, None, "int8, plain operations", "int8 kernels (there is no C compiler); k"),
+        (True, NO_SHAPE, INT8_RIGHT, "int8, int8 kernels", "kernels (no kernel takes 65 heads"),
+        (True, NO_SHAPE, INT8_WRONG, "int8, plain operations", "; int8 kernels (it is off); gr"),
+    ],
+)
 def test_kernels_that_cannot_be_tried_are_no_matter_for_another_process(
     tiny_checkpoint,
     module,  # noqa: F811
     oracle,  # noqa: F811
+    int8,
+    refused,
+    text,
+    numerics,
+    said,
 ):
-    def break_(patch):
-        patch.setattr(kernels, "why_not", lambda *shape: "no kernel takes 65 heads of 64")
-        patch.setattr(proof, "_COMMAND", ["/nowhere"])
+    """The one for int8 does not mind a shape that others do not take."""
 
-    with opened(tiny_checkpoint, module, ask=proof.ask, break_=break_) as (engine, said):
-        assert engine.numerics == "float32, plain operations"
-        assert "without kernels (no kernel takes 65 heads of 64); graphs (" in said[0]
+    def break_(patch):
+        patch.setattr(kernels, "refused", lambda *shape: refused)
+        patch.setattr(proof, "_COMMAND", program(text) if text else ["/nowhere"])
+
+    with opened(tiny_checkpoint, module, int8=int8, ask=proof.ask, break_=break_) as (engine, log):
+        assert engine.numerics == numerics
+        (line,) = log
+        assert said in line and "graphs (they need the kernels)" in line
         serves(engine, oracle)
 
 

@@ -49,13 +49,14 @@ def on_kernels(device: torch.device) -> bool:
     return on_card(device) and path.kernels
 
 
-def why_not(device: torch.device, heads: int, head_dim: int) -> str | None:
-    """Why kernels cannot even be tried on `device` for this shape; None where they can."""
+def refused(device: torch.device, heads: int, head_dim: int) -> dict[str, str]:
+    """Which of the STEPS cannot even be tried on `device`, and why: all that are kernels, or those
+    that do not take this shape."""
     if device.type == "cuda" and (why := card.why_no_kernels(device)):
-        return why
+        return {"int8": why, "kernels": why}
     if not supported(heads, head_dim):
-        return f"no kernel takes {heads} heads of {head_dim}"
-    return None
+        return {"kernels": f"no kernel takes {heads} heads of {head_dim}"}
+    return {}
 
 
 def supported(heads, head_dim):

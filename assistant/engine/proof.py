@@ -47,16 +47,17 @@ def ask(model: Model, deadline_s: float = DEADLINE_S) -> dict[str, str]:
     That one has no say where it could not begin, since another program may have the memory, or the
     card may take one process only.
     """
-    refused: dict[str, str] = {}
-    if reason := kernels.why_not(model.device, model.heads, model.head_dim):
-        return dict.fromkeys(steps(model)[:-1], reason)
-    while True:
+    there = steps(model)
+    shape = model.heads, model.head_dim
+    refused = {n: why for n, why in kernels.refused(model.device, *shape).items() if n in there}
+    while not refused.keys() >= {*there} - {"graphs"}:
         found, end = _run(model, refused, deadline_s)
         refused |= {name: reason for name, reason in found.items() if reason}
-        open_ = [name for name in steps(model) if name not in (*found, *refused)]
+        open_ = [name for name in there if name not in (*found, *refused)]
         if end is None or not open_ or open_ == ["graphs"] and "kernels" in refused:
             return refused
         refused[open_[0]] = end
+    return refused
 
 
 def prove(draw: Draw, most_rows: int, refused: dict[str, str]) -> None:
