@@ -17,14 +17,15 @@ import psutil
 import pytest
 import torch
 
-from assistant.engine import local, proof
+from assistant.engine import kernels, local, proof
 from benchmarks.gpu import __main__ as command
 from benchmarks.gpu import bounded, card, chats, inside, steps, texts
-from benchmarks.gpu.place import Part, Place
+from benchmarks.gpu.place import Part, Place, opened
 from benchmarks.gpu.weights import geometry, random_module
 from tests.card import pretended
 from tests.engines import read
 from tests.gpu_parts import dying, failing, hanging, look, no_card, right, wrong
+from tests.test_card import H100, T4
 from tests.test_kernels import version
 from tests.waiting import until
 
@@ -215,6 +216,56 @@ def test_a_compiler_that_hangs_is_said_before_its_part_is_ended(
         lines.close()
     (part,) = (part for part in command.PARTS if part.name == "card")
     assert asked == [card.TRIAL_S] and card.TRIAL_S <= part.seconds - 30
+
+
+@pytest.fixture
+def broken(monkeypatch):
+    """A CPU that is taken for a card, whose kernels fail; gives what that does as to the card."""
+
+    def fails(*given):
+        raise RuntimeError("CUDA error")
+
+    with pretended():
+        monkeypatch.setattr(kernels, "add_norm", fails)
+        yield functools.partial(monkeypatch.setattr, "assistant.engine.card.at")
+
+
+@pytest.mark.parametrize(("here", "held"), [(H100, False), (T4, True)])
+def test_an_engine_that_leaves_something_out_is_not_what_a_part_is_for(
+    place, tiny_checkpoint, broken, here, held
+):
+    """Unless the card is one that has no kernels."""
+    broken(lambda device: here)
+    with opened(card.loading(place, tiny_checkpoint, "float32")) as engine:
+        line = inside.computes_in(engine, "float32")
+    assert line.promise == "float32: it computes in" and line.held is held
+    assert line.measured == "float32, plain operations" + (
+        ", as the card has no kernels" if held else "; not in kernels, graphs"
+    )
+
+
+PATHS = {
+    card.card: "the embedded model",
+    texts.small: "tiny, float32",
+    texts.greedy: "guessing",
+    steps.graphs: "float32",
+    steps.syncs: "guessing",
+}
+
+
+@pytest.mark.parametrize("part", PATHS)
+def test_a_part_does_not_hold_without_what_it_is_for(
+    place, tiny_checkpoint, broken, monkeypatch, part
+):
+    broken(lambda device: H100)
+    load = functools.partial(card.loading, place, tiny_checkpoint, "float32")
+    for module in (card, texts):
+        monkeypatch.setattr(module, "loading", lambda *given: load())
+    monkeypatch.setattr(texts, "tiny", lambda place: tiny_checkpoint)
+    lines = part(place)
+    line = next(line for line in lines if line.promise == f"{PATHS[part]}: it computes in")
+    lines.close()
+    assert line.held is False and line.measured.endswith("; not in kernels, graphs")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int8"])

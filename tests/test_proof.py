@@ -478,7 +478,7 @@ NO_SHAPE = {"kernels": "no kernel takes 65 heads of 64"}
 NO_CARD = dict.fromkeys(["int8", "kernels"], "there is no C compiler")
 INT8 = BEGUN + "import json; assert json.loads(sys.argv[1])['refused'] == ['kernels']\n"
 INT8_RIGHT = INT8 + "print('[\"int8\", null]')"
-INT8_WRONG = INT8 + "print('[\"int8\", \"it is off\"]')"
+INT8_WRONG = INT8 + 'print(\'["int8", "it is off"]\')'
 
 
 @pytest.mark.parametrize(

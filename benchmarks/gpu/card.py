@@ -55,10 +55,9 @@ def card(place: Place) -> Iterator[Line]:
     started = time.perf_counter()
     with opened(loading(place, "embedded"), drafts=True, trial_s=TRIAL_S) as engine:
         yield Line("the embedded model opens", f"{time.perf_counter() - started:.1f} s")
-        yield Line("it computes in", str(engine.numerics))
+        yield inside.computes_in(engine, "the embedded model")
         graphs = inside.graphs(engine)
-        held = bool(graphs) if place.on_card else None
-        yield Line("steps are captured for", f"{', '.join(map(str, graphs)) or 'no'} rows", held)
+        yield Line("steps are captured for", f"{', '.join(map(str, graphs)) or 'no'} rows")
         question = examples()[0]
         chat = Conversation().add_message(question)
         assistant = Assistant(engine, load_template(TEMPLATE))

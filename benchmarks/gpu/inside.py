@@ -5,10 +5,11 @@ from functools import partial
 
 import torch
 
-from assistant.engine import local, proof
-from assistant.engine.device import RESERVE
+from assistant.engine import card, kernels, local, proof
+from assistant.engine.device import RESERVE, on_card
 from assistant.engine.draw import Row
 from assistant.engine.weights import bytes_needed
+from benchmarks.report import Line
 
 TOKEN = 20  # of rows whose text means nothing
 WARM = 3  # steps that are not timed
@@ -23,6 +24,26 @@ def limit_trial(seconds: float | None) -> None:
 def graphs(engine) -> list[int]:
     """The numbers of rows that steps were captured for."""
     return [rows for rows, *_ in engine._scheduler.draw.graphs]
+
+
+def computes_in(engine, name: str) -> Line:
+    """What its steps run on. Held: all that this card can have, which is nothing on one that is too
+    old for kernels. None on a CPU."""
+    model, measured = engine._scheduler.model, str(engine.numerics)
+    if not on_card(model.device):
+        return Line(f"{name}: it computes in", measured)
+    there = {step: getattr(kernels.path, step) for step in proof.steps(model)}
+    lacking = [kernels.STEPS[step] for step, used in there.items() if not used]
+    old = too_old(model.device)
+    if lacking:
+        measured += ", as the card has no kernels" if old else f"; not in {', '.join(lacking)}"
+    return Line(f"{name}: it computes in", measured, old or not lacking)
+
+
+def too_old(device: torch.device) -> bool:
+    """Whether it is a card that no kernels are compiled for."""
+    here = card.at(device)
+    return here is not None and here.capability < card.LEAST
 
 
 def kv(engine) -> torch.Tensor:
