@@ -69,10 +69,14 @@ def step(engine, positions: list[int], *, top: int = 0):
 
 
 def plain_logits(engine, positions: list[int]) -> torch.Tensor:
-    """The same step's logits without a graph, [rows, vocabulary]."""
+    """The same step's logits from torch's own operators alone, [rows, vocabulary]."""
     model, count = engine._scheduler.model, len(positions)
     rows = torch.tensor([[TOKEN] * count, list(range(count)), positions], device=model.device)
-    return model.decode(*rows, kv(engine))
+    found, kernels.path = kernels.path, kernels.Path()
+    try:
+        return model.decode(*rows, kv(engine))
+    finally:
+        kernels.path = found
 
 
 @torch.inference_mode()
