@@ -20,12 +20,13 @@ import torch
 from assistant.engine import kernels, local, proof
 from benchmarks.gpu import __main__ as command
 from benchmarks.gpu import bounded, card, chats, inside, starcoder, steps, texts
+from benchmarks.gpu import kernels as operations
 from benchmarks.gpu.place import Part, Place, opened
 from benchmarks.gpu.weights import geometry, random_module
 from tests.card import KERNELS as card_kernels
 from tests.card import pretended
 from tests.engines import read
-from tests.gpu_parts import dying, failing, hanging, look, no_card, right, wrong
+from tests.gpu_parts import dying, failing, hanging, look, no_card, right, short, wrong
 from tests.test_card import H100, T4
 from tests.test_kernels import version
 from tests.waiting import until
@@ -112,13 +113,27 @@ def test_make_needs_no_environment_of_its_own():
     assert ".venv" not in done.stdout
 
 
+@pytest.mark.skipif(not shutil.which("make"), reason="there is no make")
+def test_make_turns_a_1_into_a_2_and_adds_nothing_to_the_sentence(tmp_path):
+    done = subprocess.run(
+        ["make", "-s", "gpu", f"PYTHON={sys.executable}", f"ARGS=--results {tmp_path / 'R.md'}"],
+        cwd=ROOT,
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+    )
+    (sentence,) = done.stdout.splitlines()
+    assert done.returncode == 2 and sentence.startswith("--device cuda cannot be had: ")
+    assert len(done.stderr.splitlines()) == 1  # make's own
+
+
 def test_it_needs_neither_the_webs_packages_nor_the_tests():
     modules = {part.run.split(":")[0] for part in (command.LOOK, *command.PARTS)}
     code = f"import sys, {', '.join(sorted(modules))}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     loaded = set(done.stdout.split())
-    assert not loaded & {"gradio", "fastapi", "uvicorn", "pytest", "hypothesis"}
+    assert not loaded & {"gradio", "fastapi", "uvicorn", "pydantic", "pytest", "hypothesis"}
 
 
 # -- parts that fail, hang and die ----------------------------------------------------------------
@@ -177,6 +192,17 @@ def test_when_the_time_is_over_no_part_begins(tmp_path, monkeypatch, checks, sta
     parts = [part(right, checks=checks)]
     code, rows = run_all(tmp_path, monkeypatch, parts, seconds=0)
     assert (code, rows[0][1]) == (expected, state)
+
+
+@pytest.mark.parametrize(
+    ("checks", "state", "expected"), [(True, "no time", 1), (False, "measured", 0)]
+)
+def test_a_part_whose_time_is_over_within_is_not_held(
+    tmp_path, monkeypatch, checks, state, expected
+):
+    code, rows = run_all(tmp_path, monkeypatch, [part(short, checks=checks)])
+    assert (code, rows[0][1]) == (expected, state)
+    assert rows[0][-1].startswith("two: not tried: the time was over")
 
 
 def test_no_card_is_a_sentence_and_1(tmp_path, monkeypatch, capsys):
@@ -347,6 +373,41 @@ def test_a_call_that_waits_in_a_step_is_named(few, monkeypatch):
 def test_what_there_is_no_time_for_is_not_measured(place, part):
     *_, last = part(dataclasses.replace(place, ends=time.monotonic() + chats.NEXT_S))
     assert last.measured == "not measured: the time was over" and last.held is None
+
+
+@pytest.mark.parametrize(
+    ("cases", "in_time", "told", "held"),
+    [
+        ([True] * 3, 3, "3 of 3 tried, right (", True),
+        ([True] * 3, 2, "2 of 3 tried, nothing wrong in those: the time was over (", None),
+        ([True] * 3, 0, "not tried: the time was over", None),
+        ([True, False, True], 3, "3 of 3 tried, (False,): it is off (", False),
+        ([True, False, True], 2, "2 of 3 tried, (False,): it is off (", False),
+    ],
+)
+def test_a_check_that_is_cut_short_is_not_right(place, monkeypatch, cases, in_time, told, held):
+    called = []
+
+    def a_check(right):
+        called.append(right)
+        assert right, "it is off"
+
+    left_s = [100] * in_time + [0] * 3
+    monkeypatch.setattr(Place, "left_s", property(lambda place: left_s.pop(0)))
+    line = operations._tried(place, a_check, [(case,) for case in cases])
+    assert line.measured.startswith(told) and line.held is held and line.promise == "a check"
+    assert called == cases[:in_time]
+
+
+@pytest.mark.parametrize(("here", "held"), [(T4, True), (H100, False)])
+def test_kernels_that_lack_something_are_not_launched(place, monkeypatch, here, held):
+    """Which is no fault of a card that can have none."""
+    monkeypatch.setattr("assistant.engine.card.at", lambda device: here)
+    monkeypatch.setattr(operations, "why_no_kernels", lambda device: "this and that")
+    (line,) = operations.kernels(dataclasses.replace(place, device="cuda"))
+    assert line.held is held
+    said = "none, as this card has none: this and that" if held else "this and that"
+    assert line.measured == said
 
 
 @pytest.mark.parametrize(

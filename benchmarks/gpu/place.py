@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+OVER = "the time was over"  # in a Line's text: not all of it was done
 DEAD_S = 1.0  # before a part is killed: it should have ended by itself
 
 

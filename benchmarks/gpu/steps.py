@@ -36,7 +36,7 @@ def few_layers(place: Place, dtype: str, **options) -> Iterator:
 
 
 def graphs(place: Place) -> Iterator[Line]:
-    """A captured step against the same rows by plain operations; what it leaves alone in the cache."""
+    """A captured step against the same rows by plain operations; what it leaves alone."""
     for dtype, most in FARTHEST.items():
         with few_layers(place, dtype) as (engine, vocabulary), torch.inference_mode():
             inside.kv(engine).normal_()
