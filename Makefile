@@ -1,6 +1,6 @@
 # make run · make test · make check · make soak · make test-machines   (each sets up all it needs)
 # make pictures (docs/images, from a real run) · make test-clients (other people's programs)
-# make gpu (a machine with a card: does it work, and how fast; needs torch and transformers only)
+# make gpu (a machine with a card: does it work, and how fast; needs torch, transformers and psutil only)
 # make bench · make bench-engine · make bench-company · make bench-serve · make bench-api
 # make bench-page · make bench-attribution · make bench-peers (llama.cpp, for bench-engine and bench-company)
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+from benchmarks.gpu.place import OVER
 from benchmarks.report import Line
 
 
@@ -20,6 +21,11 @@ def no_card(place):
 def right(place):
     yield Line("one", "1 | 2", True)
     yield Line("two", "2")
+
+
+def short(place):
+    yield Line("one", "1")
+    yield Line("two", f"not tried: {OVER}")
 
 
 def wrong(place):

@@ -3,6 +3,7 @@
 import importlib.util
 import inspect
 import logging
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from assistant.engine.device import choose_device
 from assistant.errors import CheckpointError
 
 ROOT = Path(__file__).parent.parent
+GUIDE = (ROOT / "docs/gpu.md").read_text()
+ENGINE = ROOT / "assistant/engine"
 NO_TRITON = importlib.util.find_spec("triton") is None
 T4, V100 = Card("Tesla T4", (7, 5)), Card("Tesla V100", (7, 0))
 A100, L4, H100 = Card("A100", (8, 0)), Card("L4", (8, 9)), Card("H100", (9, 0))
@@ -306,16 +309,34 @@ def test_what_triton_lacks(here, programs, environ, headers, words, tmp_path, mo
     assert words in said and not said.endswith(".") if words else said is None
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("does not fit in memory", "failed while it was tried", "computes replies without"),
+        *("compiling took longer than", "triton is not installed", "there is no C compiler"),
+        *("the variable CC names no program", "has no Python.h", "lets no program in now"),
+        *("is too old for torch's CUDA", "no NVIDIA driver is loaded", "only emulated"),
+    ],
+)
+def test_the_guide_says_what_to_do(words):
+    """Each is said by the program, too."""
+    (row,) = re.findall(rf"^\| `{re.escape(words)}` \| (.+) \|$", GUIDE, re.M)
+    assert len(row) > 10
+    assert any(words in re.sub(r'"\s+f?"', "", path.read_text()) for path in ENGINE.glob("*.py"))
+
+
 @pytest.mark.skipif(NO_TRITON, reason="triton has no wheel for this machine")
 def test_kernels_that_lack_something_are_not_tried(monkeypatch):
     monkeypatch.setattr(card, "at", lambda device: T4)
-    assert kernels.why_not(torch.device("cuda"), 48, 128).startswith(OLD)
+    refused = kernels.refused(torch.device("cuda"), 65, 64)
+    assert list(refused) == ["int8", "kernels"]
+    assert all(why.startswith(OLD) for why in refused.values())
 
 
 def test_kernels_without_triton(monkeypatch):
     monkeypatch.setitem(sys.modules, "triton", None)
-    said = kernels.why_not(torch.device("cuda"), 48, 128)
-    assert said.startswith("triton is not installed; install it with pip install triton")
+    said = kernels.refused(torch.device("cuda"), 48, 128)
+    assert said["kernels"].startswith("triton is not installed; install it with pip install triton")
 
 
 @pytest.mark.skipif(NO_TRITON, reason="triton has no wheel for this machine")

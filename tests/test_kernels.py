@@ -4,6 +4,7 @@ Triton reads TRITON_INTERPRET when it is first imported, so the cases of kernel_
 kernel_bounds.py run in processes of their own.
 """
 
+import dataclasses
 import importlib.metadata
 import importlib.util
 import os
@@ -102,8 +103,13 @@ def test_nothing_is_used_that_was_not_tried():
 def test_a_shape_that_no_kernel_takes(monkeypatch):
     monkeypatch.setattr("assistant.engine.card.why_no_kernels", lambda device: None)
     cuda = torch.device("cuda")
-    assert kernels.why_not(cuda, 48, 128) is None
-    assert kernels.why_not(cuda, 65, 64) == "no kernel takes 65 heads of 64"
+    assert kernels.refused(cuda, 48, 128) == {}
+    assert kernels.refused(cuda, 65, 64) == {"kernels": "no kernel takes 65 heads of 64"}
+
+
+def test_every_step_has_one_name():
+    assert list(kernels.STEPS) == [field.name for field in dataclasses.fields(kernels.Path)]
+    assert str(kernels.Path(True, True, True)) == ", ".join(kernels.STEPS.values())
 
 
 @pytest.mark.parametrize(

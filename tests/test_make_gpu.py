@@ -1,6 +1,7 @@
 """make gpu: its parts on a CPU with small shapes, and what becomes of parts that fail or hang."""
 
 import dataclasses
+import functools
 import os
 import re
 import shutil
@@ -16,14 +17,17 @@ import psutil
 import pytest
 import torch
 
-from assistant.engine import local
+from assistant.engine import kernels, local, proof
 from benchmarks.gpu import __main__ as command
-from benchmarks.gpu import bounded, chats, inside, steps, texts
-from benchmarks.gpu.place import Part, Place
+from benchmarks.gpu import bounded, card, chats, inside, starcoder, steps, texts
+from benchmarks.gpu import kernels as operations
+from benchmarks.gpu.place import Part, Place, opened
 from benchmarks.gpu.weights import geometry, random_module
+from tests.card import KERNELS as card_kernels
 from tests.card import pretended
 from tests.engines import read
-from tests.gpu_parts import dying, failing, hanging, look, no_card, right, wrong
+from tests.gpu_parts import dying, failing, hanging, look, no_card, right, short, wrong
+from tests.test_card import H100, T4
 from tests.test_kernels import version
 from tests.waiting import until
 
@@ -109,13 +113,27 @@ def test_make_needs_no_environment_of_its_own():
     assert ".venv" not in done.stdout
 
 
+@pytest.mark.skipif(not shutil.which("make"), reason="there is no make")
+def test_make_turns_a_1_into_a_2_and_adds_nothing_to_the_sentence(tmp_path):
+    done = subprocess.run(
+        ["make", "-s", "gpu", f"PYTHON={sys.executable}", f"ARGS=--results {tmp_path / 'R.md'}"],
+        cwd=ROOT,
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+    )
+    (sentence,) = done.stdout.splitlines()
+    assert done.returncode == 2 and sentence.startswith("--device cuda cannot be had: ")
+    assert len(done.stderr.splitlines()) == 1  # make's own
+
+
 def test_it_needs_neither_the_webs_packages_nor_the_tests():
     modules = {part.run.split(":")[0] for part in (command.LOOK, *command.PARTS)}
     code = f"import sys, {', '.join(sorted(modules))}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     loaded = set(done.stdout.split())
-    assert not loaded & {"gradio", "fastapi", "uvicorn", "pytest", "hypothesis"}
+    assert not loaded & {"gradio", "fastapi", "uvicorn", "pydantic", "pytest", "hypothesis"}
 
 
 # -- parts that fail, hang and die ----------------------------------------------------------------
@@ -176,6 +194,17 @@ def test_when_the_time_is_over_no_part_begins(tmp_path, monkeypatch, checks, sta
     assert (code, rows[0][1]) == (expected, state)
 
 
+@pytest.mark.parametrize(
+    ("checks", "state", "expected"), [(True, "no time", 1), (False, "measured", 0)]
+)
+def test_a_part_whose_time_is_over_within_is_not_held(
+    tmp_path, monkeypatch, checks, state, expected
+):
+    code, rows = run_all(tmp_path, monkeypatch, [part(short, checks=checks)])
+    assert (code, rows[0][1]) == (expected, state)
+    assert rows[0][-1].startswith("two: not tried: the time was over")
+
+
 def test_no_card_is_a_sentence_and_1(tmp_path, monkeypatch, capsys):
     code, rows = run_all(tmp_path, monkeypatch, [part(right)], look=no_card)
     assert (code, rows) == (1, []) and capsys.readouterr().out == "There is no card.\n"
@@ -201,6 +230,72 @@ def few(place):
         yield few
 
 
+def test_a_compiler_that_hangs_is_said_before_its_part_is_ended(
+    place, tiny_checkpoint, monkeypatch
+):
+    asked = []
+    monkeypatch.setattr(proof, "ask", lambda model, deadline_s: asked.append(deadline_s) or {})
+    loading = functools.partial(card.loading, place, tiny_checkpoint, "float32")
+    monkeypatch.setattr(card, "loading", lambda *given: loading())
+    with pretended():
+        lines = card.card(place)
+        assert next(lines).promise == "the embedded model opens"
+        lines.close()
+    (part,) = (part for part in command.PARTS if part.name == "card")
+    assert asked == [card.TRIAL_S] and part.seconds - 30 >= card.TRIAL_S
+
+
+@pytest.fixture
+def broken(monkeypatch):
+    """A CPU that is taken for a card, whose kernels fail; gives what that does as to the card."""
+
+    def fails(*given):
+        raise RuntimeError("CUDA error")
+
+    with pretended():
+        monkeypatch.setattr(kernels, "add_norm", fails)
+        yield functools.partial(monkeypatch.setattr, "assistant.engine.card.at")
+
+
+@pytest.mark.parametrize(("here", "held"), [(H100, False), (T4, True)])
+def test_an_engine_that_leaves_something_out_is_not_what_a_part_is_for(
+    place, tiny_checkpoint, broken, here, held
+):
+    """Unless the card is one that has no kernels."""
+    broken(lambda device: here)
+    with opened(card.loading(place, tiny_checkpoint, "float32")) as engine:
+        line = inside.computes_in(engine, "float32")
+    assert line.promise == "float32: it computes in" and line.held is held
+    assert line.measured == "float32, plain operations" + (
+        ", as the card has no kernels" if held else "; not in kernels, graphs"
+    )
+
+
+PATHS = {
+    card.card: "the embedded model",
+    texts.small: "tiny, float32",
+    texts.greedy: "guessing",
+    steps.graphs: "float32",
+    starcoder.starcoder: "bfloat16",
+    steps.syncs: "guessing",
+}
+
+
+@pytest.mark.parametrize("part", PATHS)
+def test_a_part_does_not_hold_without_what_it_is_for(
+    place, tiny_checkpoint, broken, monkeypatch, part
+):
+    broken(lambda device: H100)
+    load = functools.partial(card.loading, place, tiny_checkpoint, "float32")
+    for module in (card, texts):
+        monkeypatch.setattr(module, "loading", lambda *given: load())
+    monkeypatch.setattr(texts, "tiny", lambda place: tiny_checkpoint)
+    lines = part(place)
+    line = next(line for line in lines if line.promise == f"{PATHS[part]}: it computes in")
+    lines.close()
+    assert line.held is False and line.measured.endswith("; not in kernels, graphs")
+
+
 @pytest.mark.parametrize("dtype", ["float32", "int8"])
 def test_captured_steps_are_those_that_are_compared(place, dtype):
     """On a CPU that is taken for a card."""
@@ -219,6 +314,20 @@ def test_captured_steps_are_those_that_are_compared(place, dtype):
         graph = next(graph for rows, *_, graph in engine._scheduler.draw.graphs if rows == 4)
         graph.replay = lambda: None
         assert not steps._graph(engine, 3, vocabulary, dtype, most).held
+
+
+@torch.inference_mode()
+def test_what_captured_steps_are_compared_with_has_no_kernels(place, monkeypatch):
+    random_module(geometry(place, slots=1), "cpu")  # transformers is loaded before that
+    with pretended(), steps.few_layers(place, "int8") as (engine, vocabulary):
+        found = kernels.path
+        assert found == kernels.Path(True, True, True)
+        inside.kv(engine).normal_()
+        for name in card_kernels:
+            monkeypatch.setattr(kernels, name, None)
+        inside.plain_logits(engine, [3, 5])
+        assert kernels.path is found
+        assert steps._graph(engine, 2, vocabulary, "int8", steps.FARTHEST["int8"]).held
 
 
 @torch.inference_mode()
@@ -264,6 +373,41 @@ def test_a_call_that_waits_in_a_step_is_named(few, monkeypatch):
 def test_what_there_is_no_time_for_is_not_measured(place, part):
     *_, last = part(dataclasses.replace(place, ends=time.monotonic() + chats.NEXT_S))
     assert last.measured == "not measured: the time was over" and last.held is None
+
+
+@pytest.mark.parametrize(
+    ("cases", "in_time", "told", "held"),
+    [
+        ([True] * 3, 3, "3 of 3 tried, right (", True),
+        ([True] * 3, 2, "2 of 3 tried, nothing wrong in those: the time was over (", None),
+        ([True] * 3, 0, "not tried: the time was over", None),
+        ([True, False, True], 3, "3 of 3 tried, (False,): it is off (", False),
+        ([True, False, True], 2, "2 of 3 tried, (False,): it is off (", False),
+    ],
+)
+def test_a_check_that_is_cut_short_is_not_right(place, monkeypatch, cases, in_time, told, held):
+    called = []
+
+    def a_check(right):
+        called.append(right)
+        assert right, "it is off"
+
+    left_s = [100] * in_time + [0] * 3
+    monkeypatch.setattr(Place, "left_s", property(lambda place: left_s.pop(0)))
+    line = operations._tried(place, a_check, [(case,) for case in cases])
+    assert line.measured.startswith(told) and line.held is held and line.promise == "a check"
+    assert called == cases[:in_time]
+
+
+@pytest.mark.parametrize(("here", "held"), [(T4, True), (H100, False)])
+def test_kernels_that_lack_something_are_not_launched(place, monkeypatch, here, held):
+    """Which is no fault of a card that can have none."""
+    monkeypatch.setattr("assistant.engine.card.at", lambda device: here)
+    monkeypatch.setattr(operations, "why_no_kernels", lambda device: "this and that")
+    (line,) = operations.kernels(dataclasses.replace(place, device="cuda"))
+    assert line.held is held
+    said = "none, as this card has none: this and that" if held else "this and that"
+    assert line.measured == said
 
 
 @pytest.mark.parametrize(

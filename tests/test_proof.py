@@ -5,18 +5,22 @@ line of the log."""
 import contextlib
 import logging
 import os
+import signal
+import subprocess
 import sys
 
+import psutil
 import pytest
 import torch
 
-from assistant.engine import kernels, proof
+from assistant.engine import kernels, proof, trial, weights
 from assistant.errors import CheckpointError
 from tests import card
 from tests.card import pretended
 from tests.engines import greedy, read
 from tests.test_cuda import open_card
 from tests.test_local import PROMPTS, module, oracle  # noqa: F401
+from tests.waiting import until
 
 CPU = torch.device("cpu")
 BROKEN = RuntimeError("CUDA error: operation not permitted\nmore lines")
@@ -231,6 +235,25 @@ def test_a_card_that_breaks_while_it_is_tried_ends_the_start_in_a_sentence(tiny_
 # -- the other process ------------------------------------------------------------------------
 
 
+def test_a_trial_finds_the_memory_free_that_loading_took_for_a_while(
+    tiny_checkpoint,
+    module,  # noqa: F811
+    oracle,  # noqa: F811
+):
+    done = []
+
+    def break_(patch):
+        patch.setattr(torch.cuda, "empty_cache", lambda: done.append("emptied"))
+
+    def ask(model):
+        done.append("asked")
+        return {}
+
+    with opened(tiny_checkpoint, module, ask=ask, break_=break_) as (engine, _):
+        assert done == ["emptied", "asked"]
+        serves(engine, oracle)
+
+
 def program(text):
     """Stands for the trial's process: `text` is Python."""
     return [sys.executable, "-c", f"import sys, time\n{text}"]
@@ -246,6 +269,10 @@ OTHERS = {
         "its trial ended with exit code 1: SystemError: no way",
     ),
     "says": (BEGUN + 'print(\'["kernels", "it is off"]\')', "it is off"),
+    "says more": (
+        BEGUN + 'print(\'[W] a loader warns\\n[0, 1]\\n[[]]\\n["kernels", "it is off"]\')',
+        "it is off",
+    ),
 }
 
 
@@ -267,7 +294,7 @@ def test_a_trial_that_does_not_end_well_leaves_out_what_it_was_at(
     with opened(tiny_checkpoint, module, ask=ask, break_=break_) as (engine, said):
         assert engine.numerics == "float32, plain operations"
         (line,) = said
-        assert f"without kernels ({why}" in line
+        assert f"without kernels ({why}); graphs (" in line
         serves(engine, oracle)
 
 
@@ -309,6 +336,79 @@ def test_a_trial_that_cannot_begin_has_no_say(tiny_checkpoint, module, oracle, t
         serves(engine, oracle)
 
 
+ORPHAN = """
+import os, subprocess, sys, time
+from assistant.engine import trial
+trial.end_with_parent()
+compiler = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+with open(os.environ["SEEN"] + "~", "w") as file:
+    print(os.getpid(), compiler.pid, file=file)
+os.rename(os.environ["SEEN"] + "~", os.environ["SEEN"])
+time.sleep(600)
+"""
+STARTER = """
+import sys, torch
+from types import SimpleNamespace as Some
+from assistant.engine import proof
+proof._COMMAND = [sys.executable, "-c", sys.argv[1]]
+layers = [Some(up=Some(weight=torch.ones(1, 1)))]
+shape = dict.fromkeys(("width", "heads", "window", "vocab_size"), 1)
+proof._run(Some(device="cpu", dtype="torch.float32", layers=layers, **shape), [], 600)
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_trial_and_its_compilers_end_with_the_program(tmp_path, how):
+    seen = tmp_path / "seen"
+    starter = subprocess.Popen(
+        [sys.executable, "-c", STARTER, ORPHAN],
+        env=os.environ | {"SEEN": str(seen)},
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        until(seen.exists)
+        pids = [int(pid) for pid in seen.read_text().split()]
+        assert len(pids) == 2
+    finally:
+        starter.send_signal(how)
+        starter.wait()
+    try:
+        until(lambda: not any(map(runs, pids)))
+    finally:
+        for pid in filter(runs, pids):
+            os.kill(pid, signal.SIGKILL)
+
+
+def runs(pid):
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "width", "inner"),
+    [(49152, 6144, 24576), (49152, 2048, 8192), (50257, 6144, 24576), (384, 64, 256)],
+)
+def test_a_trial_compiles_every_variant_of_the_int8_kernels(vocabulary, width, inner):
+    """Those that StarCoder, a small one, an odd and a tiny one take."""
+    shape = {"n_embd": width, "n_inner": inner, "n_head": 16, "n_positions": 64}
+    shape["vocab_size"] = vocabulary
+    model = trial.one_layer(shape, torch.device("meta"), torch.bfloat16, True)
+    (layer,) = model.decode_layers
+    tried = {variant(*each.weight.values.shape, each.bias) for each in linear(layer, model)}
+    sizes = weights.expected_shapes(trial.Config(**shape, n_layer=1))
+    needed = {variant(*sizes[name], name) for name in sizes if name.endswith(weights.LINEAR)}
+    assert tried == needed | {variant(*sizes[weights.EMBEDDING], None)}
+
+
+def linear(layer, model):
+    return layer.qkv, layer.attn_out, layer.up, layer.down, model.head
+
+
+def variant(outs, inputs, bias):
+    return kernels._input_splits(outs, inputs), bias is None, outs % 16 == 0
+
+
 @pytest.mark.parametrize("int8", [False, True])
 def test_the_real_trial_finds_the_same(tiny_checkpoint, module, int8):  # noqa: F811
     found = []
@@ -326,18 +426,91 @@ def test_the_real_trial_finds_the_same(tiny_checkpoint, module, int8):  # noqa: 
     assert found == [(dict.fromkeys(names), None)]
 
 
+BROKEN_TRIAL = """
+import json, torch
+from tests import card
+from assistant.engine import kernels, trial
+def fails(*given):
+    raise {error}
+with card.pretended():
+    kernels.mqa_decode = torch.cuda.synchronize = fails
+    trial.main(json.loads(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "end", "said"),
+    [
+        (
+            "RuntimeError('CUDA error: illegal address\\nmore lines')",
+            "its trial ended with exit code 1: CUDA error: illegal address",
+            [],
+        ),
+        (
+            "torch.OutOfMemoryError('CUDA out of memory.\\nmore lines')",
+            None,
+            [
+                "what the card can do could not be tried in another process: "
+                "OutOfMemoryError: CUDA out of memory."
+            ],
+        ),
+    ],
+)
+def test_what_ends_the_real_trial_is_told(tiny_checkpoint, module, caplog, error, end, said):  # noqa: F811
+    """A kernel that breaks the card for that process, and memory that runs out there."""
+    found = []
+
+    def ask(model):
+        found.append(proof._run(model, {}, 100))
+        return {}
+
+    def break_(patch):
+        patch.setattr(proof, "_COMMAND", program(BROKEN_TRIAL.format(error=error)))
+
+    caplog.set_level(logging.INFO, proof.log.name)
+    with opened(tiny_checkpoint, module, ask=ask, break_=break_):
+        pass
+    assert found == [({}, end)]
+    assert [text for text in caplog.messages if "could not be tried" in text] == said
+
+
+NO_SHAPE = {"kernels": "no kernel takes 65 heads of 64"}
+NO_CARD = dict.fromkeys(["int8", "kernels"], "there is no C compiler")
+INT8 = BEGUN + "import json; assert json.loads(sys.argv[1])['refused'] == ['kernels']\n"
+INT8_RIGHT = INT8 + "print('[\"int8\", null]')"
+INT8_WRONG = INT8 + 'print(\'["int8", "it is off"]\')'
+
+
+@pytest.mark.parametrize(
+    ("int8", "refused", "text", "numerics", "said"),
+    [
+        (False, NO_SHAPE, None, "float32, plain operations", "kernels (no kernel takes 65 heads"),
+        (False, NO_CARD, None, "float32, plain operations", "kernels (there is no C compiler); gr"),
+        (True, NO_CARD, None, "int8, plain operations", "int8 kernels (there is no C compiler); k"),
+        (True, NO_SHAPE, INT8_RIGHT, "int8, int8 kernels", "kernels (no kernel takes 65 heads"),
+        (True, NO_SHAPE, INT8_WRONG, "int8, plain operations", "; int8 kernels (it is off); gr"),
+    ],
+)
 def test_kernels_that_cannot_be_tried_are_no_matter_for_another_process(
     tiny_checkpoint,
     module,  # noqa: F811
     oracle,  # noqa: F811
+    int8,
+    refused,
+    text,
+    numerics,
+    said,
 ):
-    def break_(patch):
-        patch.setattr(kernels, "why_not", lambda *shape: "no kernel takes 65 heads of 64")
-        patch.setattr(proof, "_COMMAND", ["/nowhere"])
+    """The one for int8 does not mind a shape that others do not take."""
 
-    with opened(tiny_checkpoint, module, ask=proof.ask, break_=break_) as (engine, said):
-        assert engine.numerics == "float32, plain operations"
-        assert "without kernels (no kernel takes 65 heads of 64); graphs (" in said[0]
+    def break_(patch):
+        patch.setattr(kernels, "refused", lambda *shape: refused)
+        patch.setattr(proof, "_COMMAND", program(text) if text else ["/nowhere"])
+
+    with opened(tiny_checkpoint, module, int8=int8, ask=proof.ask, break_=break_) as (engine, log):
+        assert engine.numerics == numerics
+        (line,) = log
+        assert said in line and "graphs (they need the kernels)" in line
         serves(engine, oracle)
 
 

@@ -22,6 +22,8 @@ BLOCK_ROWS_MAX = 64
 PROGRAMS = 256  # what a weight should be cut into: about two programs for each of 132 processors
 SHARE_MIN = 1024  # inputs that a program sums at least, so that its partial sums cost little
 FLOATS = (torch.bfloat16, torch.float16, torch.float32)
+# What proof.py adds to plain operations, in this order; each a field of Path, as people read it.
+STEPS = {"int8": "int8 kernels", "kernels": "kernels", "graphs": "graphs"}
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,8 @@ class Path:
     graphs: bool = False
 
     def __str__(self) -> str:
-        names = {"int8 kernels": self.int8, "kernels": self.kernels, "graphs": self.graphs}
-        return ", ".join(name for name, used in names.items() if used) or "plain operations"
+        used = [text for name, text in STEPS.items() if getattr(self, name)]
+        return ", ".join(used) or "plain operations"
 
 
 path = Path()  # of this process's card: what proof.py found right there
@@ -47,13 +49,14 @@ def on_kernels(device: torch.device) -> bool:
     return on_card(device) and path.kernels
 
 
-def why_not(device: torch.device, heads: int, head_dim: int) -> str | None:
-    """Why kernels cannot even be tried on `device` for this shape; None where they can."""
+def refused(device: torch.device, heads: int, head_dim: int) -> dict[str, str]:
+    """Which of the STEPS cannot even be tried on `device`, and why: all that are kernels, or those
+    that do not take this shape."""
     if device.type == "cuda" and (why := card.why_no_kernels(device)):
-        return why
+        return {"int8": why, "kernels": why}
     if not supported(heads, head_dim):
-        return f"no kernel takes {heads} heads of {head_dim}"
-    return None
+        return {"kernels": f"no kernel takes {heads} heads of {head_dim}"}
+    return {}
 
 
 def supported(heads, head_dim):

@@ -133,6 +133,7 @@ class LocalEngine:
             card = on_card(model.device)
             if card:
                 use_card(model.device)
+                torch.cuda.empty_cache()  # what loading took for a while is free for the trial, too
                 refused = ask(model)
             cache = Cache(model, slots)
             sampler = Sampler(cache.kv.shape[1], model.vocab_size, model.device)

@@ -31,7 +31,6 @@ from assistant.sampling import Sampling
 
 log = logging.getLogger(__name__)
 
-STEPS = {"int8": "int8 kernels", "kernels": "kernels", "graphs": "graphs"}  # of kernels.Path
 # How far logits may be off, as a share of the largest. It is not rounding that is looked for, which
 # gives a tenth of this over StarCoder's layers: a wrong address, mask or scale gives about 1.
 ALLOWED = {torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}
@@ -43,21 +42,22 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 def ask(model: Model, deadline_s: float = DEADLINE_S) -> dict[str, str]:
-    """Which STEPS must not be tried in this process, and why: what failed in another one.
+    """Which of kernels.STEPS must not be tried here, and why: what failed in another process.
 
     That one has no say where it could not begin, since another program may have the memory, or the
     card may take one process only.
     """
-    refused: dict[str, str] = {}
-    if reason := kernels.why_not(model.device, model.heads, model.head_dim):
-        return dict.fromkeys(steps(model)[:-1], reason)
-    while True:
+    there = steps(model)
+    shape = model.heads, model.head_dim
+    refused = {n: why for n, why in kernels.refused(model.device, *shape).items() if n in there}
+    while not refused.keys() >= {*there} - {"graphs"}:
         found, end = _run(model, refused, deadline_s)
         refused |= {name: reason for name, reason in found.items() if reason}
-        open_ = [name for name in steps(model) if name not in (*found, *refused)]
+        open_ = [name for name in there if name not in (*found, *refused)]
         if end is None or not open_ or open_ == ["graphs"] and "kernels" in refused:
             return refused
         refused[open_[0]] = end
+    return refused
 
 
 def prove(draw: Draw, most_rows: int, refused: dict[str, str]) -> None:
@@ -69,7 +69,7 @@ def prove(draw: Draw, most_rows: int, refused: dict[str, str]) -> None:
     if "kernels" in left_out:
         left_out.setdefault("graphs", "they need the kernels")
     if left_out:
-        what = "; ".join(f"{STEPS[name]} ({why})" for name, why in left_out.items())
+        what = "; ".join(f"{kernels.STEPS[name]} ({why})" for name, why in left_out.items())
         log.warning("%s computes replies without %s: they take longer.", device, what)
     log.info("%s computes replies in %s, %s", device, draw.model.numerics, kernels.path)
 
@@ -96,7 +96,7 @@ def attempts(
             cause = name == "graphs" and error.__context__ or error
             if is_out_of_memory(cause):
                 raise cause from None
-            why = _sentence(cause)
+            why = sentence(cause)
             _check_alive(draw.model.device, why)
         if why:
             kernels.path = replace(kernels.path, **{name: False})
@@ -106,7 +106,9 @@ def attempts(
 
 def steps(model: Model) -> list[str]:
     """The STEPS that there are for `model`, in the order in which they are added."""
-    return [name for name in STEPS if name != "int8" or isinstance(model.layers[0].up, Int8)]
+    return [
+        name for name in kernels.STEPS if name != "int8" or isinstance(model.layers[0].up, Int8)
+    ]
 
 
 # -- one batch --------------------------------------------------------------------------------
@@ -144,7 +146,7 @@ def _wrong(draw: Draw, rows: list[Row], expected: torch.Tensor) -> str | None:
     return None
 
 
-def _sentence(error: BaseException) -> str:
+def sentence(error: BaseException) -> str:
     lines = str(error).strip().splitlines() or [""]
     return f"{type(error).__name__}: {lines[0][:200]}"
 
@@ -184,26 +186,41 @@ def _run(
         "deadline_s": deadline_s + 30,
     }
     paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    process = subprocess.Popen(
-        [*_COMMAND, json.dumps(asked)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        start_new_session=True,  # so that the compilers that it calls end with it
-    )
-    try:
-        out, err = process.communicate(timeout=deadline_s)
-        said = (err.strip().splitlines() or [""])[-1]
-        end = f"its trial ended with exit code {process.returncode}: {said[:200]}"
-    except subprocess.TimeoutExpired:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        out, _ = process.communicate()
-        end = f"compiling took longer than {deadline_s:g} s"
-    found = [json.loads(line) for line in out.splitlines() if line.startswith("[")]
-    if not found:
-        log.info("what the card can do could not be tried in another process: %s", end)
-    return dict(found[1:]), end if found and process.returncode else None
+    reading, writing = os.pipe()
+    with open(reading), open(writing, "wb"):  # closed also where this process is killed
+        process = subprocess.Popen(
+            [*_COMMAND, json.dumps(asked)],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            stdin=reading,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,  # so that the compilers that it calls end with it
+        )
+        try:
+            out, err = process.communicate(timeout=deadline_s)
+            said = (err.strip().splitlines() or [""])[-1]
+            end = f"its trial ended with exit code {process.returncode}"
+            end += f": {said[:200]}" if said else ""
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            out, _ = process.communicate()
+            end = f"compiling took longer than {deadline_s:g} s"
+    told = dict(filter(None, map(_told, out.splitlines())))
+    found = {name: why for name, why in told.items() if name in kernels.STEPS}
+    no_say = "begun" not in told or "no memory" in told
+    if no_say:
+        why = told.get("no memory", end)
+        log.info("what the card can do could not be tried in another process: %s", why)
+    return found, None if no_say or not process.returncode else end
+
+
+def _told(line: str) -> tuple[str, str | None] | None:
+    """What trial.tell() wrote; None for a line that is a library's."""
+    with contextlib.suppress(ValueError):
+        match json.loads(line):
+            case [str(name), str() | None as why]:
+                return name, why
+    return None

@@ -2,16 +2,20 @@
 model's shapes, with random weights.
 
 python -m assistant.engine.trial ASKED, the JSON that proof.py writes. Prints a line of JSON when it
-begins and one for each step: its name, and why it failed or null. Where memory is short it ends
-early.
+begins and one for each step: its name, and why it failed or null. Where memory is short it says so
+and ends early.
 """
 
 import faulthandler
 import json
+import os
+import signal
 import sys
+import threading
 
 import torch
 
+from assistant.engine import kernels
 from assistant.engine.cache import Cache
 from assistant.engine.config import Config
 from assistant.engine.device import use_card
@@ -20,20 +24,25 @@ from assistant.engine.draw import Draw
 from assistant.engine.failures import is_out_of_memory
 from assistant.engine.int8 import SCALE_DTYPE, Quantized
 from assistant.engine.model import Model
-from assistant.engine.proof import attempts
+from assistant.engine.proof import attempts, sentence
 from assistant.engine.sampler import Sampler
 from assistant.engine.weights import EMBEDDING, HEAD, LINEAR, expected_shapes
+from assistant.errors import CheckpointError
 
-_VOCABULARY = 1024  # and what is left over by this: kernels differ by multiples of 16 alone
-_INNER = 1024  # of a dense model, whose products are torch's own
+# Of a dense model, whose products are torch's own, and what the vocabulary leaves over by that.
+_VOCABULARY = _INNER = 1024
+# Of an int8 one: from here on kernels.int8_linear no longer splits the inputs, whatever they are.
+# What is left over by this stays, since kernels also differ by whether it is a multiple of 16.
+_INT8_VOCABULARY = kernels.PROGRAMS * kernels.BLOCK_OUT
 
 
 def one_layer(shape: dict[str, int], device: torch.device, dtype: torch.dtype, int8: bool) -> Model:
     """shape: n_embd, n_inner, n_head, n_positions and vocab_size, as in a config.json."""
     vocabulary, inner = shape["vocab_size"], shape["n_inner"]
+    most = _INT8_VOCABULARY if int8 else _VOCABULARY
     small = {
         "n_layer": 1,
-        "vocab_size": min(vocabulary, _VOCABULARY + vocabulary % _VOCABULARY),
+        "vocab_size": min(vocabulary, most + vocabulary % most),
         "n_inner": inner if int8 else min(inner, _INNER),
     }
     config = Config(**shape | small)
@@ -56,9 +65,22 @@ def one_layer(shape: dict[str, int], device: torch.device, dtype: torch.dtype, i
     return Model(config, tensors)
 
 
+def end_with_parent() -> None:
+    """End this process group, with the compilers in it, as soon as nobody holds the other end of
+    the standard input: however the parent ended, it did not wait."""
+
+    def watch():
+        while os.read(0, 1):
+            pass
+        os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 @torch.inference_mode()
 def main(asked: dict) -> None:
     faulthandler.dump_traceback_later(asked["deadline_s"], exit=True)  # should nobody else end it
+    end_with_parent()
     device = torch.device(asked["device"])
     use_card(device)
     model = one_layer(asked["shape"], device, getattr(torch, asked["dtype"]), asked["int8"])
@@ -68,9 +90,12 @@ def main(asked: dict) -> None:
     try:
         for name, why in attempts(draw, DRAFT_ROWS, asked["refused"]):
             tell(name, why)
+    except CheckpointError as error:  # the card is broken for this process: its advice is not ours
+        sys.exit(str(error.__cause__).partition("\n")[0])
     except Exception as error:
         if not is_out_of_memory(error):
             raise
+        tell("no memory", sentence(error))
 
 
 def tell(name: str, why: str | None) -> None:

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from benchmarks.gpu.bounded import Bounded
-from benchmarks.gpu.place import Part
+from benchmarks.gpu.place import OVER, Part
 from benchmarks.report import RESULTS, Line, markdown
 
 LOOK = Part("look", "benchmarks.gpu.card:look", 60)
@@ -71,8 +71,11 @@ def run(part: Bounded, seconds: float, results: Results) -> list[str]:
     if part.timed_out or failed:
         print(part.output, flush=True)
     state = "held" if any(line.held for line in lines) else "measured"
+    cut = [line for line in lines if OVER in line.measured]
+    if cut and part.part.checks:
+        state = "no time"
     state = "timed out" if part.timed_out else "failed" if failed else state
-    told = failed or lines[-1:]
+    told = failed or cut or lines[-1:]
     text = f"{told[0].promise}: {told[0].measured}" if told else ""
     return [part.part.name, state, f"{time.monotonic() - started:.0f}", text.replace("|", "/")]
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from assistant.engine import Request
 from benchmarks import promises, speed
 from benchmarks.contenders import GREEDY, Ours, follow
-from benchmarks.gpu.place import Place, opened
+from benchmarks.gpu.place import OVER, Place, opened
 from benchmarks.gpu.weights import geometry, random_checkpoint, random_module
 from benchmarks.machine import bandwidth
 from benchmarks.report import Line
@@ -28,7 +28,7 @@ TURN = 100  # tokens of a next message
 CELLS = ((1, 512), (1, 2000), (1, 6000), (4, 512), (4, 2000), (16, 512), (16, 2000))
 SMALL_CELLS = ((1, 64),)
 NEXT_S = 15  # with less left nothing more is begun
-OVER = f"{speed.NOT_MEASURED}: the time was over"
+NO_TIME = f"{speed.NOT_MEASURED}: {OVER}"
 
 
 def chats(place: Place) -> Iterator[Line]:
@@ -48,7 +48,7 @@ def chats(place: Place) -> Iterator[Line]:
         yield _warm(engine, chance, vocabulary, prefix)
         for count in counts:
             if place.left_s < NEXT_S:
-                return (yield Line(f"{count} chats at once, and more", OVER))
+                return (yield Line(f"{count} chats at once, and more", NO_TIME))
             own = speed.random_prompts(chance, count, OWN, vocabulary)
             found = decode_rate(ours.run([prefix + tail for tail in own], new))
             measured = speed.NOT_MEASURED
@@ -111,7 +111,7 @@ def peers(place: Place) -> Iterator[Line]:
         for contender in contenders:
             for cell in cells:
                 if place.left_s < NEXT_S:
-                    return (yield Line(f"{contender.name}, {cell[0]} at once, and more", OVER))
+                    return (yield Line(f"{contender.name}, {cell[0]} at once, and more", NO_TIME))
                 table = speed.measure([contender], [cell], **options)
                 times = table[cell].get(contender.name, speed.Times())
                 first = speed.first_cell(times)

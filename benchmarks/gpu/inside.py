@@ -5,24 +5,45 @@ from functools import partial
 
 import torch
 
-from assistant.engine import local
-from assistant.engine.device import RESERVE
+from assistant.engine import card, kernels, local, proof
+from assistant.engine.device import RESERVE, on_card
 from assistant.engine.draw import Row
 from assistant.engine.weights import bytes_needed
+from benchmarks.report import Line
 
 TOKEN = 20  # of rows whose text means nothing
 WARM = 3  # steps that are not timed
 
 
-def skip_trial() -> None:
-    """Engines that are opened from now on try nothing in another process first: these parts run in
-    one that may die."""
-    local.ask = lambda model: {}
+def limit_trial(seconds: float | None) -> None:
+    """Engines that are opened from now on try for so long in another process what the card can do.
+    None: not at all, since parts run in one that may die."""
+    local.ask = partial(proof.ask, deadline_s=seconds) if seconds else lambda model: {}
 
 
 def graphs(engine) -> list[int]:
     """The numbers of rows that steps were captured for."""
     return [rows for rows, *_ in engine._scheduler.draw.graphs]
+
+
+def computes_in(engine, name: str) -> Line:
+    """What its steps run on. Held: all that this card can have, which is nothing on one that is too
+    old for kernels. None on a CPU."""
+    model, measured = engine._scheduler.model, str(engine.numerics)
+    if not on_card(model.device):
+        return Line(f"{name}: it computes in", measured)
+    there = {step: getattr(kernels.path, step) for step in proof.steps(model)}
+    lacking = [kernels.STEPS[step] for step, used in there.items() if not used]
+    old = too_old(model.device)
+    if lacking:
+        measured += ", as the card has no kernels" if old else f"; not in {', '.join(lacking)}"
+    return Line(f"{name}: it computes in", measured, old or not lacking)
+
+
+def too_old(device: torch.device) -> bool:
+    """Whether it is a card that no kernels are compiled for."""
+    here = card.at(device)
+    return here is not None and here.capability < card.LEAST
 
 
 def kv(engine) -> torch.Tensor:
@@ -48,10 +69,14 @@ def step(engine, positions: list[int], *, top: int = 0):
 
 
 def plain_logits(engine, positions: list[int]) -> torch.Tensor:
-    """The same step's logits without a graph, [rows, vocabulary]."""
+    """The same step's logits from torch's own operators alone, [rows, vocabulary]."""
     model, count = engine._scheduler.model, len(positions)
     rows = torch.tensor([[TOKEN] * count, list(range(count)), positions], device=model.device)
-    return model.decode(*rows, kv(engine))
+    found, kernels.path = kernels.path, kernels.Path()
+    try:
+        return model.decode(*rows, kv(engine))
+    finally:
+        kernels.path = found
 
 
 @torch.inference_mode()

@@ -8,7 +8,8 @@ import torch
 from assistant.engine import attention
 from assistant.engine.card import why_no_kernels
 from assistant.engine.device import use_card
-from benchmarks.gpu.place import Place
+from benchmarks.gpu import inside
+from benchmarks.gpu.place import OVER, Place
 from benchmarks.report import Line
 from tests import kernel_checks
 
@@ -24,8 +25,12 @@ AT_ONCE = 8  # heads whose scores stand there in float64: 270 MB for 512 x 8192
 def kernels(place: Place) -> Iterator[Line]:
     """Each kernel against plain torch in float64; on a CPU, in the interpreter, once."""
     if place.on_card:
-        lacking = why_no_kernels(torch.device(place.device))
-        yield Line("kernels can be tried", lacking or "nothing is lacking", lacking is None)
+        device = torch.device(place.device)
+        lacking, old = why_no_kernels(device), inside.too_old(device)
+        said = f"none, as this card has none: {lacking}" if old else lacking
+        yield Line("kernels can be tried", said or "nothing is lacking", old or lacking is None)
+        if lacking:
+            return
     tried = dict(kernel_checks.TRIED)
     if not place.on_card:
         tried = {check: given[-1:] for check, given in list(tried.items())[:4]}
@@ -47,9 +52,13 @@ def _tried(place: Place, check, given: list[tuple]) -> Line:
         except Exception as error:  # also those of Triton's compiler
             text = str(error).strip() or type(error).__name__
             wrong.append(f"{arguments}: {text.splitlines()[0][:100]}")
-    found = "; ".join(wrong[:3]) if wrong else "right"
+    cut = count < len(given)
+    right = f"nothing wrong in those: {OVER}" if cut else "right"
+    found = "; ".join(wrong[:3]) if wrong else right
     measured = f"{count} of {len(given)} tried, {found} ({time.perf_counter() - started:.1f} s)"
-    held = None if count < len(given) and not wrong else not wrong
+    if not count:
+        measured = f"not tried: {OVER}"
+    held = None if cut and not wrong else not wrong
     return Line(check.__name__.replace("_", " "), measured, held)
 
 

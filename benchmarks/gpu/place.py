@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+OVER = "the time was over"  # in a Line's text: not all of it was done
 DEAD_S = 1.0  # before a part is killed: it should have ended by itself
 
 
@@ -43,14 +44,15 @@ class Part:
 
 
 @contextlib.contextmanager
-def opened(load: Callable, *, slots: int = 8, drafts: bool = False, trial=False) -> Iterator:
-    """A LocalEngine on what `load` gives, closed at the end. trial: whether what a card can do is
-    tried in another process first, as the program does."""
+def opened(
+    load: Callable, *, slots: int = 8, drafts: bool = False, trial_s: float | None = None
+) -> Iterator:
+    """A LocalEngine on what `load` gives, closed at the end. trial_s: how long it may take to
+    try in another process first what a card can do, as the program does; None to leave that out."""
     from assistant.engine.local import LocalEngine
     from benchmarks.gpu import inside
 
-    if not trial:
-        inside.skip_trial()
+    inside.limit_trial(trial_s)
     with contextlib.closing(LocalEngine(load, slots=slots, queue=256, drafts=drafts)) as engine:
         yield engine
 

@@ -49,6 +49,7 @@ def _measured(place: Place, dtype: str, rows: tuple[int, ...], rate: float | Non
     config = geometry(place, slots=slots)
     load = random_checkpoint(random_module(config, place.device), dtype)
     with opened(lambda: load, slots=slots) as engine:
+        yield inside.computes_in(engine, dtype)
         with torch.inference_mode():
             inside.kv(engine).zero_()
         reads = streamed_weights(config) * BYTES[dtype], kv_values(config) * BYTES["bfloat16"]
@@ -67,7 +68,7 @@ def _measured(place: Place, dtype: str, rows: tuple[int, ...], rate: float | Non
         reckoned = inside.reckoned_bytes(config, slots, place.device, dtype == "int8") / 1e9
         yield Line(
             f"{dtype}: memory of {config.n_layer} layers and {slots} slots",
-            f"{taken:.2f} GB taken, {reckoned:.2f} GB reckoned; computes in {engine.numerics}",
+            f"{taken:.2f} GB taken, {reckoned:.2f} GB reckoned",
             taken <= reckoned if place.on_card else None,
         )
 

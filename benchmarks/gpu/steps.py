@@ -36,16 +36,13 @@ def few_layers(place: Place, dtype: str, **options) -> Iterator:
 
 
 def graphs(place: Place) -> Iterator[Line]:
-    """A captured step against the same rows without a graph; what it leaves alone in the cache."""
+    """A captured step against the same rows by plain operations; what it leaves alone."""
     for dtype, most in FARTHEST.items():
         with few_layers(place, dtype) as (engine, vocabulary), torch.inference_mode():
             inside.kv(engine).normal_()
-            captured = inside.graphs(engine)
-            yield Line(
-                f"{dtype}: steps are captured for",
-                f"{', '.join(map(str, captured)) or 'no'} rows; computes in {engine.numerics}",
-                bool(captured) if place.on_card else None,
-            )
+            yield inside.computes_in(engine, dtype)
+            captured = ", ".join(map(str, inside.graphs(engine)))
+            yield Line(f"{dtype}: steps are captured for", f"{captured or 'no'} rows")
             for count in ROWS:
                 yield _graph(engine, count, vocabulary, dtype, most)
 
@@ -76,7 +73,9 @@ def syncs(place: Place) -> Iterator[Line]:
         "penalty, sampling and log-probabilities": (penalised, 5),
     }
     for drafts in (False, True) if place.on_card else (True,):
+        guessing = "guessing" if drafts else "not guessing"
         with few_layers(place, "bfloat16", drafts=drafts) as (engine, _):
+            yield inside.computes_in(engine, guessing)
             for name, (sampling, logprobs) in kinds.items():
                 for chats in (1, 3):
                     requests = [
@@ -84,7 +83,7 @@ def syncs(place: Place) -> Iterator[Line]:
                         for n in range(chats)
                     ]
                     found = _waits(engine, requests)
-                    what = f"{chats} chats, {'' if drafts else 'not '}guessing, {name}"
+                    what = f"{chats} chats, {guessing}, {name}"
                     measured = f"{_places(found)} in {STEPS} steps"
                     held = not found if place.on_card else None
                     yield Line(f"calls that wait for the card: {what}", measured, held)

@@ -13,6 +13,7 @@ from assistant.engine import Request
 from assistant.errors import AssistantError
 from assistant.sampling import Sampling
 from benchmarks.chats import examples, prompt_ids
+from benchmarks.gpu import inside
 from benchmarks.gpu.place import Place, loading, opened
 from benchmarks.report import Line
 from tests.checkpoints import VOCAB_SIZE, make_checkpoint
@@ -58,9 +59,9 @@ def small(place: Place) -> Iterator[Line]:
             name = f"{'tiny' if model == folder else model}, {dtype}"
             try:
                 with opened(loading(place, model, dtype), drafts=True) as engine:
+                    yield inside.computes_in(engine, name)
                     count, tokens = _all_kinds(engine, new_tokens(place))
-                    measured = f"{count} requests, {tokens} tokens; computes in {engine.numerics}"
-                yield Line(name, measured, True)
+                yield Line(name, f"{count} requests, {tokens} tokens", True)
             except (AssistantError, AssertionError) as error:
                 yield Line(name, str(error), False)
 
@@ -147,6 +148,7 @@ def greedy(place: Place) -> Iterator[Line]:
     for drafts in (False, True) if place.on_card else (True,):
         guessing = "guessing" if drafts else "not guessing"
         with opened(loading(place, folder, "float32"), drafts=drafts) as engine:
+            yield inside.computes_in(engine, guessing)
             for count in CHATS:
                 given = _together(engine, [request(one, new) for one in ids[:count]])
                 name = f"{count} chats, {guessing}"
@@ -188,6 +190,7 @@ def _embedded(place: Place) -> Iterator[Line]:
 
     questions, new = examples()[: 5 if place.on_card else 1], new_tokens(place)
     with opened(loading(place, "embedded", "float32"), drafts=True) as engine:
+        yield inside.computes_in(engine, "the embedded model")
         ids = [prompt_ids(engine, Conversation().add_message(one)) for one in questions]
         given = _together(engine, [request(one, new) for one in ids])
     oracle = Oracle(next(MODELS.glob("*/config.json")).parent, new)
