@@ -12,7 +12,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-FILES = ("model", "linear", "choose", "local", "int8", "draw", "drafts", "sampler", "cache")
+FILES = ("model", "linear", "choose", "local", "int8", "draw", "drafts", "cache")
 # What torch calls it, in the words of MKL, torch and oneDNN
 ISAS = {
     "SSE4.2": ("SSE4_2", "default", "SSE41"),
