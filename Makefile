@@ -14,7 +14,7 @@ run: .venv/run.stamp
 	$(BIN)/python app.py $(ARGS)
 
 # In a browser one at a time: what a page does there takes both cores. All else in two processes.
-IN_BROWSER := tests/test_axe.py $(wildcard tests/test_browser*.py)
+IN_BROWSER := tests/browser
 
 test: .venv/dev.stamp
 	sh tests/install_chromium.sh
@@ -24,7 +24,7 @@ test: .venv/dev.stamp
 
 # The engine's tests, as other processors and beside a busy process
 test-machines: .venv/dev.stamp
-	$(BIN)/python -m tests.machines
+	$(BIN)/python -m tests.support.machines
 
 test-clients: .venv/dev.stamp .venv-clients/stamp
 	$(BIN)/python -m pytest -m clients $(ARGS)
@@ -33,7 +33,7 @@ soak: .venv/dev.stamp
 	$(BIN)/python -m pytest -m soak --timeout 3600 $(ARGS)
 
 pictures: .venv/dev.stamp
-	PICTURES=docs/images $(BIN)/python -m pytest tests/test_browser_embedded.py
+	PICTURES=docs/images $(BIN)/python -m pytest tests/browser/test_embedded.py
 
 check: .venv/dev.stamp
 	$(BIN)/ruff format --check .

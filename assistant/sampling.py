@@ -1,7 +1,7 @@
 """Sampling: the sampling parameters of one request, checked and bounded.
 
 Knows ranges, not models: whether a request fits the window is window.py's, how a token is drawn
-is engine/sampler.py's.
+is engine/local/sampler.py's.
 """
 
 import dataclasses

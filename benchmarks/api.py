@@ -62,9 +62,9 @@ def at_once(measure, streams, *arguments):
 @contextlib.contextmanager
 def serving(settings):
     """The engine, and the address of a server in front of it, in a thread of this process."""
-    from assistant.chat import Assistant
-    from assistant.engine import open_engine
-    from assistant.prompt import load_template, suitable_template
+    from assistant.chat.assistant import Assistant
+    from assistant.engine.open import open_engine
+    from assistant.prompting.template import load_template, suitable_template
     from assistant.web.app import build_app
     from assistant.web.server import listen, local_address, make_server
 
@@ -83,7 +83,7 @@ def serving(settings):
 
 def cell(engine, url, client, arguments, streams):
     """(engine, API) pairs of milliseconds for a token, as many as --repeat."""
-    from assistant.engine import Request
+    from assistant.engine.protocol import Request
     from assistant.sampling import Sampling
 
     tokenizer = engine.tokenizer

@@ -4,10 +4,10 @@ import builtins
 import json
 import keyword
 
-from assistant.chat import Assistant
+from assistant.chat.assistant import Assistant
 from assistant.conversation import Conversation
-from assistant.engine.checkpoint import MODELS
-from assistant.prompt import encode, load_template
+from assistant.paths import MODELS
+from assistant.prompting.template import encode, load_template
 from benchmarks.contenders import GREEDY
 
 TEMPLATE = "tech-assistant-short"

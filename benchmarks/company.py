@@ -27,8 +27,8 @@ from benchmarks.samples import QUIET, Measure, Samples, in_turn
 from benchmarks.sizes import read_config
 from benchmarks.speed import random_prompts
 from benchmarks.timeline import decode_rate
-from tests.browser import NAMES
-from tests.machines import company
+from tests.support.browser import NAMES
+from tests.support.machines import company
 
 BUSY = {QUIET: 0, "beside one busy process": 1, "beside two": 2}
 DECODE = Measure("decode, tokens/s", more=True)

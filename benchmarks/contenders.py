@@ -12,9 +12,9 @@ import sys
 import time
 from importlib.metadata import version
 
-from assistant.engine import Finished, Piece, Request
-from assistant.engine.checkpoint import load_checkpoint
-from assistant.engine.local import LocalEngine
+from assistant.engine.checkpoint.load import load_checkpoint
+from assistant.engine.local.engine import LocalEngine
+from assistant.engine.protocol import Finished, Piece, Request
 from assistant.sampling import Sampling
 from assistant.settings import Settings
 from benchmarks.apart import serve

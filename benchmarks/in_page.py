@@ -14,7 +14,7 @@ from benchmarks.machine import undisturbed
 from benchmarks.samples import QUIET, Measure, Samples, in_turn
 from benchmarks.start import Chat, program
 from benchmarks.timeline import median
-from tests.browser import chromium, finished, opened
+from tests.support.browser import chromium, finished, opened
 
 PAGE = "with a page in Chromium"
 QUESTIONS = 4  # of the page's examples

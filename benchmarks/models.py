@@ -28,7 +28,7 @@ def find_model(name: str, folder: str) -> Path:
 def make_random(folder: str, shape: dict) -> Path:
     """A checkpoint of this shape with random weights. Its small tokenizer gets a word for each
     further id, so that what the model writes is text."""
-    from tests.checkpoints import make_checkpoint
+    from tests.support.checkpoints import make_checkpoint
 
     folder = make_checkpoint(Path(folder, RANDOM), initializer_range=0.05, **shape)
     path = folder / "tokenizer.json"

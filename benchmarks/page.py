@@ -13,9 +13,9 @@ import statistics
 import time
 
 from benchmarks.start import machine
-from tests.browser import chromium, finished, opened, send
-from tests.fake_engine import FakeEngine
-from tests.server import running, slowly
+from tests.support.browser import chromium, finished, opened, send
+from tests.support.fake_engine import FakeEngine
+from tests.support.server import running, slowly
 
 SECONDS = 20
 TOKENS_PER_S = 50

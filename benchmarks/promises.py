@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 
-from assistant.engine import Request
+from assistant.engine.protocol import Request
 from benchmarks import quality, report, speed
 from benchmarks.apart import Apart
 from benchmarks.chats import asked_again

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 
 from assistant.conversation import Conversation
-from assistant.engine import Request
-from assistant.engine.model import Chunk
+from assistant.engine.model.model import Chunk
+from assistant.engine.protocol import Request
 from assistant.sampling import Sampling
 from benchmarks.chats import prompt_ids, questions
 from benchmarks.contenders import GREEDY, follow, open_ours

@@ -7,7 +7,7 @@ import httpx
 import hypothesis
 import pytest
 
-from tests.checkpoints import make_checkpoint, make_tokenizer
+from tests.support.checkpoints import make_checkpoint, make_tokenizer
 
 # huggingface_hub reads its variables when it is first imported, which a test module may do while
 # tests are collected: before any fixture. So the environment is cleared here. Whatever slips
@@ -59,7 +59,7 @@ def tokenizer(model_files):
 def open_remote(model_files):
     """Opens engines in front of servers, or addresses, that have that model unless
     options (of Settings) say otherwise; closes them at the end."""
-    from assistant.engine import open_engine
+    from assistant.engine.open import open_engine
     from assistant.settings import Settings
 
     engines = []
@@ -87,12 +87,12 @@ def starcoder_tokenizer():
     return load_tokenizer(folder)
 
 
-# For tests in a browser. Each of their modules has a `server`, a tests.server.Running.
+# For tests in a browser. Each of their modules has a `server`, a tests.support.server.Running.
 
 
 @pytest.fixture(scope="module")  # a module's own: as long as it runs, it holds asyncio's place
 def browser():
-    from tests.browser import chromium
+    from tests.support.browser import chromium
 
     with chromium() as browser:
         yield browser
@@ -112,7 +112,7 @@ def script(server):
 
 @pytest.fixture
 def page(browser, server, script):
-    from tests.browser import opened
+    from tests.support.browser import opened
 
     with opened(browser, server.url) as page:
         yield page

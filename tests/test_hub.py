@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.loopback_hub import LARGE, TOKEN, loopback_hub
+from tests.support.loopback_hub import LARGE, TOKEN, loopback_hub
 
 SHORT = {"HF_HUB_ETAG_TIMEOUT": "1", "HF_HUB_DOWNLOAD_TIMEOUT": "1"}  # where nothing comes
 
@@ -28,7 +28,7 @@ except HubError as error:
 # Loads a checkpoint for each line of stdin and prints one line, so that torch is imported once.
 LOAD = """
 import sys
-from assistant.engine.checkpoint import load_checkpoint
+from assistant.engine.checkpoint.load import load_checkpoint
 from assistant.errors import StartError
 from assistant.settings import Settings
 for line in sys.stdin:

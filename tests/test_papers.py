@@ -4,18 +4,17 @@ import ast
 import json
 import re
 import tomllib
-from pathlib import Path
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
 
+from assistant.paths import ROOT
 from assistant.settings import _parser
-from assistant.web.metrics import Measured
-from tests.fake_engine import FakeEngine
-from tests.server import running
+from assistant.web.gate.metrics import Measured
+from tests.support.fake_engine import FakeEngine
+from tests.support.server import running
 
-ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FLAGS = [action for action in _parser(on_space=False)._actions if action.dest != "help"]
 PAPERS = (
@@ -74,8 +73,8 @@ def test_deploy_names_only_what_exists():
 
 
 def test_the_end_waits_no_longer_than_deploy_says():
-    from assistant.engine.local import STEP_S
-    from assistant.engine.remote import CLOSE_S
+    from assistant.engine.local.engine import STEP_S
+    from assistant.engine.remote.engine import CLOSE_S
     from assistant.web.server import GRACE_S
 
     seconds = int(re.search(r"the process is gone within (\d+) seconds", DEPLOY)[1])
@@ -224,8 +223,8 @@ def test_readme_gives_the_memory_that_the_program_asks_for(model):
     import torch
     from transformers import GPTBigCodeConfig
 
+    from assistant.engine.checkpoint.weights import bytes_needed, count_kv, count_parameters
     from assistant.engine.device import RESERVE
-    from assistant.engine.weights import bytes_needed, count_kv, count_parameters
 
     def in_all(place, dtype):
         return (bytes_needed(config, 8, torch.device(place), dtype) + RESERVE) / 1e9
@@ -248,8 +247,8 @@ def test_readme_gives_the_memory_that_the_program_asks_for(model):
 def test_the_table_of_cards_gives_the_memory_that_the_program_asks_for(model):
     import torch
 
+    from assistant.engine.checkpoint.weights import bytes_needed
     from assistant.engine.device import RESERVE
-    from assistant.engine.weights import bytes_needed
 
     config, cuda = configuration(model), torch.device("cuda")
     both = (bytes_needed(config, 8, cuda, torch.bfloat16, int8) for int8 in (False, True))

@@ -10,7 +10,7 @@ import codeop
 import re
 import textwrap
 
-from assistant.playground.checks import blocks, check
+from assistant.evaluation.checks import blocks, check
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])(?<!e\.g\.)(?<!i\.e\.)\s+(?=[A-Z`\"'(])|\n\n")
 _QUOTED = re.compile(r"`([^`]+)`")

@@ -11,7 +11,7 @@ import torch
 from tqdm import tqdm
 from transformers import AutoModelForCausalLM
 
-from assistant.engine import Finished, Piece, Request
+from assistant.engine.protocol import Finished, Piece, Request
 from assistant.sampling import Sampling
 from training.answers import complete_function
 

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import torch
 
-from assistant.chat import Assistant
-from assistant.engine import open_engine
+from assistant.chat.assistant import Assistant
 from assistant.engine.device import choose_device
-from assistant.prompt import load_template
+from assistant.engine.open import open_engine
+from assistant.prompting.template import load_template
 from assistant.settings import Settings
 from training import continuations, corpus
 from training.answers import first_sentence, well_formed

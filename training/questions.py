@@ -13,8 +13,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from assistant.conversation import Conversation
-from assistant.generate import Done
-from assistant.prompt import encode
+from assistant.generation.generate import Done
+from assistant.prompting.template import encode
 from assistant.sampling import Sampling
 from training.answers import judge
 from training.dialogues import question

@@ -12,8 +12,9 @@ from pathlib import Path
 from assistant.attribution.corpus import Corpus
 from assistant.attribution.index import VERSION, Index, build
 from assistant.errors import DamagedIndex
+from assistant.paths import EMBEDDED_MODEL
 
-CORPUS = Path(__file__).parents[2] / "models" / "tech-assistant-7m" / "corpus.jsonl.xz"
+CORPUS = EMBEDDED_MODEL / "corpus.jsonl.xz"
 
 # Where a person reads what the corpus took from each source.
 ADDRESSES = {

@@ -5,7 +5,7 @@ Knows jobs, which an engine's own thread fills; computes nothing. See the Stream
 
 import queue
 
-from assistant.engine import Waiting
+from assistant.engine.protocol import Waiting
 
 
 class JobStream:

@@ -45,7 +45,7 @@ def load_tokenizer(folder):
 
 
 class BPETokenizer:
-    """A byte-level BPE tokenizer; see the Tokenizer protocol in assistant/engine/__init__.py.
+    """A byte-level BPE tokenizer; see the Tokenizer protocol in assistant/engine/protocol.py.
 
     spec: the parsed tokenizer.json. special: its added tokens, text to id. eos_id: ends a document.
     """

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import time
-from pathlib import Path
 
 # Read by Gradio when it is imported: no calls home, and no statistics of every event.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -15,22 +14,21 @@ from fastapi.responses import JSONResponse, Response  # noqa: E402
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest  # noqa: E402
 from starlette.routing import Route  # noqa: E402
 
-from assistant.web.access import Access  # noqa: E402
-from assistant.web.bodies import Parts  # noqa: E402
-from assistant.web.calls import bound_calls  # noqa: E402
-from assistant.web.hosts import Hosts  # noqa: E402
-from assistant.web.limit import Limit, free_events  # noqa: E402
-from assistant.web.login import TOLD, login_check, login_router  # noqa: E402
-from assistant.web.metrics import Measured  # noqa: E402
-from assistant.web.overlap_route import overlap_router  # noqa: E402
-from assistant.web.security import Gate  # noqa: E402
-from assistant.web.serving import OtherMethods, add_errors, check_key  # noqa: E402
+from assistant.paths import ROOT
+from assistant.web.api.openai import v1_router  # noqa: E402
+from assistant.web.api.overlap import overlap_router  # noqa: E402
+from assistant.web.api.replies import OtherMethods, add_errors, check_key  # noqa: E402
+from assistant.web.api.tgi import TGI_ERRORS, tgi_router  # noqa: E402
+from assistant.web.gate.access import Access  # noqa: E402
+from assistant.web.gate.bodies import Parts  # noqa: E402
+from assistant.web.gate.hosts import Hosts  # noqa: E402
+from assistant.web.gate.limit import Limit, free_events  # noqa: E402
+from assistant.web.gate.login import TOLD, login_check, login_router  # noqa: E402
+from assistant.web.gate.metrics import Measured  # noqa: E402
+from assistant.web.gate.security import Gate  # noqa: E402
+from assistant.web.gradio_inside import bound_calls  # noqa: E402
+from assistant.web.pages.page import EXAMPLES, SESSIONS_MAX, build_page, look  # noqa: E402
 from assistant.web.sources import Sources  # noqa: E402
-from assistant.web.tgi import TGI_ERRORS, tgi_router  # noqa: E402
-from assistant.web.ui import EXAMPLES, SESSIONS_MAX, build_page, look  # noqa: E402
-from assistant.web.v1 import v1_router  # noqa: E402
-
-ROOT = Path(__file__).parent.parent.parent
 
 
 def build_app(assistant, settings, examples=EXAMPLES):

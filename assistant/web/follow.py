@@ -7,8 +7,8 @@ at once that there is nothing new, and the time until the next look is slept awa
 import asyncio
 from dataclasses import dataclass
 
-from assistant.engine import Waiting
-from assistant.generate import Delta, Done
+from assistant.engine.protocol import Waiting
+from assistant.generation.generate import Delta, Done
 
 TICK_S = 0.03  # between two looks
 PULSE_S = 0.25  # a step at least this often: only a step lets a closed page end its reply

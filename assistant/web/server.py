@@ -11,7 +11,7 @@ import threading
 from urllib.parse import urlsplit
 
 from assistant.errors import PortError
-from assistant.web import access
+from assistant.web.gate import access
 
 GRACE_S = 2  # seconds that open connections get once the replies have ended
 BACKLOG = 1024  # connections that the system keeps until they are accepted
@@ -81,7 +81,7 @@ def serve(app, settings, sock, say=print):
 def make_server(app, settings, say=print):
     import uvicorn
 
-    from assistant.web.connections import Connection, drop_late, places, quiet_handler
+    from assistant.web.gate.connections import Connection, drop_late, places, quiet_handler
 
     class Server(uvicorn.Server):
         async def startup(self, sockets=None):

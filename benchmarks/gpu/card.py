@@ -46,9 +46,9 @@ def _version(package: str) -> str:
 
 def card(place: Place) -> Iterator[Line]:
     """The embedded model opens and answers a question that it knows."""
-    from assistant.chat import Assistant
+    from assistant.chat.assistant import Assistant
     from assistant.conversation import Conversation
-    from assistant.prompt import load_template
+    from assistant.prompting.template import load_template
     from benchmarks.chats import TEMPLATE, examples
     from benchmarks.contenders import GREEDY
 

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 
-from assistant.engine import Request
+from assistant.engine.protocol import Request
 from benchmarks import promises, speed
 from benchmarks.contenders import GREEDY, Ours, follow
 from benchmarks.gpu.place import OVER, Place, opened

@@ -5,10 +5,12 @@ from functools import partial
 
 import torch
 
-from assistant.engine import card, kernels, local, proof
+from assistant.engine import card
+from assistant.engine.checkpoint.weights import bytes_needed
 from assistant.engine.device import RESERVE, on_card
-from assistant.engine.draw import Row
-from assistant.engine.weights import bytes_needed
+from assistant.engine.local import engine, proof
+from assistant.engine.local.step import Row
+from assistant.engine.model import kernels
 from benchmarks.report import Line
 
 TOKEN = 20  # of rows whose text means nothing
@@ -18,7 +20,7 @@ WARM = 3  # steps that are not timed
 def limit_trial(seconds: float | None) -> None:
     """Engines that are opened from now on try for so long in another process what the card can do.
     None: not at all, since parts run in one that may die."""
-    local.ask = partial(proof.ask, deadline_s=seconds) if seconds else lambda model: {}
+    engine.ask = partial(proof.ask, deadline_s=seconds) if seconds else lambda model: {}
 
 
 def graphs(engine) -> list[int]:
@@ -97,7 +99,7 @@ def step_seconds(engine, rows: int, context: int, steps: int = 20) -> float:
 
 def compiled() -> int:
     """How many kernels this process has compiled or loaded."""
-    from assistant.engine import programs
+    from assistant.engine.model import triton_programs
 
-    kernels = [getattr(value, "device_caches", {}) for value in vars(programs).values()]
+    kernels = [getattr(value, "device_caches", {}) for value in vars(triton_programs).values()]
     return sum(len(cache[0]) for caches in kernels for cache in caches.values())

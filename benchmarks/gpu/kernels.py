@@ -5,13 +5,13 @@ from collections.abc import Iterator
 
 import torch
 
-from assistant.engine import attention
 from assistant.engine.card import why_no_kernels
 from assistant.engine.device import use_card
+from assistant.engine.model import attention
 from benchmarks.gpu import inside
 from benchmarks.gpu.place import OVER, Place
 from benchmarks.report import Line
-from tests import kernel_checks
+from tests.support import kernel_checks
 
 SHAPES = ((1, 1), (4, 4), (512, 512), (1, 33), (16, 8192), (512, 8192))  # (new tokens, all)
 SMALL_SHAPES = ((1, 1), (4, 4), (1, 33), (16, 200))

@@ -49,7 +49,7 @@ def opened(
 ) -> Iterator:
     """A LocalEngine on what `load` gives, closed at the end. trial_s: how long it may take to
     try in another process first what a card can do, as the program does; None to leave that out."""
-    from assistant.engine.local import LocalEngine
+    from assistant.engine.local.engine import LocalEngine
     from benchmarks.gpu import inside
 
     inside.limit_trial(trial_s)
@@ -59,7 +59,7 @@ def opened(
 
 def loading(place: Place, model: str | Path, dtype: str = "auto", slots: int = 8) -> Callable:
     """Loads a checkpoint as the program does. model: a folder, or "embedded"."""
-    from assistant.engine.checkpoint import load_checkpoint
+    from assistant.engine.checkpoint.load import load_checkpoint
     from assistant.settings import Settings
 
     settings = Settings(model=str(model), dtype=dtype, device=place.device, slots=slots)

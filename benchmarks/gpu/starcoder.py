@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import torch
 
-from assistant.engine import Request
+from assistant.engine.protocol import Request
 from benchmarks.contenders import BYTES, GREEDY, kv_values, streamed_weights
 from benchmarks.gpu import inside
 from benchmarks.gpu.place import Place, opened
@@ -15,7 +15,7 @@ from benchmarks.gpu.steps import few_layers
 from benchmarks.gpu.weights import geometry, random_checkpoint, random_module
 from benchmarks.machine import bandwidth
 from benchmarks.report import Line
-from tests.reading import read
+from tests.support.reading import read
 
 ROWS, CONTEXTS = (1, 2, 16, 64), (100, 6000)
 SMALL_ROWS, SMALL_CONTEXTS = (1, 4), (10, 100)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from assistant.engine import Finished, Piece, Request
+from assistant.engine.protocol import Finished, Piece, Request
 from assistant.sampling import Sampling
 from benchmarks.gpu import inside
 from benchmarks.gpu.place import Place, opened

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import torch
 
-from assistant.engine import Request
+from assistant.engine.protocol import Request
 from assistant.errors import AssistantError
 from assistant.sampling import Sampling
 from benchmarks.chats import examples, prompt_ids
 from benchmarks.gpu import inside
 from benchmarks.gpu.place import Place, loading, opened
 from benchmarks.report import Line
-from tests.checkpoints import VOCAB_SIZE, make_checkpoint
-from tests.engines import load_module
-from tests.reading import greedy as request
-from tests.reading import read
+from tests.support.checkpoints import VOCAB_SIZE, make_checkpoint
+from tests.support.engines import load_module
+from tests.support.reading import greedy as request
+from tests.support.reading import read
 
 SLOTS = 8
 CHATS = (1, 5, 8)
@@ -186,7 +186,7 @@ def _special(engine, oracle: Oracle, ids, expected, guessing: str) -> Iterator[L
 
 def _embedded(place: Place) -> Iterator[Line]:
     from assistant.conversation import Conversation
-    from assistant.engine.checkpoint import MODELS
+    from assistant.paths import MODELS
 
     questions, new = examples()[: 5 if place.on_card else 1], new_tokens(place)
     with opened(loading(place, "embedded", "float32"), drafts=True) as engine:

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import torch
 import transformers
 
+from assistant.engine.checkpoint.weights import EMBEDDING, HEAD
 from assistant.engine.device import on_card
-from assistant.engine.int8 import quantize
-from assistant.engine.weights import EMBEDDING, HEAD
+from assistant.engine.model.int8 import quantize
 from benchmarks.gpu import inside
 from benchmarks.gpu.place import Place
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from assistant.engine import open_engine
-from assistant.playground import complete
-from assistant.playground.inspector import score
-from assistant.prompt import load_template
+from assistant.completion.complete import complete
+from assistant.completion.inspector import score
+from assistant.engine.open import open_engine
+from assistant.prompting.template import load_template
 from assistant.sampling import Sampling
 from assistant.settings import Settings
-from tests.server import running
+from tests.support.server import running
 
 pytestmark = pytest.mark.clients
 

@@ -1,0 +1,238 @@
+"""Assistant: a conversation and a prompt template become a stream of events.
+
+Knows how the parts go together, and nothing of the web or of torch.
+"""
+
+import dataclasses
+from array import array
+from functools import partial
+from hashlib import blake2b
+from itertools import chain
+
+from assistant.conversation import Conversation, Turn, trusted_ids
+from assistant.engine.protocol import Request
+from assistant.errors import HistoryError, TemplateError
+from assistant.generation.generate import Delta, Done, generate
+from assistant.generation.stops import StopScanner, resumed
+from assistant.generation.window import Exchange, fit
+from assistant.prompting.template import Segment, encode
+from assistant.sampling import check_logprobs, check_max_new_tokens, check_stops
+
+KNOWN_MAX = 2_000_000  # ids of turns that are kept, so that a draft's ledger encodes little
+NOTHING = Turn("assistant", "")
+
+
+class Reply:
+    """Iterator over the events of generate.py. ledger: where the window's tokens go. sampling: as
+    used, with its seed. stop: the stop strings that were asked for. before: the reply that this one
+    continues, an empty one where it continues none. `close()` cancels what still runs; its end can
+    still be read."""
+
+    def __init__(self, generation, ledger, sampling, *, stop=(), before=NOTHING):
+        self._generation = generation
+        self._texts, self._done = [], None
+        self.ledger = ledger
+        self.sampling = sampling
+        self.stop = stop
+        self.before = before
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        event = next(self._generation)
+        if isinstance(event, Delta):
+            self._texts.append(event.text)
+        elif isinstance(event, Done):
+            self._done = event
+        return event
+
+    @property
+    def turn(self):
+        """The whole reply as a Turn, as far as it was read, behind what it continues. Its ids and
+        its finish reason are known at the end only."""
+        done, new = self._done, "".join(self._texts)
+        text = self.before.text[: len(self.before.text) - (done.cut if done else 0)] + new
+        ids = finish = None
+        if done:
+            finish = done.reason
+            if done.ids is not None and not done.cut:
+                ids = (*(self.before.ids or ()), *done.ids)
+        return dataclasses.replace(self.before, text=text.strip(), ids=ids, finish=finish)
+
+    def close(self):
+        self._generation.close()
+
+
+class Assistant:
+    """A base model that answers as the dialogues of `template` do.
+
+    max_new_tokens: the longest reply unless a call says otherwise. pin: whether the engine computes
+    the template's preamble now and keeps it for ever. Raises TemplateError when template and model
+    do not fit, EngineError when the preamble cannot be computed.
+    """
+
+    def __init__(self, engine, template, *, max_new_tokens=512, pin=True):
+        template.check(engine.tokenizer)
+        self.engine = engine
+        self.template = template
+        self.max_new_tokens = max_new_tokens
+        self._preamble = tuple(encode([Segment(template.preamble, trusted=True)], engine.tokenizer))
+        if len(self._preamble) + max_new_tokens >= engine.window:
+            raise TemplateError(
+                f"The prompt template {template.name!r} has {len(self._preamble)} tokens, and with "
+                f"{max_new_tokens} for the reply they fill the model's window of {engine.window}; "
+                "choose a shorter template or shorter replies."
+            )
+        self._opening = encode(template.opening(), engine.tokenizer)
+        self._known, self._held = {}, 0  # see _ids
+        if pin and self._preamble:
+            engine.pin(self._preamble)
+
+    def ledger(self, conversation, *, max_new_tokens=None, dropped=None):
+        """The Ledger of a draft: of the reply to the conversation's last message, or to an empty
+        one where that is not begun yet. Nothing is computed by the model.
+
+        dropped: as of reply(). Raises SamplingError, and WindowError with the counts.
+        """
+        if len(conversation.turns) % 2 == 0:
+            conversation = Conversation((*conversation.turns, Turn("user", "")))
+        limit = self._limit(max_new_tokens)
+        return self._parts(conversation, limit, dropped)[0]
+
+    def segments(self, conversation, dropped=()):
+        """The prompt for the reply to the conversation's last message, or for going on with its
+        last reply, as a list of Segments; `encode` makes the ids of it that are sent. dropped: the
+        indices of the exchanges that left the window. Raises HistoryError."""
+        template, parts = self.template, self.template.opening()
+        exchanges, newest, before = self._split(conversation)
+        for index, (message, reply) in enumerate(exchanges):
+            if reply.text and index not in dropped:
+                parts += template.message(message) + template.reply(self._checked(reply))
+        parts += template.message(newest)
+        return parts + template.reply(before)[:1] if before.text else parts
+
+    def reply(
+        self,
+        conversation,
+        *,
+        system="",
+        sampling=None,
+        max_new_tokens=None,
+        stop=(),
+        dropped=None,
+        cold=False,
+        logprobs=None,
+        wait_s=0.1,
+    ):
+        """The Reply to the conversation's last message, or behind its last reply, checked and
+        submitted at the call.
+
+        system: a checked text that joins the preamble. sampling: a Sampling, else the template's.
+        stop: further stop strings. dropped: the indices of the exchanges that leave the window,
+        where that is decided already: WindowError if the others do not fit, so () refuses rather
+        than let one leave. cold, logprobs: see Request. wait_s: the longest that one `next()`
+        waits, in seconds. Raises RequestError, EngineBusy or EngineDead.
+        """
+        engine, template, tokenizer = self.engine, self.template, self.engine.tokenizer
+        engine.check_room()
+        limit, stops = self._limit(max_new_tokens), check_stops(stop)
+        sampling = (sampling or template.sampling).seeded()
+        ledger, parts, before = self._parts(conversation, limit, dropped, system)
+        request = Request(
+            ids=tuple(chain.from_iterable(parts)),
+            sampling=sampling,
+            max_new_tokens=limit,
+            stop_ids=template.stop_ids(tokenizer),
+            banned_ids=template.banned_ids(tokenizer),
+            penalty_from=ledger.preamble,
+            logprobs=check_logprobs(logprobs),
+            cold=cold,
+        )
+        scanner, held = self._scanner(stops, before.text)
+        generation = generate(engine, request, scanner, wait_s=wait_s, held=held)
+        return Reply(generation, ledger, sampling, stop=stops, before=before)
+
+    def _limit(self, max_new_tokens):
+        limit = self.max_new_tokens if max_new_tokens is None else max_new_tokens
+        return check_max_new_tokens(limit, self.engine.window)
+
+    def _parts(self, conversation, limit, dropped, system=""):
+        """The Ledger, the ids of the prompt in parts, and the reply that is continued."""
+        opening = self._opening
+        if system:
+            opening = encode(self.template.opening(system), self.engine.tokenizer)
+        exchanges, newest, before = self._split(conversation)
+        if not set(dropped or ()) <= set(range(len(exchanges))):
+            raise HistoryError(
+                f"Exchange {max(dropped) + 1} cannot leave the window: the conversation has "
+                f"{len(exchanges)} before the newest message."
+            )
+        turns, counts = [], []
+        for message, reply in exchanges:
+            asked = answered = ()
+            if reply.text:  # an empty reply would teach the model to say nothing
+                asked, answered = self._ids(message), self._ids(reply)
+            turns.append((asked, answered))
+            counts.append(Exchange(len(asked), len(answered), message.pinned or reply.pinned))
+        last = self._ids(newest), before.ids or ()
+        message = sum(map(len, last))
+        ledger = fit(len(opening), counts, message, limit, self.engine.window, dropped)
+        for index in ledger.dropped:
+            turns[index] = ()
+        return ledger, (opening, *chain.from_iterable(turns), *last), before
+
+    def _split(self, conversation):
+        """The exchanges before the newest message, that message, and the reply that goes on behind
+        it: an empty one where none was begun."""
+        if len(conversation.turns) % 2 or not conversation.turns:
+            return conversation.exchanges, conversation.message, NOTHING
+        *exchanges, (message, reply) = conversation.exchanges
+        tokenizer = self.engine.tokenizer
+        reply = self._checked(reply)
+        said = self.template.reply(reply)[0]
+        ids = encode([said], tokenizer) if reply.text else []
+        for _ in range(3):  # tokens of a character that the reply's end cut through
+            if tokenizer.decode(ids).endswith("\ufffd"):
+                ids.pop()
+        text = tokenizer.decode(ids)
+        if self.template.escaped(reply.text) != reply.text:  # for the model alone
+            text = reply.text[: len(reply.text) - (len(said.text) - len(text))]
+        text = text.lstrip()
+        if not text:
+            raise HistoryError(
+                "The last reply is empty, so there is nothing to continue; ask for a new one."
+            )
+        return exchanges, message, dataclasses.replace(reply, text=text, ids=tuple(ids))
+
+    def _ids(self, turn):
+        """Ids of a turn and of the marker behind it. Kept under a digest of the turn, since they
+        are asked for again with every letter that a person types behind it."""
+        parts = repr((turn.role, turn.text, turn.ids)).encode("utf-8", "surrogatepass")
+        key = blake2b(parts, digest_size=16).digest()
+        ids = self._known.get(key)
+        if ids is None:
+            template = self.template
+            write = template.message if turn.role == "user" else template.reply
+            ids = array("i", encode(write(self._checked(turn)), self.engine.tokenizer))
+            if self._held + len(ids) > KNOWN_MAX:
+                self._known, self._held = {}, 0
+            self._known[key] = ids
+            self._held += len(ids)
+        return ids
+
+    def _checked(self, turn):
+        return dataclasses.replace(turn, ids=trusted_ids(turn, self.engine.tokenizer))
+
+    def _scanner(self, stops, before):
+        """A StopScanner that has read the text `before`, and how much of that it holds; a new one
+        and None where nothing is continued."""
+        template = self.template
+        new = partial(
+            StopScanner,
+            markers=template.markers,
+            separator=template.separator,
+            strings=(*template.stop, *stops),
+            strip=True,
+        )
+        return resumed(new, before) if before else (new(), None)

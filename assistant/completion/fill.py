@@ -1,0 +1,184 @@
+"""fill(): the model writes what is missing in a text, in StarCoder's two orders.
+
+    PSM   <fim_prefix> before <fim_suffix> after <fim_middle>
+    SPM   <fim_prefix><fim_suffix> after <fim_middle> before
+
+(Bavarian et al., arXiv:2207.14255; StarCoder was trained on both, with the parts encoded apart.)
+What a part spells stays text, so that each of the three tokens is there once. Several holes are
+filled in turn, the first one first: what stands before a hole holds the fills so far, and in what
+stands after it the later holes are left out. Knows text and the three tokens; no template, no page.
+"""
+
+import dataclasses
+import time
+from dataclasses import dataclass
+from functools import partial
+
+from assistant.chat.assistant import Reply
+from assistant.completion.complete import at_once, check_count, seeds
+from assistant.engine.protocol import Request, Waiting
+from assistant.errors import EngineBusy, RequestError
+from assistant.generation.generate import Delta, Done, generate
+from assistant.generation.stops import StopScanner
+from assistant.generation.window import fit
+from assistant.sampling import check_max_new_tokens, check_stops, shown
+from assistant.text import check_prompt, clean
+
+FILL_HERE = "<FILL_HERE>"
+HOLES_MAX = 8
+ORDERS = ("PSM", "SPM")
+TOKENS = ("<fim_prefix>", "<fim_suffix>", "<fim_middle>")
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """One hole with what the model wrote. text: that; whole: the whole text with it, what stands
+    after it always there, later holes as FILL_HERE; start, end: where `text` stands in `whole`, and
+    in the `whole` of each later Fill too. hole: its number, from 0. reason: "stop", "length" or
+    "cancelled", behind which no hole is filled any more; None while it is being written."""
+
+    text: str
+    whole: str
+    start: int
+    end: int
+    reason: str | None
+    hole: int
+
+
+def lacking(tokenizer):
+    """None, or the sentence why the model cannot fill in."""
+    if names := [text for text in TOKENS if text not in tokenizer.special]:
+        return f"This model cannot fill in the middle: its tokenizer lacks {', '.join(names)}."
+    return None
+
+
+def parts_of(text):
+    """The parts between the holes, cleaned. text: a str in which FILL_HERE marks them, or a
+    sequence of the parts, such as (before, after). Raises RequestError."""
+    parts = text.split(FILL_HERE) if isinstance(text, str) else text
+    parts = list(parts) if isinstance(parts, (list, tuple)) else [parts]
+    check_prompt("".join(parts) if all(isinstance(part, str) for part in parts) else None)
+    if not 2 <= len(parts) <= HOLES_MAX + 1:
+        raise RequestError(
+            f"Write {FILL_HERE} where something is missing, at 1 to {HOLES_MAX} places; "
+            f"the text has it {len(parts) - 1} times."
+        )
+    return [clean(part) for part in parts]
+
+
+def fill(engine, text, *, sampling, max_new_tokens, order="PSM", count=1, stop=(), wait_s=0.1):
+    """`count` candidates, with the seeds seed, seed + 1, ...: a list of Fillings, whose first
+    holes are submitted at the call. text: see parts_of. max_new_tokens: for each hole.
+
+    Raises RequestError, EngineBusy or EngineDead, and then none of them runs.
+    """
+    engine.check_room()
+    if sentence := lacking(engine.tokenizer):
+        raise RequestError(sentence)
+    if order not in ORDERS:
+        raise RequestError(f"The order must be one of {', '.join(ORDERS)}, not {shown(order)}.")
+    parts, count = parts_of(text), check_count("candidates", count)
+    limit = check_max_new_tokens(max_new_tokens, engine.window)
+    size = len(_ids(parts[0], "".join(parts[1:]), order, engine.tokenizer))
+    fit(0, (), size, limit * (len(parts) - 1), engine.window)  # the last hole must have room too
+    stops = check_stops(stop)
+
+    def filling(seeded):
+        ask = partial(_ask, engine, order, limit, seeded, stops, wait_s)
+        return Filling(ask, parts, seeded, wait_s)
+
+    return at_once(partial(filling, seeded) for seeded in seeds(sampling, count))
+
+
+class Filling:
+    """One candidate, read as a chat.Reply is: Waiting, Deltas, and the last hole's Done at the end.
+
+    fills: the Fills so far, in the order of the holes, that which is being written the last.
+    sampling: as used, with its seed. `close()` cancels; what was written by then can still be read.
+    Raises EngineError or WindowError while reading, behind all text that came before it.
+    """
+
+    def __init__(self, ask, parts, sampling, wait_s):
+        self.fills = ()
+        self.sampling = sampling
+        self._ask, self._parts, self._wait_s = ask, parts, wait_s
+        self._closed = False
+        self._reply = ask(parts[0], "".join(parts[1:]))
+        self._events = self._run()
+
+    @property
+    def ledger(self):
+        """That of the hole which is being filled."""
+        return self._reply.ledger
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return next(self._events)
+
+    def close(self):
+        self._closed = True
+        self._reply.close()
+
+    def _run(self):
+        before, done = self._parts[0], None
+        for hole in range(len(self._parts) - 1):
+            if hole:
+                yield from self._begin(before, "".join(self._parts[hole + 1 :]))
+                if self._closed:
+                    self._reply.close()
+                    done = dataclasses.replace(done, reason="cancelled")
+                    break
+            text = ""
+            for event in self._reply:
+                if isinstance(event, Delta):
+                    text += event.text
+                elif isinstance(event, Done):
+                    done = event
+                self._put(hole, before, text, done.reason if event is done else None)
+                if event is not done:
+                    yield event
+            if done.reason == "cancelled":
+                break
+            before += text + self._parts[hole + 1]
+        yield done
+
+    def _begin(self, before, after):
+        """Submits a later hole; waits while the engine is full."""
+        while not self._closed:
+            try:
+                self._reply = self._ask(before, after)
+                return
+            except EngineBusy:
+                yield Waiting(1)
+                time.sleep(self._wait_s)
+
+    def _put(self, hole, before, text, reason):
+        whole = before + text + FILL_HERE.join(self._parts[hole + 1 :])
+        end = len(before) + len(text)
+        self.fills = (*self.fills[:hole], Fill(text, whole, len(before), end, reason, hole))
+
+
+def _ask(engine, order, limit, sampling, stops, wait_s, before, after):
+    """The Reply that fills one hole. Any special token ends it: none belongs into a file."""
+    ids = _ids(before, after, order, engine.tokenizer)
+    request = Request(
+        ids=tuple(ids),
+        sampling=sampling,
+        max_new_tokens=limit,
+        stop_ids=frozenset(engine.tokenizer.special.values()),
+        penalty_from=len(ids),  # a fill must use the names that stand around it
+    )
+    ledger = fit(0, (), len(ids), limit, engine.window)
+    generation = generate(engine, request, StopScanner(strings=stops), wait_s=wait_s)
+    return Reply(generation, ledger, sampling, stop=stops)
+
+
+def _ids(before, after, order, tokenizer):
+    """The prompt's ids: in neither part can a special token arise."""
+    prefix, suffix, middle = (tokenizer.special[text] for text in TOKENS)
+    before, after = tokenizer.encode(before), tokenizer.encode(after)
+    if order == "PSM":
+        return [prefix, *before, suffix, *after, middle]
+    return [prefix, suffix, *after, middle, *before]

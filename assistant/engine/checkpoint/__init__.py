@@ -1,0 +1,1 @@
+"""A checkpoint: found, checked, and read into tensors that fit the device."""

@@ -1,0 +1,161 @@
+"""Finds, fetches, checks and loads a gpt_bigcode checkpoint: embedded, a folder, or from the hub.
+
+The small files come first, so that a checkpoint that cannot be served is refused before gigabytes
+are downloaded or read. Nothing in a checkpoint is ever executed: no code from the repository, no
+pickle. Knows where files are and what they must hold; reading tensors is weights.py's.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from assistant.engine import card
+from assistant.engine.checkpoint.config import Config, read_config
+from assistant.engine.checkpoint.weights import bytes_needed, find_tensors, read_tensors
+from assistant.engine.device import choose_device, choose_dtype, free_bytes
+from assistant.engine.files import broken, read_json
+from assistant.engine.model.int8 import Quantized
+from assistant.engine.tokenizer import BPETokenizer, load_tokenizer
+from assistant.errors import CheckpointError
+from assistant.hub import fetch_file, fetch_snapshot
+from assistant.paths import MODELS
+from assistant.sampling import shown
+from assistant.settings import EMBEDDED
+
+SAFETENSORS = "model.safetensors"
+BIN = "pytorch_model.bin"  # a pickle: some older family members have nothing else
+_SMALL_FILES = ["tokenizer.json", "tokenizer_config.json", "generation_config.json"]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A loaded model.
+
+    name: what people read, a hub id or a folder's name. revision: the commit, for one from the hub.
+    embedded: the one that ships with the repository. tensors: as in its files, but without a
+    leading "transformer.", on their device in their dtype; "lm_head.weight" only where it is not
+    "wte.weight". dtype: float32, bfloat16 or float16, which the tensors have; int8; or auto.
+
+    Under int8 the linear weights are Quantized on CUDA, the head as well, tied or not. On a CPU
+    they are dense, for prefill; what decode takes is the engine's to make. auto: the tensors are
+    float32, on a CPU with memory for int8 as well, and the engine chooses.
+    """
+
+    name: str
+    revision: str | None
+    embedded: bool
+    config: Config
+    tensors: dict[str, Tensor | Quantized]
+    tokenizer: BPETokenizer
+    dtype: str
+
+
+def load_checkpoint(settings):
+    """The Checkpoint that `settings` name. Raises CheckpointError and HubError."""
+    embedded = settings.model == EMBEDDED
+    folder = _embedded_folder() if embedded else _local_folder(settings.model)
+    repo = None if folder else settings.model
+    if repo:
+        folder = fetch_file(repo, "config.json", revision=settings.revision).parent
+    elif settings.revision:
+        raise CheckpointError("--revision goes with a hub id; a folder has no revisions.")
+    name = repo or folder.resolve().name
+
+    config = read_config(folder, name)
+    device = choose_device(settings.device)
+
+    def needed(slots, dtype, int8):
+        return bytes_needed(config, slots, device, dtype, int8)
+
+    half, free = card.half(card.at(device)), free_bytes(device)
+    choice, dtype = choose_dtype(
+        settings.dtype, device, needed, free, name, slots=settings.slots, half=half
+    )
+    revision = folder.name if repo else None  # the cache names a snapshot's folder by its commit
+    if repo:
+        _fetch(repo, revision, settings.allow_bin)
+    tokenizer = load_tokenizer(folder)
+    if len(tokenizer) > config.vocab_size:
+        raise CheckpointError(
+            f"The tokenizer of {name} has {len(tokenizer)} tokens and its model only "
+            f"{config.vocab_size}: they do not belong together."
+        )
+    stored = find_tensors(_weight_files(folder, name, settings.allow_bin), config)
+    quantised = choice == "int8" and device.type != "cpu"
+    tensors = read_tensors(stored, device, dtype, quantised)
+    return Checkpoint(name, revision, embedded, config, tensors, tokenizer, choice)
+
+
+# -- where it is ------------------------------------------------------------------------------
+
+
+def _embedded_folder():
+    folders = [path.parent for path in MODELS.glob("*/config.json")]
+    if len(folders) != 1:
+        raise CheckpointError(
+            f"{MODELS} must hold one checkpoint and holds {len(folders)}: fetch the repository "
+            "again, or choose a checkpoint with --model."
+        )
+    return folders[0]
+
+
+def _local_folder(model):
+    """The folder that a --model flag names, None if it has the form of a hub id."""
+    path = Path(os.path.expanduser(model))  # leaves a ~ of nobody as it is
+    if path.is_dir():
+        return path
+    if model.count("/") == 1 and model[0] not in "/.~":
+        return None
+    raise CheckpointError(
+        f"--model {shown(model)} is neither a folder nor a hub id of the form owner/name."
+    )
+
+
+def _fetch(repo, commit, allow_bin):
+    """Tokenizer and weights into the hub's cache; .bin files only where there is nothing else."""
+    folder = fetch_snapshot(
+        repo, revision=commit, allow_patterns=[*_SMALL_FILES, *_patterns(SAFETENSORS)]
+    )
+    if allow_bin and not _listed(folder, SAFETENSORS):
+        fetch_snapshot(repo, revision=commit, allow_patterns=_patterns(BIN))
+
+
+def _patterns(weights):
+    stem, suffix = weights.split(".")
+    return [weights, f"{stem}-*.{suffix}", f"{weights}.index.json"]
+
+
+# -- its weights ------------------------------------------------------------------------------
+
+
+def _weight_files(folder, name, allow_bin):
+    """Paths of the weight files, safetensors before .bin."""
+    files = _listed(folder, SAFETENSORS)
+    if not files and not allow_bin:
+        raise CheckpointError(
+            f"{name} has no safetensors weights: if it has .bin files, --allow-bin loads them "
+            "through torch's weights_only reader."
+        )
+    files = files or _listed(folder, BIN)
+    if not files:
+        raise CheckpointError(f"{name} has neither safetensors nor .bin weights.")
+    return files
+
+
+def _listed(folder, weights):
+    """Paths of the files that make up `weights`: one file, or the shards that its index names."""
+    if (folder / weights).exists():
+        return [folder / weights]
+    path = folder / f"{weights}.index.json"
+    index = read_json(path)
+    if index is None:
+        return []
+    try:
+        names = sorted(set(index["weight_map"].values()))
+        if not names or any(Path(name).name != name for name in names):
+            raise ValueError("no list of files beside it")
+    except (KeyError, AttributeError, TypeError, ValueError) as error:
+        raise broken(path, error) from error
+    return [folder / name for name in names]

@@ -1,0 +1,1 @@
+"""The engine that computes here: its thread, its requests, and what they share."""

@@ -1,0 +1,169 @@
+"""Which weights decode and prefill get on this machine, and what that means for repeating.
+
+Decided at load by trying: int8 weights with bfloat16 rows are several times faster than float32 on
+most CPUs, bfloat16 products are faster there or far slower. What is compared is the time that one
+thread computes, which other programs do not change: so the same machine chooses the same numbers
+at every start. Knows models and times; no requests.
+"""
+
+import copy
+import itertools
+import logging
+import time
+from types import SimpleNamespace
+
+import torch
+
+from assistant.engine.device import on_card, send
+from assistant.engine.model.model import Chunk, Model
+
+log = logging.getLogger(__name__)
+
+_LENGTH = 64  # tokens of the trial
+_AGREED = 0.02  # mean divergence of int8's distribution from float32's, in nats
+_ROWS = 64  # of the product by which the dtype of prefill is chosen
+_PATIENCE_S = 0.5  # what took longer in all is not measured again
+_LARGEST = 1e9  # weights, above which it takes too long to try what one thread computes
+
+
+def choose_model(checkpoint, threads=1):
+    """The Model of a Checkpoint, in the numbers that its `dtype` names. threads: the most that will
+    compute, which decides on the tiles of its products.
+
+    "auto" is int8 for decode where that is faster than float32 and says the same: Kullback-Leibler
+    divergence over the next tokens of a trial text. benchmarks/engine.py measures it at length.
+    """
+    config, tensors, dtype = checkpoint.config, checkpoint.tensors, checkpoint.dtype
+    if dtype not in ("auto", "int8") or on_card(tensors["wte.weight"].device):
+        torch.set_num_threads(threads)
+        return Model(config, tensors)
+    prefill_dtype = _prefill_dtype(tensors)
+    torch.set_num_threads(threads)
+    model = Model(config, tensors, int8=True, prefill_dtype=prefill_dtype)
+    if dtype == "int8":
+        return model
+    plain = Model(config, tensors)
+    torch.set_num_threads(1)
+    text = "def total(numbers):\n    return sum(numbers)\n\nprint(total([1, 2, 3]))\n" * 4
+    ids = checkpoint.tokenizer.encode(text)[: min(_LENGTH, model.window)]
+    expected, plain_s = _trial(plain, ids)
+    given, int8_s = _trial(model, ids)
+    divergence = torch.nn.functional.kl_div(
+        given.log_softmax(-1), expected.log_softmax(-1), reduction="batchmean", log_target=True
+    )
+    chosen = model if int8_s < plain_s and divergence < _AGREED else plain
+    log.info(
+        "a token takes %.2f ms in float32 and %.2f ms in int8, which diverges by %.4f nats: %s",
+        1e3 * plain_s,
+        1e3 * int8_s,
+        divergence,
+        "int8" if chosen is model else "float32",
+    )
+    return chosen
+
+
+def _trial(model, ids):
+    """Logits after each of `ids`, all decoded in one step, and the seconds of a step of one."""
+    kv = torch.zeros(model.kv_shape(1, len(ids)), dtype=model.dtype)
+    rows = torch.tensor(ids), torch.zeros(len(ids), dtype=torch.long), torch.arange(len(ids))
+    logits = model.decode(*rows, kv)
+    one = [row[-1:] for row in rows]
+    return logits, _fastest(lambda: model.decode(*one, kv))
+
+
+def _prefill_dtype(tensors):
+    """bfloat16 where its product is the faster one: CPUs with instructions for it."""
+    weight = tensors["h.0.mlp.c_fc.weight"]
+    if weight.dtype is torch.bfloat16:
+        return torch.bfloat16  # memory is short: no wider copy
+    rows = torch.ones(_ROWS, weight.shape[1])
+    torch.set_num_threads(1)
+    seconds = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        a, b = rows.to(dtype), weight.to(dtype)
+        seconds[dtype] = _fastest(lambda a=a, b=b: torch.nn.functional.linear(a, b))
+    return min(seconds, key=seconds.get)
+
+
+def _fastest(compute):
+    """Seconds that this thread computes in the fastest of five calls, or fewer if they are slow."""
+    times = []
+    while len(times) < 5 and sum(times) < _PATIENCE_S:
+        started = time.thread_time()
+        compute()
+        times.append(time.thread_time() - started)
+    return min(times)
+
+
+def is_steady(model, cache):
+    """Whether results are the same, bit for bit, alone and in company and however a prompt is cut
+    into chunks. Overwrites slot 0 and the last one of `cache`."""
+    ids = _trial_ids(model)
+    whole, expected = _prefill(model, cache, ids)
+    count, last = len(ids), len(cache.ids) - 1
+    cuts = sorted({0, min(17, count), min(18, count), 2 * count // 3, count})
+    for start, end in itertools.pairwise(cuts):
+        parts = model.prefill([Chunk(ids[start:end], last, start)], cache.kv)
+    same = torch.equal(whole[-len(parts) :], parts) and torch.equal(
+        expected, cache.kv[:, last, : len(ids)]
+    )
+    most = _decode(model, cache, range(16))  # writes the KV that all of them read
+    orders = [[0], [7], [15], [1, 0], range(9), range(11), range(15, -1, -1)]
+    return same and all(
+        torch.equal(_decode(model, cache, rows), most[list(rows)]) for rows in orders
+    )
+
+
+def depend_on_threads(model, cache, counts):
+    """Whether the results of (decode, prefill) depend on how many threads compute them, of which
+    `counts` are tried; (True, True) for a model of which even a layer is too large to try.
+    Overwrites slot 0 of `cache`."""
+    layer = 12 * model.width**2
+    if layer > _LARGEST:
+        return [True, True]
+    if layer * len(model.layers) > _LARGEST:
+        model, cache = _first_layer(model, cache)  # all have the same shapes
+    ids = _trial_ids(model)
+
+    def prefill():
+        hidden, kv = _prefill(model, cache, ids)
+        return hidden, kv, model.logits(hidden[-1:])
+
+    passes = [lambda: (_decode(model, cache, range(16)),), prefill]
+    depends = [False, False]
+    for n in (1, 0):  # decode reads what prefill has written
+        torch.set_num_threads(counts[-1])
+        expected = passes[n]()
+        for count in counts[:-1]:
+            torch.set_num_threads(count)
+            depends[n] |= not all(map(torch.equal, expected, passes[n]()))
+    return depends
+
+
+def _first_layer(model, cache):
+    """The model of one layer, and its cache."""
+    small = copy.copy(model)
+    small.layers, small.decode_layers = model.layers[:1], model.decode_layers[:1]
+    return small, SimpleNamespace(kv=cache.kv[:1])
+
+
+def _trial_ids(model):
+    return [(7 * n) % model.vocab_size for n in range(min(150, model.window - 1))]
+
+
+def _prefill(model, cache, ids):
+    """The hidden states of a prompt read at once into slot 0, and a copy of its KV. What stands
+    behind it in the slot is random."""
+    cache.kv[:, 0].normal_(generator=torch.Generator(model.device).manual_seed(0))
+    hidden = model.prefill([Chunk(ids, 0, 0)], cache.kv)
+    return hidden, cache.kv[:, 0, : len(ids)].clone()
+
+
+def _decode(model, cache, order):
+    """Logits of 16 rows in slot 0, or those of them in `order`: half of them about the end of the
+    prompt, the others all over the window."""
+    end, step = len(_trial_ids(model)), model.window // 16
+    places = [max(end - n, 0) if n % 2 else min(end + n * step, model.window - 1) for n in order]
+    rows = [(n % model.vocab_size, 0, place) for n, place in zip(order, places, strict=True)]
+    # The kernels read whole rows: a transposed view would not do.
+    return model.decode(*send(list(zip(*rows, strict=True)), model.device), cache.kv)

@@ -1,0 +1,223 @@
+"""LocalEngine: the thread that owns the model, and the streams that read from it.
+
+Tokens become text on the reader's side, so the engine's thread does nothing but compute.
+"""
+
+import functools
+import logging
+import threading
+from concurrent.futures import Future
+
+import torch
+
+from assistant.engine.check import check_request
+from assistant.engine.checkpoint.load import load_checkpoint
+from assistant.engine.device import on_card, use_card
+from assistant.engine.local.cache import Cache
+from assistant.engine.local.calibrate import choose_model, depend_on_threads, is_steady
+from assistant.engine.local.drafts import DRAFT_ROWS
+from assistant.engine.local.failures import is_out_of_memory
+from assistant.engine.local.job import Job
+from assistant.engine.local.pace import Pace
+from assistant.engine.local.proof import ask, prove
+from assistant.engine.local.sampler import Sampler
+from assistant.engine.local.scheduler import Scheduler
+from assistant.engine.local.step import Draw
+from assistant.engine.local.threads import Threads, choices
+from assistant.engine.model import kernels
+from assistant.engine.model.model import Chunk
+from assistant.engine.protocol import Logprob, Piece, Request, Status
+from assistant.engine.stream import JobStream
+from assistant.errors import CheckpointError, EngineDead, EngineError
+from assistant.sampling import Sampling
+
+log = logging.getLogger(__name__)
+
+DEAD = "The engine has stopped after a failure of the device; the program must be restarted."
+CLOSED = "The engine is closed."
+TRIAL_S = 0.4  # how long it is tried, at load, how many threads are fastest
+STEP_S = 1.5  # how long closing waits for the step that is being computed
+
+
+class LocalEngine:
+    """One model on one device, serving up to `slots` requests at once. See the Engine protocol.
+
+    load: gives the Checkpoint. threads: how many compute on a CPU; None for as many as are fastest.
+    drafts: whether tokens are guessed ahead; it changes the speed, not
+    the text. Raises CheckpointError and HubError.
+    """
+
+    lacks = {}
+
+    def __init__(self, load, *, slots=8, queue=64, threads=None, drafts=True):
+        self._closing = False
+        ready = Future()
+        prepare = functools.partial(self._prepare, load, slots, queue, threads, drafts)
+        self._thread = threading.Thread(
+            target=self._run, args=(prepare, ready), name="engine", daemon=True
+        )
+        self._thread.start()
+        ready.result()
+
+    @classmethod
+    def open(cls, settings):
+        load = functools.partial(load_checkpoint, settings)
+        return cls(load, slots=settings.slots, queue=settings.queue, threads=settings.threads)
+
+    def generate(self, request, *, wait_s=0.1):
+        check_request(request, self._vocabulary, self.window)
+        stream = LocalStream(Job(request), self.tokenizer.decoder(), wait_s)
+        self._scheduler.submit(stream.job)
+        return stream
+
+    def check_room(self):
+        self._scheduler.check_room()
+
+    def pin(self, ids):
+        if any(pinned == tuple(ids) for pinned, *_ in self._scheduler.cache.pinned):
+            return
+        request = Request(tuple(ids), Sampling(), max_new_tokens=1)
+        check_request(request, self._vocabulary, self.window)
+        job = Job(request, pin=True)
+        self._scheduler.submit(job)
+        result = job.out.get()
+        if isinstance(result, EngineDead) or getattr(result, "reason", "stop") == "cancelled":
+            raise EngineDead(self._scheduler.closed)
+        if isinstance(result, Exception):
+            raise EngineError(
+                f"The {len(ids)} tokens of the prompt template could not be computed; if memory "
+                "is short, choose a smaller checkpoint with --model or fewer --slots."
+            ) from result
+
+    def status(self):
+        scheduler = self._scheduler
+        dead = scheduler.closed if scheduler.closed != CLOSED else None
+        return Status(len(scheduler.running), len(scheduler.waiting), scheduler.slots, dead)
+
+    def close(self):
+        self._closing = True
+        with self._scheduler.lock:
+            self._scheduler.lock.notify()
+        self._thread.join(STEP_S)
+
+    @torch.inference_mode()
+    def _run(self, prepare, ready):
+        """The engine's thread. However it ends, no reader is left waiting.
+
+        Loading is done here too: a second thread with OpenMP workers of its own would make every
+        operator several times slower on the CPU, even while it sleeps.
+        """
+        try:
+            ready.set_result(prepare())
+        except BaseException as error:
+            return ready.set_exception(error)
+        try:
+            while not self._closing:
+                self._step()
+        except BaseException:  # a broken device: its errors last until the process ends
+            log.exception("the engine has stopped")
+            self._scheduler.close(DEAD, dead=True)
+        else:
+            self._scheduler.close(CLOSED)
+
+    def _prepare(self, load, slots, queue, threads, drafts):
+        checkpoint = load()
+        self.model = checkpoint.name
+        self.revision = checkpoint.revision
+        self.embedded = checkpoint.embedded
+        self.tokenizer = checkpoint.tokenizer
+        try:
+            counts = choices(threads)
+            model = choose_model(checkpoint, counts[-1])
+            torch.set_num_threads(counts[-1])
+            checkpoint.tensors.clear()  # what the model does not use is free now
+            card = on_card(model.device)
+            if card:
+                use_card(model.device)
+                torch.cuda.empty_cache()  # what loading took for a while is free for the trial, too
+                refused = ask(model)
+            cache = Cache(model, slots)
+            sampler = Sampler(cache.kv.shape[1], model.vocab_size, model.device)
+            _self_check(model, cache, self.tokenizer.eos_id, self.model)
+            draw = Draw(model, cache, sampler)
+            if card:
+                prove(draw, max(slots, DRAFT_ROWS), refused)
+            steady = is_steady(model, cache)
+            decode, prefill = self._try_threads(model, cache, counts)
+            torch.set_num_threads(prefill.count)
+            pace = Pace(draw)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            raise CheckpointError(
+                f"{self.model} with a KV cache for {slots} slots does not fit in memory; give "
+                "fewer with --slots, or choose a smaller checkpoint with --model."
+            ) from error
+        self.window, self._vocabulary = model.window, model.vocab_size
+        self._scheduler = Scheduler(
+            draw, pace, decode, prefill, queue, drafts=drafts, steady=steady
+        )
+
+    def _try_threads(self, model, cache, counts):
+        """The Threads of decode and of prefill; sets `numerics`."""
+        decode, prefill = both = Threads(counts), Threads(counts, block=1)
+        self.numerics = model.numerics
+        if on_card(model.device):
+            self.numerics += f", {kernels.path}"
+            decode.fix(), prefill.fix()
+            return both
+        depends = depend_on_threads(model, cache, counts)
+        number = f"{counts[-1]} thread{'s' if counts[-1] > 1 else ''}"
+        if any(depends):
+            self.numerics += f", {number}"
+        elif any(depend_on_threads(model, cache, sorted({1, 2, 4, *counts}))):
+            self.numerics += f", at most {number}"  # with more it would be others
+        for threads, fixed in zip(both, depends, strict=True):
+            if fixed:
+                threads.fix()
+        row = torch.zeros(1, dtype=torch.long)
+        tile = min(model.prefill_tile, model.window - 1)
+        decode.settle(lambda: model.decode(row, row, row, cache.kv), 1, TRIAL_S)
+        prefill.settle(lambda: model.prefill([Chunk([0] * tile, 0, 0)], cache.kv), tile, TRIAL_S)
+        log.info("%s; %d threads decode, %d read", self.numerics, decode.count, prefill.count)
+        return both
+
+    def _step(self):
+        """One step, or a wait for work."""
+        scheduler = self._scheduler
+        if scheduler.step():
+            return
+        with scheduler.lock:
+            while not (scheduler.waiting or self._closing):
+                scheduler.lock.wait()
+
+
+class LocalStream(JobStream):
+    """The job's tuples are (id, log-probabilities or None)."""
+
+    def _piece(self, drawn):
+        ids = tuple(token for token, _ in drawn)
+        text = self._decoder.feed(ids)
+        if self._last is not None:
+            text += self._decoder.flush()
+        self._read += len(ids)
+        return Piece(text, ids, self._logprobs(drawn)) if ids or text else None
+
+    def _logprobs(self, drawn):
+        count = self.job.request.logprobs
+        if count is None:
+            return None
+        return tuple(Logprob(own, top[:count]) for _, (own, top) in drawn)
+
+    def _cancel(self):
+        self.job.cancelled = True
+
+
+def _self_check(model, cache, token, name):
+    """One forward pass: NaN weights load without complaint and answer greedily without a sign."""
+    logits = model.logits(model.prefill([Chunk([token] * 4, 0, 0)], cache.kv))
+    if not torch.isfinite(logits).all():
+        raise CheckpointError(
+            f"The checkpoint {name} computes values that are not numbers; delete its files and "
+            "download it again, or try --dtype float32."
+        )

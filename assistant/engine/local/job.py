@@ -1,0 +1,102 @@
+"""A request on its way through the scheduler: what it has, where it stands, what it took."""
+
+import time
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+
+from assistant.engine.local.drafts import Drafts
+from assistant.engine.protocol import Finished, Logprob, Request
+
+
+@dataclass(eq=False, slots=True)
+class Job:
+    """`out` carries (id, log-probabilities or None) for each token, then a Finished or an
+    exception.
+
+    place: 0 while it runs, else its place in the waiting room. cancelled is set by the reader.
+    """
+
+    request: Request
+    pin: bool = False
+    out: SimpleQueue = field(default_factory=SimpleQueue)
+    cancelled: bool = False
+    ended: bool = False
+    place: int = 0
+    slot: int | None = None
+    ids: list[int] = field(default_factory=list)  # the prompt, then the reply
+    done: int = 0  # how many positions have their KV in the slot, or are being computed
+    chunk: int = 0  # prompt tokens in the next step
+    scores: list = field(default_factory=list)  # of the prompt from its second token on, see Drawn
+    cached: int = 0
+    repeatable: bool = False
+    drafts: Drafts | None = None
+    submitted: float = field(default_factory=time.monotonic)
+    admitted: float | None = None
+    first: float | None = None
+
+    def start(self, slot, cached, repeatable, drafts):
+        """It has a slot, which holds the first `cached` tokens of its prompt."""
+        sampling = self.request.sampling
+        self.slot, self.cached, self.done = slot, cached, cached
+        self.repeatable = repeatable and (sampling.temperature == 0 or sampling.seed is not None)
+        self.ids = list(self.request.ids)
+        if drafts and sampling.repetition_penalty == 1:
+            self.drafts = Drafts(self.ids)  # a penalty changes with every token before
+        self.admitted, self.place = time.monotonic(), 0
+
+    @property
+    def cold(self):
+        """Whether its prompt is computed anew, in a pass of its own."""
+        return self.request.cold or self.request.prompt_logprobs is not None
+
+    @property
+    def guesses(self):
+        """Whether tokens are guessed for it at present."""
+        return self.drafts is not None and self.drafts.awake
+
+    @property
+    def new(self):
+        """How many tokens were drawn: none before `ids` is filled at admission."""
+        return max(len(self.ids) - len(self.request.ids), 0)
+
+    @property
+    def left(self):
+        """How many tokens may be drawn beyond those that are being drawn already."""
+        return self.request.max_new_tokens - 1 - (self.done - len(self.request.ids))
+
+    def guess(self, limit):
+        """At most `limit` tokens that may come next, as far as the request has room for them."""
+        limit = min(limit, self.left - 1)
+        return self.drafts.guess(limit) if self.drafts and limit > 0 else []
+
+    def end(self, result, **stop):
+        """Tell the reader: `result` is the finish reason or the exception. stop: see finished."""
+        self.ended = True
+        failed = isinstance(result, Exception)
+        self.out.put(result if failed else self.finished(result, self.new, **stop))
+
+    def finished(self, reason, new_tokens, stop_id=None, stop_logprob=None):
+        """The Finished of this job as it stands now. stop_logprob: as in `out`."""
+        count = self.request.logprobs
+        if stop_logprob and count:
+            own, top = stop_logprob
+            stop_logprob = Logprob(own, top[:count])
+        now = time.monotonic()
+        return Finished(
+            reason=reason,
+            prompt_tokens=len(self.request.ids),
+            cached_tokens=self.cached,
+            new_tokens=new_tokens,
+            waited_s=(self.admitted or now) - self.submitted,
+            ttft_s=(self.first or now) - self.submitted,
+            total_s=now - self.submitted,
+            stop_id=stop_id,
+            repeatable=self.repeatable,
+            prompt_logprobs=self._prompt_logprobs(),
+            stop_logprob=stop_logprob if count else None,
+        )
+
+    def _prompt_logprobs(self):
+        if self.request.prompt_logprobs is None or self.done < len(self.request.ids):
+            return None
+        return (None, *(Logprob(own, top) for _, (own, top) in self.scores))

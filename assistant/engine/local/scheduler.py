@@ -1,0 +1,278 @@
+"""Which tokens the next step computes: admission, chunked prefill, decode, drafts, cancel.
+
+First come, first served. Each step decodes one token of every request that writes (or several
+guessed ones), and then computes a bounded chunk of the prompts that are still being read, so that
+a long prompt never stalls the others. Knows jobs, slots and steps; no text.
+"""
+
+import functools
+import threading
+import time
+from collections import deque
+from typing import NamedTuple
+
+import torch
+
+from assistant.engine.device import on_card
+from assistant.engine.local.drafts import DRAFT_ROWS
+from assistant.engine.local.failures import NOT_A_NUMBER, attempt
+from assistant.engine.local.job import Job
+from assistant.engine.local.step import Drawn, Row
+from assistant.engine.model.model import Chunk
+from assistant.errors import EngineBusy, EngineDead, EngineError
+
+DRAFTING = 4  # requests at once up to which tokens are guessed: more fill a step by themselves
+
+
+class Flight(NamedTuple):
+    """A decode step under way. parts: (job, its first row, the tokens guessed behind it)."""
+
+    parts: list[tuple[Job, int, list[int]]]
+    drawn: Drawn
+
+
+class Scheduler:
+    """The waiting room and the running jobs. `submit` may be called by any thread. decode, prefill:
+    the Threads of each kind of pass."""
+
+    def __init__(self, draw, pace, decode, prefill, queue, *, drafts=True, steady=False):
+        self.decode_threads, self.prefill_threads = decode, prefill
+        self.model, self.cache, self.sampler = draw.model, draw.cache, draw.sampler
+        self.draw, self.pace = draw, pace
+        self.slots, self.queue = len(self.cache.ids), queue
+        self.drafts, self.steady = drafts, steady
+        self.lock = threading.Condition()  # guards `waiting` and `closed`
+        self.waiting = []
+        self.running = []
+        self.flights = deque()  # decode steps whose tokens were not read yet
+        self.closed = None  # the sentence why no job is taken any more
+
+    def check_room(self):
+        """Raises EngineDead when closed, EngineBusy when slots and waiting room are full."""
+        if self.closed:
+            raise EngineDead(self.closed)
+        count = len(self.running) + len(self.waiting)
+        if count >= self.slots + self.queue:
+            raise EngineBusy(
+                f"{count} requests are running or waiting, which is the limit ({self.slots} slots "
+                f"and a queue of {self.queue}); try again in a moment."
+            )
+
+    def submit(self, job):
+        with self.lock:
+            self.check_room()
+            self.waiting.append(job)
+            job.place = len(self.waiting)
+            self.lock.notify()
+
+    def close(self, why, *, dead=False):
+        """Take no more jobs, for the reason `why`, and end those that there are: as cancelled, or
+        with EngineDead."""
+        with self.lock:
+            self.closed = why
+            waiting, self.waiting = self.waiting, []
+        for job in waiting:
+            job.end(EngineDead(why) if dead else "cancelled")
+        for job in list(self.running):
+            self.end(job, EngineDead(why) if dead else "cancelled")
+
+    def step(self):
+        """Compute one step; False when there was nothing to do. Raises what ends all jobs."""
+        for job in [job for job in self.running if job.cancelled]:
+            self.end(job, "cancelled")
+        self._admit()
+        if not self.running:
+            self._land(0)
+            return False
+        self._decode()
+        self._prefill()
+        return True
+
+    def end(self, job, result, **stop):
+        """Take a running job out; `result` is its finish reason or the exception that ended it."""
+        self.running.remove(job)
+        self.cache.release(job.slot)
+        job.end(result, **stop)
+
+    # -- who runs ---------------------------------------------------------------------------------
+
+    def _admit(self):
+        """Cancelled jobs leave the waiting room, and the first others get the free slots."""
+        with self.lock:
+            for job in [job for job in self.waiting if job.cancelled]:
+                self.waiting.remove(job)
+                job.end("cancelled")
+            while self.waiting and self.cache.free:
+                self._start(self.waiting[0])
+                self.waiting.pop(0)
+            for place, job in enumerate(self.waiting, 1):
+                job.place = place
+
+    def _start(self, job):
+        """Give a job its slot. One that cannot start ends alone."""
+        sentence = attempt(self._place, [job], self.model.device)
+        if not sentence:
+            return self.running.append(job)
+        if job.slot is not None:
+            self.cache.release(job.slot)
+        job.end(EngineError(sentence))
+
+    def _place(self, jobs):
+        (job,) = jobs
+        slot, cached = self.cache.take(job.request.ids, anew=job.cold)
+        repeatable = job.cold or self.steady and self.cache.cold[slot] == cached
+        job.start(slot, cached, repeatable, self.drafts and not self._apart(job))
+        self.sampler.start(slot, job.request)
+
+    def _apart(self, job):
+        """Whether its rows must be computed by themselves, to be the same every time."""
+        return job.cold and not self.steady
+
+    def _guard(self, jobs, compute):
+        """`compute(jobs)`; if that fails, one by one, so that only those end that fail alone."""
+        sentence = attempt(compute, jobs, self.model.device)
+        if sentence and len(jobs) == 1:
+            self.cache.forget(jobs[0].slot)
+            self.end(jobs[0], EngineError(sentence))
+        elif sentence:
+            self._land(0)  # what the failed step would have gone on from is not there any more
+            for job in jobs:
+                if not job.ended and (job.first is None or job.left > 0):
+                    self._guard([job], compute)
+
+    # -- prefill ----------------------------------------------------------------------------------
+
+    def _prefill(self):
+        """The next chunk of the prompts that are being read, in the order they came. One that is
+        computed anew is read by itself, in chunks of a fixed size."""
+        budget = None
+        jobs = []
+        for job in self.running:
+            if job.first is not None:
+                continue
+            if job.cold and jobs:
+                break
+            if job.cold:
+                budget = self.pace.fixed
+            elif budget is None:
+                decoding = any(other.first is not None for other in self.running)
+                budget = self.pace.tokens(job.done, alone=not decoding)
+            job.chunk = min(budget, len(job.ids) - job.done)
+            budget -= job.chunk
+            jobs.append(job)
+            if job.cold or not budget:
+                break
+        if jobs:
+            self._guard(jobs, self._read_prompts)
+
+    def _read_prompts(self, jobs):
+        chunks = [Chunk(job.ids[job.done :][: job.chunk], job.slot, job.done) for job in jobs]
+        started = time.perf_counter()
+        with self.prefill_threads.computing(sum(job.chunk for job in jobs)):
+            hidden = self.model.prefill(chunks, self.cache.kv).split([job.chunk for job in jobs])
+        if len(jobs) == 1 and not on_card(self.model.device):
+            self.pace.read(jobs[0].done, jobs[0].chunk, time.perf_counter() - started)
+        whole = [n for n, job in enumerate(jobs) if job.done + job.chunk == len(job.ids)]
+        drawn = []
+        if whole:
+            ready = [jobs[n] for n in whole]
+            slots, positions = [job.slot for job in ready], [len(job.ids) for job in ready]
+            logits = self.model.logits(torch.stack([hidden[n][-1] for n in whole]))
+            drawn = self.draw.first(logits, slots, positions, **_needs(ready)).read()
+        for job, chunk, states in zip(jobs, chunks, hidden, strict=True):
+            ids = job.ids[job.done + 1 :][: job.chunk]  # nothing follows the last one
+            if ids and (count := job.request.prompt_logprobs):
+                job.scores += self.draw.scores(states[: len(ids)], ids, count)
+            self.cache.computed(job.slot, chunk.ids, cold=True)
+            job.done += len(chunk.ids)
+        for n, (token, logprob) in zip(whole, drawn, strict=True):
+            if jobs[n].pin and token >= 0:
+                self._guard([jobs[n]], self._pin)
+            else:
+                self._advance(jobs[n], token, logprob)
+
+    def _pin(self, jobs):
+        (job,) = jobs
+        self.cache.pin(job.slot)
+        self.end(job, "stop")
+
+    # -- decode -----------------------------------------------------------------------------------
+
+    def _decode(self):
+        """Launch a decode step, and read its tokens, or on CUDA those of the one before."""
+        started = time.monotonic()
+        drafting = len(self.running) <= DRAFTING and any(job.guesses for job in self.running)
+        late = self.draw.late and not drafting
+        if not late:
+            self._land(0)  # a guess needs the newest tokens
+        jobs = [job for job in self.running if job.first is not None and job.left > 0]
+        groups = [[job] for job in jobs if self._apart(job)]
+        if company := [job for job in jobs if not self._apart(job)]:
+            groups.append(company)
+        for group in groups:
+            spare = DRAFT_ROWS if drafting else 0
+            self._guard(group, functools.partial(self._launch, spare=spare))
+        self._land(len(groups) if late else 0)
+        if jobs and not on_card(self.model.device):
+            self.pace.decoded(time.monotonic() - started)
+
+    def _launch(self, jobs, spare):
+        """Decode a token of each of `jobs`, and guessed ones behind it in up to `spare` rows."""
+        rows, parts = [], []
+        for job in jobs:
+            guesses = job.guess(spare // len(jobs) - 1)
+            parts.append((job, len(rows), guesses))
+            ids = [job.ids[job.done] if job.done < len(job.ids) else -1, *guesses]
+            rows += [Row(token, job.slot, job.done + n) for n, token in enumerate(ids)]
+        with self.decode_threads.computing(len(rows)):
+            flight = Flight(parts, self.draw.decode(rows, **_needs(jobs)))
+        for job in jobs:
+            job.done += 1
+        self.flights.append(flight)
+
+    def _land(self, left):
+        """Read the oldest steps until `left` are under way."""
+        while len(self.flights) > left:
+            parts, drawn = self.flights.popleft()
+            drawn = drawn.read()
+            for job, row, guesses in parts:
+                if not job.ended:
+                    self._take(job, drawn[row : row + 1 + len(guesses)], guesses)
+
+    def _take(self, job, drawn, guesses):
+        """The tokens drawn behind a job's last one and behind each guess, as far as they agree."""
+        right = 0
+        self._advance(job, *drawn[0])
+        while not job.ended and right < len(guesses) and guesses[right] == drawn[right][0]:
+            right += 1
+            job.done += 1
+            self._advance(job, *drawn[right])
+        if guesses:
+            job.drafts.tell(len(guesses), right)
+
+    def _advance(self, job, token, logprob):
+        """The next token of a job is there."""
+        if token < 0:
+            self.cache.forget(job.slot)  # its keys and values may be no numbers either
+            return self.end(job, EngineError(NOT_A_NUMBER))
+        if not job.request.max_new_tokens:
+            return self.end(job, "length")
+        known = len(self.cache.ids[job.slot])
+        self.cache.computed(job.slot, job.ids[known : job.done])
+        job.first = job.first or time.monotonic()
+        if token in job.request.stop_ids:
+            return self.end(job, "stop", stop_id=token, stop_logprob=logprob)
+        job.ids.append(token)
+        job.out.put((token, logprob if job.request.logprobs else None))
+        if job.new == job.request.max_new_tokens:
+            self.end(job, "length")
+
+
+def _needs(jobs):
+    """What drawing for these jobs takes: see Draw.decode."""
+    samplings = [job.request.sampling for job in jobs]
+    return {
+        "greedy": all(sampling.temperature == 0 for sampling in samplings),
+        "penalised": any(sampling.repetition_penalty != 1 for sampling in samplings),
+        "top": max(job.request.logprobs or 0 for job in jobs),
+    }

@@ -1,0 +1,1 @@
+"""One forward pass: layers, attention, and the kernels under them."""

@@ -1,0 +1,187 @@
+"""The Engine protocol: token ids in, pieces of text out.
+
+Knows no prompts, no roles and no web, and imports no torch: everything above this room runs, and
+is tested, on a scripted engine.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from assistant.sampling import Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One generation.
+
+    ids: the prompt, at least one token. max_new_tokens: at least 1; `len(ids) + max_new_tokens`
+    must not pass the engine's window. stop_ids end the reply and are not part of its text.
+    banned_ids are never drawn. penalty_from: the first position of the prompt that the repetition
+    penalty counts (the reply is always counted). logprobs: how many likeliest tokens are wanted
+    beside each drawn one, 1 to 20; None for no log-probabilities. cold: compute the whole prompt
+    anew, in chunks of a fixed size, so that the same request gives the same bits again.
+    prompt_logprobs: the same for the tokens of the prompt, which is computed anew for it;
+    max_new_tokens may be 0 then.
+    """
+
+    ids: tuple[int, ...]
+    sampling: Sampling
+    max_new_tokens: int
+    stop_ids: frozenset[int] = frozenset()
+    banned_ids: frozenset[int] = frozenset()
+    penalty_from: int = 0
+    logprobs: int | None = None
+    cold: bool = False
+    prompt_logprobs: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Nothing new yet. place: 0 while the request runs, n when n - 1 others wait before it."""
+
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
+class Logprob:
+    """A token's natural log-probability, by the model itself: before temperature, penalty and
+    bans. top: (id, log-probability) of the likeliest tokens in its place, likeliest first."""
+
+    logprob: float
+    top: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """New text: whole UTF-8, empty while a character is unfinished. ids: the new tokens.
+    logprobs: one for each id, None unless asked for."""
+
+    text: str
+    ids: tuple[int, ...]
+    logprobs: tuple[Logprob, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The last item of a stream.
+
+    reason: "stop" for a stop id only, "length" for max_new_tokens, "cancelled" when the engine was
+    closed. stop_id: the stop id that fired; stop_logprob: its Logprob, None unless asked for.
+    prompt_tokens, cached_tokens (those of the prompt that were not computed anew), new_tokens:
+    counts. waited_s, ttft_s (from submission to the first token, waiting included), total_s:
+    seconds. repeatable: the same request gives the same ids
+    again, alone or in company; False where a cached prefix or the company may change the last bits.
+    prompt_logprobs: one for each token of the prompt, None for the first of them, which nothing
+    stands before; None unless asked for, and where the prompt was not read to its end.
+    """
+
+    reason: Literal["stop", "length", "cancelled"]
+    prompt_tokens: int
+    cached_tokens: int
+    new_tokens: int
+    waited_s: float
+    ttft_s: float
+    total_s: float
+    stop_id: int | None = None
+    repeatable: bool = False
+    prompt_logprobs: tuple[Logprob | None, ...] | None = None
+    stop_logprob: Logprob | None = None
+
+    @property
+    def tokens_per_s(self) -> float | None:
+        """Decode speed: the tokens after the first, by the time after the first; None for one."""
+        decode_s = self.total_s - self.ttft_s
+        return (self.new_tokens - 1) / decode_s if self.new_tokens > 1 and decode_s > 0 else None
+
+
+class Stream(Protocol):
+    """Iterates over Waiting and Piece, then one Finished. Closing it cancels the request.
+
+    `next()` returns within the `wait_s` of the call that made it, with Waiting when there is
+    nothing new, so that a reader can leave at any time. Raises EngineError when the request fails.
+    """
+
+    def __iter__(self) -> Iterator[Waiting | Piece | Finished]: ...
+    def __next__(self) -> Waiting | Piece | Finished: ...
+    def close(self, reason="cancelled") -> Finished:
+        """Cancel what still runs; the counts and times of what was read so far. reason: why the
+        reader needs no more of it, "stop" where a stop sequence has ended the reply."""
+        ...
+
+
+class Tokenizer(Protocol):
+    """Text to ids and back. special: the special tokens, text to id. eos_id: ends a document."""
+
+    special: dict[str, int]
+    eos_id: int
+
+    def __len__(self) -> int:
+        """The number of ids: valid ids are 0 to this, exclusive."""
+        ...
+
+    def encode(self, text: str, *, trusted: bool = False) -> list[int]:
+        """Ids of `text`. Untrusted text never yields a special token's id, whatever it spells."""
+        ...
+
+    def decode(self, ids) -> str:
+        """Text of `ids`, special tokens as they are spelt; invalid UTF-8 becomes U+FFFD."""
+        ...
+
+    def texts(self, ids):
+        """What each of `ids` adds to the text, as a list of str; together decode(ids)."""
+
+    def decoder(self):
+        """An incremental decoder: `feed(ids) -> str` of whole characters, `flush() -> str`. None
+        where tokens have no text of their own here: their engine gives no ids."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """running and waiting: requests. dead: the sentence why nothing can be served, or None."""
+
+    running: int
+    waiting: int
+    slots: int
+    dead: str | None = None
+
+
+class Engine(Protocol):
+    """model: what the person reads (a hub id or a folder's name). numerics: the numbers that it
+    computes in, such as "int8, prefill in bfloat16", and on a card what with: "bfloat16, kernels,
+    graphs"; on what else a result's last bits depend is named there too. None where another server
+    computes. window: positions, both for the prompt and the reply. embedded: the small checkpoint
+    that ships with the repository. lacks: what
+    this engine cannot do, each with the sentence that says so: "ids" (prompts are sent as text),
+    "logprobs", "prompt_logprobs", "tokens" (a reply's ids), "seed", "cold", "banned" (a banned id
+    ends the reply)."""
+
+    model: str
+    revision: str | None
+    numerics: str | None
+    embedded: bool
+    window: int
+    tokenizer: Tokenizer
+    lacks: dict[str, str]
+
+    def generate(self, request: Request, *, wait_s: float = 0.1) -> Stream:
+        """Checks and submits `request`; the stream's `next()` takes at most about `wait_s`
+        seconds (0 never blocks). Raises RequestError, EngineBusy or EngineDead at once."""
+        ...
+
+    def check_room(self) -> None:
+        """Raises EngineBusy or EngineDead when a request would be refused for it now, so that no
+        work is spent on preparing one."""
+        ...
+
+    def pin(self, ids: tuple[int, ...]) -> None:
+        """Compute a prefix now and keep its KV for ever. ids: a prompt template's preamble.
+        Raises EngineError."""
+        ...
+
+    def status(self) -> Status: ...
+
+    def close(self) -> None:
+        """End what runs with reason "cancelled", and take no more requests."""
+        ...

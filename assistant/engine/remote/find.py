@@ -1,0 +1,103 @@
+"""Which kind of server an address has: found out by asking it.
+
+Knows the routes by which servers are told apart; what each kind can do is remote_kinds'.
+"""
+
+from assistant.engine.remote.dialects import (
+    Completions,
+    LlamaCpp,
+    TextGeneration,
+    TransformersServe,
+)
+from assistant.engine.remote.http import QUICK_MAX, Fault, ask, asker, garbage
+from assistant.engine.remote.model import ServedTokenizer
+from assistant.errors import EngineBusy, SettingsError
+from assistant.sampling import shown
+from assistant.settings import EMBEDDED
+
+_OWNERS = ("vllm", "tech-assistant")
+_NAME_MAX = 255
+
+
+async def find_kind(client, settings):
+    """(the kind, what makes a ServedTokenizer or None). Raises what ask() raises, and
+    SettingsError."""
+    # First, since its list of models is what lies in its cache, if it has one, not what it serves.
+    routes = await _get(client, "/openapi.json")
+    if "/load_model" in _part(routes, "paths"):
+        if settings.model == EMBEDDED:
+            raise SettingsError(
+                "transformers serve does not say which model it has: give the name that it was "
+                "started with, a folder or a hub id, with --model."
+            )
+        return TransformersServe(settings.model), None
+    listed = _models(await _get(client, "/v1/models"))
+    owner = listed[0].get("owned_by") if listed else None
+    if owner == "llamacpp":
+        return await _llama_cpp(client, listed[0])
+    if owner in _OWNERS:
+        return _completions(settings, listed, owner), None
+    info = await _get(client, "/info")
+    if info and isinstance(info.get("model_id"), str):
+        return TextGeneration(_name(info["model_id"]), _window(info.get("max_total_tokens"))), None
+    if not listed:
+        raise SettingsError(
+            "It is no server that is known here: it has no model at /v1/models, and no /info."
+        )
+    return _completions(settings, listed, ""), None
+
+
+def _completions(settings, listed, owner):
+    names = [_name(model.get("id")) for model in listed]
+    if len(names) > 1 and settings.model not in names:
+        raise SettingsError(
+            f"It serves {len(names)} models, {', '.join(map(shown, names[:5]))}: choose one with "
+            "--model."
+        )
+    model = listed[names.index(settings.model) if len(names) > 1 else 0]
+    return Completions(_name(model["id"]), owner, _window(model.get("max_model_len")))
+
+
+async def _llama_cpp(client, model):
+    props = await _get(client, "/props") or {}
+    window = _window(_part(props, "default_generation_settings").get("n_ctx"))
+    size = _window(_part(model, "meta").get("n_vocab")) or 1 << 20
+    eos, wait = props.get("eos_token"), asker(client)
+
+    def served():
+        spelt = isinstance(eos, str) and len(eos) <= _NAME_MAX
+        return ServedTokenizer(wait, size, eos if spelt else None)
+
+    return LlamaCpp(_name(model.get("id")), window), served
+
+
+async def _get(client, path):
+    """The server's answer, None where it has no such route, or a page at it."""
+    try:
+        return await ask(client, "GET", path, most=QUICK_MAX)
+    except Fault as fault:
+        if fault.failed or isinstance(fault.error, EngineBusy):
+            raise
+        return None
+
+
+def _part(value, key):
+    part = (value or {}).get(key)
+    return part if isinstance(part, dict) else {}
+
+
+def _models(answer):
+    listed = answer.get("data") if answer else []
+    if not isinstance(listed, list) or not all(isinstance(model, dict) for model in listed):
+        raise garbage("no list of models")
+    return listed
+
+
+def _name(value):
+    if not isinstance(value, str) or not 1 <= len(value) <= _NAME_MAX or not value.isprintable():
+        raise garbage("a model without a usable name")
+    return value
+
+
+def _window(value):
+    return value if type(value) is int and 1 <= value < 2**31 else None

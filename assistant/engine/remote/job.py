@@ -1,0 +1,73 @@
+"""A request on its way to another server, and the stream that reads what comes back.
+
+Ids become text on the reader's side, as with the local engine. Knows no HTTP.
+"""
+
+import queue
+import time
+from dataclasses import dataclass, field
+
+from assistant.engine.protocol import Finished, Piece, Request
+from assistant.engine.stream import JobStream
+
+
+@dataclass(eq=False, slots=True)
+class Job:
+    """text: the prompt, for servers that take no ids. out: carries (text, ids, logprobs or None),
+    then a Finished or an exception. first: when the first token came; new, cached: counts.
+    ids_known: the server tells its tokens' ids."""
+
+    request: Request
+    text: str | None = None
+    out: queue.SimpleQueue = field(default_factory=queue.SimpleQueue)
+    future: object = None
+    submitted: float = field(default_factory=time.monotonic)
+    first: float | None = None
+    new: int = 0
+    cached: int = 0
+    ids_known: bool = False
+    place: int = 0  # a server says nothing of its waiting room
+
+    def put(self, text, ids, logprobs):
+        self.first = self.first or time.monotonic()
+        self.new += len(ids) or 1
+        self.out.put((text, ids, logprobs))
+
+    def finished(self, reason, new_tokens, **more):
+        """The Finished of this job as it stands now."""
+        now = time.monotonic()
+        return Finished(
+            reason,
+            prompt_tokens=len(self.request.ids),
+            cached_tokens=min(self.cached, len(self.request.ids)),
+            new_tokens=new_tokens,
+            waited_s=0.0,
+            ttft_s=(self.first or now) - self.submitted,
+            total_s=now - self.submitted,
+            **more,
+        )
+
+
+class RemoteStream(JobStream):
+    """The job's tuples are (text, ids, logprobs or None). decoder: of its ids, None where only the
+    server can decode them: then the text is taken as it comes, and no ids are given."""
+
+    def _piece(self, parts):
+        text = "".join(self._text(text, ids) for text, ids, _ in parts)
+        if self._last is not None and self._decoder:
+            text += self._decoder.flush()
+        ids = tuple(token for _, ids, _ in parts for token in ids)
+        self._read += len(ids) or len(parts)
+        ids = ids if self._decoder else ()
+        if not ids and not text:
+            return None
+        asked = self.job.request.logprobs
+        found = tuple(one for _, _, logprobs in parts for one in logprobs or ())
+        return Piece(text, ids, found if asked else None)
+
+    def _text(self, text, ids):
+        return self._decoder.feed(ids) if ids and self._decoder else text
+
+    def _cancel(self):
+        if self.job.future:
+            self.job.future.cancel()

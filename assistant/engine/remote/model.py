@@ -1,0 +1,136 @@
+"""The tokenizer and the window of the model that a server has.
+
+A server says at most its model's name and window; the tokenizer is in the model's files, here or
+on the hub, or behind a route of llama.cpp's server. Knows files and that route; no HTTP.
+"""
+
+import functools
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from assistant.engine.files import read_json
+from assistant.engine.protocol import Tokenizer
+from assistant.engine.remote import events
+from assistant.engine.tokenizer import load_tokenizer
+from assistant.errors import EngineError, HubError, SettingsError
+from assistant.hub import fetch_file, fetch_snapshot
+from assistant.paths import MODELS
+from assistant.sampling import shown
+from assistant.settings import EMBEDDED
+
+TOKEN_CHARS_MAX = 1024  # of one token's text: runs of white space are the longest
+_FILES = ["config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json"]
+_WINDOWS = ("n_positions", "max_position_embeddings", "n_ctx")
+_LIKELY = ("<fim_prefix>", "<fim_middle>", "<fim_suffix>", "<fim_pad>", "<|endoftext|>",
+           "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteModel:
+    """name: what people read. embedded: it is the checkpoint that ships with the repository.
+    window: as its files say, None where they do not."""
+
+    name: str
+    tokenizer: Tokenizer
+    window: int | None
+    embedded: bool
+
+
+def find_model(kind, settings, served):
+    """The RemoteModel of a server of that kind. served: gives a ServedTokenizer, where the server
+    has a route for it, else None. Raises SettingsError, HubError and CheckpointError."""
+    given = settings.model if settings.model != EMBEDDED else None
+    try:
+        folder = _folder(given or kind.model, settings.revision, ours=bool(given))
+    except HubError:
+        if given or not served:
+            raise
+        folder = None
+    if folder:
+        config = read_json(folder / "config.json") or {}
+        window = next((config[key] for key in _WINDOWS if type(config.get(key)) is int), None)
+        embedded = folder.parent == MODELS
+        # A folder on the hub is named after its commit.
+        name = given or kind.model
+        name = folder.name if embedded or Path(name).is_dir() else name
+        return RemoteModel(name, load_tokenizer(folder), window, embedded)
+    if served:
+        return RemoteModel(Path(kind.model).name, served(), None, False)
+    raise SettingsError(
+        f"The server's model is called {shown(kind.model)}, and no tokenizer of that name is found "
+        "here, without which the window cannot be kept: give the model's folder or its hub id "
+        "with --model."
+    )
+
+
+def _folder(name, revision, ours):
+    """The folder of the model `name`: itself, the one that ships under that name, or its small
+    files from the hub. None if there is none. ours: the name was given to this program."""
+    try:
+        path = Path(name).expanduser() if ours else Path(name)
+        for folder in (path, MODELS / path.name):
+            if (folder / "tokenizer.json").is_file():
+                return folder.resolve()
+    except (OSError, RuntimeError):  # no name of a file, or of somebody's home
+        return None
+    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name, re.ASCII):
+        return None
+    folder = fetch_file(name, "tokenizer.json", revision=revision).parent
+    return fetch_snapshot(name, revision=folder.name, allow_patterns=_FILES)
+
+
+class ServedTokenizer:
+    """The tokenizer behind /tokenize and /detokenize of llama.cpp's server. See the Tokenizer
+    protocol; all of it may wait for that server, and raise EngineError. wait: an asker() of
+    remote_http. size: of the vocabulary. eos: the text of the token that ends a document."""
+
+    def __init__(self, wait, size, eos):
+        self._wait = wait
+        self._size = size
+        self._alone = functools.lru_cache(1 << 18)(lambda token: self.decode([token]))
+        spelt = {text: self.encode(text, trusted=True) for text in {eos, *_LIKELY} if text}
+        self.special = {
+            text: ids[0]
+            for text, ids in spelt.items()
+            if len(ids) == 1 and self.encode(text) != ids
+        }
+        if eos not in self.special:
+            raise SettingsError(
+                "The server does not say which token ends a document: give the model's folder or "
+                "its hub id with --model."
+            )
+        self.eos_id = self.special[eos]
+        self._spelt = {token: text for text, token in self.special.items()}
+
+    def __len__(self):
+        return self._size
+
+    def encode(self, text, *, trusted=False):
+        text = text.encode("utf-8", "replace").decode()
+        asked = {"content": text, "add_special": False, "parse_special": trusted}
+        ids = self._ask("/tokenize", asked, "tokens")
+        if not all(type(token) is int and 0 <= token < self._size for token in ids):
+            raise EngineError("The model's server made something else than tokens of a text.")
+        return ids
+
+    def decode(self, ids):
+        if all(token in self._spelt for token in ids):
+            return "".join(self._spelt[token] for token in ids)
+        text = self._ask("/detokenize", {"tokens": list(ids)}, "content")
+        if len(text) > TOKEN_CHARS_MAX * len(ids):  # it may be kept, for each of many tokens
+            raise EngineError("The model's server made something else than a text of tokens.")
+        return events.text(text)
+
+    def texts(self, ids):
+        return [self._alone(token) for token in ids]
+
+    def decoder(self):
+        """None: asking for each token's text would take too long, and a part of a character has
+        none there."""
+
+    def _ask(self, path, body, key):
+        value = self._wait(path, body).get(key)
+        if not isinstance(value, list if key == "tokens" else str):
+            raise EngineError("The model's server does not tokenize texts at present; try again.")
+        return value

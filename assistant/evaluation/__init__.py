@@ -1,0 +1,1 @@
+"""Prompts beside each other on questions: python -m assistant.evaluation eval --help."""

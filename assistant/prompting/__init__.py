@@ -1,0 +1,1 @@
+"""Prompt templates: read, checked, and rendered into segments."""

@@ -1,0 +1,72 @@
+"""Look-alikes of a turn's beginning and end, in a text that nobody vouches for, broken up.
+
+Knows texts and markers, no tokens: a byte-level tokenizer gives back exactly the text that it was
+given, so ids in which a marker stands come only from a text in which it does.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from assistant.prompting.fences import Fences
+
+SPECIAL = re.compile(r"<\|[^|<>\s]+\|>")  # what looks like a special token in a template
+
+_BREAKS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"  # what str.splitlines takes for the end of a line
+_START = f"(?<![^{_BREAKS}])"
+_END = rf"(?=[^\S{_BREAKS}]*(?:[{_BREAKS}]|\Z))"
+# What is put before a look-alike, with a space. As mails and Markdown have it, ">" says that a line
+# is quoted: the words stay, no letter of theirs changes, nothing is hidden, and it is two tokens at
+# most. A space alone would not be seen, and a base model still takes " Human:" for a turn. The
+# other signs are for templates in whose own markers the first ones stand.
+_SIGNS = ">|\\~^·"
+
+
+def escape(text, user, assistant, turn_end, separator=None):
+    """`text` with a sign and a space before each line that begins as a turn does, or that is
+    `turn_end` or `separator` alone; inside of an open code fence the latter stays, as it ends no
+    reply there. user, assistant: what opens a turn. Where turns follow each other on one line, the
+    sign stands inside of each look-alike, before its last character. Markers that are special
+    tokens are left: no text can spell those."""
+    marks = _marks(user, assistant, turn_end, separator)
+    text = marks.starts.sub(lambda _: f"{marks.sign} ", text)
+    text = marks.inside.sub(lambda _: marks.sign, text)
+    if separator and marks.separator.search(text):
+        lines, fences = text.split("\n"), Fences()
+        for index, line in enumerate(lines):
+            if not fences:
+                lines[index] = marks.separator.sub(lambda _: f"{marks.sign} ", line)
+            fences.line(line)
+        text = "\n".join(lines)
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class _Marks:
+    """The places, as patterns, at which the sign goes into a text."""
+
+    sign: str
+    starts: re.Pattern
+    inside: re.Pattern
+    separator: re.Pattern
+
+
+@lru_cache(maxsize=256)
+def _marks(user, assistant, turn_end, separator):
+    starts, inside, plain = [], [], separator or ""
+    for ahead, mark in (("", turn_end), (turn_end, user), (turn_end, assistant)):
+        core = (mark.strip().splitlines() or [""])[0]
+        if not core or SPECIAL.search(core):
+            continue
+        before, _, behind = mark.partition(core)
+        plain += core
+        if not (ahead + before).endswith(tuple(_BREAKS)):
+            inside.append(f"(?<={re.escape(core[:-1])})(?={re.escape(core[-1])})")
+        else:
+            starts.append(re.escape(core) + _END * behind.startswith(tuple(_BREAKS)))
+    return _Marks(
+        next((sign for sign in _SIGNS if sign not in plain), _SIGNS[-1]),
+        re.compile(f"{_START}(?={'|'.join(starts)})" if starts else "(?!)"),
+        re.compile("|".join(inside) or "(?!)"),
+        re.compile(f"{_START}(?={re.escape(separator or '')}{_END})"),
+    )

@@ -1,0 +1,202 @@
+"""What the two APIs share: the key, replies that are read on the event loop, and errors over HTTP.
+
+Knows requests, replies and server-sent events; what an answer looks like is v1.py's and tgi.py's.
+"""
+
+import asyncio
+import json
+import logging
+import secrets
+from contextlib import aclosing
+
+from anyio import to_thread
+from fastapi import HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from assistant.engine.protocol import Waiting
+from assistant.errors import (
+    AssistantError,
+    EngineBusy,
+    EngineDead,
+    RequestError,
+    SourcesBusy,
+    WindowError,
+)
+from assistant.web.api.openai_schema import BAD_JSON, sentence_of
+from assistant.web.gate.security import FAILED, plain_error
+from assistant.web.polling import side_by_side
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 1  # what a client that met a full waiting room is told to wait
+QUIET_S = 5  # of a stream, until a comment tells that it waits: silence is taken for an end
+GONE = 499  # nobody reads it: the client has left
+CODES = {401: "invalid_api_key", 404: "model_not_found"}
+
+
+def check_key(settings):
+    """A dependency of routes: 401 for a request without the key, where one is asked for."""
+
+    async def check(request: Request):
+        if settings.api_key is None:
+            if settings.auth is None:
+                return
+            raise HTTPException(
+                401,
+                "This server asks for a login, and programs need a key: start it with --api-key "
+                "or --api-key-file.",
+            )
+        scheme, _, key = request.headers.get("authorization", "").partition(" ")
+        given, right = key.strip().encode("latin-1"), settings.api_key.encode()
+        if scheme.lower() != "bearer" or not secrets.compare_digest(given, right):
+            raise HTTPException(
+                401,
+                "Send the API key of this server in the header Authorization: Bearer KEY.",
+                {"WWW-Authenticate": "Bearer"},
+            )
+
+    return check
+
+
+# Errors
+
+
+def told(error):
+    """(status, sentence, code, param) of whatever kept a request from its answer."""
+    match error:
+        case RequestValidationError():
+            return 400, *sentence_of(error.errors()[0])
+        case StarletteHTTPException(status_code=400):  # FastAPI's own, of what no parser reads
+            return 400, BAD_JSON, None, None
+        case StarletteHTTPException():
+            return error.status_code, str(error.detail), CODES.get(error.status_code), None
+        case WindowError():
+            return 400, str(error), "context_length_exceeded", None
+        case RequestError():
+            return 400, str(error), None, None
+        case EngineBusy() | SourcesBusy():
+            return 429, str(error), "rate_limit_exceeded", None
+        case EngineDead():
+            return 503, str(error), "engine_dead", None
+        case AssistantError():
+            return 503, str(error), None, None
+    return 500, FAILED, None, None
+
+
+def add_errors(app, errors, refused):
+    """Let `app` answer with the errors that the clients of each API read. errors: as of
+    security.refuse(). refused: hears of each error of what cannot be done as asked."""
+
+    async def answer(request, error):
+        if isinstance(error, RequestError | RequestValidationError):
+            refused(error)
+        status, *rest = told(error)
+        headers = dict(getattr(error, "headers", None) or {})
+        if status == 429:
+            headers.setdefault("Retry-After", str(RETRY_S))
+        write = errors.get((request.method, request.scope["path"]), plain_error)
+        status, body = write(status, *rest)
+        return JSONResponse(body, status, headers)
+
+    for kind in (AssistantError, RequestValidationError, StarletteHTTPException):
+        app.add_exception_handler(kind, answer)
+
+
+class OtherMethods:
+    """An ASGI endpoint behind `route`, at its path: 405, which what is mounted below would not
+    say."""
+
+    def __init__(self, route):
+        self._allowed = ", ".join(sorted(route.methods))
+
+    async def __call__(self, scope, receive, send):
+        sentence = f"There is no {scope['method']} at this address; send {self._allowed}."
+        raise HTTPException(405, sentence, {"Allow": self._allowed})
+
+
+# Replies
+
+
+async def read(request, start, take):
+    """Reads the replies that `start()`, called in a thread, gives, to their end: take(index, event)
+    of each event. Gives the replies, or None where the client has left."""
+    replies = await to_thread.run_sync(start)
+    async with aclosing(_events(replies)) as events:
+        async for found in events:
+            if found:
+                take(*found)
+            elif await request.is_disconnected():
+                return None
+    return replies
+
+
+async def _events(replies):
+    """(index, event) of what `replies` give, and None now and then. Raises what one raises."""
+    async with aclosing(side_by_side(replies)) as steps:
+        async for news in steps:
+            for index, event in news:
+                if isinstance(event, Exception):
+                    raise event
+                if not isinstance(event, Waiting):
+                    yield index, event
+            yield None
+
+
+def gone():
+    return Response(status_code=GONE)
+
+
+class Events(StreamingResponse):
+    """Server-sent events, which end the replies when the client leaves.
+
+    write(index, event) gives the values to send for an event, JSON or text; before and after()
+    those at the start and the end; failed(told(error)) those where it fails.
+    """
+
+    def __init__(self, replies, write, *, before=(), after=tuple, failed=None):
+        self._replies, self._name = replies, None
+        lines = self._lines(write, before, after, failed or _failed)
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        super().__init__(lines, media_type="text/event-stream", headers=headers)
+
+    async def __call__(self, scope, receive, send):
+        self._name = scope.get("request_id")
+        try:
+            await super().__call__(scope, receive, send)
+        finally:  # it may never have begun
+            for reply in self._replies:
+                reply.close()
+
+    async def _lines(self, write, before, after, failed):
+        clock = asyncio.get_running_loop().time
+        try:
+            yield _lines(before)
+            last = clock()
+            async with aclosing(_events(self._replies)) as events:
+                async for found in events:
+                    text = _lines(write(*found)) if found else ""
+                    if not text and clock() - last >= QUIET_S:
+                        text = ": waiting\n\n"
+                    if text:
+                        yield text
+                        last = clock()
+            yield _lines(after())
+        except Exception as error:
+            status, *rest = told(error)
+            if status == 500:
+                log.exception("the request %s failed", self._name)
+            yield _lines(failed((status, *rest)))
+
+
+def _failed(told):
+    return [plain_error(*told)[1]]
+
+
+def _lines(values):
+    texts = (
+        value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+        for value in values
+    )
+    return "".join(f"data: {text}\n\n" for text in texts)

@@ -1,0 +1,239 @@
+"""The API of text-generation-inference: POST /generate, /generate_stream and /, GET /info.
+
+Knows what huggingface_hub's InferenceClient and editors' plug-ins send and read. Prompts are raw:
+what spells a special token becomes it, so that plug-ins can fill in the middle.
+"""
+
+from anyio import to_thread
+from fastapi import APIRouter, Depends, Request
+from pydantic import BaseModel, ConfigDict, field_validator
+
+from assistant.completion.complete import complete, prompt_ids
+from assistant.generation.generate import Delta
+from assistant.sampling import STOPS_MAX, Sampling
+from assistant.web.api import replies
+from assistant.web.api.openai_schema import Texts
+
+MAX_NEW_TOKENS = 100  # where a request does not say, as in that server
+
+
+class Parameters(BaseModel):
+    """The generation parameters. Those that would change the answer, and are not supported, are
+    refused by name; unknown ones are ignored."""
+
+    model_config = ConfigDict(strict=True)
+
+    do_sample: bool | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    repetition_penalty: float | None = None
+    seed: int | None = None
+    max_new_tokens: int | None = None
+    stop: Texts | None = None
+    truncate: int | None = None
+    return_full_text: bool | None = None
+    details: bool | None = None
+    decoder_input_details: bool | None = None
+    best_of: int | None = None
+    top_n_tokens: int | None = None
+    typical_p: float | None = None
+    frequency_penalty: float | None = None
+    watermark: bool | None = None
+    grammar: dict | None = None
+    adapter_id: str | None = None
+
+    @field_validator("best_of", "top_n_tokens", "typical_p", "frequency_penalty", "watermark",
+                     "grammar", "adapter_id")  # fmt: skip
+    @classmethod
+    def _unsupported(cls, value, info):
+        if value and not (info.field_name in ("best_of", "typical_p") and value == 1):
+            raise ValueError("is not supported here; leave it out")
+        return value
+
+    @field_validator("truncate")
+    @classmethod
+    def _truncate(cls, value):
+        if value is not None and value < 1:
+            raise ValueError("must be at least 1")
+        return value
+
+    def sampling(self):
+        """Greedy, unless sampling or something that it needs was asked for."""
+        drawn = self.do_sample or {self.temperature, self.top_p, self.top_k} != {None}
+        temperature = 1.0 if self.temperature is None else self.temperature
+        return Sampling(
+            temperature=temperature if drawn else 0,
+            top_p=1.0 if self.top_p is None else self.top_p,
+            top_k=self.top_k or 0,
+            repetition_penalty=1.0 if self.repetition_penalty is None else self.repetition_penalty,
+            seed=self.seed,
+        )
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    inputs: str
+    parameters: Parameters | None = None
+
+
+class RootBody(Body):
+    stream: bool | None = None
+
+
+def tgi_error(status, sentence, code=None, param=None):
+    """(status, body) of an error as that server has them; 503 is for an engine that is dead."""
+    if code != "engine_dead":
+        status = {400: 422, 503: 424}.get(status, status)
+    kind = "validation" if status < 500 and status != 424 else "generation"
+    kind = "overloaded" if status == 429 else kind
+    return status, {"error": sentence, "error_type": kind, "detail": sentence}
+
+
+TGI_ERRORS = {
+    ("GET", "/info"): tgi_error,
+    **{("POST", path): tgi_error for path in ("/", "/generate", "/generate_stream")},
+}
+
+
+def tgi_router(engine, key):
+    """The routes. key: a dependency that checks the key."""
+    router = APIRouter(dependencies=[Depends(key)])
+
+    @router.get("/info")
+    async def info():
+        status = engine.status()
+        return {
+            "model_id": engine.model,
+            "model_sha": engine.revision,
+            "max_total_tokens": engine.window,
+            "max_input_tokens": engine.window - 1,
+            "max_stop_sequences": STOPS_MAX,
+            "max_best_of": 1,
+            "max_concurrent_requests": status.slots,
+            "router": "tech-assistant",
+        }
+
+    @router.post("/generate")
+    async def generate(body: Body, request: Request):
+        return await Generation(engine, body).whole(request)
+
+    @router.post("/generate_stream")
+    async def generate_stream(body: Body):
+        return await Generation(engine, body).stream()
+
+    @router.post("/")
+    async def root(body: RootBody, request: Request):
+        generation = Generation(engine, body)
+        if body.stream:
+            return await generation.stream()
+        answer = await generation.whole(request)
+        return [answer] if isinstance(answer, dict) else answer
+
+    return router
+
+
+class Generation:
+    """One request. Each token is an event of its own; the last carries the whole text."""
+
+    def __init__(self, engine, body):
+        self.engine, self.inputs = engine, body.inputs
+        self.asked = body.parameters or Parameters()
+        self.special = set(engine.tokenizer.special.values())
+        self.count, self.held = 0, None  # events that were sent; the newest token, not yet sent
+        self.told = 0  # characters of the reply's text that its tokens so far have
+
+    def start(self):
+        asked, engine = self.asked, self.engine
+        engine.check_room()
+        self.ids = prompt_ids(self.inputs, engine.tokenizer)[-(asked.truncate or 0) :]
+        self.before = engine.tokenizer.decode(self.ids) if asked.return_full_text else ""
+        known = None if "logprobs" in engine.lacks else 1
+        limit = MAX_NEW_TOKENS if asked.max_new_tokens is None else asked.max_new_tokens
+        self.reply = complete(
+            engine,
+            self.ids,
+            sampling=asked.sampling(),
+            max_new_tokens=limit,
+            stop=asked.stop,
+            logprobs=known,
+            prompt_logprobs=1 if asked.decoder_input_details else None,
+            wait_s=0,
+        )
+        return [self.reply]
+
+    async def whole(self, request):
+        tokens, ends = [], []
+
+        def take(_, event):
+            tokens.extend(self._tokens(event))
+            if not isinstance(event, Delta):
+                ends.append(event)
+
+        if await replies.read(request, self.start, take) is None:
+            return replies.gone()
+        (done,) = ends
+        answer = {"generated_text": self.before + done.text}
+        if self.asked.details or self.asked.decoder_input_details:
+            prefill = self._prefill(done) if self.asked.decoder_input_details else []
+            answer["details"] = {**self._details(done), "prefill": prefill, "tokens": tokens}
+        return answer
+
+    async def stream(self):
+        replies = await to_thread.run_sync(self.start)
+        return replies.Events(replies, self._events, failed=self._failed)
+
+    def _events(self, _, event):
+        tokens = [self.held, *self._tokens(event)] if self.held else self._tokens(event)
+        if isinstance(event, Delta):
+            *sent, self.held = tokens or [None]
+            return [self._event(token) for token in sent]
+        last = tokens.pop() if tokens else self._token(self.engine.tokenizer.eos_id, "", None)
+        sent = [self._event(token) for token in tokens]
+        return [*sent, self._event(last, self.before + event.text, self._details(event))]
+
+    def _failed(self, told):
+        held = [self._event(self.held)] if self.held else []
+        return [*held, tgi_error(*told)[1]]
+
+    def _event(self, token, text=None, details=None):
+        self.count += 1
+        return {"index": self.count, "token": token, "generated_text": text, "details": details}
+
+    def _tokens(self, event):
+        """The tokens that come with an event; behind the last, the one that ended the reply. Text
+        that belongs to none, of an engine that gives no ids or before a stop, is one without id."""
+        texts = self.engine.tokenizer.texts([token for token, _ in event.tokens])
+        tokens = [self._token(token, text, known)
+                  for (token, known), text in zip(event.tokens, texts, strict=True)]  # fmt: skip
+        self.told += sum(map(len, texts))
+        ended = not isinstance(event, Delta)
+        rest = event.text[self.told :] if ended else event.text if event.bare else ""
+        if rest:
+            tokens.append(self._token(None, rest, None))
+            self.told += len(rest)
+        if ended and event.finished.stop_id is not None:
+            stop = event.finished.stop_id
+            (text,) = self.engine.tokenizer.texts([stop])
+            tokens.append(self._token(stop, text, event.finished.stop_logprob))
+        return tokens
+
+    def _token(self, token, text, known):
+        logprob = known and known.logprob
+        return {"id": token, "text": text, "logprob": logprob, "special": token in self.special}
+
+    def _details(self, done):
+        stopped = "eos_token" if done.finished.stop_id is not None else "stop_sequence"
+        return {
+            "finish_reason": {"stop": stopped, "cancelled": "abort"}.get(done.reason, done.reason),
+            "generated_tokens": done.finished.new_tokens,
+            "input_length": len(self.ids),
+            "seed": self.reply.sampling.seed,
+        }
+
+    def _prefill(self, done):
+        texts = self.engine.tokenizer.texts(self.ids)
+        known = done.finished.prompt_logprobs or [None] * len(texts)
+        pairs = zip(self.ids, texts, known, strict=True)
+        return [{"id": i, "text": t, "logprob": k and k.logprob} for i, t, k in pairs]

@@ -1,0 +1,1 @@
+"""The tab of sources, and the marks in a reply."""

@@ -1,0 +1,152 @@
+"""What the events of the chat ask of the rooms below: replies, counts, the prompt behind a reply.
+
+Knows what the page sends (wire.py) and nothing of how it shows what comes back. All of it may take
+a moment, so it is called in a thread.
+"""
+
+import secrets
+from dataclasses import dataclass
+
+from assistant.chat.assistant import Assistant, Reply
+from assistant.chat.receipt import Receipt
+from assistant.conversation import Turn
+from assistant.errors import AssistantError, HistoryError
+from assistant.sampling import STOPS_MAX
+from assistant.web.pages.chat.prompt_tokens import tokens
+from assistant.web.pages.doors import Path, read
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A reply that was asked for. add: the turns that the conversation gets with it, as the browser
+    keeps them; after: the id of the turn that they, or the reply alone, stand behind."""
+
+    path: Path
+    after: str | None
+    add: tuple[dict, ...]
+    assistant: Assistant
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """A reply that is written once more. was: the Turn that it was. why: a sentence why it may
+    differ, or None."""
+
+    was: Turn
+    reply: Reply
+    why: str | None
+
+
+def message(assistants, text, path):
+    """The Asked of a new message. Raises AssistantError, as all of these do."""
+    path = Path.of(path)
+    conversation, add = path.conversation, []
+    if len(conversation.turns) % 2:  # its reply was lost, with the server or the page
+        conversation = conversation.add_reply("", finish="cancelled")
+        add.append(kept(conversation.turns[-1]))
+    conversation = conversation.add_message(text)
+    add.append(kept(conversation.turns[-1]))
+    return _asked(assistants, path, conversation, path.after(len(path.nids)), add)
+
+
+def reply(assistants, path, keep):
+    """The Asked of another reply to the message that the first `keep` turns end with, or of more of
+    the reply that they end with."""
+    path = Path.of(path, keep)
+    messages = (len(path.nids) + 1) // 2  # a reply that goes on stands behind its message too
+    return _asked(assistants, path, path.conversation, path.after(max(2 * messages - 1, 0)))
+
+
+def again(assistants, path, keep, receipt):
+    """The Repeated of the reply that the first `keep` turns end with."""
+    receipt = Receipt.from_dict(receipt)
+    conversation = Path.of(path, keep).conversation
+    assistant = assistants.of_receipt(receipt)
+    second = receipt.again(assistant, conversation, wait_s=0)
+    return Repeated(conversation.turns[-1], second, receipt.otherwise(assistant.engine))
+
+
+def count(assistants, text, path):
+    """Where the tokens go with the draft `text`."""
+    path = Path.of(path)
+    assistant, options = assistants.chosen(path.settings)
+    conversation = path.conversation
+    if len(conversation.turns) % 2:
+        conversation = conversation.add_reply("")
+    if isinstance(text, str) and text.strip():
+        conversation = conversation.add_message(text)
+    del options["sampling"]
+    ledger = assistant.ledger(conversation, **options)
+    return {
+        "window": ledger.window,
+        "preamble": ledger.preamble,
+        "pinned": ledger.pinned,
+        "history": ledger.history - ledger.pinned,
+        "draft": ledger.message,
+        "reply": ledger.reply,
+        "dropped": ledger.dropped,
+    }
+
+
+def saw(assistants, path, keep, receipt):
+    """The tokens of the prompt for the reply that the first `keep` turns end with. receipt: the
+    reply's, where it has one; else the prompt is what would be sent now."""
+    tokenizer, path = assistants.engine.tokenizer, Path.of(path, keep)
+    assistant, conversation, dropped = _prompt(assistants, path, receipt)
+    if receipt is not None:  # of a reply that was continued, what stood there is in the prompt
+        conversation = Receipt.from_dict(receipt).before(path.conversation, tokenizer)
+    found = assistant.segments(conversation, dropped)
+    return {"tokens": tokens(found, tokenizer), "left": len(dropped)}
+
+
+def segments(assistants, path, keep, receipt):
+    """The same prompt for the playground, the reply that is there, and what ends one."""
+    path = Path.of(path, keep)
+    assistant, conversation, dropped = _prompt(assistants, path, receipt)
+    found, template = assistant.segments(conversation, dropped), assistant.template
+    last = path.conversation.turns[-1]
+    lines = (*template.markers, *filter(None, (template.separator,)))
+    there = {} if last.role == "user" else {"text": last.text, "ids": last.ids}
+    return {
+        "segments": [[segment.text, segment.trusted] for segment in found],
+        "id": path.id,
+        "after": path.after(len(conversation.turns)),
+        "stop": [*(f"\n{line}" for line in lines), *template.stop][:STOPS_MAX],
+        **there,
+    }
+
+
+def kept(turn):
+    """A Turn as the browser keeps it, with an id of its own."""
+    more = {name: value for name in ("ids", "finish") if (value := getattr(turn, name))}
+    return {"nid": f"n{secrets.token_hex(8)}", "role": turn.role, "content": turn.text, **more}
+
+
+def _asked(assistants, path, conversation, after, add=()):
+    assistant, options = assistants.chosen(path.settings)
+    found = assistant.reply(conversation, wait_s=0, **options)
+    return Asked(path, after, tuple(add), assistant, found)
+
+
+def _prompt(assistants, path, receipt):
+    conversation = path.conversation.drop_reply()
+    if not conversation.turns:
+        raise HistoryError("There is no message to show the prompt of.")
+    if receipt is None:
+        assistant, options = assistants.chosen(path.settings)
+        del options["sampling"]
+        return assistant, conversation, assistant.ledger(conversation, **options).dropped
+    receipt = Receipt.from_dict(receipt)
+    return assistants.of_receipt(receipt), conversation, receipt.dropped
+
+
+def answers(assistants, asked, path):
+    """The answer to a question of the page: {"what": "saw" or "playground", "n", "keep"}."""
+    asked = read(asked)
+    what = asked.get("what")
+    answer = {"saw": saw, "playground": segments}.get(what if isinstance(what, str) else None)
+    if answer is None:
+        raise AssistantError("The page asked for something that is not known here; reload it.")
+    told = answer(assistants, path, asked.get("keep"), asked.get("receipt"))
+    return {"what": what, "n": asked.get("n"), **told}

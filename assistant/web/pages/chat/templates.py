@@ -1,0 +1,74 @@
+"""The prompt templates that a visitor can choose among, each with an Assistant of its own.
+
+Knows which files fit the engine; an Assistant is made when its template is first chosen, since its
+preamble is computed then.
+"""
+
+import threading
+from dataclasses import replace
+
+from assistant.chat.assistant import Assistant
+from assistant.errors import AssistantError, TemplateError
+from assistant.prompting.template import load_template, template_names
+from assistant.sampling import shown
+
+
+class Assistants:
+    """default: the Assistant of the template that the program was started with. names: name to
+    PromptTemplate, of those in prompts/ that fit, the default's among them. engine: theirs."""
+
+    def __init__(self, default):
+        self.default, self.engine = default, default.engine
+        self.names = {}
+        for name in template_names():
+            try:
+                template = load_template(name)
+                self._assistant(template, pin=False)
+            except AssistantError:
+                continue  # of another kind, for another model, or longer than its window
+            self.names[name] = template
+        same = (name for name, found in self.names.items() if found.hash == default.template.hash)
+        self.name = next(same, "")
+        self.names[self.name] = default.template
+        self._made = {self.name: default}
+        self._making = threading.Lock()
+
+    def get(self, name=None):
+        """The Assistant of the template called `name`, else the default. Raises TemplateError for
+        one that is not there or does not fit, EngineError when its preamble cannot be computed."""
+        name = self.name if name is None else name
+        if not isinstance(name, str) or name not in self.names:
+            known = ", ".join(filter(None, self.names))
+            raise TemplateError(f"There is no prompt template {shown(name)} here; choose: {known}.")
+        if name in self._made:  # who chose it waits for nobody else's
+            return self._made[name]
+        with self._making:
+            if name not in self._made:
+                self._made[name] = self._assistant(self.names[name])
+            return self._made[name]
+
+    def _assistant(self, template, **options):
+        limit = self.default.max_new_tokens
+        return Assistant(self.engine, template, max_new_tokens=limit, **options)
+
+    def chosen(self, settings):
+        """The Assistant that the page's settings name, and what they ask of `reply`. Raises
+        TemplateError, SamplingError and EngineError."""
+        assistant = self.get(settings.get("template"))
+        asked = {name: settings[name] for name in ("temperature", "seed") if name in settings}
+        return assistant, {
+            "sampling": replace(assistant.template.sampling, **asked),
+            "max_new_tokens": settings.get("max_new_tokens"),
+            "dropped": () if settings.get("keep_all") is True else None,
+        }
+
+    def of_receipt(self, receipt):
+        """The Assistant of the template that a receipt names. Raises TemplateError where it is not
+        here."""
+        for name, template in self.names.items():
+            if template.hash == receipt.template_hash:
+                return self.get(name)
+        raise TemplateError(
+            f"This reply was given with the prompt template {shown(receipt.template)}, which is "
+            "not on this server."
+        )

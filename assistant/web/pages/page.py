@@ -1,0 +1,154 @@
+"""The page: the tabs together, its look, and the example questions of a checkpoint."""
+
+import json
+from html import escape
+
+import gradio as gr
+
+from assistant.paths import MODELS, STATIC
+from assistant.web.pages.about import AboutTab
+from assistant.web.pages.attribution.check import SourceCheck
+from assistant.web.pages.attribution.tab import AttributionTab
+from assistant.web.pages.chat.tab import ChatTab
+from assistant.web.pages.chat.templates import Assistants
+from assistant.web.pages.licence import licence_of
+from assistant.web.pages.names import add_api
+from assistant.web.pages.playground.tab import PlaygroundTab
+from assistant.web.sources import Sources
+
+TITLE = "Tech Assistant"
+# Each script in a tag of its own, so that one that fails leaves the others alone.
+STYLES = ("page.css", "chat/chat.css", "playground/playground.css", "attribution/sources.css")
+SCRIPTS = (
+    "stream.js",
+    "lib/dom.js",
+    "lib/records.js",
+    "lib/store.js",
+    "lib/files.js",
+    "lib/share.js",
+    "chat/receipts.js",
+    "chat/ledger.js",
+    "chat/settings.js",
+    "lib/marks.js",
+    "attribution/sources.js",
+    "chat/turns.js",
+    "chat/sidebar.js",
+    "chat/chat.js",
+    "chat/bar.js",
+    "main.js",
+    "playground/handover.js",
+    "playground/playground.js",
+    "consent.js",
+)
+FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
+MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
+COLOURS = {
+    "body_background_fill": "#ffffff",
+    "body_text_color": "#1e2430",
+    "body_text_color_subdued": "#566072",
+    "background_fill_secondary": "#f5f6f9",
+    "border_color_primary": "#dfe3ea",
+    "block_background_fill": "#ffffff",
+    "block_label_text_color": "#1e2430",
+    "block_title_text_color": "#1e2430",
+    "block_info_text_color": "#566072",
+    "input_background_fill": "#ffffff",
+    "input_border_color": "#cdd3dd",
+    "input_border_width": "1px",
+    "input_placeholder_color": "#667085",
+    "button_primary_background_fill": "#4147c9",
+    "button_primary_background_fill_hover": "#353ab0",
+    "button_primary_text_color": "#ffffff",
+    "slider_color": "#4147c9",
+}
+DARK = {
+    "body_background_fill": "#12151c",
+    "body_text_color": "#e7eaf0",
+    "body_text_color_subdued": "#a2abba",
+    "background_fill_secondary": "#1b202a",
+    "border_color_primary": "#2f3644",
+    "block_background_fill": "#12151c",
+    "block_label_text_color": "#e7eaf0",
+    "block_title_text_color": "#e7eaf0",
+    "block_info_text_color": "#a2abba",
+    "input_background_fill": "#171b23",
+    "input_border_color": "#3a4252",
+    "input_placeholder_color": "#8d97a8",
+    "button_primary_background_fill": "#4f56db",
+    "button_primary_background_fill_hover": "#6168e6",
+    "button_primary_text_color": "#ffffff",
+    "slider_color": "#7a80f0",
+}
+EXAMPLES = (
+    "What does zip do in Python?",
+    "Write a function that reverses a linked list in Python.",
+    "Explain this regular expression: ^\\d{4}-\\d{2}$",
+    "How do I find all files larger than 100 MB on Linux?",
+)
+SESSIONS_MAX = 500  # open pages that are served at once; the oldest leave
+
+
+def build_page(assistant, examples=EXAMPLES, sources=None, accept_license=False):
+    """The Blocks with its tabs and the API. examples: questions that the model can answer.
+    sources: a Sources. accept_license: no visitor is asked to accept the model's licence."""
+    assistants, sources = Assistants(assistant), sources or Sources()
+    engine = assistant.engine
+    facts = {
+        "model": engine.model,
+        "licence": None if accept_license else licence_of(engine.model),
+        "service": sources.host,
+    }
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
+        gr.Markdown(_header(assistant), latex_delimiters=[], elem_id="header")
+        with gr.Tabs():
+            with gr.Tab("Chat", elem_id="chat"):
+                chat = ChatTab(assistants, examples, facts)
+                SourceCheck(sources)
+            # Its doors are there before it is opened: turns of the chat come in through them.
+            with gr.Tab("Playground", render_children=True):
+                PlaygroundTab(assistants, sources)
+            with gr.Tab("Attribution") as tab:
+                AttributionTab(sources, tab)
+            with gr.Tab("About"):
+                AboutTab(engine)
+        add_api(assistant)
+        quiet = {"show_progress": "hidden", "api_visibility": "private"}
+        page.load(chat.start, None, chat.facts, **quiet)
+    return page
+
+
+def _header(assistant):
+    model, template = escape(assistant.engine.model.model), escape(assistant.template.name)
+    return (
+        f'<div class="bar"><h1>{TITLE}</h1><span class="chip" title="Model">{model}</span>'
+        '<span class="chip" id="template-chip" title="Prompt template">'
+        f"Prompt: {template}</span></div>"
+    )
+
+
+def look():
+    """Theme, styles and scripts, as mount_gradio_app takes them. No font comes from a network."""
+    theme = gr.themes.Base(
+        primary_hue="indigo",
+        neutral_hue="slate",
+        radius_size="lg",
+        spacing_size="sm",
+        font=FONT,
+        font_mono=MONO,
+    ).set(**COLOURS, **{f"{name}_dark": value for name, value in DARK.items()})
+    return {
+        "theme": theme,
+        "css": "".join((STATIC / name).read_text() for name in STYLES),
+        "head": "".join(f"<script>{(STATIC / name).read_text()}</script>" for name in SCRIPTS),
+    }
+
+
+def examples_for(engine):
+    """Questions that the model can answer: the embedded checkpoint brings its own."""
+    if not engine.embedded:
+        return EXAMPLES
+    try:
+        found = json.loads((MODELS / engine.model / "examples.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return EXAMPLES
+    return tuple(found)[:6]

@@ -1,0 +1,213 @@
+"""The tab that compares prompt templates: the same questions to each, judged, voted on, saved.
+
+Knows components and events; how replies are asked for and judged is assistant/evaluation's.
+"""
+
+import secrets
+from collections import Counter
+
+import gradio as gr
+
+from assistant.completion.complete import check_count
+from assistant.evaluation.questions import load_questions, typed
+from assistant.evaluation.report import figures, to_csv, to_json
+from assistant.evaluation.workbench import (
+    QUESTIONS_MAX,
+    SEEDS_MAX,
+    TEMPLATES_MAX,
+    Job,
+    pairs,
+    tally,
+)
+from assistant.sampling import check_max_new_tokens
+from assistant.web.pages.doors import said
+from assistant.web.pages.playground.compare_html import chart, grid, progress, verdict, vote
+from assistant.web.pages.playground.controls import QUIET
+from assistant.web.pages.playground.html import file
+from assistant.web.pages.playground.tab_base import Runs, Work, pressed
+
+VOTES = ("first", "second", "tie")
+TWO = "Choose two prompts that were compared."
+ALIKE = "These two gave the same replies: there is nothing to vote on."
+
+
+class Session:
+    """What the server keeps for one open page. edited: name to the PromptTemplate of an edited
+    copy. shown: how many results the page shows. pairs, votes, sides: the vote."""
+
+    def __init__(self):
+        self.work, self.job, self.edited, self.shown = Work(), None, {}, 0
+        self.pairs, self.votes, self.sides = [], [], ()
+
+
+class WorkbenchTab(Runs):
+    """Builds the tab inside the layout that is open. assistants: an Assistants."""
+
+    def __init__(self, assistants):
+        self.engine = assistants.engine
+        self.templates = {template.name: template for template in assistants.names.values()}
+        self.questions = load_questions()
+        self._build(assistants.default)
+        self._connect()
+
+    def _build(self, default):
+        areas = Counter(question.area for question in self.questions)
+        choices = [(f"{area} ({count})", area) for area, count in areas.items()]
+        with gr.Row(elem_classes="play-row"):
+            with gr.Column(min_width=220):
+                self.names = gr.CheckboxGroup(
+                    list(self.templates),
+                    value=[default.template.name],
+                    label="Prompt templates",
+                    info=f"At most {TEMPLATES_MAX}",
+                    elem_id="compare-names",
+                )
+                self.seeds = gr.Slider(1, SEEDS_MAX, 1, step=1, label="Seeds")
+                self.limit = gr.Number(
+                    default.max_new_tokens,
+                    precision=0,
+                    minimum=1,
+                    maximum=self.engine.window,
+                    label="New tokens, at most",
+                )
+            self.areas = gr.CheckboxGroup(
+                choices,
+                label="Our questions",
+                info="Programs check the answers",
+                elem_id="compare-areas",
+                min_width=220,
+            )
+            self.typed = gr.Textbox(
+                "",
+                label="Your questions",
+                info="One per line",
+                lines=6,
+                elem_id="compare-typed",
+                min_width=220,
+            )
+        self.running = self.build_run("Compare", "compare", stop="Cancel")
+        self.progress = gr.Markdown("", latex_delimiters=[], elem_id="compare-progress")
+        self.chart = gr.Markdown("", latex_delimiters=[], elem_id="compare-chart")
+        with gr.Row(visible=False, elem_id="voting", elem_classes="run") as self.voting:
+            self.left = gr.Dropdown([], label="Vote between", min_width=140)
+            self.right = gr.Dropdown([], label="and", min_width=140)
+            self.begin = gr.Button("Vote blind", size="sm", elem_id="vote-begin", min_width=100)
+        self.vote = gr.Markdown("", latex_delimiters=[], elem_id="vote")
+        with gr.Row(visible=False, elem_id="compare-after", elem_classes="run") as self.after:
+            self.csv = gr.Button("Save as CSV", size="sm", elem_id="save-csv", min_width=100)
+            self.json = gr.Button("Save as JSON", size="sm", elem_id="save-json", min_width=100)
+        self.grid = gr.Markdown("", latex_delimiters=[], elem_id="compare-grid")
+        self.action = gr.Textbox(visible="hidden", elem_id="cast")
+        self.go = gr.Button(visible="hidden", elem_id="cast-go")
+        self.file = gr.Markdown("", visible="hidden", elem_id="compare-file")
+        self.session = gr.State(Session())
+
+    def _connect(self):
+        asked = [self.names, self.areas, self.typed, self.seeds, self.limit, self.session]
+        shown = [self.progress, self.chart, self.grid, self.vote]
+        shown += [self.after, self.voting, self.left, self.right]
+        self.run.click(
+            self.compare, asked, [*self.running, *shown], trigger_mode="multiple", **QUIET
+        )
+        self.stop.click(self.end, self.session, None, **QUIET)
+        self.csv.click(self.save_csv, self.session, self.file, **QUIET)
+        self.json.click(self.save_json, self.session, self.file, **QUIET)
+        sides, voted = [self.left, self.right, self.session], [self.vote, self.status]
+        self.begin.click(self.begin_vote, sides, voted, **QUIET)
+        self.go.click(self.cast, [self.action, self.session], self.vote, **QUIET)
+
+    # Asking
+
+    async def compare(self, names, areas, lines, seeds, limit, session):
+        """One run, while its replies come in."""
+
+        def start():
+            known = {**self.templates, **session.edited}
+            templates = {name: known[name] for name in _texts(names) if name in known}
+            chosen = set(_texts(areas))
+            asked = [question for question in self.questions if question.area in chosen]
+            own = [line for line in str(lines or "").splitlines() if line.strip()]
+            check_count("questions", len(asked) + len(own), QUESTIONS_MAX)
+            asked += typed(own)
+            count = check_max_new_tokens(limit, self.engine.window)
+            job = Job(self.engine, templates, asked, seeds, max_new_tokens=count, wait_s=0)
+            session.job, session.shown, session.pairs = job, 0, []
+            return [job]
+
+        def take(_, event):
+            if isinstance(event, Exception):
+                raise event
+
+        async for page in self.work(session, start, take):
+            yield page
+
+    def results(self, session):
+        """How far it is; at the end with what there is to do then. The grid is large, so it is sent
+        anew only when it has grown a bit."""
+        job = session.job
+        if job is None:
+            return {}
+        done = job.results
+        page = {self.progress: progress(len(done), job.planned)}
+        over = not session.work.running
+        if over or len(done) > 1.2 * session.shown:
+            session.shown = len(done)
+            rows = figures(done, job.assistants)
+            page |= {self.chart: chart(rows, job.assistants), self.grid: grid(done)}
+        if over:
+            names = list(job.assistants)
+            page |= {
+                self.vote: "",
+                self.after: gr.update(visible=True),
+                self.voting: gr.update(visible=len(names) > 1),
+                self.left: gr.update(choices=names, value=names[0]),
+                self.right: gr.update(choices=names, value=names[-1]),
+            }
+        return page
+
+    # Voting
+
+    def begin_vote(self, left, right, session):
+        """The first pair of two prompts' replies."""
+        sides = (
+            [name for name in session.job.assistants if name in (left, right)]
+            if session.job
+            else []
+        )
+        if len(sides) != 2:
+            return {self.status: said(TWO)}
+        session.pairs = pairs(session.job.results, *sides, secrets.randbelow(2**31))
+        session.votes, session.sides = [], sides
+        if not session.pairs:
+            return {self.status: said(ALIKE)}
+        return {self.vote: vote(session.pairs, 0)}
+
+    def cast(self, action, session):
+        """A vote for one side or none, or the end of the vote."""
+        name, numbers = pressed(action)
+        if not session.pairs or name not in ("vote", "reveal"):
+            return gr.skip()
+        session.votes += [VOTES[number] for number in numbers if number < len(VOTES)]
+        if name == "vote" and len(session.votes) < len(session.pairs):
+            return vote(session.pairs, len(session.votes))
+        counted = tally(session.pairs, session.votes)
+        session.pairs = []
+        return verdict(counted, *session.sides)
+
+    # Saving
+
+    def save_csv(self, session):
+        if session.job is None:
+            return gr.skip()
+        return file("comparison.csv", "text/csv", to_csv(session.job.results))
+
+    def save_json(self, session):
+        job = session.job
+        if job is None:
+            return gr.skip()
+        text = to_json(job.results, job.assistants, job.seeds, run=False)
+        return file("comparison.json", "application/json", text)
+
+
+def _texts(value):
+    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []

@@ -1,0 +1,98 @@
+"""The column of sampling controls beside a raw prompt, and what a person chose in it.
+
+Knows components; what is allowed, and what the presets are, is the lower rooms' knowledge.
+"""
+
+import gradio as gr
+
+from assistant.completion.complete import PRESETS
+from assistant.sampling import PENALTY_MAX, PENALTY_MIN, TEMPERATURE_MAX, TOP_K_MAX, Sampling
+
+SIDE_BY_SIDE = 4  # replies at once
+ASIDE = 2  # threads for what a tab is told of a long text, which takes seconds, beside its replies
+OWN = "Own"
+QUIET = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False}
+
+
+class Controls:
+    """Builds the column in the layout that is open. inputs: components whose values `read` reads.
+    count: the name of that of which there may be several."""
+
+    def __init__(self, engine, count, preset="Careful", max_new_tokens=256):
+        chosen, why = PRESETS[preset]
+        with gr.Column(scale=1, min_width=260, elem_classes="controls"):
+            self.preset = gr.Radio(
+                [*PRESETS, OWN], value=preset, label="Sampling", info=_sentence(why)
+            )
+            limit = gr.Number(max_new_tokens, precision=0, minimum=1, maximum=engine.window,
+                              label="New tokens, at most")  # fmt: skip
+            number = gr.Slider(1, SIDE_BY_SIDE, 1, step=1, label=count)
+            cannot = engine.lacks.get("seed")
+            seed = gr.Textbox("", label="Seed", info=cannot or "Empty: a new one each time",
+                              interactive=not cannot, max_lines=1)  # fmt: skip
+            stops = gr.Textbox("", label="Stop strings", info="One per line, at most 4", lines=2,
+                               elem_classes="mono")  # fmt: skip
+            with gr.Accordion("Temperature and more", open=False):
+                self.sliders = [
+                    gr.Slider(0, TEMPERATURE_MAX, chosen.temperature, step=0.05,
+                              label="Temperature", info="0 always takes the likeliest token"),
+                    gr.Slider(0.01, 1, chosen.top_p, step=0.01, label="Top p"),
+                    gr.Slider(0, TOP_K_MAX, chosen.top_k, step=1, label="Top k", info="0 is off"),
+                    gr.Slider(PENALTY_MIN, PENALTY_MAX, chosen.repetition_penalty, step=0.05,
+                              label="Repetition penalty", info="1 is off"),
+                    gr.Slider(0, 1, chosen.min_p, step=0.01, label="Min p", info="0 is off"),
+                ]  # fmt: skip
+        self.stops = stops
+        self.inputs = [limit, number, seed, stops, *self.sliders]
+        self.preset.input(self.choose, self.preset, [self.preset, *self.sliders], **QUIET)
+        for slider in self.sliders:
+            slider.input(lambda: OWN, None, self.preset, **QUIET)
+
+    def choose(self, preset):
+        """The preset's values on the sliders."""
+        if not isinstance(preset, str) or preset not in PRESETS:
+            return [gr.update(info="")] + [gr.update() for _ in self.sliders]
+        sampling, why = PRESETS[preset]
+        return [
+            gr.update(info=_sentence(why)),
+            sampling.temperature,
+            sampling.top_p,
+            sampling.top_k,
+            sampling.repetition_penalty,
+            sampling.min_p,
+        ]
+
+
+def read(limit, number, seed, stops, temperature, top_p, top_k, penalty, min_p):
+    """(how many, the options of complete() and fill()) of the values of `Controls.inputs`. Raises
+    SamplingError."""
+    sampling = Sampling(temperature, top_p, top_k, penalty, read_seed(seed), min_p)
+    return number, {
+        "sampling": sampling,
+        "max_new_tokens": limit,
+        "stop": read_stops(stops),
+        "wait_s": 0,
+    }
+
+
+def read_seed(text):
+    """The seed that a person typed, None for none. What is no number is left for Sampling."""
+    if not isinstance(text, str):
+        return text
+    text = text.strip()
+    return int(text) if text.isdecimal() and len(text) < 20 else text or None
+
+
+def read_stops(text):
+    """Stop strings, one per line; `\\n` and `\\t` stand for what they are in code."""
+    lines = text.splitlines() if isinstance(text, str) else []
+    return [line.replace("\\n", "\n").replace("\\t", "\t") for line in lines if line]
+
+
+def show_stops(stops):
+    """The text of the box for `stops`."""
+    return "\n".join(stop.replace("\n", "\\n").replace("\t", "\\t") for stop in stops)
+
+
+def _sentence(why):
+    return f"{why[:1].upper()}{why[1:]}"

@@ -1,0 +1,46 @@
+"""side_by_side(): several streams of events read at once, for tabs that show them together.
+
+Knows nothing of pages, nor of what the events mean.
+"""
+
+import asyncio
+
+from assistant.engine.protocol import Waiting
+from assistant.web.follow import PULSE_S, TICK_S
+
+
+async def side_by_side(sources):
+    """Yields lists of (index, event) from whichever of `sources` has something new, until all have
+    ended; an empty list now and then, since only a step lets a closed page end them. What a source
+    raises is its last event. Closing this generator closes them all.
+
+    sources: iterators that never block, and give Waiting or None where there is nothing new. As in
+    `follow`, the pause after a step is longer than the step took to handle.
+    """
+    clock = asyncio.get_running_loop().time
+    live, places, next_pulse = dict(enumerate(sources)), {}, 0.0
+    try:
+        while live:
+            news = []
+            for index, source in list(live.items()):
+                try:
+                    event = next(source)
+                    while not (event is None or isinstance(event, Waiting)):
+                        news.append((index, event))
+                        event = next(source)
+                    if event is not None and places.get(index) != event.place:
+                        places[index] = event.place
+                        news.append((index, event))
+                except StopIteration:
+                    del live[index]
+                except Exception as error:
+                    news.append((index, error))
+                    del live[index]
+            begun = clock()
+            if news or begun >= next_pulse:
+                yield news
+                next_pulse = clock() + PULSE_S
+            await asyncio.sleep(min(max(TICK_S, 2 * (clock() - begun)), PULSE_S) * bool(live))
+    finally:
+        for source in sources:
+            source.close()

@@ -1,0 +1,197 @@
+"""Names, shapes and bytes against transformers; what is alive while tensors are read."""
+
+import os
+import weakref
+
+import pytest
+import torch
+from safetensors import safe_open
+from transformers import GPTBigCodeConfig, GPTBigCodeForCausalLM
+
+from assistant.engine.checkpoint import weights
+from assistant.engine.checkpoint.weights import (
+    bytes_needed,
+    count_parameters,
+    expected_shapes,
+    find_tensors,
+    read_tensors,
+)
+from assistant.engine.device import RESERVE
+from assistant.engine.model.int8 import Quantized, quantize
+from assistant.errors import CheckpointError
+from tests.support.checkpoints import VOCAB_SIZE, make_checkpoint
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+# bigcode/starcoder's config.json
+STARCODER = {"n_layer": 40, "n_embd": 6144, "n_head": 48, "n_inner": 24576}
+STARCODER |= {"vocab_size": 49152, "n_positions": 8192}
+
+
+def stored(folder):
+    config = GPTBigCodeConfig.from_pretrained(folder)
+    return find_tensors(sorted(folder.glob("*.safetensors")), config), config
+
+
+def total_bytes(tensors):
+    parts = [part for t in tensors.values() for part in (t if isinstance(t, Quantized) else [t])]
+    return sum(part.nbytes for part in parts)
+
+
+# -- what there must be -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"tie_word_embeddings": False}, {"n_inner": 96, "n_head": 1, "n_layer": 3}]
+)
+def test_names_and_shapes_are_those_of_transformers(changes):
+    shape = {"n_layer": 2, "n_embd": 64, "n_head": 4, "n_positions": 32, "vocab_size": 100}
+    config = GPTBigCodeConfig(**{**shape, **changes})
+    module = GPTBigCodeForCausalLM(config)
+    names = {name: tuple(p.shape) for name, p in module.named_parameters()}  # a tied one once
+    assert expected_shapes(config) == {
+        name.removeprefix("transformer."): shape for name, shape in names.items()
+    }
+    assert count_parameters(config) == sum(p.numel() for p in module.parameters())
+
+
+@pytest.mark.parametrize(
+    "count, shape",
+    [  # layers, width and heads of the StarCoder family, largest first
+        (15_517_456_384, (40, 6144, 48)),
+        (7_327_263_232, (42, 4096, 32)),
+        (3_043_311_104, (36, 2816, 22)),
+        (1_137_207_296, (24, 2048, 16)),
+        (164_144_128, (20, 768, 12)),
+    ],
+)
+def test_count_of_parameters(count, shape):
+    layers, width, heads = shape
+    config = GPTBigCodeConfig(
+        vocab_size=49152, n_positions=8192, n_layer=layers, n_embd=width, n_head=heads
+    )
+    assert count_parameters(config) == count
+
+
+# -- bytes ------------------------------------------------------------------------------------
+
+
+def test_starcoder_in_int8_fits_a_card_of_24_gb():
+    config = GPTBigCodeConfig(**STARCODER)
+    largest = 49152 * 6144
+    biases, norms = 6144 + 256 + 6144 + 24576 + 6144, 4 * 6144
+    linear = 15_517_456_384 - largest - 8192 * 6144 - 40 * (biases + norms) - 2 * 6144
+    rows = 40 * biases + 49152
+    dense = 15_517_456_384 - linear
+    held = linear + largest + 2 * rows + 2 * dense
+    kv = 8192 * 20 * 2**10  # of a slot: 20 KiB a token
+    row = 100 * 49152  # 5 MB for each token that a step draws, of which there may be 16 for guesses
+    head = 2 * largest  # made dense, where its kernel is left out
+    needed = bytes_needed(config, 8, CUDA, torch.bfloat16, int8=True)
+    assert needed == held + 9 * kv + 16 * row + head
+    assert bytes_needed(config, 1, CUDA, torch.bfloat16, int8=True) == held + 4 * largest
+    assert 16e9 < needed + RESERVE < 20e9
+    dense = [bytes_needed(config, slots, CUDA, torch.bfloat16) for slots in (8, 64)]
+    assert dense == [2 * 15_517_456_384 + size for size in (9 * kv + 16 * row, 65 * kv + 64 * row)]
+
+
+def test_int8_on_a_cpu_stands_beside_the_dense_weights():
+    config = GPTBigCodeConfig(**STARCODER)
+    for dtype in (torch.float32, torch.bfloat16):
+        dense, both = (bytes_needed(config, 8, CPU, dtype, int8) for int8 in (False, True))
+        assert both - dense == count_parameters(config)
+        kv = 8 * 8192 * 40 * 2 * 128
+        assert dense == (count_parameters(config) + kv) * dtype.itemsize
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("int8", [True, False])
+def test_the_bytes_needed_are_those_that_are_held(tmp_path, tied, int8):
+    found, config = stored(make_checkpoint(tmp_path, tie_word_embeddings=tied))
+    held = total_bytes(read_tensors(found, CPU, torch.bfloat16, int8))
+    spare = 2 * 2 * 2 * 256 * 32  # a slot's keys and values of 2 layers, in bfloat16
+    beside = spare + 16 * 100 * VOCAB_SIZE + int8 * 2 * VOCAB_SIZE * 64
+    assert bytes_needed(config, 0, CUDA, torch.bfloat16, int8) == held + beside
+
+
+# -- reading ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_int8_is_the_dense_tensors_quantised(tmp_path, tied):
+    found, _ = stored(make_checkpoint(tmp_path, tie_word_embeddings=tied, max_shard_size="100KB"))
+    dense = read_tensors(found, CPU, torch.float32)
+    tensors = read_tensors(found, CPU, torch.bfloat16, int8=True)
+    assert set(tensors) == set(dense) | {"lm_head.weight"}
+    dense.setdefault("lm_head.weight", dense["wte.weight"].bfloat16())
+    quantised = {name for name, t in tensors.items() if isinstance(t, Quantized)}
+    linear = {"attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"}
+    expected = {f"h.{i}.{name}.weight" for i in range(2) for name in linear}
+    assert quantised == expected | {"lm_head.weight"}
+    for name, tensor in tensors.items():
+        if name in quantised:
+            want = quantize(dense[name])
+            assert torch.equal(tensor.values, want.values), name
+            assert torch.equal(tensor.scales, want.scales), name
+        else:
+            assert torch.equal(tensor, dense[name].bfloat16()), name
+
+
+@pytest.mark.parametrize(
+    "dtype, int8", [(torch.bfloat16, True), (torch.bfloat16, False), (torch.float32, False)]
+)
+def test_only_one_tensor_is_held_as_the_file_has_it(tmp_path, monkeypatch, dtype, int8):
+    found, config = stored(make_checkpoint(tmp_path, max_shard_size="100KB"))
+    alive, most, given = weakref.WeakSet(), 0, 0
+
+    class Watched:
+        """The real reader; counts which of the tensors that it gave are still there."""
+
+        def __init__(self, *args, **options):
+            self.file = safe_open(*args, **options)
+
+        def __enter__(self):
+            self.file.__enter__()
+            return self
+
+        def __exit__(self, *error):
+            return self.file.__exit__(*error)
+
+        def get_tensor(self, key):
+            nonlocal most, given
+            tensor = self.file.get_tensor(key)
+            alive.add(tensor)
+            most, given = max(most, len(alive)), given + 1
+            return tensor
+
+    monkeypatch.setattr(weights, "safe_open", Watched)
+    tensors = read_tensors(found, CPU, dtype, int8)
+    assert (most, given, len(alive)) == (1, len(expected_shapes(config)), 0)
+    assert tensors
+
+
+def test_tensors_do_not_depend_on_their_file_any_more(tmp_path):
+    found, _ = stored(make_checkpoint(tmp_path))
+    tensors = read_tensors(found, CPU, torch.float32)  # the dtype in the file
+    before = {name: tensor.clone() for name, tensor in tensors.items()}
+    with open(tmp_path / "model.safetensors", "r+b") as file:
+        file.seek(-(10**5), os.SEEK_END)
+        file.write(b"\xff" * 10**5)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in tensors.items())
+    assert all(t.is_contiguous() and not t.requires_grad for t in tensors.values())
+
+
+def test_a_device_that_fails_ends_in_a_sentence(tmp_path):
+    found, _ = stored(make_checkpoint(tmp_path))
+    with pytest.raises(CheckpointError, match="cannot be loaded on meta .*--device cpu.$"):
+        read_tensors(found, torch.device("meta"), torch.float32)
+
+
+def test_memory_that_runs_out_ends_in_a_sentence(tmp_path, monkeypatch):
+    found, _ = stored(make_checkpoint(tmp_path))
+
+    def exhausted(*args, **options):
+        return torch.empty(2**60)
+
+    monkeypatch.setattr(weights, "safe_open", exhausted)
+    with pytest.raises(CheckpointError, match=f"memory on cpu ran out while {tmp_path.name} was"):
+        read_tensors(found, CPU, torch.float32)

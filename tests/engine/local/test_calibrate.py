@@ -1,0 +1,134 @@
+"""Which weights decode gets, and whether results depend on their company."""
+
+from collections import defaultdict
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from assistant.engine.local import calibrate
+from assistant.engine.local.cache import Cache
+from assistant.engine.tokenizer import load_tokenizer
+from tests.engine.model.test_model import make_model
+from tests.support.engines import greedy as request
+from tests.support.engines import load_module, make_engine, read, tensors_of
+
+
+@pytest.fixture(scope="module")
+def module(tiny_checkpoint):
+    return load_module(tiny_checkpoint)
+
+
+def checkpoint(folder, module, dtype):
+    return SimpleNamespace(
+        config=module.config,
+        tensors=tensors_of(module),
+        tokenizer=load_tokenizer(folder),
+        dtype=dtype,
+    )
+
+
+def is_int8(model):
+    return model.int8
+
+
+@pytest.mark.parametrize(("dtype", "int8"), [("float32", False), ("int8", True)])
+def test_what_is_asked_for_is_given(tiny_checkpoint, module, dtype, int8):
+    assert is_int8(calibrate.choose_model(checkpoint(tiny_checkpoint, module, dtype))) == int8
+
+
+@pytest.mark.parametrize(
+    ("int8_s", "error", "int8"),
+    [(0.001, 0.0, True), (0.003, 0.0, False), (0.001, 3.0, False), (0.001, torch.nan, False)],
+)
+def test_auto_is_int8_where_it_is_faster_and_says_the_same(
+    tiny_checkpoint, module, monkeypatch, int8_s, error, int8
+):
+    logits = torch.randn(9, 50, generator=torch.Generator().manual_seed(0))
+
+    def trial(model, ids):
+        return (logits + error * logits.sin(), int8_s) if is_int8(model) else (logits, 0.002)
+
+    monkeypatch.setattr(calibrate, "_trial", trial)
+    assert is_int8(calibrate.choose_model(checkpoint(tiny_checkpoint, module, "auto"))) == int8
+
+
+def test_the_trial_of_the_real_models_agrees(tiny_checkpoint, module):
+    ids = list(range(20, 60))
+    plain, eight = (make_model(module, int8=int8) for int8 in (False, True))
+    with torch.inference_mode():
+        (expected, seconds), (given, _) = calibrate._trial(plain, ids), calibrate._trial(eight, ids)
+    assert seconds >= 0 and (given.argmax(-1) == expected.argmax(-1)).float().mean() > 0.8
+    want = module(torch.tensor([ids])).logits[0, -1].detach()
+    torch.testing.assert_close(expected[-1], want, atol=1e-4, rtol=0)
+
+
+def test_an_engine_in_int8_serves_and_repeats(tiny_checkpoint, module):
+    engine = make_engine(tiny_checkpoint, module, dtype="int8", slots=3)
+    prompts = [list(range(20, 20 + n)) for n in (5, 40, 90)]
+    alone = [read(engine.generate(request(ids, 30)))[1] for ids in prompts]
+    together = [engine.generate(request(ids, 30)) for ids in prompts]
+    again = [read(stream)[1] for stream in together]
+    assert again == alone or not engine._scheduler.steady  # as tried on this machine
+    engine.close()
+
+
+@pytest.mark.parametrize("name", ["decode", "prefill"])
+def test_a_machine_whose_products_depend_on_their_company_is_told(module, monkeypatch, name):
+    model = make_model(module)
+    with torch.inference_mode():
+        real = getattr(model, name)
+
+        def unsteady(first, *rest):
+            rows = len(first) if name == "decode" else len(first[0].ids)
+            return real(first, *rest) + 1e-6 * rows
+
+        monkeypatch.setattr(model, name, unsteady)
+        assert not calibrate.is_steady(model, Cache(model, 2))
+
+
+def test_whether_results_depend_on_the_number_of_threads_is_tried(module, monkeypatch):
+    model = make_model(module)
+    cache, before = Cache(model, 2), torch.get_num_threads()
+    try:
+        with torch.inference_mode():
+            for name, expected in (("decode", [True, False]), ("prefill", [False, True])):
+                real = getattr(model, name)
+
+                def unsteady(*given, real=real):
+                    return real(*given) + 1e-6 * torch.get_num_threads()
+
+                with monkeypatch.context() as patch:
+                    patch.setattr(model, name, unsteady)
+                    found = calibrate.depend_on_threads(model, cache, [1, 2, 4])
+                assert [a for a, b in zip(found, expected, strict=True) if b] == [True]
+            assert calibrate.depend_on_threads(model, cache, [2]) == [False, False]
+            layer = 12 * model.width**2  # a larger model is judged by one of its layers
+            monkeypatch.setattr(calibrate, "_LARGEST", layer)
+            assert len(model.layers) > 1
+            assert calibrate.depend_on_threads(model, cache, [2]) == [False, False]
+            monkeypatch.setattr(calibrate, "_LARGEST", layer - 1)  # what was not tried is not known
+            assert calibrate.depend_on_threads(model, cache, [1, 2, 4]) == [True, True]
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8", "bfloat16"])
+def test_any_number_of_threads_gives_the_same_ids_or_it_is_said(
+    tiny_checkpoint, dtype, monkeypatch
+):
+    """On this machine, whatever it is, and whatever numbers it chooses each time."""
+    from assistant.engine.local import threads as module
+
+    monkeypatch.setattr(module, "usable_cores", lambda: 4)
+    found = defaultdict(list)
+    for count in (1, 2, 4):
+        oracle = load_module(tiny_checkpoint)
+        if dtype == "bfloat16":
+            oracle = oracle.bfloat16()
+        engine = make_engine(tiny_checkpoint, oracle, dtype=dtype, threads=count)
+        replies = [read(engine.generate(request(range(20, 20 + n), 20)))[1] for n in (3, 70, 150)]
+        found[engine.numerics].append(replies)
+        engine.close()
+    for numerics, replies in found.items():
+        assert all(reply == replies[0] for reply in replies), numerics

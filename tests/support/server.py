@@ -1,0 +1,209 @@
+"""A real server on loopback in a thread, and a raw client that speaks to it as a page does."""
+
+import contextlib
+import functools
+import html
+import json
+import re
+import secrets
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+
+from assistant.chat.assistant import Assistant
+from assistant.prompting.template import PromptTemplate
+from assistant.settings import Settings
+from assistant.web.app import build_app
+from assistant.web.pages.chat.running import INTERNAL
+from assistant.web.server import listen, local_address, make_server
+from tests.support.fake_engine import FakeEngine
+from tests.support.waiting import until
+
+TEMPLATE = PromptTemplate(
+    name="Test",
+    user="Human:",
+    assistant="Assistant:",
+    turn_end="\n\n",
+    preamble="A dialogue.\n",
+    separator="-----",
+)
+
+
+def slowly(text, size=4, pause=0.02):
+    """A script that writes `text` in pieces."""
+    script = []
+    for at in range(0, len(text), size):
+        script += [text[at : at + size], pause]
+    return script
+
+
+class Running:
+    """A running server. url: its address; engine, app, settings: what it was built from."""
+
+    def __init__(self, engine, settings, max_new_tokens=256, template=TEMPLATE, **options):
+        self.engine, self.settings, self.said = engine, settings, []
+        assistant = Assistant(engine, template, max_new_tokens=max_new_tokens)
+        sock = listen(settings)
+        self.url = local_address(settings, sock)
+        self._server = None
+
+        def run():  # all in the thread: playwright's event loop runs in the tests' own
+            self.app = build_app(assistant, settings, **options)
+            self._server = make_server(self.app, settings, self.said.append)
+            self._server.run(sockets=[sock])
+
+        self._thread = threading.Thread(target=run)
+        self._thread.start()
+        until(lambda: self._server and self._server.started)
+
+    def stop(self):
+        self._server.should_exit = True
+        self._thread.join()
+
+    def request(self, method, path, **options):
+        return httpx.request(method, self.url + path, verify=False, **options)
+
+    def get(self, path, **options):
+        return self.request("GET", path, **options)
+
+    def post(self, path, **options):
+        return self.request("POST", path, **options)
+
+    def health(self):
+        return self.get("/health").json()
+
+    def idle(self, seconds=60):
+        """Wait until no request runs or waits."""
+        until(lambda: not self.engine.active, seconds)
+
+
+@contextlib.contextmanager
+def running(engine=None, settings=None, **options):
+    server = Running(engine or FakeEngine(), settings or Settings(port=0), **options)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+class Page:
+    """What an open page is to the server: a session that joins the queue and reads its stream.
+    turns: the open path of its conversation, as the page's script keeps it."""
+
+    def __init__(self, url, **options):
+        self.session, self.turns = secrets.token_hex(6), []
+        self.http = httpx.Client(base_url=url, timeout=60, verify=False, **options)
+
+    @functools.cached_property
+    def config(self):
+        return self.http.get("/config").json()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.http.close()
+
+    def event(self, elem_id, event):
+        """The number of the function behind an event of the component with this elem_id."""
+        found = [c["id"] for c in self.config["components"] if c["props"].get("elem_id") == elem_id]
+        return next(
+            d["id"] for d in self.config["dependencies"] if [found[0], event] in d["targets"]
+        )
+
+    def join(self, number, data):
+        body = {"fn_index": number, "data": data, "session_hash": self.session}
+        return self.post("/gradio_api/queue/join", body)
+
+    def post(self, path, body):
+        # json.dumps, unlike httpx, also writes a bare NaN and lone surrogates
+        headers = {"content-type": "application/json"}
+        return self.http.post(path, content=json.dumps(body), headers=headers)
+
+    @contextlib.contextmanager
+    def stream(self):
+        """The messages of this session, until the block is left."""
+        query = {"session_hash": self.session}
+        with self.http.stream("GET", "/gradio_api/queue/data", params=query) as response:
+            yield (json.loads(line[6:]) for line in response.iter_lines() if line[:6] == "data: ")
+
+    def run(self, number, data):
+        """All that the server sends for one event, as one text."""
+        answer = self.join(number, data)
+        assert answer.status_code == 200, answer.text
+        seen = []
+        with self.stream() as messages:
+            for message in messages:
+                seen.append(message)
+                if self.hear(message):
+                    break
+        return json.dumps(seen, ensure_ascii=False)
+
+    def hear(self, message):
+        """Whether an event has ended with this message; if it brought turns, they are kept."""
+        if message["msg"] != "process_completed":
+            return False
+        for value in message["output"].get("data", ()):
+            if isinstance(value, str) and (
+                found := re.match('<pre class="data">(.*?)</pre>', value)
+            ):
+                news = json.loads(html.unescape(found[1]))
+                if news.get("add"):
+                    before = [turn["nid"] for turn in self.turns]
+                    keep = before.index(news["after"]) + 1 if news["after"] else 0
+                    self.turns = [*self.turns[:keep], *news["add"]]
+        return True
+
+    def path(self, **more):
+        """What the page's script puts into #path."""
+        return json.dumps({"id": "c0", "turns": self.turns, "settings": {}, **more})
+
+    def message(self, text):
+        """The inputs of the event that sends a chat message."""
+        return [text, self.path(), None]
+
+    def say(self, text):
+        """Send a chat message; all that the page is told until the reply is there."""
+        return self.run(self.event("message", "submit"), self.message(text))
+
+    def call(self, name, **keywords):
+        """Call /chat or /complete; the last text, or the error's sentence."""
+        answer = self.post(f"/gradio_api/call/v2/{name}", keywords)
+        assert answer.status_code == 200, answer.text
+        path = f"/gradio_api/call/{name}/{answer.json()['event_id']}"
+        with self.http.stream("GET", path) as response:
+            event = None
+            for line in response.iter_lines():
+                if line.startswith("event: "):
+                    event = line[7:]
+                elif line.startswith("data: ") and event in ("complete", "error"):
+                    value = json.loads(line[6:])
+                    return value[0] if event == "complete" else value["error"]
+
+
+def call_all(server, junk, *, playground):
+    """Call every event of the page, of the playground or outside it, with each of `junk` in the
+    place of all its values; none may fail. Gives the number of events."""
+    with Page(server.url) as page:
+        config = page.config
+    (root,) = (c["id"] for c in config["components"] if c["props"].get("elem_id") == "playground")
+    inside, nodes = set(), [(config["layout"], False)]
+    while nodes:
+        node, within = nodes.pop()
+        within = within or node.get("id") == root
+        inside |= {node.get("id")} if within else set()
+        nodes += [(child, within) for child in node.get("children") or ()]
+    events = [each for each in config["dependencies"] if each["targets"]]
+    events = [each for each in events if (each["targets"][0][0] in inside) == playground]
+
+    def call(value):
+        with Page(server.url) as page:
+            for event in events:
+                told = page.run(event["id"], [value] * len(event["inputs"]))
+                assert '"success": true' in told, (event["id"], event["targets"], value)
+                assert "Traceback" not in told and INTERNAL not in told
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(call, junk))
+    return len(events)

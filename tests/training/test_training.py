@@ -1,0 +1,483 @@
+"""The training of the embedded checkpoint, on a corpus of a page: no downloads, no long runs."""
+
+import json
+import random
+import re
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from assistant.conversation import Turn
+from assistant.prompting.template import encode, load_template
+from training import corpus, train
+from training.dialogues import Dialogues, question
+from training.facts import Fact, facts, parameters
+from training.model import WINDOW, hidden, new_model
+from training.sentences import WORDS, answer, description, parameters_answer
+from training.sequences import MIXTURE, NOT_LEARNED, Sequences, part_of, random_offset
+from training.tokenizer import END, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, SPECIAL, Encoder
+from training.tokenizer import train_tokenizer as train_bpe
+from training.topics import CORES, topics
+
+BISECT = """:mod:`bisect` --- Array bisection
+=================================
+
+.. module:: bisect
+   :synopsis: Array bisection
+              algorithms.
+
+.. _here:
+
+.. function:: insort(a, x, lo=0)
+              insort_right(a, x, lo=0)
+
+   Insert *x* in *a* in sorted order. See :ref:`there` for more. This third sentence is left out.
+
+.. class:: Tree(items)
+
+   A :class:`Tree` is a :term:`sequence <sequence>` of items.
+
+     >>> len("ab")
+     2
+
+   .. method:: grow(by)
+
+      Add *by* items.
+
+   .. method:: tree < other
+
+      Test whether a tree is smaller.
+
+.. currentmodule:: bisect.trees
+
+.. exception:: Empty
+
+   Raised when a tree is empty.
+"""
+GLOSSARY = """.. glossary::
+
+   iterator
+      An object representing a stream of data.  Repeated calls give items.
+
+   GIL
+      See :term:`global interpreter lock`.
+"""
+FAQ = """Why are strings immutable?
+--------------------------
+
+One reason is performance, which is a sentence that is long enough for an answer.
+
+Another is left out.
+
+"""
+
+
+@pytest.fixture(scope="module")
+def docs(tmp_path_factory):
+    root = tmp_path_factory.mktemp("docs")
+    pages = {"library/bisect": BISECT, "glossary": GLOSSARY, "faq/design": FAQ}
+    pages |= {f"{part}/page": f"{part} text. " * 60 for part in ("reference", "tutorial", "howto")}
+    pages["reference/simple_stmts"] = "The :keyword:`!del` statement is used for this:\n\n"
+    for name, text in pages.items():
+        path = root / f"{name}.rst.txt"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, "utf-8")
+    return root
+
+
+@pytest.fixture(scope="module")
+def stdlib(tmp_path_factory):
+    root = tmp_path_factory.mktemp("stdlib")
+    for number in range(90):
+        name = f"module_{number}.py"
+        (root / name).write_text(f"# {name}\n" + f"def f{number}(x):\n    return x\n" * 20)
+    for name in ("test", "site-packages"):
+        (root / name).mkdir()
+        (root / name / "hidden.py").write_text("secret = 1\n" * 50)
+    return root
+
+
+@pytest.fixture(scope="module")
+def encoder(docs, stdlib):
+    texts = [document.text for document in corpus.documents(docs, stdlib)]
+    preamble = load_template("tech-assistant-short").preamble
+    return Encoder(train_bpe([*texts, preamble], 1200))
+
+
+# --- facts
+
+
+def test_facts_of_a_page(docs):
+    found = {fact.name: fact for fact in facts(docs)}
+    text = "Insert `x` in `a` in sorted order."
+    taken = (("a", None), ("x", None), ("lo", "0"))
+    assert found["bisect"] == Fact("module", "bisect", "Array bisection algorithms.", "bisect")
+    assert found["bisect.insort"] == Fact("function", "bisect.insort", text, "bisect", taken)
+    assert found["bisect.Tree"].text == "A `Tree` is a sequence of items."
+    assert found["bisect.Tree"].example == '>>> len("ab")\n2'
+    assert found["Tree.grow"].text == "Add `by` items."
+    assert found["bisect.trees.Empty"].kind == "exception"
+    assert found["del statement"].text == "The `del` statement is used for this."
+    assert found["iterator"].text.startswith("An object representing a stream of data.")
+    assert found["Why are strings immutable?"].kind == "question"
+    assert not [name for name in found if name.startswith(("tree", "Tree.tree"))]
+    assert "GIL" not in found and "here" not in found
+
+
+@pytest.mark.parametrize(
+    ("signature", "found"),
+    [
+        ("f()", ()),
+        ("f", ()),
+        ("f(a, /, b=1, *, c=None)", (("a", None), ("b", "1"), ("c", "None"))),
+        ("f(a[, b[, c]])", (("a", None), ("b", ""), ("c", ""))),
+        ("f(a[, b, *, c=0])", (("a", None), ("b", ""), ("c", "0"))),
+        ("f(*args, **kwargs)", (("*args", ""), ("**kwargs", ""))),
+        ("f(a, b=g(1))", ()),
+        ("f((a, b))", ()),
+    ],
+)  # fmt: skip
+def test_parameters_of_a_signature(signature, found):
+    assert parameters(signature) == found
+
+
+# --- topics
+
+
+@pytest.mark.parametrize(
+    ("fact", "sentence"),
+    [
+        (("function", "len", "Return the length."), "`len` returns the length."),
+        (
+            ("function", "copy.copy", "Copy it. Raise an error."),
+            "`copy.copy` copies it. It raises an error.",
+        ),
+        (("function", "list.sort", "This method sorts the list."), "`list.sort` sorts the list."),
+        (("class", "c.Counter", "A `Counter` is a dict."), "`c.Counter` is a dict."),
+        (("class", "c.Deque", "A queue."), "`c.Deque` is a queue."),
+        (
+            ("module", "re", "Regular expressions."),
+            "The `re` module, in short: regular expressions.",
+        ),
+        (("module", "csv", "Write tables."), "The `csv` module is there to write tables."),
+        (("term", "iterator", "An object."), "An iterator is an object."),
+        (("exception", "KeyError", "Raised when lost."), "`KeyError` is raised when lost."),
+        (("exception", "e", "This exception is raised on x."), "`e` is raised on x."),
+        (("question", "Why?", "Because."), "Because."),
+        (("function", "f", "With one argument, this."), ""),
+    ],
+)
+def test_an_answer_names_its_subject(fact, sentence):
+    assert answer(Fact(*fact)) == sentence
+
+
+def test_an_answer_about_parameters():
+    fact = Fact("function", "f", "", "", (("a", None), ("b", "1"), ("c", ""), ("*d", "")))
+    assert parameters_answer(fact) == (
+        "`f` takes `a`, `b`, `c` and `*d`. By default `b` is `1`. `c` may be left out."
+    )
+    assert parameters_answer(Fact("function", "f", "", "", (("a", "x" * 30),))) == ""
+    assert parameters_answer(Fact("function", "f", "")) == ""
+
+
+def test_a_description_is_the_first_clause():
+    text = "Return the `n` largest elements, where n is small. Raise nothing."
+    assert description(Fact("function", "f", text)) == ""  # fits too many functions
+    text = "Return the `n` largest of all elements (as a list), where n is small. Raise nothing."
+    assert description(Fact("function", "f", text)) == "returns the `n` largest of all elements"
+    text = "Return the value of the thing, i.e. of that one here."
+    assert description(Fact("function", "f", text)) == ""
+    assert description(Fact("function", "f", "The largest of all the elements.")) == ""
+
+
+ONE = Fact("function", "itertools.tee", "Return independent iterators.", "itertools")
+LENGTH = "Return the length of an object."
+
+
+def test_every_kind_of_question_about_a_function():
+    more = Fact("function", "len", LENGTH, "", (("a", None), ("b", "1")), ">>> len('ab')\n2")
+    other = Fact("function", "sum", "Return what `len` does not.")
+    found = {topic.key: topic.answer for topic in topics([more, other])}
+    assert found["len"] == "`len` returns the length of an object."
+    assert found["parameters len"] == "`len` takes `a` and `b`. By default `b` is `1`."
+    assert found["which len"] == "That is `len`."
+    assert ">>> len('ab')\n2" in found["example len"]
+    assert found["difference sum len"].startswith("`sum` returns what `len`")
+
+
+def test_a_wrong_doctest_is_not_taught():
+    wrong = Fact("function", "len", LENGTH, example=">>> len('ab')\n3")
+    assert "example len" not in {topic.key for topic in topics([wrong])}
+
+
+def test_a_description_of_two_functions_asks_for_neither():
+    both = [
+        Fact("function", name, "Return the very same thing as others.") for name in ("len", "sum")
+    ]
+    assert not [topic for topic in topics(both) if topic.kind == "which"]
+
+
+# --- dialogues
+
+
+@pytest.fixture(scope="module")
+def talk():
+    return Dialogues([ONE])
+
+
+@pytest.mark.parametrize("kind", [kind for kind in WORDS["held_out"] if kind in CORES])
+def test_wordings_for_evaluation_are_never_trained_on(kind):
+    frames = [re.escape(core).replace(r"\{x\}", ".*") for core in WORDS["held_out"][kind]]
+    frame = re.compile("|".join(frames), re.I | re.S)
+    for core in CORES[kind]:
+        assert not frame.fullmatch(core.replace("{x}", "it"))
+
+
+def test_held_out_questions_use_their_frames(talk):
+    rng, topic = random.Random(3), talk.topics[0]
+    frames = [re.escape(core).replace(r"\{x\}", ".+") for core in WORDS["held_out"]["what"]]
+    asked = {question(rng, topic, talk.slots, held_out=True) for _ in range(50)}
+    assert all(re.fullmatch("|".join(frames), text, re.I) for text in asked)
+
+
+def test_a_question_always_names_its_subject(talk):
+    rng = random.Random(4)
+    for _ in range(500):
+        assert "tee" in question(rng, talk.topics[0], talk.slots).lower()
+
+
+def test_code_in_a_question_keeps_every_letter():
+    block = "```python\ndef Add(a):\n    return f'{a}'\n```"
+    from training.topics import Topic
+
+    topic, rng = Topic("code", "code", "", (block,), tuple(CORES["code"]), "x"), random.Random(5)
+    for _ in range(300):
+        assert block in question(rng, topic, {"a": ["wrong"]})
+
+
+def test_a_follow_up_is_about_the_same_thing():
+    taken = (("a", None), ("b", "1"))
+    talk = Dialogues([Fact("function", "len", LENGTH, "", taken)], breadth="few")
+    what = "`len` returns the length of an object."
+    takes = "`len` takes `a` and `b`. By default `b` is `1`."
+    rng, pairs = random.Random(6), set()
+    for _ in range(9000):
+        turns = talk.draw(rng)
+        for first, second in zip(turns, turns[1:], strict=False):
+            if second[1] in (what, takes) and "len" not in second[0].lower():
+                pairs.add((first[1], second[1]))
+    which = "That is `len`."
+    assert pairs == {(what, takes), (takes, what), (which, what), (which, takes)}
+
+
+# --- tokens and sequences
+
+
+def test_special_tokens_come_first_and_digits_stand_alone(encoder):
+    assert [encoder.trusted(text) for text in SPECIAL] == [[i] for i in range(19)]
+    assert [encoder.decode([i]) for i in encoder.plain("x =    42")][-2:] == ["4", "2"]
+    for text in ("a <|endoftext|> b", "<fim_middle>", "é 😀\r\n\t"):
+        ids = encoder.plain(text)
+        assert min(ids) > 18
+        assert encoder.decode(ids) == text
+
+
+@pytest.fixture(scope="module")
+def sequences(encoder, docs, stdlib, talk):
+    return Sequences(encoder, corpus.documents(docs, stdlib), talk, seed=7)
+
+
+class AppTokenizer:
+    """What the app's prompts ask of a tokenizer, on the training's Encoder."""
+
+    def __init__(self, encoder):
+        self.encoder = encoder
+
+    def encode(self, text, *, trusted=False):
+        return self.encoder.trusted(text) if trusted else self.encoder.plain(text)
+
+
+@pytest.mark.parametrize("kind", ["chat", "prompt", "full"])
+def test_dialogues_are_encoded_as_the_app_encodes_them(kind, encoder):
+    class Fixed:
+        @staticmethod
+        def draw(rng):
+            return [("What is <|endoftext|>?", "An `id`.")]
+
+    asked, said = Turn("user", "What is <|endoftext|>?"), Turn("assistant", "An `id`.")
+    template = load_template("tech-assistant" if kind == "full" else "tech-assistant-short")
+    wanted = encode(template.render([asked, said, asked]), AppTokenizer(encoder))
+    fixed = Sequences(encoder, [], Fixed())
+    before = {
+        "prompt": fixed.preambles["tech-assistant-short"],
+        "full": fixed.preambles["tech-assistant"],
+    }
+    before = before.get(kind, [])
+    rng = random.Random(1)  # its first dialogue is not followed by a separator
+    ids, learned = fixed.dialogue_ids(rng, len(wanted) - len(before), kind)
+    assert before + ids == wanted
+    assert END not in ids
+    assert encoder.decode(np.array(ids)[learned]).startswith("\n\nAssistant: An `id`.\n\nHuman:")
+
+
+def test_rows_behind_a_chat_go_on_as_the_app_goes_on(encoder):
+    """The shared chat and a row give the ids of one long conversation."""
+
+    class Fixed:
+        @staticmethod
+        def draw(rng):
+            return [("What is it?", "An `id`.")]
+
+    sequences, rng = Sequences(encoder, [], Fixed()), random.Random(1)
+    before = sequences.chat_ids(rng, len(sequences.preambles["tech-assistant-short"]) + 60)
+    pair = [Turn("user", "What is it?"), Turn("assistant", "An `id`.")]
+    template = load_template("tech-assistant-short")
+    for count in range(2, 9):
+        turns = pair * count + pair[:1]
+        wanted = encode(template.render(turns), AppTokenizer(encoder))
+        if len(wanted) > len(before) + 10:
+            break
+    row, _ = sequences.dialogue_ids(rng, len(wanted) - len(before), "later")
+    assert before + row == wanted
+
+
+def test_a_batch_depends_on_seed_and_step_alone(sequences, monkeypatch):
+    small = {kind: (share, rows, min(size, 64)) for kind, (share, rows, size) in MIXTURE.items()}
+    monkeypatch.setattr("training.sequences.MIXTURE", small)
+    seen = set()
+    for step in range(40):
+        kind, preamble, ids, positions, labels = sequences[step]
+        again = sequences[step]
+        assert kind == again[0] and (ids == again[2]).all()
+        assert ids.shape == positions.shape == labels.shape == small[kind][1:]
+        assert positions.min() >= 0 and positions.max() < WINDOW
+        assert ((labels[:, :-1] == ids[:, 1:]) | (labels[:, :-1] == NOT_LEARNED)).all()
+        if preamble is not None:
+            assert positions.min() >= len(preamble)
+        seen.add(kind)
+    assert {"dialogue", "prompt", "text"} <= seen
+
+
+def test_every_position_is_visited():
+    rng, seen = random.Random(0), np.zeros(WINDOW, dtype=int)
+    for _ in range(4000):
+        start = random_offset(rng, 384)
+        seen[start : start + 384] += 1
+    assert seen.min() > 15
+
+
+def test_fill_in_the_middle_keeps_the_text(sequences, encoder):
+    rng, orders = random.Random(0), set()
+    text = "def add(a, b):\n    return a + b\n"
+    for _ in range(40):
+        ids = sequences.fim_ids(rng, text)
+        assert ids[0] == FIM_PREFIX
+        head, end = ids[1 : ids.index(FIM_MIDDLE)], ids[ids.index(FIM_MIDDLE) + 1 :]
+        cut = head.index(FIM_SUFFIX)
+        prefix, suffix, rest = (encoder.decode(part) for part in (head[:cut], head[cut + 1 :], end))
+        assert prefix + rest + suffix == text
+        orders.add("SPM" if cut == 0 else "PSM")
+    assert orders == {"PSM", "SPM"}
+
+
+def test_parts_begin_at_a_line():
+    rng, text = random.Random(0), "".join(f"line {i}\n" for i in range(500))
+    for _ in range(200):
+        part = part_of(rng, text, 200)
+        assert part.startswith("line ") and len(part) <= 200
+
+
+# --- the model
+
+
+def test_a_shared_preamble_gives_what_rows_with_it_in_them_give():
+    """Against transformers' own forward pass, with and without a preamble."""
+    torch.manual_seed(0)
+    model = new_model(2, 128, 300).eval()
+    preamble, ids = torch.randint(300, (9,)), torch.randint(300, (3, 7))
+    positions = torch.arange(9, 16).expand(3, 7)
+    whole = torch.cat((preamble.expand(3, 9), ids), dim=1)
+    with torch.no_grad():
+        wanted = model.transformer(whole).last_hidden_state
+        given = hidden(model, ids, positions, preamble)
+        torch.testing.assert_close(given, wanted[:, 9:], rtol=1e-4, atol=1e-5)
+        alone = hidden(model, whole, torch.arange(16).expand(3, 16))
+        torch.testing.assert_close(alone, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_long_rows_give_what_short_rows_give(monkeypatch):
+    torch.manual_seed(0)
+    model, ids = new_model(2, 128, 300), torch.randint(300, (2, 12))
+    positions = torch.arange(12).expand(2, 12)
+    dense = hidden(model, ids, positions)
+    monkeypatch.setattr("training.model.DENSE", 4)
+    torch.testing.assert_close(hidden(model, ids, positions), dense, rtol=1e-4, atol=1e-5)
+
+
+# --- the whole of it, in small
+
+
+def _train(out, docs, stdlib, monkeypatch, steps, *more):
+    monkeypatch.setattr("training.sequences.MIXTURE", {"text": (1, 2, 48), "dialogue": (1, 2, 48)})
+    sizes = ["--layers", "1", "--width", "64", "--vocabulary", "400", "--warmup", "2"]
+    places = ["--out", str(out), "--docs", str(docs), "--stdlib", str(stdlib)]
+    train.main([*places, *sizes, "--steps", str(steps), "--device", "cpu", *more])
+    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+
+
+def test_a_run_that_was_cut_off_goes_on_where_it_stopped(tmp_path, docs, stdlib, monkeypatch):
+    whole = _train(tmp_path / "whole", docs, stdlib, monkeypatch, 6)
+
+    class CutOff(Exception):
+        pass
+
+    def saved_twice(*args, saved=[], save=train.save):  # noqa: B006
+        save(*args)
+        saved.append(1)
+        if len(saved) == 2:
+            raise CutOff
+
+    with monkeypatch.context() as patch:
+        patch.setattr("training.train.save", saved_twice)
+        with pytest.raises(CutOff):
+            _train(tmp_path / "cut", docs, stdlib, monkeypatch, 6, "--save-every", "2")
+    _train(tmp_path / "cut", docs, stdlib, monkeypatch, 6, "--save-every", "2")
+    steps = {entry["step"]: entry["loss"] for entry in whole}
+    resumed = [json.loads(line) for line in (tmp_path / "cut/log.jsonl").read_text().splitlines()]
+    assert {entry["step"]: entry["loss"] for entry in resumed if entry["step"] > 3} == {
+        step: loss for step, loss in steps.items() if step > 3
+    }
+
+
+def test_a_run_does_not_go_on_with_other_data(tmp_path, docs, stdlib, monkeypatch):
+    _train(tmp_path, docs, stdlib, monkeypatch, 1)
+    with pytest.raises(SystemExit, match=r"saw other data.*--start"):
+        _train(tmp_path, docs, stdlib, monkeypatch, 2, "--seed", "1")
+    source = next(stdlib.rglob("*.py"))
+    text = source.read_text()
+    source.write_text(text + "\nX = 1\n")
+    with pytest.raises(SystemExit, match="saw other data"):
+        _train(tmp_path, docs, stdlib, monkeypatch, 2)
+    source.write_text(text)
+    assert len(_train(tmp_path, docs, stdlib, monkeypatch, 2)) == 2
+
+
+def test_a_run_begins_with_the_weights_of_another(tmp_path, docs, stdlib, monkeypatch):
+    first = tmp_path / "first"
+    _train(first, docs, stdlib, monkeypatch, 3)
+    _train(tmp_path / "second", docs, stdlib, monkeypatch, 1, "--start", str(first), "--lr", "0")
+    models = [AutoModelForCausalLM.from_pretrained(tmp_path / name) for name in ("first", "second")]
+    for one, other in zip(*(model.parameters() for model in models), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_the_folder_loads_in_transformers(tmp_path, docs, stdlib, monkeypatch):
+    _train(tmp_path, docs, stdlib, monkeypatch, 1)
+    model = AutoModelForCausalLM.from_pretrained(tmp_path, dtype="auto")
+    assert model.dtype == torch.bfloat16
+    assert model.config.multi_query and model.config.n_positions == WINDOW
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    assert tokenizer.eos_token_id == tokenizer.bos_token_id == END
+    assert tokenizer.convert_ids_to_tokens(range(19)) == list(SPECIAL)
