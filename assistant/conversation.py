@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from assistant.errors import HistoryError, TextError
-from assistant.sampling import shown
-from assistant.text import PROMPT_CHARS_MAX, check_message, clean
+from assistant.text import PROMPT_CHARS_MAX, check_message, clean, quoted
 
 TURNS_MAX = 1000
 _ID_MAX = 2**31  # no vocabulary is larger
@@ -40,7 +39,7 @@ class Conversation:
             if turn.role != ROLES[index % 2]:
                 raise HistoryError(
                     "The turns of a conversation must alternate, the user's first; turn "
-                    f"{index + 1} is by {shown(turn.role)}."
+                    f"{index + 1} is by {quoted(turn.role)}."
                 )
 
     @property
@@ -80,7 +79,7 @@ class Conversation:
         if history is None:
             return cls()
         if not isinstance(history, (list, tuple)):
-            raise HistoryError(f"The history must be a list of turns, not {shown(history)}.")
+            raise HistoryError(f"The history must be a list of turns, not {quoted(history)}.")
         _check_count(history)
         turns = tuple(_turn(index, item) for index, item in enumerate(history))
         if len(turns) % 2 and last == "assistant":
@@ -124,14 +123,14 @@ def _check_count(turns):
 def _turn(index, item):
     where = f"Turn {index + 1} of the history"
     if not isinstance(item, dict):
-        raise HistoryError(f"{where} must have a role and a content, not be {shown(item)}.")
+        raise HistoryError(f"{where} must have a role and a content, not be {quoted(item)}.")
     role = ROLES[index % 2]
     if item.get("role") != role:
-        raise HistoryError(f"{where} must have the role {role!r}, not {shown(item.get('role'))}.")
+        raise HistoryError(f"{where} must have the role {role!r}, not {quoted(item.get('role'))}.")
     text = _content(where, item.get("content"))
     pinned = item.get("pinned") or False
     if not isinstance(pinned, bool):
-        raise HistoryError(f"{where} must have true or false as pinned, not {shown(pinned)}.")
+        raise HistoryError(f"{where} must have true or false as pinned, not {quoted(pinned)}.")
     if role == "user":
         try:
             return Turn(role, check_message(text), pinned=pinned)
@@ -145,7 +144,7 @@ def _turn(index, item):
     ids, finish = item.get("ids"), item.get("finish")
     if finish is not None and finish not in FINISHES:
         known = ", ".join(FINISHES)
-        raise HistoryError(f"{where} must have one of {known} as finish, not {shown(finish)}.")
+        raise HistoryError(f"{where} must have one of {known} as finish, not {quoted(finish)}.")
     known = isinstance(ids, list) and all(type(id) is int and 0 <= id < _ID_MAX for id in ids)
     return Turn(role, clean(text).strip(), tuple(ids) if known else None, pinned, finish)
 

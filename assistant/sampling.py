@@ -9,6 +9,7 @@ import secrets
 from dataclasses import dataclass
 
 from assistant.errors import SamplingError
+from assistant.text import quoted
 
 TEMPERATURE_MAX = 2.0
 TEMPERATURE_MIN = 0.01  # below it the softmax overflows; values between 0 and this are raised to it
@@ -24,10 +25,10 @@ STOP_CHARS_MAX = 64
 def _number(name, value, low, high, *, above=False):
     """`value` as a finite float in [low, high], or in (low, high] with `above`."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise SamplingError(f"{name} must be a number, not {shown(value)}.")
+        raise SamplingError(f"{name} must be a number, not {quoted(value)}.")
     if not low <= value <= high or (above and value == low):  # NaN is in no range
         bounds = f"above {low:g} and at most {high:g}" if above else f"from {low:g} to {high:g}"
-        raise SamplingError(f"{name} must be {bounds}; {shown(value)} was given.")
+        raise SamplingError(f"{name} must be {bounds}; {quoted(value)} was given.")
     return float(value)
 
 
@@ -36,19 +37,10 @@ def _whole(name, value, low, high):
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
-        raise SamplingError(f"{name} must be a whole number, not {shown(value)}.")
+        raise SamplingError(f"{name} must be a whole number, not {quoted(value)}.")
     if not low <= value <= high:
-        raise SamplingError(f"{name} must be from {low} to {high}; {shown(value)} was given.")
+        raise SamplingError(f"{name} must be from {low} to {high}; {quoted(value)} was given.")
     return value
-
-
-def shown(value):
-    """`value` as a person may read it in an error: short, escaped, on one line."""
-    try:
-        text = ascii(value)
-    except (ValueError, RecursionError):  # of too many digits; nested too deeply
-        return f"<{type(value).__name__}>"
-    return text if len(text) <= 40 else text[:37] + "..."
 
 
 @dataclass(frozen=True, slots=True)

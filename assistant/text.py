@@ -6,7 +6,6 @@ Knows characters, not tokens: how many tokens a text has is window.py's business
 import re
 
 from assistant.errors import TextError
-from assistant.sampling import shown
 
 MESSAGE_CHARS_MAX = 32_000
 PROMPT_CHARS_MAX = 200_000
@@ -78,7 +77,16 @@ def check_prompt(value):
 
 def _checked(name, value, limit):
     if not isinstance(value, str):
-        raise TextError(f"The {name} must be text, not {shown(value)}.")
+        raise TextError(f"The {name} must be text, not {quoted(value)}.")
     if len(value) > limit:
         raise TextError(f"The {name} may have at most {limit:,} characters; it has {len(value):,}.")
     return value
+
+
+def quoted(value: object) -> str:
+    """`value` as a person may read it in an error: short, escaped, on one line."""
+    try:
+        text = ascii(value)
+    except (ValueError, RecursionError):  # of too many digits; nested too deeply
+        return f"<{type(value).__name__}>"
+    return text if len(text) <= 40 else text[:37] + "..."

@@ -12,8 +12,8 @@ from assistant.sampling import (
     Sampling,
     check_max_new_tokens,
     check_stops,
-    shown,
 )
+from assistant.text import quoted
 
 NAN, INF = math.nan, math.inf
 
@@ -65,7 +65,7 @@ def test_other_values_are_refused_with_the_range(name, values, words):
             Sampling(**{name: value})
         sentence = str(caught.value)
         assert sentence.startswith(f"{name} {words}")
-        assert shown(value) in sentence and len(sentence) < 120
+        assert quoted(value) in sentence and len(sentence) < 120
     assert Sampling().temperature == 0.2
 
 
@@ -151,7 +151,7 @@ def test_any_value_is_in_range_or_refused(temperature, top_p, top_k, penalty, se
 
 @pytest.mark.parametrize("value", ["\x1b[31m\n", "\ud83d", "é" * 99, list(range(99)), 1 << 999])
 def test_shown_values_are_short_and_plain(value):
-    text = shown(value)
+    text = quoted(value)
     assert text.isascii() and text.isprintable() and len(text) <= 40
 
 
@@ -160,6 +160,6 @@ def test_what_cannot_be_shown_is_named():
     for _ in range(5_000):
         deep = [deep]
     for value, name in ((16**9_000, "<int>"), (deep, "<list>")):
-        assert shown(value) == name
+        assert quoted(value) == name
         with pytest.raises(SamplingError, match=name):
             Sampling(seed=value)

@@ -15,7 +15,8 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from assistant.conversation import FINISHES, TURNS_MAX, Conversation, trusted_ids
 from assistant.engine.prefix import common_prefix
 from assistant.errors import ReceiptError, SamplingError
-from assistant.sampling import Sampling, check_stops, shown
+from assistant.sampling import Sampling, check_stops
+from assistant.text import quoted
 
 
 def _rising(indices):
@@ -71,7 +72,7 @@ class Receipt:
         """The receipt of a Reply of `assistant` that ended with `done`."""
         ledger, finished = reply.ledger, done.finished
         return cls(
-            model=assistant.engine.model.model,
+            model=assistant.engine.model,
             revision=assistant.engine.revision,
             template=assistant.template.name,
             template_hash=assistant.template.hash,
@@ -102,7 +103,7 @@ class Receipt:
     def from_dict(cls, value):
         """The receipt that a client sent; further keys are ignored. Raises ReceiptError."""
         if not isinstance(value, dict):
-            raise ReceiptError(f"A receipt must be an object, not {shown(value)}.")
+            raise ReceiptError(f"A receipt must be an object, not {quoted(value)}.")
         try:
             # Strict: a "1" is no number, and true none either.
             receipt = _READER.validate_json(json.dumps(_MISSING | value), strict=True)
@@ -110,7 +111,7 @@ class Receipt:
         except ValidationError as error:
             first = error.errors()[0]
             what = first["loc"][0] if first["loc"] else "text"
-            raise ReceiptError(f"The receipt has no usable {shown(what)}.") from None
+            raise ReceiptError(f"The receipt has no usable {quoted(what)}.") from None
         except (SamplingError, ValueError, RecursionError) as error:
             raise ReceiptError(f"The receipt is not usable: {error}") from None
         if receipt.sampling.seed is None:
@@ -121,16 +122,16 @@ class Receipt:
         """None, or the sentence why the reply cannot be had again from `assistant`."""
         engine, template = assistant.engine, assistant.template
         if self.model != engine.model:
-            return f"This reply is by the model {shown(self.model)}; here runs {engine.model}."
+            return f"This reply is by the model {quoted(self.model)}; here runs {engine.model}."
         if self.revision != engine.revision:
             return (
-                f"This reply is by the revision {shown(self.revision)} of the model; here runs "
-                f"{shown(engine.revision)}."
+                f"This reply is by the revision {quoted(self.revision)} of the model; here runs "
+                f"{quoted(engine.revision)}."
             )
         if self.template_hash != template.hash:
-            same = "with another text" if self.template == template.name else shown(template.name)
+            same = "with another text" if self.template == template.name else quoted(template.name)
             return (
-                f"This reply was given with the prompt template {shown(self.template)}; here it "
+                f"This reply was given with the prompt template {quoted(self.template)}; here it "
                 f"is {same}."
             )
         return None
@@ -139,7 +140,7 @@ class Receipt:
         """None, or the sentence that `engine` computes otherwise, so that a reply may differ."""
         if not self.numerics or not engine.numerics or self.numerics == engine.numerics:
             return None
-        return f"It was computed in {shown(self.numerics)} then, and in {engine.numerics} now."
+        return f"It was computed in {quoted(self.numerics)} then, and in {engine.numerics} now."
 
     def again(self, assistant, conversation, *, wait_s=0.1):
         """A Reply to the same prompt, computed anew. conversation: ends with the reply that this

@@ -7,20 +7,15 @@ tokens in the continuation are shown as they are spelt.
 import dataclasses
 from functools import partial
 
-from assistant.chat.assistant import Reply
 from assistant.completion.raw import Raw
 from assistant.engine.protocol import Request
 from assistant.errors import RequestError, TextError
 from assistant.generation.generate import generate
+from assistant.generation.reply import Reply
 from assistant.generation.stops import StopScanner, resumed
 from assistant.generation.window import fit
-from assistant.sampling import (
-    Sampling,
-    check_logprobs,
-    check_max_new_tokens,
-    check_stops,
-    shown,
-)
+from assistant.sampling import Sampling, check_logprobs, check_max_new_tokens, check_stops
+from assistant.text import quoted
 
 SAMPLES_MAX = 8
 
@@ -121,7 +116,7 @@ def at_once(asks):
 def check_count(name, value, most=SAMPLES_MAX):
     """`value` as an int from 1 to `most`; sliders send floats. Raises RequestError."""
     if isinstance(value, bool) or value not in range(1, most + 1):
-        raise RequestError(f"The number of {name} must be from 1 to {most}, not {shown(value)}.")
+        raise RequestError(f"The number of {name} must be from 1 to {most}, not {quoted(value)}.")
     return int(value)
 
 

@@ -14,15 +14,15 @@ import time
 from dataclasses import dataclass
 from functools import partial
 
-from assistant.chat.assistant import Reply
 from assistant.completion.complete import at_once, check_count, seeds
 from assistant.engine.protocol import Request, Waiting
 from assistant.errors import EngineBusy, RequestError
 from assistant.generation.generate import Delta, Done, generate
+from assistant.generation.reply import Reply
 from assistant.generation.stops import StopScanner
 from assistant.generation.window import fit
-from assistant.sampling import check_max_new_tokens, check_stops, shown
-from assistant.text import check_prompt, clean
+from assistant.sampling import check_max_new_tokens, check_stops
+from assistant.text import check_prompt, clean, quoted
 
 FILL_HERE = "<FILL_HERE>"
 HOLES_MAX = 8
@@ -76,7 +76,7 @@ def fill(engine, text, *, sampling, max_new_tokens, order="PSM", count=1, stop=(
     if sentence := lacking(engine.tokenizer):
         raise RequestError(sentence)
     if order not in ORDERS:
-        raise RequestError(f"The order must be one of {', '.join(ORDERS)}, not {shown(order)}.")
+        raise RequestError(f"The order must be one of {', '.join(ORDERS)}, not {quoted(order)}.")
     parts, count = parts_of(text), check_count("candidates", count)
     limit = check_max_new_tokens(max_new_tokens, engine.window)
     size = len(_ids(parts[0], "".join(parts[1:]), order, engine.tokenizer))

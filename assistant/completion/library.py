@@ -14,8 +14,7 @@ from assistant.completion.raw import Raw
 from assistant.errors import TemplateError, TextError
 from assistant.paths import PROMPTS
 from assistant.prompting.template import SPECIAL, Segment
-from assistant.sampling import shown
-from assistant.text import MESSAGE_CHARS_MAX, clean
+from assistant.text import MESSAGE_CHARS_MAX, clean, quoted
 
 KINDS = ("text", "code", "choice", "number")
 LINE_CHARS_MAX = 500
@@ -51,7 +50,7 @@ class Variable:
         if self.kind == "number" and type(value) in (int, float) and abs(value) < 1e15:
             value = f"{value:.15g}"  # sliders send floats
         if value is not None and not isinstance(value, str):
-            refuse(f"must be {what}, not {shown(value)}")
+            refuse(f"must be {what}, not {quoted(value)}")
         limit = MESSAGE_CHARS_MAX if self.kind == "code" else LINE_CHARS_MAX
         if len(value or "") > limit:
             refuse(f"may have at most {limit:,} characters; it has {len(value):,}")
@@ -64,10 +63,10 @@ class Variable:
         if "\n" in value and self.kind != "code":
             refuse("must be one line")
         if self.kind == "choice" and value not in self.choices:
-            refuse(f"must be one of {', '.join(self.choices)}, not {shown(value)}")
+            refuse(f"must be one of {', '.join(self.choices)}, not {quoted(value)}")
         if self.kind == "number":
             if not re.fullmatch(r"-?\d{1,15}", value, re.ASCII):
-                refuse(f"must be {what}, not {shown(value)}")
+                refuse(f"must be {what}, not {quoted(value)}")
             if not self.least <= int(value) <= self.most:
                 refuse(f"must be from {self.least:,} to {self.most:,}; {value} was given")
         return value
@@ -156,7 +155,7 @@ def _variable(name, values, refuse):
         refuse("'least' and 'most' must be whole numbers")
     variable = Variable(name, **{"label": name, **values, "choices": tuple(choices)})
     if variable.kind not in KINDS:
-        refuse(f"'kind' must be one of {', '.join(KINDS)}, not {shown(variable.kind)}")
+        refuse(f"'kind' must be one of {', '.join(KINDS)}, not {quoted(variable.kind)}")
     if (variable.kind == "choice") != bool(choices):
         refuse(f"a choice, and nothing else, has 'choices'; look at {name!r}")
     try:
@@ -169,9 +168,9 @@ def _variable(name, values, refuse):
 
 def _check(table, known, strings, refuse):
     if not isinstance(table, dict):
-        refuse(f"{shown(table)} is no table")
+        refuse(f"{quoted(table)} is no table")
     if unknown := sorted(set(table) - known):
-        refuse(f"it has the unknown key {shown(unknown[0])}")
+        refuse(f"it has the unknown key {quoted(unknown[0])}")
     for name in strings:
         if not isinstance(table.get(name, ""), str):
             refuse(f"{name!r} must be a string")

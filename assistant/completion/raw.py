@@ -13,8 +13,7 @@ from typing import NamedTuple
 from assistant.engine.prefix import common_prefix
 from assistant.errors import TextError
 from assistant.prompting.template import Segment, encode
-from assistant.sampling import shown
-from assistant.text import check_prompt, clean
+from assistant.text import check_prompt, clean, quoted
 
 LOOKALIKE = re.compile(r"<[^<>\s]{1,64}>")  # what special tokens of our models look like
 
@@ -40,7 +39,7 @@ class Raw:
 
     def __post_init__(self):
         if not isinstance(self.text, str):
-            raise TextError(f"The prompt must be text, not {shown(self.text)}.")
+            raise TextError(f"The prompt must be text, not {quoted(self.text)}.")
         object.__setattr__(self, "plain", _ranges(self.plain, len(self.text)))
 
     @classmethod

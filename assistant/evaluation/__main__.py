@@ -22,8 +22,8 @@ from assistant.evaluation.questions import OURS, load_questions
 from assistant.evaluation.report import in_order, table, to_csv, to_json
 from assistant.evaluation.run_code import check_system
 from assistant.prompting.template import load_template, suitable_template
-from assistant.sampling import shown
 from assistant.settings import read_settings
+from assistant.text import quoted
 
 SEEDS_MAX = 100
 PROMPTS_MAX = 16
@@ -94,7 +94,7 @@ def check(args):
     """What would otherwise show when all is computed. Raises SettingsError."""
     if not re.fullmatch(r"0*[1-9]\d{0,2}", args.seeds) or int(args.seeds) > SEEDS_MAX:
         raise SettingsError(
-            f"--seeds must be a whole number from 1 to {SEEDS_MAX}, not {shown(args.seeds)}."
+            f"--seeds must be a whole number from 1 to {SEEDS_MAX}, not {quoted(args.seeds)}."
         )
     if len(args.prompt or ()) > PROMPTS_MAX:
         raise SettingsError(f"--prompt may be given {PROMPTS_MAX} times, not {len(args.prompt)}.")

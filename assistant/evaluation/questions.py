@@ -11,8 +11,7 @@ from pathlib import Path
 
 from assistant.errors import SettingsError
 from assistant.evaluation.checks import PYTHON, blocks, parses, python
-from assistant.sampling import shown
-from assistant.text import check_message
+from assistant.text import check_message, quoted
 
 OURS = Path(__file__).with_name("questions.toml")
 LANGUAGES = {  # a block's names
@@ -89,7 +88,7 @@ def load_questions(path=OURS):
     questions = [_question(table, f"Question {n} of {path}") for n, table in enumerate(tables, 1)]
     keys = [question.key for question in questions]
     if twice := [key for key in keys if keys.count(key) > 1]:
-        raise SettingsError(f"The questions {path} have the key {shown(twice[0])} twice.")
+        raise SettingsError(f"The questions {path} have the key {quoted(twice[0])} twice.")
     return questions
 
 
@@ -101,7 +100,7 @@ def _question(table, where):
         refuse("it is no table")
     known = {field.name for field in dataclasses.fields(Question)}
     if unknown := sorted(set(table) - known):
-        refuse(f"it has the unknown key {shown(unknown[0])}")
+        refuse(f"it has the unknown key {quoted(unknown[0])}")
     for key in ("key", "area", "ask"):
         if not isinstance(table.get(key), str) or not table[key].strip():
             refuse(f"{key!r} must be a text that is not empty")
@@ -112,7 +111,7 @@ def _question(table, where):
         refuse("'never' must be a list of regular expressions")
     language, run = table.get("language"), table.get("run")
     if language is not None and language not in list(LANGUAGES):
-        refuse(f"'language' must be one of {', '.join(LANGUAGES)}, not {shown(language)}")
+        refuse(f"'language' must be one of {', '.join(LANGUAGES)}, not {quoted(language)}")
     if run is not None and (language != "python" or not isinstance(run, str) or not parses(run)):
         refuse("'run' must be Python that parses, beside the language python")
     question = Question(

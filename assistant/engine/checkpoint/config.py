@@ -6,7 +6,7 @@ from pathlib import Path
 from assistant.engine.files import broken, read_json
 from assistant.engine.model.model import ACTIVATIONS
 from assistant.errors import CheckpointError
-from assistant.sampling import shown
+from assistant.text import quoted
 
 # Older and other names, as transformers reads them
 _ALSO = {
@@ -41,9 +41,9 @@ class Config:
         for field in fields(self):
             value = getattr(self, field.name)
             if not isinstance(value, field.type) or isinstance(value, bool) != (field.type is bool):
-                raise ValueError(f"{field.name} is {shown(value)}")
+                raise ValueError(f"{field.name} is {quoted(value)}")
             if isinstance(value, int | float) and not isinstance(value, bool) and not value > 0:
-                raise ValueError(f"{field.name} is {shown(value)}, and must be above 0")
+                raise ValueError(f"{field.name} is {quoted(value)}, and must be above 0")
         if self.n_embd % self.n_head:
             raise ValueError(f"n_embd, {self.n_embd}, is not a multiple of n_head, {self.n_head}")
 
@@ -57,7 +57,7 @@ def read_config(folder: Path, name: str) -> Config:
         raise CheckpointError(f"{folder} is no checkpoint: it has no config.json.")
     if raw.get("model_type") != "gpt_bigcode":
         raise CheckpointError(
-            f"{name} has the architecture {shown(raw.get('model_type'))}, and only gpt_bigcode "
+            f"{name} has the architecture {quoted(raw.get('model_type'))}, and only gpt_bigcode "
             "(StarCoder's) runs here: serve it with another program and name that with --endpoint."
         )
     if raw.get("quantization_config"):
@@ -72,7 +72,7 @@ def read_config(folder: Path, name: str) -> Config:
         raise CheckpointError(f"{name} has no multi-query attention, the only kind that runs here.")
     if config.activation_function not in ACTIVATIONS:
         raise CheckpointError(
-            f"{name} has the activation function {shown(config.activation_function)}; only "
+            f"{name} has the activation function {quoted(config.activation_function)}; only "
             f"{', '.join(ACTIVATIONS)} are supported."
         )
     return config

@@ -21,8 +21,8 @@ from assistant.engine.tokenizer import BPETokenizer, load_tokenizer
 from assistant.errors import CheckpointError
 from assistant.hub import fetch_file, fetch_snapshot
 from assistant.paths import MODELS
-from assistant.sampling import shown
 from assistant.settings import EMBEDDED
+from assistant.text import quoted
 
 SAFETENSORS = "model.safetensors"
 BIN = "pytorch_model.bin"  # a pickle: some older family members have nothing else
@@ -109,7 +109,7 @@ def _local_folder(model):
     if model.count("/") == 1 and model[0] not in "/.~":
         return None
     raise CheckpointError(
-        f"--model {shown(model)} is neither a folder nor a hub id of the form owner/name."
+        f"--model {quoted(model)} is neither a folder nor a hub id of the form owner/name."
     )
 
 

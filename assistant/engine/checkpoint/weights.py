@@ -19,7 +19,7 @@ from assistant.engine.local.drafts import DRAFT_ROWS
 from assistant.engine.local.failures import is_out_of_memory
 from assistant.engine.model.int8 import quantize, quantized_bytes
 from assistant.errors import CheckpointError
-from assistant.sampling import shown
+from assistant.text import quoted
 
 EMBEDDING, HEAD = "wte.weight", "lm_head.weight"
 _PREFIX = "transformer."
@@ -150,7 +150,7 @@ def find_tensors(files, config):
         raise CheckpointError(
             f"The weights in {files[0].parent} do not fit its config.json ({len(wrong)} tensors "
             "are missing or have another shape or kind of number, such as "
-            f"{shown(min(wrong))}): delete {files[0].resolve()} and download it again."
+            f"{quoted(min(wrong))}): delete {files[0].resolve()} and download it again."
         )
     return {name: stored[name] for name in expected}
 

@@ -1,6 +1,6 @@
 """RemoteEngine: other servers compute, and this process asks them. See the Engine protocol.
 
-One thread has an event loop in which each request is a task; remote_servers knows what they do
+One thread has an event loop in which each request is a task; servers knows what they do
 there. Knows requests and their limits; no servers, no HTTP.
 """
 

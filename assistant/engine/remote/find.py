@@ -1,6 +1,6 @@
 """Which kind of server an address has: found out by asking it.
 
-Knows the routes by which servers are told apart; what each kind can do is remote_kinds'.
+Knows the routes by which servers are told apart; what each kind can do is dialects.py's.
 """
 
 from assistant.engine.remote.dialects import (
@@ -12,8 +12,8 @@ from assistant.engine.remote.dialects import (
 from assistant.engine.remote.http import QUICK_MAX, Fault, ask, asker, garbage
 from assistant.engine.remote.model import ServedTokenizer
 from assistant.errors import EngineBusy, SettingsError
-from assistant.sampling import shown
 from assistant.settings import EMBEDDED
+from assistant.text import quoted
 
 _OWNERS = ("vllm", "tech-assistant")
 _NAME_MAX = 255
@@ -51,7 +51,7 @@ def _completions(settings, listed, owner):
     names = [_name(model.get("id")) for model in listed]
     if len(names) > 1 and settings.model not in names:
         raise SettingsError(
-            f"It serves {len(names)} models, {', '.join(map(shown, names[:5]))}: choose one with "
+            f"It serves {len(names)} models, {', '.join(map(quoted, names[:5]))}: choose one with "
             "--model."
         )
     model = listed[names.index(settings.model) if len(names) > 1 else 0]

@@ -15,7 +15,7 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 import httpx
 
 from assistant.errors import EngineBusy, EngineDead, EngineError, RequestError
-from assistant.sampling import shown
+from assistant.text import quoted
 
 CONNECT_S = 5
 SILENCE_S = 120  # without an answer, or without a whole line of it: a long prompt takes a while
@@ -147,7 +147,7 @@ async def _check(response):
         raise Fault(EngineError(f"The model's server refuses the request ({status})."), again=False)
     if compressed:
         sentence = (
-            f"The model's server compresses its answers ({shown(encoding)}), though it was asked "
+            f"The model's server compresses its answers ({quoted(encoding)}), though it was asked "
             "not to: whoever runs it must switch that off."
         )
         raise Fault(EngineError(sentence), failed=True, again=False)

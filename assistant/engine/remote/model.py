@@ -16,8 +16,8 @@ from assistant.engine.tokenizer import load_tokenizer
 from assistant.errors import EngineError, HubError, SettingsError
 from assistant.hub import fetch_file, fetch_snapshot
 from assistant.paths import MODELS
-from assistant.sampling import shown
 from assistant.settings import EMBEDDED
+from assistant.text import quoted
 
 TOKEN_CHARS_MAX = 1024  # of one token's text: runs of white space are the longest
 _FILES = ["config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json"]
@@ -58,9 +58,9 @@ def find_model(kind, settings, served):
     if served:
         return RemoteModel(Path(kind.model).name, served(), None, False)
     raise SettingsError(
-        f"The server's model is called {shown(kind.model)}, and no tokenizer of that name is found "
-        "here, without which the window cannot be kept: give the model's folder or its hub id "
-        "with --model."
+        f"The server's model is called {quoted(kind.model)}, and no tokenizer of that name is "
+        "found here, without which the window cannot be kept: give the model's folder or its hub "
+        "id with --model."
     )
 
 
@@ -83,7 +83,7 @@ def _folder(name, revision, ours):
 class ServedTokenizer:
     """The tokenizer behind /tokenize and /detokenize of llama.cpp's server. See the Tokenizer
     protocol; all of it may wait for that server, and raise EngineError. wait: an asker() of
-    remote_http. size: of the vocabulary. eos: the text of the token that ends a document."""
+    http. size: of the vocabulary. eos: the text of the token that ends a document."""
 
     def __init__(self, wait, size, eos):
         self._wait = wait

@@ -1,7 +1,7 @@
 """Servers: the side of the RemoteEngine that runs in its event loop.
 
 Finds out what the servers are, gives them jobs, tries a job once more where nothing was written
-yet, and asks those that failed again. Which server is asked is fleet's, how is remote_kinds'.
+yet, and asks those that failed again. Which server is asked is fleet's, how is dialects'.
 """
 
 import asyncio
@@ -18,7 +18,8 @@ from assistant.engine.remote.job import Job
 from assistant.engine.remote.model import find_model
 from assistant.engine.remote.read import read_reply
 from assistant.errors import AssistantError, EngineError, RequestError, SettingsError
-from assistant.sampling import Sampling, shown
+from assistant.sampling import Sampling
+from assistant.text import quoted
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ FAILED = "The model's server could not be read; what went wrong is in the progra
 
 class Servers:
     """Those at `settings.endpoint`. After open(): model is a RemoteModel, window the number of
-    positions, lacks what not all of them can do (see remote_kinds)."""
+    positions, lacks what not all of them can do (see dialects)."""
 
     def __init__(self, settings):
         self._settings = settings
@@ -81,7 +82,7 @@ class Servers:
             self._name = PurePath(kind.model).name
         if PurePath(kind.model).name != self._name:
             raise SettingsError(
-                f"It has the model {shown(kind.model)}, and another one {shown(self._name)}: all "
+                f"It has the model {quoted(kind.model)}, and another one {quoted(self._name)}: all "
                 "must have the same."
             )
         window = kind.window or self.model.window

@@ -18,7 +18,8 @@ from assistant.conversation import Conversation
 from assistant.engine.protocol import Finished
 from assistant.errors import RequestError
 from assistant.generation.generate import Delta, Done
-from assistant.sampling import Sampling, shown
+from assistant.sampling import Sampling
+from assistant.text import quoted
 from assistant.web.api.openai_logprobs import chat_logprobs, check_top, completion_logprobs
 from assistant.web.api.openai_schema import ChatBody, CompletionBody, ErrorBody
 
@@ -62,7 +63,7 @@ def v1_router(assistant, key):
     def check_model(name):
         if name not in (None, engine.model):
             raise HTTPException(
-                404, f"There is no model {shown(name)} here; this server has {engine.model}."
+                404, f"There is no model {quoted(name)} here; this server has {engine.model}."
             )
 
     return router

@@ -9,7 +9,7 @@ from html import escape
 
 from assistant.conversation import Conversation
 from assistant.errors import HistoryError
-from assistant.sampling import shown
+from assistant.text import quoted
 from assistant.web.gate.bodies import read_json
 
 ID_MAX = 40  # characters of an id that the browser gave
@@ -59,7 +59,7 @@ class Path:
         value = read(text)
         turns, settings = value.get("turns"), value.get("settings")
         if not isinstance(turns, list):
-            raise HistoryError(f"The history must be a list of turns, not {shown(turns)}.")
+            raise HistoryError(f"The history must be a list of turns, not {quoted(turns)}.")
         keep = value.get("keep") if keep is None else keep
         turns = turns[:keep] if type(keep) is int and keep >= 0 else turns
         conversation = Conversation.from_history(turns, last=None)

@@ -118,7 +118,7 @@ def build_page(assistant, examples=EXAMPLES, sources=None, accept_license=False)
 
 
 def _header(assistant):
-    model, template = escape(assistant.engine.model.model), escape(assistant.template.name)
+    model, template = escape(assistant.engine.model), escape(assistant.template.name)
     return (
         f'<div class="bar"><h1>{TITLE}</h1><span class="chip" title="Model">{model}</span>'
         '<span class="chip" id="template-chip" title="Prompt template">'

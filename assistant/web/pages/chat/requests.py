@@ -7,10 +7,11 @@ a moment, so it is called in a thread.
 import secrets
 from dataclasses import dataclass
 
-from assistant.chat.assistant import Assistant, Reply
+from assistant.chat.assistant import Assistant
 from assistant.chat.receipt import Receipt
 from assistant.conversation import Turn
 from assistant.errors import AssistantError, HistoryError
+from assistant.generation.reply import Reply
 from assistant.sampling import STOPS_MAX
 from assistant.web.pages.chat.prompt_tokens import tokens
 from assistant.web.pages.doors import Path, read

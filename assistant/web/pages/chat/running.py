@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from anyio import to_thread
 
-from assistant.chat.assistant import Reply
 from assistant.errors import AssistantError
+from assistant.generation.reply import Reply
 from assistant.web.follow import follow
 
 log = logging.getLogger(__name__)

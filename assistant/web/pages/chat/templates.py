@@ -10,7 +10,7 @@ from dataclasses import replace
 from assistant.chat.assistant import Assistant
 from assistant.errors import AssistantError, TemplateError
 from assistant.prompting.template import load_template, template_names
-from assistant.sampling import shown
+from assistant.text import quoted
 
 
 class Assistants:
@@ -39,7 +39,9 @@ class Assistants:
         name = self.name if name is None else name
         if not isinstance(name, str) or name not in self.names:
             known = ", ".join(filter(None, self.names))
-            raise TemplateError(f"There is no prompt template {shown(name)} here; choose: {known}.")
+            raise TemplateError(
+                f"There is no prompt template {quoted(name)} here; choose: {known}."
+            )
         if name in self._made:  # who chose it waits for nobody else's
             return self._made[name]
         with self._making:
@@ -69,6 +71,6 @@ class Assistants:
             if template.hash == receipt.template_hash:
                 return self.get(name)
         raise TemplateError(
-            f"This reply was given with the prompt template {shown(receipt.template)}, which is "
+            f"This reply was given with the prompt template {quoted(receipt.template)}, which is "
             "not on this server."
         )
