@@ -152,7 +152,7 @@ class Engine(Protocol):
     computes in, such as "int8, prefill in bfloat16", and on a card what with: "bfloat16, kernels,
     graphs"; on what else a result's last bits depend is named there too. None where another server
     computes. window: positions, both for the prompt and the reply. embedded: the small checkpoint
-    that ships with the repository. lacks: what
+    that ships with the repository. limitations: what
     this engine cannot do, each with the sentence that says so: "ids" (prompts are sent as text),
     "logprobs", "prompt_logprobs", "tokens" (a reply's ids), "seed", "cold", "banned" (a banned id
     ends the reply)."""
@@ -163,7 +163,7 @@ class Engine(Protocol):
     embedded: bool
     window: int
     tokenizer: Tokenizer
-    lacks: dict[str, str]
+    limitations: dict[str, str]
 
     def generate(self, request: Request, *, wait_s: float = 0.1) -> Stream:
         """Checks and submits `request`; the stream's `next()` takes at most about `wait_s`

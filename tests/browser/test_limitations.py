@@ -12,7 +12,7 @@ LOGPROBS = "No log-probabilities <b>here</b>."
 @pytest.fixture(scope="module")
 def server():
     engine = FakeEngine("Hello.")
-    engine.lacks = {"seed": SEED, "prompt_logprobs": LOGPROBS}
+    engine.limitations = {"seed": SEED, "prompt_logprobs": LOGPROBS}
     with running(engine) as server:
         yield server
 

@@ -82,7 +82,7 @@ class FakeEngine:
 
     model = "fake"
     revision = numerics = None
-    lacks = {}
+    limitations = {}
 
     def __init__(
         self, script="Hello.", *, window=8192, slots=8, queue=64, special=SPECIAL, embedded=True

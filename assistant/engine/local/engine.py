@@ -47,7 +47,7 @@ class LocalEngine:
     the text. Raises CheckpointError and HubError.
     """
 
-    lacks = {}
+    limitations = {}
 
     def __init__(self, load, *, slots=8, queue=64, threads=None, drafts=True):
         self._closing = False

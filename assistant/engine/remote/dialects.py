@@ -45,16 +45,16 @@ class Completions:
     path: str = "/v1/completions"
 
     @property
-    def lacks(self):
+    def limitations(self):
         known = self.owner in ("vllm", "tech-assistant")
-        lacks = {"cold": NO_COLD}
+        limitations = {"cold": NO_COLD}
         if not known:
-            lacks |= {"logprobs": NO_LOGPROBS, "prompt_logprobs": NO_PROMPT_LOGPROBS}
+            limitations |= {"logprobs": NO_LOGPROBS, "prompt_logprobs": NO_PROMPT_LOGPROBS}
         if self.owner != "vllm":
-            lacks["banned"] = NO_BANNED
+            limitations["banned"] = NO_BANNED
         if not self.takes_ids:
-            lacks["ids"] = NO_IDS
-        return lacks
+            limitations["ids"] = NO_IDS
+        return limitations
 
     def body(self, request, prompt):
         """The JSON of a Request. prompt: its ids, or their text."""
@@ -137,7 +137,7 @@ class TransformersServe(Completions):
     takes_ids: bool = False
 
     @property
-    def lacks(self):
+    def limitations(self):
         return {
             "ids": NO_IDS,
             "logprobs": NO_LOGPROBS,
@@ -180,7 +180,7 @@ class TextGeneration:
     window: int | None = None
     takes_ids: bool = False
     path: str = "/generate_stream"
-    lacks: dict = field(
+    limitations: dict = field(
         default_factory=lambda: {
             "ids": NO_IDS,
             "logprobs": NO_LOGPROBS,  # theirs are taken after temperature and top_p
@@ -233,7 +233,7 @@ class LlamaCpp:
     window: int | None = None
     takes_ids: bool = True
     path: str = "/completion"
-    lacks: dict = field(
+    limitations: dict = field(
         default_factory=lambda: {"prompt_logprobs": NO_PROMPT_LOGPROBS, "cold": NO_COLD}
     )
 

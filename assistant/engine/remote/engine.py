@@ -22,7 +22,7 @@ CLOSE_S = 1  # how long closing waits for the connections
 
 
 class RemoteEngine:
-    """The servers at `settings.endpoint`, as one engine. lacks: what they cannot do, name to the
+    """The servers at `settings.endpoint`, as one engine. limitations: what they cannot do, name to the
     sentence that says so. Raises StartError where none of them can be used."""
 
     revision = numerics = None  # no server tells them
@@ -42,16 +42,16 @@ class RemoteEngine:
             raise
         model = self._servers.model
         self.model, self.embedded, self.tokenizer = model.name, model.embedded, model.tokenizer
-        self.window, self.lacks = self._servers.window, self._servers.lacks
+        self.window, self.limitations = self._servers.window, self._servers.limitations
         if self.tokenizer.decoder() is None:
-            self.lacks = {**self.lacks, "logprobs": NO_TOKENS, "tokens": NO_TOKENS}
+            self.limitations = {**self.limitations, "logprobs": NO_TOKENS, "tokens": NO_TOKENS}
 
     def generate(self, request, *, wait_s=0.1):
         check_request(request, len(self.tokenizer), self.window)
         for name in ("logprobs", "prompt_logprobs"):
-            if name in self.lacks and getattr(request, name) is not None:
-                raise RequestError(self.lacks[name])
-        job = Job(request, self._text(request) if "ids" in self.lacks else None)
+            if name in self.limitations and getattr(request, name) is not None:
+                raise RequestError(self.limitations[name])
+        job = Job(request, self._text(request) if "ids" in self.limitations else None)
         with self._lock:
             self.check_room()
             self._active.add(job)

@@ -29,14 +29,14 @@ FAILED = "The model's server could not be read; what went wrong is in the progra
 
 class Servers:
     """Those at `settings.endpoint`. After open(): model is a RemoteModel, window the number of
-    positions, lacks what not all of them can do (see dialects)."""
+    positions, limitations what not all of them can do (see dialects)."""
 
     def __init__(self, settings):
         self._settings = settings
         key = settings.endpoint_key
         self.endpoints = [Endpoint(make_client(url, key)) for url in settings.endpoint]
         self.shared = []  # prefixes that many prompts have: the templates' preambles
-        self.model, self.window, self.lacks, self._opened = None, None, {}, False
+        self.model, self.window, self.limitations, self._opened = None, None, {}, False
         self._revivals, self._unusable = set(), None
 
     async def open(self):
@@ -93,11 +93,11 @@ class Servers:
             )
         async with patience():
             await self._try(endpoint, kind)
-        if self._opened and (window < self.window or set(kind.lacks) - set(self.lacks)):
+        if self._opened and (window < self.window or set(kind.limitations) - set(self.limitations)):
             raise SettingsError("It can do less than those that were there at the start.")
         if not self._opened:
             self.window = min(window, self.window or window)
-            self.lacks |= kind.lacks
+            self.limitations |= kind.limitations
         endpoint.kind, endpoint.failed = kind, False
 
     async def _try(self, endpoint, kind):

@@ -85,8 +85,8 @@ class _Answer:
         ids = body.return_token_ids
         wanted = (("logprobs", self.top is not None), ("ids", ids), ("tokens", ids))
         for name, asked in wanted:
-            if asked and name in engine.lacks:
-                raise RequestError(engine.lacks[name])
+            if asked and name in engine.limitations:
+                raise RequestError(engine.limitations[name])
 
     async def answer(self, request):
         if self.body.stream:

@@ -149,7 +149,7 @@ class Generation:
         engine.check_room()
         self.ids = prompt_ids(self.inputs, engine.tokenizer)[-(asked.truncate or 0) :]
         self.before = engine.tokenizer.decode(self.ids) if asked.return_full_text else ""
-        known = None if "logprobs" in engine.lacks else 1
+        known = None if "logprobs" in engine.limitations else 1
         limit = MAX_NEW_TOKENS if asked.max_new_tokens is None else asked.max_new_tokens
         self.reply = complete(
             engine,

@@ -78,8 +78,8 @@ def test_a_reply_of_each_kind(kind, server, open_remote, tokenizer):
     prompt = body.get("prompt", body.get("inputs"))
     sent = tokenizer.encode("Say it.") if kind in ("vllm", "llama.cpp") else "Say it."
     assert prompt == sent
-    assert ("ids" in engine.lacks) == isinstance(prompt, str)
-    assert all(sentence.endswith(".") for sentence in engine.lacks.values())
+    assert ("ids" in engine.limitations) == isinstance(prompt, str)
+    assert all(sentence.endswith(".") for sentence in engine.limitations.values())
     until(lambda: engine.status().running == engine.status().waiting == 0)
 
 
@@ -103,7 +103,7 @@ def test_the_sampling_is_sent_as_each_kind_has_it(kind, server, open_remote, tok
     assert sent(kind, body) == {
         "temperature": 0.5, "top_p": 0.9, "top_k": 5, "repetition_penalty": 1.1, "seed": 7
     }  # fmt: skip
-    if "banned" not in engine.lacks:
+    if "banned" not in engine.limitations:
         assert "3" in json.dumps(body.get("logit_bias") or body.get("generation_config"))
     read(engine.generate(greedy(ids, 5)))
     body = server.seen[-1][1]
@@ -251,10 +251,10 @@ def test_what_does_not_fit_is_refused_before_it_is_sent(server, open_remote, tok
     with pytest.raises(RequestError, match="outside of 0 to"):
         engine.generate(greedy([10**6], 7))
     for name in ("logprobs", "prompt_logprobs"):
-        if name in engine.lacks:
+        if name in engine.limitations:
             with pytest.raises(RequestError, match="server behind this page"):
                 engine.generate(greedy([5], 7, **{name: 3}))
-    if "ids" in engine.lacks:  # a person's text that spells a special token
+    if "ids" in engine.limitations:  # a person's text that spells a special token
         ids = [*tokenizer.encode("Say "), *tokenizer.encode("<|endoftext|>"), 5]
         with pytest.raises(RequestError, match=r"spells <\|endoftext\|>"):
             engine.generate(greedy(ids, 7))
@@ -263,7 +263,7 @@ def test_what_does_not_fit_is_refused_before_it_is_sent(server, open_remote, tok
 
 def test_log_probabilities(kind, server, open_remote, tokenizer):
     engine = open_remote(server)
-    if "logprobs" in engine.lacks:
+    if "logprobs" in engine.limitations:
         return
     stops = frozenset({tokenizer.eos_id})
     request = greedy(tokenizer.encode("Say it."), 20, logprobs=2, stop_ids=stops)

@@ -119,7 +119,7 @@ def same_greedy_text(engine, local):
 def test_transformers_serve_gives_the_greedy_text_of_the_local_engine(local):
     with transformers_serve() as [(_, url)], in_front_of(url) as engine:
         assert engine.embedded and engine.window == local.window == 8192
-        assert {"ids", "logprobs", "seed"} <= set(engine.lacks)
+        assert {"ids", "logprobs", "seed"} <= set(engine.limitations)
         same_greedy_text(engine, local)
         prompt = tuple(local.tokenizer.encode("def f("))
         text, _, finished = read(engine.generate(greedy(prompt, 5)))
@@ -147,7 +147,7 @@ def test_one_of_two_is_killed_in_a_reply_and_the_other_takes_the_next(local):
 def test_this_program_in_front_of_itself(local, server):
     with in_front_of(server.url, model="embedded") as engine:
         assert engine.embedded and engine.model == local.model and engine.window == local.window
-        assert set(engine.lacks) == {"cold", "banned"}
+        assert set(engine.limitations) == {"cold", "banned"}
         same_greedy_text(engine, local)
         prompt = local.tokenizer.encode("def f(")
         ids = local.tokenizer.encode("a, b):")
@@ -167,5 +167,5 @@ def test_the_surface_of_text_generation_inference_of_this_program(local, server,
 
     monkeypatch.setattr(servers, "find_kind", kind)
     with in_front_of(server.url, model="embedded") as engine:
-        assert engine.window == local.window and "ids" in engine.lacks
+        assert engine.window == local.window and "ids" in engine.limitations
         same_greedy_text(engine, local)

@@ -112,7 +112,7 @@ class ChatTab:
         names = self.assistants.names.items()
         facts = {
             "window": self.engine.window,
-            "lacks": self.engine.lacks,
+            "limitations": self.engine.limitations,
             "max_new_tokens": self.assistants.default.max_new_tokens,
             "template": self.assistants.name,
             "templates": [

@@ -256,7 +256,7 @@ class CompletionTab(Runs):
             self.written: cards(
                 session.cards,
                 acts=acts,
-                cannot={"inspect": self.engine.lacks.get("prompt_logprobs")},
+                cannot={"inspect": self.engine.limitations.get("prompt_logprobs")},
             ),
             self.tokens: inspector(session.inspected, index) if index >= 0 else "",
         }

@@ -27,7 +27,7 @@ class Controls:
             limit = gr.Number(max_new_tokens, precision=0, minimum=1, maximum=engine.window,
                               label="New tokens, at most")  # fmt: skip
             number = gr.Slider(1, SIDE_BY_SIDE, 1, step=1, label=count)
-            cannot = engine.lacks.get("seed")
+            cannot = engine.limitations.get("seed")
             seed = gr.Textbox("", label="Seed", info=cannot or "Empty: a new one each time",
                               interactive=not cannot, max_lines=1)  # fmt: skip
             stops = gr.Textbox("", label="Stop strings", info="One per line, at most 4", lines=2,

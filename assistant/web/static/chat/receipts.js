@@ -77,8 +77,8 @@ const Receipts = (() => {
       ),
     );
 
-  let lacks = {}; // what the server cannot do: name -> why
-  Dom.hear("facts", (told) => (lacks = told.lacks));
+  let limitations = {}; // what the server cannot do: name -> why
+  Dom.hear("facts", (told) => (limitations = told.limitations));
 
   const results = new Map(); // nid -> where its second run is told
   const folded = (nid, node, do_) => {
@@ -103,7 +103,7 @@ const Receipts = (() => {
           node.receipt
             ? button("Run again", () => do_.again(nid), {
                 className: "act act-again",
-                disabled: !!lacks.seed,
+                disabled: !!limitations.seed,
               })
             : null,
           button("What the model saw", () => do_.saw(nid), { className: "act act-saw" }),
@@ -113,7 +113,7 @@ const Receipts = (() => {
         ),
         result,
       );
-      if (lacks.seed) result.append(el("p", { textContent: lacks.seed }));
+      if (limitations.seed) result.append(el("p", { textContent: limitations.seed }));
     });
     return details;
   };

@@ -104,8 +104,8 @@ const Settings = (() => {
   Dom.hear("facts", (told) => {
     facts = told;
     toggle.disabled = false;
-    controls.seed.disabled = !!facts.lacks.seed;
-    controls.seed.title = facts.lacks.seed ?? "";
+    controls.seed.disabled = !!facts.limitations.seed;
+    controls.seed.title = facts.limitations.seed ?? "";
     controls.template.replaceChildren(
       ...facts.templates.map(({ name, title }) =>
         el("option", { value: name, textContent: title }),
