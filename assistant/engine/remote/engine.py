@@ -22,8 +22,8 @@ CLOSE_S = 1  # how long closing waits for the connections
 
 
 class RemoteEngine:
-    """The servers at `settings.endpoint`, as one engine. limitations: what they cannot do, name to the
-    sentence that says so. Raises StartError where none of them can be used."""
+    """The servers at `settings.endpoint`, as one engine. limitations: what they cannot do, name to
+    the sentence that says so. Raises StartError where none of them can be used."""
 
     revision = numerics = None  # no server tells them
 
