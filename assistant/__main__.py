@@ -65,7 +65,7 @@ def load(settings):
     from assistant.attribution import Index
     from assistant.chat.assistant import Assistant
     from assistant.engine.open import open_engine
-    from assistant.prompting.template import load_template, suitable_template
+    from assistant.prompting.load import load_template, suitable_template
 
     if settings.sources:  # one that is not there shows before the model is loaded
         Index(settings.sources)

@@ -128,7 +128,7 @@ class Receipt:
                 f"This reply is by the revision {quoted(self.revision)} of the model; here runs "
                 f"{quoted(engine.revision)}."
             )
-        if self.template_hash != template.hash:
+        if not template.has_hash(self.template_hash):
             same = "with another text" if self.template == template.name else quoted(template.name)
             return (
                 f"This reply was given with the prompt template {quoted(self.template)}; here it "

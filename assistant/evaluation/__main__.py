@@ -21,7 +21,7 @@ from assistant.evaluation.evaluate import evaluate
 from assistant.evaluation.questions import OURS, load_questions
 from assistant.evaluation.report import in_order, table, to_csv, to_json
 from assistant.evaluation.run_code import check_system
-from assistant.prompting.template import load_template, suitable_template
+from assistant.prompting.load import load_template, suitable_template
 from assistant.settings import read_settings
 from assistant.text import quoted
 
