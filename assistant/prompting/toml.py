@@ -31,15 +31,15 @@ def read_toml(text: object) -> dict[str, Any]:
 
     Raises TextError for more, and ValueError, which names the line, for what is not TOML.
     """
-    text = check_prompt(text)
-    marks = len(_MARKS.findall(_TEXTS.sub("", text)))
+    checked = check_prompt(text)
+    marks = len(_MARKS.findall(_TEXTS.sub("", checked)))
     if marks > MARKS_MAX:
         raise TextError(
             f"A template may have at most {MARKS_MAX} dots, commas, equals signs and opening "
             f"brackets outside strings, not {marks:,}: perhaps a quotation mark is missing."
         )
     try:
-        return tomllib.loads(text)
+        return tomllib.loads(checked)
     except tomllib.TOMLDecodeError:
         raise
     except ValueError:  # Python's own bound
