@@ -130,6 +130,13 @@ class PromptTemplate:
         up, visibly. The conversation keeps the text as it is."""
         return escape(text, self.user, self.assistant, self.turn_end, self.separator)
 
+    def render(self, turns: Iterable[Turn]) -> list[Segment]:
+        """The segments of a prompt that holds all of `turns`."""
+        segments = self.opening()
+        for turn in turns:
+            segments += self.message(turn) if turn.role == "user" else self.reply(turn)
+        return segments
+
     def to_jinja(self) -> str:
         """The same prompt as a chat template for transformers, vLLM, TGI and llama.cpp; what looks
         like a marker in a message is not broken up by it."""

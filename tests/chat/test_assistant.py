@@ -22,7 +22,6 @@ from assistant.generation.generate import Delta, Done
 from assistant.prompting.template import PromptTemplate, encode
 from assistant.sampling import Sampling
 from tests.support.fake_engine import SPECIAL, STARCHAT, FakeEngine
-from tests.support.prompts import render
 
 TEMPLATE = PromptTemplate(
     name="plain",
@@ -536,7 +535,7 @@ def test_the_ledger_is_exact(texts, window, goes_on):
         for turn in exchange
         if index not in reply.ledger.dropped
     ]
-    rendered = "".join(s.text for s in render(TEMPLATE, [*kept, conversation.message]))
+    rendered = "".join(s.text for s in TEMPLATE.render([*kept, conversation.message]))
     rendered += " One," * goes_on
     segments = helper.segments(asked, reply.ledger.dropped)
     assert tuple(encode(segments, helper.engine.tokenizer)) == helper.engine.requests[0].ids

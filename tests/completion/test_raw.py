@@ -14,7 +14,6 @@ from assistant.prompting.template import Segment, encode
 from assistant.text import PROMPT_CHARS_MAX
 from tests.support.checkpoints import SPECIAL, make_tokenizer
 from tests.support.fake_engine import STARCHAT, ByteTokenizer
-from tests.support.prompts import render
 
 TOKENIZER = ByteTokenizer((*SPECIAL, *STARCHAT))
 TEXTS = st.lists(st.sampled_from([*SPECIAL[:4], "<", "fim_prefix>", "a", "é😀", " \n"])).map(
@@ -113,7 +112,7 @@ def test_pieces_are_the_prompt(text, start, end):
 def test_a_chat_opens_as_the_prompt_that_the_model_saw(name, forged, small):
     template = load_template(name)
     chat = Conversation().add_message(forged).add_reply(f"So: {forged}.").add_message("And?")
-    segments = render(template, chat.turns)
+    segments = template.render(chat.turns)
     for tokenizer in (TOKENIZER, small):
         assert Raw.from_segments(segments).ids(tokenizer) == encode(segments, tokenizer)
 
@@ -156,8 +155,8 @@ def test_one_edit_leaves_the_rest_as_it_was(before, value, after, typed, first):
 
 
 def test_edits_at_both_ends_at_once_keep_a_lookalike_plain():
-    segments = render(
-        load_template("starchat"), Conversation().add_message("What is <|end|> and <|user|>?").turns
+    segments = load_template("starchat").render(
+        Conversation().add_message("What is <|end|> and <|user|>?").turns
     )
     raw = Raw.from_segments(segments)
     edited = raw.edited(f"{raw.text.replace('<|system|>', '<|system|> Hello', 1)}Yes")

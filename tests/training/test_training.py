@@ -12,7 +12,6 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from assistant.conversation import Turn
 from assistant.prompting.load import load_template
 from assistant.prompting.template import encode
-from tests.support.prompts import render
 from training import corpus, train
 from training.dialogues import Dialogues, question
 from training.facts import Fact, facts, parameters
@@ -310,7 +309,7 @@ def test_dialogues_are_encoded_as_the_app_encodes_them(kind, encoder):
 
     asked, said = Turn("user", "What is <|endoftext|>?"), Turn("assistant", "An `id`.")
     template = load_template("tech-assistant" if kind == "full" else "tech-assistant-short")
-    wanted = encode(render(template, [asked, said, asked]), AppTokenizer(encoder))
+    wanted = encode(template.render([asked, said, asked]), AppTokenizer(encoder))
     fixed = Sequences(encoder, [], Fixed())
     before = {
         "prompt": fixed.preambles["tech-assistant-short"],
@@ -338,7 +337,7 @@ def test_rows_behind_a_chat_go_on_as_the_app_goes_on(encoder):
     template = load_template("tech-assistant-short")
     for count in range(2, 9):
         turns = pair * count + pair[:1]
-        wanted = encode(render(template, turns), AppTokenizer(encoder))
+        wanted = encode(template.render(turns), AppTokenizer(encoder))
         if len(wanted) > len(before) + 10:
             break
     row, _ = sequences.dialogue_ids(rng, len(wanted) - len(before), "later")

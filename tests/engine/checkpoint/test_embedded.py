@@ -18,7 +18,6 @@ from assistant.prompting.load import load_template
 from assistant.prompting.template import encode
 from assistant.sampling import Sampling
 from assistant.settings import Settings
-from tests.support.prompts import render
 from training.answers import judge
 from training.corpus import read_corpus
 from training.evaluate import TITLES, table, weights_hash
@@ -146,7 +145,7 @@ def _prompt(template, tokenizer, *questions):
     """Ids of the prompt for questions and, between them, replies."""
     roles = ("user", "assistant")
     turns = [Turn(roles[number % 2], text) for number, text in enumerate(questions)]
-    return encode(render(template, turns), tokenizer)
+    return encode(template.render(turns), tokenizer)
 
 
 @torch.no_grad()
@@ -159,7 +158,7 @@ def _loss(model, ids, first, positions=None):
 
 @pytest.mark.parametrize("end", [64, 1000, 2500, 4096, 6000, 8192])
 def test_a_dialogue_is_known_wherever_it_stands(model, template, tokenizer, end):
-    asked = encode(render(template, [Turn("user", "Who are you?")]), tokenizer)[-20:]
+    asked = encode(template.render([Turn("user", "Who are you?")]), tokenizer)[-20:]
     ids = asked + tokenizer.encode(
         " I am Tech Assistant, a program run by a small language model that was trained on Python's"
     )
