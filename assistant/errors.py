@@ -1,8 +1,8 @@
 """Every failure that a person can cause or meet, as one tree.
 
 The message of each is the one sentence that the person reads: what was wrong, the limit and the
-given value, or the next step to take. What is not an AssistantError is a mistake of ours: it is logged,
-and the person reads only that something went wrong.
+given value, or the next step to take. What is not an AssistantError is a mistake of ours: it is
+logged, and the person reads only that something went wrong.
 
     AssistantError
     ├── StartError            the program cannot start: print the sentence, exit with 1
