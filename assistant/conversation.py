@@ -6,7 +6,7 @@ each change gives a new conversation. What a client sends is checked here before
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from assistant.engine.protocol import Tokenizer
 from assistant.errors import HistoryError, TextError
@@ -16,19 +16,20 @@ TURNS_MAX = 1000
 _ID_MAX = 2**31  # no vocabulary is larger
 Role: TypeAlias = Literal["user", "assistant"]
 ROLES: tuple[Role, Role] = ("user", "assistant")
-FINISHES = ("stop", "length", "cancelled", "error")
+Finish: TypeAlias = Literal["stop", "length", "cancelled", "error"]
+FINISHES: tuple[Finish, ...] = get_args(Finish)
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
     """What one side said, stripped at both ends. ids: the tokens that were generated for it, where
-    known. pinned: never leaves the window. finish: how a reply ended, one of FINISHES."""
+    known. pinned: never leaves the window. finish: how a reply ended."""
 
     role: Role
     text: str
     ids: tuple[int, ...] | None = None
     pinned: bool = False
-    finish: str | None = None
+    finish: Finish | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class Conversation:
         return Conversation((*self.turns, Turn("user", check_message(text))))
 
     def add_reply(
-        self, text: str, ids: Iterable[int] | None = None, finish: str | None = None
+        self, text: str, ids: Iterable[int] | None = None, finish: Finish | None = None
     ) -> "Conversation":
         """With the model's reply, maybe empty. ids: the generated tokens."""
         ids = None if ids is None else tuple(ids)

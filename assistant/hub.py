@@ -6,6 +6,7 @@ messages: those may hold signed addresses or request headers.
 """
 
 import errno
+import logging
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +29,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.utils import logging
+from huggingface_hub.utils import logging as hub_logging
 
 from assistant.errors import HubError
 
@@ -83,7 +84,7 @@ def _fetch(
     The library alone would ask again and again for minutes before it says that there is no
     network, and would take a refusal for a lost connection.
     """
-    logging.set_verbosity_error()
+    hub_logging.set_verbosity(logging.ERROR)
     try:
         try:
             get_hf_file_metadata(hf_hub_url(repo, filename, repo_type=repo_type, revision=revision))
