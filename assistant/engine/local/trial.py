@@ -15,7 +15,6 @@ import threading
 
 import torch
 
-from assistant.engine.checkpoint.config import Config
 from assistant.engine.checkpoint.weights import EMBEDDING, HEAD, LINEAR, expected_shapes
 from assistant.engine.device import use_card
 from assistant.engine.local.cache import Cache
@@ -25,6 +24,7 @@ from assistant.engine.local.proof import attempts, sentence
 from assistant.engine.local.sampler import Sampler
 from assistant.engine.local.step import Draw
 from assistant.engine.model import kernels
+from assistant.engine.model.config import Config
 from assistant.engine.model.int8 import SCALE_DTYPE, Quantized
 from assistant.engine.model.model import Model
 from assistant.errors import CheckpointError
