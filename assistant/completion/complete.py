@@ -12,7 +12,7 @@ from assistant.engine.protocol import Request
 from assistant.errors import RequestError, TextError
 from assistant.generation.generate import generate
 from assistant.generation.reply import Reply
-from assistant.generation.stops import StopScanner, resumed
+from assistant.generation.stops import StopScanner, resume
 from assistant.generation.window import fit
 from assistant.sampling import Sampling, check_logprobs, check_max_new_tokens, check_stops
 from assistant.text import quoted
@@ -66,7 +66,7 @@ def complete(
         prompt_logprobs=check_logprobs(prompt_logprobs),
     )
     before = engine.tokenizer.decode(begun)
-    scanner, held = resumed(lambda: StopScanner(strings=stops), before)
+    scanner, held = resume(lambda: StopScanner(strings=stops), before)
     generation = generate(engine, request, scanner, wait_s=wait_s, held=held)
     return Reply(generation, ledger, sampling, stop=stops)
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from assistant.completion.raw import Raw
 from assistant.errors import TemplateError, TextError
 from assistant.paths import PROMPTS
-from assistant.prompting.template import SPECIAL, Segment
+from assistant.prompting.escape import SPECIAL
+from assistant.prompting.template import Segment
 from assistant.text import MESSAGE_CHARS_MAX, clean, quoted
 
 KINDS = ("text", "code", "choice", "number")

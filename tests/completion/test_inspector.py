@@ -14,7 +14,8 @@ from assistant.engine.open import open_engine
 from assistant.engine.protocol import Waiting
 from assistant.errors import EngineError, RequestError, SamplingError, WindowError
 from assistant.generation.generate import Done
-from assistant.prompting.template import encode, load_template
+from assistant.prompting.load import load_template
+from assistant.prompting.template import encode
 from assistant.sampling import Sampling
 from assistant.settings import Settings
 from tests.support.fake_engine import FakeEngine

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from assistant.chat.assistant import Assistant
 from assistant.errors import AssistantError, TemplateError
-from assistant.prompting.template import load_template, template_names
+from assistant.prompting.load import load_template, template_names
 from assistant.text import quoted
 
 
@@ -68,7 +68,7 @@ class Assistants:
         """The Assistant of the template that a receipt names. Raises TemplateError where it is not
         here."""
         for name, template in self.names.items():
-            if template.hash == receipt.template_hash:
+            if template.has_hash(receipt.template_hash):
                 return self.get(name)
         raise TemplateError(
             f"This reply was given with the prompt template {quoted(receipt.template)}, which is "

@@ -8,7 +8,7 @@ from anyio import CapacityLimiter, to_thread
 
 from assistant.errors import AssistantError, TemplateError
 from assistant.prompting.editor import to_toml
-from assistant.prompting.template import read_template
+from assistant.prompting.load import read_template
 from assistant.web.pages.doors import said
 from assistant.web.pages.playground.controls import ASIDE, QUIET
 from assistant.web.pages.playground.html import file
