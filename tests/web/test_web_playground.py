@@ -154,8 +154,7 @@ def test_no_text_becomes_an_element():
     assert tags(strip(chips, 3, ids=True)) <= {"p", "div", "span", "small"}
     fills = (Fill(text, text, 0, len(text), "stop", 0),)
     assert tags(filled(fills)) <= {"span", "ins"}
-    card = type("Card", (), {"title": text, "tokens": (Token(1, text, -1.0, ((1, text, -1.0),)),)})
-    shown = inspector(card, 0)
+    shown = inspector(text, [Token(1, text, -1.0, ((1, text, -1.0),))], 0)
     assert tags(shown) <= {"section", "div", "h2", "button", "p", "span", "pre"}
     for line in (shown, data({"text": text}), strip(chips, 3, ids=True)):
         assert "\n" not in line and "%%%LATEX" not in line
@@ -183,8 +182,7 @@ def test_bands(share, name):
 
 def test_a_token_without_a_probability_has_a_band_of_its_own():
     assert band(None) == "p5"
-    card = type("Card", (), {"title": "t", "tokens": (Token(1, "a", None, ()),)})
-    assert "on average" not in inspector(card, 0)
+    assert "on average" not in inspector("t", [Token(1, "a", None, ())], 0)
 
 
 def lines(*fills):

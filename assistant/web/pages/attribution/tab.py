@@ -3,20 +3,21 @@
 Knows components and events; what an index is and how it is searched is assistant/attribution's.
 """
 
+from collections.abc import AsyncGenerator, AsyncIterator
 from functools import partial
+from typing import Any
 
 import gradio as gr
 from anyio import to_thread
 
 from assistant.attribution import search
 from assistant.attribution.fulltext import choices
-from assistant.web.gate.limit import FREE
 from assistant.web.pages.attribution.check import FAILED
 from assistant.web.pages.attribution.html import hits, listed, underlined
-from assistant.web.pages.doors import one_line, said
-from assistant.web.pages.playground.controls import QUIET
+from assistant.web.pages.doors import Untrusted, one_line, said
+from assistant.web.pages.events import QUIET_AND_FREE, Updates
 from assistant.web.pages.playground.tab_base import sentence
-from assistant.web.sources import Building, plain
+from assistant.web.sources import Building, Sources, plain
 
 ANY = "Any"
 SHIPPED = (
@@ -29,17 +30,17 @@ NONE = "No run of 50 characters or more stands in the sources."
 
 
 class AttributionTab:
-    """Builds the tab inside the layout that is open. sources: a Sources."""
+    """Builds the tab inside the layout that is open, which is `tab`."""
 
-    def __init__(self, sources, tab):
+    def __init__(self, sources: Sources, tab: gr.Tab) -> None:
         self.sources = sources
         self._build()
         self._connect(tab)
 
-    def _build(self):
+    def _build(self) -> None:
         with gr.Tabs(elem_id="attribution"):
             with gr.Tab("Search"):
-                info = SHIPPED * (self.sources.path is None) + INTRO
+                info = INTRO if self.sources.path else SHIPPED + INTRO
                 with gr.Row(elem_classes="play-row"):
                     self.query = gr.Textbox(label="Search for", info=info,
                                             elem_id="source-query",
@@ -69,18 +70,18 @@ class AttributionTab:
                     self.checked = gr.Markdown("", elem_id="check-status", elem_classes="status")
                 self.matches = gr.Markdown("", latex_delimiters=[], elem_id="source-matches")
 
-    def _connect(self, tab):
+    def _connect(self, tab: gr.Tab) -> None:
         asked = [self.query, self.path, self.language, self.licence]
         shown = [self.status, self.found]
-        tab.select(self.opened, None, [self.status, self.language, self.licence], **QUIET, **FREE)
+        tab.select(self.open, None, [self.status, self.language, self.licence], **QUIET_AND_FREE)
         for event in (self.go.click, self.query.submit, self.path.submit):
-            event(self.search, asked, shown, **QUIET, **FREE)
+            event(self.search, asked, shown, **QUIET_AND_FREE)
         self.check_go.click(self.check, [self.code, self.service], [self.checked, self.matches],
-                            **QUIET, **FREE)  # fmt: skip
+                            **QUIET_AND_FREE)  # fmt: skip
 
-    async def opened(self):
+    async def open(self) -> Updates:
         """The tab is shown: the index is opened, and what it can be filtered by is known."""
-        async for page in self._told(self.status, self.sources.ask(choices)):
+        async for page in self._follow(self.status, self.sources.ask(choices)):
             if isinstance(page, dict):
                 yield page
                 continue
@@ -91,7 +92,9 @@ class AttributionTab:
                 self.status: said(""),
             }
 
-    async def search(self, query, path, language, licence):
+    async def search(
+        self, query: Untrusted, path: Untrusted, language: Untrusted, licence: Untrusted
+    ) -> Updates:
         """The best places for a query."""
         chosen = {
             "path": str(path or ""),
@@ -99,20 +102,20 @@ class AttributionTab:
             "licence": "" if licence == ANY else str(licence or ""),
         }
         asked = self.sources.ask(partial(search, query=query, **chosen))
-        async for page in self._told(self.status, asked, self.found):
+        async for page in self._follow(self.status, asked, self.found):
             if isinstance(page, dict):
                 yield page
             else:
                 note = "" if page else NOTHING
                 yield {self.status: said(note), self.found: hits(page)}
 
-    async def check(self, text, service):
+    async def check(self, text: Untrusted, service: Untrusted) -> Updates:
         """What of a text stands in the sources."""
         text = plain(text) if isinstance(text, str) else ""
         if not text.strip():
             yield {self.checked: said("There is nothing to check."), self.matches: ""}
             return
-        async for page in self._told(self.checked, self.sources.check(text), self.matches):
+        async for page in self._follow(self.checked, self.sources.check(text), self.matches):
             if isinstance(page, dict):
                 yield page
                 continue
@@ -123,7 +126,7 @@ class AttributionTab:
                 note = f"{note} {await self._known(text)}".strip()
             yield {self.checked: said(note), self.matches: one_line(body + listed(page))}
 
-    async def _known(self, text):
+    async def _known(self, text: str) -> str:
         try:
             spans = await self.sources.known(text)
         except Exception as error:
@@ -131,7 +134,9 @@ class AttributionTab:
         count = sum(end - start for start, end in spans)
         return f"{self.sources.host} knows {count:,} of the {len(text):,} characters."
 
-    async def _told(self, status, steps, result=None):
+    async def _follow(
+        self, status: gr.Markdown, steps: AsyncIterator[Any], result: gr.Markdown | None = None
+    ) -> AsyncGenerator[Any, None]:
         """What `steps` give; pages in the place of what delays or ends them. result: what is empty
         then."""
         try:

@@ -1,20 +1,23 @@
 """What the events of the chat ask of the rooms below: replies, counts, the prompt behind a reply.
 
-Knows what the page sends (wire.py) and nothing of how it shows what comes back. All of it may take
+Knows what the page sends (doors.py) and nothing of how it shows what comes back. All of it may take
 a moment, so it is called in a thread.
 """
 
 import secrets
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from assistant.chat.assistant import Assistant
 from assistant.chat.receipt import Receipt
-from assistant.conversation import Turn
+from assistant.conversation import Conversation, Turn
 from assistant.errors import AssistantError, HistoryError
 from assistant.generation.reply import Reply
 from assistant.sampling import STOPS_MAX
 from assistant.web.pages.chat.prompt_tokens import tokens
-from assistant.web.pages.doors import Path, read
+from assistant.web.pages.chat.templates import Assistants
+from assistant.web.pages.doors import Path, Untrusted, read
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,7 @@ class Asked:
 
     path: Path
     after: str | None
-    add: tuple[dict, ...]
+    add: tuple[dict[str, Any], ...]
     assistant: Assistant
     reply: Reply
 
@@ -39,7 +42,7 @@ class Repeated:
     why: str | None
 
 
-def message(assistants, text, path):
+def message(assistants: Assistants, text: Untrusted, path: Untrusted) -> Asked:
     """The Asked of a new message. Raises AssistantError, as all of these do."""
     path = Path.of(path)
     conversation, add = path.conversation, []
@@ -51,7 +54,7 @@ def message(assistants, text, path):
     return _asked(assistants, path, conversation, path.after(len(path.nids)), add)
 
 
-def reply(assistants, path, keep):
+def reply(assistants: Assistants, path: Untrusted, keep: Untrusted) -> Asked:
     """The Asked of another reply to the message that the first `keep` turns end with, or of more of
     the reply that they end with."""
     path = Path.of(path, keep)
@@ -59,7 +62,7 @@ def reply(assistants, path, keep):
     return _asked(assistants, path, path.conversation, path.after(max(2 * messages - 1, 0)))
 
 
-def again(assistants, path, keep, receipt):
+def again(assistants: Assistants, path: Untrusted, keep: Untrusted, receipt: Untrusted) -> Repeated:
     """The Repeated of the reply that the first `keep` turns end with."""
     receipt = Receipt.from_dict(receipt)
     conversation = Path.of(path, keep).conversation
@@ -68,7 +71,7 @@ def again(assistants, path, keep, receipt):
     return Repeated(conversation.turns[-1], second, receipt.otherwise(assistant.engine))
 
 
-def count(assistants, text, path):
+def count(assistants: Assistants, text: Untrusted, path: Untrusted) -> dict[str, Any]:
     """Where the tokens go with the draft `text`."""
     path = Path.of(path)
     assistant, options = assistants.chosen(path.settings)
@@ -90,7 +93,9 @@ def count(assistants, text, path):
     }
 
 
-def saw(assistants, path, keep, receipt):
+def saw(
+    assistants: Assistants, path: Untrusted, keep: Untrusted, receipt: Untrusted
+) -> dict[str, Any]:
     """The tokens of the prompt for the reply that the first `keep` turns end with. receipt: the
     reply's, where it has one; else the prompt is what would be sent now."""
     tokenizer, path = assistants.engine.tokenizer, Path.of(path, keep)
@@ -101,7 +106,9 @@ def saw(assistants, path, keep, receipt):
     return {"tokens": tokens(found, tokenizer), "left": len(dropped)}
 
 
-def segments(assistants, path, keep, receipt):
+def segments(
+    assistants: Assistants, path: Untrusted, keep: Untrusted, receipt: Untrusted
+) -> dict[str, Any]:
     """The same prompt for the playground, the reply that is there, and what ends one."""
     path = Path.of(path, keep)
     assistant, conversation, dropped = _prompt(assistants, path, receipt)
@@ -118,19 +125,27 @@ def segments(assistants, path, keep, receipt):
     }
 
 
-def kept(turn):
+def kept(turn: Turn) -> dict[str, Any]:
     """A Turn as the browser keeps it, with an id of its own."""
     more = {name: value for name in ("ids", "finish") if (value := getattr(turn, name))}
     return {"nid": f"n{secrets.token_hex(8)}", "role": turn.role, "content": turn.text, **more}
 
 
-def _asked(assistants, path, conversation, after, add=()):
+def _asked(
+    assistants: Assistants,
+    path: Path,
+    conversation: Conversation,
+    after: str | None,
+    add: Iterable[dict[str, Any]] = (),
+) -> Asked:
     assistant, options = assistants.chosen(path.settings)
     found = assistant.reply(conversation, wait_s=0, **options)
     return Asked(path, after, tuple(add), assistant, found)
 
 
-def _prompt(assistants, path, receipt):
+def _prompt(
+    assistants: Assistants, path: Path, receipt: Untrusted
+) -> tuple[Assistant, Conversation, Sequence[int]]:
     conversation = path.conversation.drop_reply()
     if not conversation.turns:
         raise HistoryError("There is no message to show the prompt of.")
@@ -142,11 +157,11 @@ def _prompt(assistants, path, receipt):
     return assistants.of_receipt(receipt), conversation, receipt.dropped
 
 
-def answers(assistants, asked, path):
+def answers(assistants: Assistants, asked: Untrusted, path: Untrusted) -> dict[str, Any]:
     """The answer to a question of the page: {"what": "saw" or "playground", "n", "keep"}."""
     asked = read(asked)
     what = asked.get("what")
-    answer = {"saw": saw, "playground": segments}.get(what if isinstance(what, str) else None)
+    answer = {"saw": saw, "playground": segments}.get(what if isinstance(what, str) else "")
     if answer is None:
         raise AssistantError("The page asked for something that is not known here; reload it.")
     told = answer(assistants, path, asked.get("keep"), asked.get("receipt"))
