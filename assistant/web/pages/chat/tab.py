@@ -19,17 +19,17 @@ from assistant.chat.receipt import Receipt
 from assistant.conversation import TURNS_MAX
 from assistant.errors import AssistantError
 from assistant.generation.generate import Done
-from assistant.generation.window import Ledger
 from assistant.text import PROMPT_CHARS_MAX
-from assistant.web.follow import Step, Waits
+from assistant.web.follow import Waits
 from assistant.web.pages import doors
 from assistant.web.pages.chat import requests
 from assistant.web.pages.chat.markdown import live, replies, welcome
 from assistant.web.pages.chat.prompt_tokens import parting
 from assistant.web.pages.chat.running import ReplyRun, Session
+from assistant.web.pages.chat.status import phase, summary
 from assistant.web.pages.chat.templates import Assistants
 from assistant.web.pages.doors import Untrusted, said
-from assistant.web.pages.events import ASIDE, QUIET, Update, Updates
+from assistant.web.pages.events import AGAIN_S, ASIDE, QUIET, Update, Updates
 
 Value = TypeVar("Value")
 
@@ -41,23 +41,7 @@ INTRO_EMBEDDED = (
     "This is a very small model: ask it what a function, class or module of Python's standard "
     "library does, what it takes, or which function does something."
 )
-AGAIN_S = 1.0  # how long the buttons of a reply that has begun are sent again
 UNCOMPARED = "Stopped, so it was not compared."
-
-
-def summary(ledger: Ledger, done: Done) -> str:
-    """What a reply cost."""
-    finished = done.finished
-    speed, dropped = finished.tokens_per_s, len(ledger.dropped)
-    ends = {"stop": "finished", "length": f"cut at {finished.new_tokens:,} tokens"}
-    parts = [
-        f"{finished.prompt_tokens + finished.new_tokens:,} of {ledger.window:,} tokens",
-        f"first token after {finished.ttft_s:.2f} s" if finished.new_tokens else "",
-        f"{speed:,.0f} tokens/s" if speed else "",
-        ends.get(done.reason, "stopped"),
-        f"{dropped} earlier exchanges no longer fit" if dropped else "",
-    ]
-    return " · ".join(part for part in parts if part)
 
 
 class ChatTab:
@@ -215,7 +199,7 @@ class ChatTab:
                     continue
                 # Of two updates that follow each other fast Gradio can lose the first.
                 again = self.writing(True) if clock() < begun + AGAIN_S else {}
-                before, shown = shown, (step.text, self.phase(step))
+                before, shown = shown, (step.text, phase(step, self.waits, self.engine))
                 if shown == before:
                     yield again | {self.live: gr.skip()}  # what another event has said stays
                 elif not step.done:
@@ -288,15 +272,6 @@ class ChatTab:
     def say(self, sentence: str) -> Update:
         """Nothing but a sentence: what is in the box stays there."""
         return {self.status: said(sentence)}
-
-    def phase(self, step: Step) -> str:
-        if step.text:
-            return "Writing"
-        if not step.place:
-            return "Reading"
-        seconds = self.waits.seconds(step.place, self.engine.status().slots)
-        about = f", about {seconds:.0f} s" if seconds else ""
-        return f"Waiting: number {step.place} in line{about}"
 
     def ended(self, asked: requests.Asked, done: Done) -> str:
         """What is said when a reply is finished."""

@@ -104,23 +104,21 @@ class CompletionTab(Runs[Session]):
     # The prompt
 
     @told
-    def look(
-        self, prompt: Untrusted, literal: Untrusted, ids: Untrusted, session: Session
-    ) -> Update:
+    def look(self, prompt: Untrusted, literal: object, ids: object, session: Session) -> Update:
         """What the prompt in the box is for the model."""
         return {self.strip: self._strip(session.edit(prompt), literal, ids)}
 
-    def _strip(self, raw: Raw, literal: Untrusted, ids: Untrusted) -> str:
+    def _strip(self, raw: Raw, literal: object, ids: object) -> str:
         tokenizer = self.engine.tokenizer
         try:
             raw = raw.checked()
         except TextError as error:
             return said(str(error))
         spelt = sum(each.trusted for each in Raw(raw.text).segments(tokenizer))
-        return strip(raw.pieces(tokenizer, special=not literal), spelt, ids=ids)
+        return strip(raw.pieces(tokenizer, special=not literal), spelt, ids=bool(ids))
 
     def put(
-        self, raw: Raw, literal: Untrusted, ids: Untrusted, session: Session, status: str = ""
+        self, raw: Raw, literal: object, ids: object, session: Session, status: str = ""
     ) -> Update:
         """Another prompt in the box. The one before can be put back."""
         former, session.raw = session.raw, raw
@@ -133,9 +131,7 @@ class CompletionTab(Runs[Session]):
         }
 
     @told
-    def put_back(
-        self, prompt: Untrusted, literal: Untrusted, ids: Untrusted, session: Session
-    ) -> Update:
+    def put_back(self, prompt: Untrusted, literal: object, ids: object, session: Session) -> Update:
         raw = session.edit(prompt)
         return self.put(session.former or raw, literal, ids, session)
 
@@ -154,12 +150,7 @@ class CompletionTab(Runs[Session]):
 
     @told
     def append(
-        self,
-        card: Continuation,
-        prompt: Untrusted,
-        literal: Untrusted,
-        ids: Untrusted,
-        session: Session,
+        self, card: Continuation, prompt: Untrusted, literal: object, ids: object, session: Session
     ) -> Update:
         """A continuation behind the prompt."""
         raw = session.edit(prompt)
@@ -167,12 +158,7 @@ class CompletionTab(Runs[Session]):
 
     @told
     def take_over(
-        self,
-        message: Untrusted,
-        prompt: Untrusted,
-        literal: Untrusted,
-        ids: Untrusted,
-        session: Session,
+        self, message: Untrusted, prompt: Untrusted, literal: object, ids: object, session: Session
     ) -> Update:
         """A turn of the chat as a prompt."""
         raw, stops, origin, card = from_chat(message, self.engine.tokenizer)
@@ -188,7 +174,7 @@ class CompletionTab(Runs[Session]):
 
     # Its continuations
 
-    async def continue_(self, prompt: Untrusted, literal: Untrusted, *values: Any) -> Updates:
+    async def continue_(self, prompt: Untrusted, literal: object, *values: Any) -> Updates:
         """As many continuations as were asked for, while they are written."""
         *controls, session = values
 
@@ -251,12 +237,7 @@ class CompletionTab(Runs[Session]):
             yield page
 
     async def act(
-        self,
-        action: Untrusted,
-        ids: Untrusted,
-        prompt: Untrusted,
-        literal: Untrusted,
-        *values: Any,
+        self, action: Untrusted, ids: object, prompt: Untrusted, literal: object, *values: Any
     ) -> Updates:
         """A button below a continuation, or a token's alternative: [name, number of card, ...]."""
         *controls, session = values

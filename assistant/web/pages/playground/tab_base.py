@@ -24,9 +24,9 @@ from assistant.generation.reply import Reply
 from assistant.web.gate.bodies import read_json
 from assistant.web.pages.attribution.html import listed
 from assistant.web.pages.chat.running import BUSY, INTERNAL
-from assistant.web.pages.chat.tab import AGAIN_S, summary
+from assistant.web.pages.chat.status import summary
 from assistant.web.pages.doors import Untrusted, said
-from assistant.web.pages.events import Update, Updates
+from assistant.web.pages.events import AGAIN_S, Update, Updates
 from assistant.web.polling import side_by_side
 from assistant.web.sources import Building, Sources
 
