@@ -33,7 +33,7 @@ from assistant.web.follow import Waits, follow
 from assistant.web.gate.hosts import Hosts
 from assistant.web.pages.chat.prompt_tokens import parting, tokens
 from assistant.web.pages.chat.templates import Assistants
-from assistant.web.pages.doors import Path
+from assistant.web.pages.doors import OpenPath
 from assistant.web.server import listen, local_address, warnings
 from tests.support.fake_engine import FakeEngine
 from tests.support.server import TEMPLATE, Page, running
@@ -214,12 +214,12 @@ TURNS = [
 
 
 def test_a_path_is_read_up_to_the_turn_that_counts():
-    path = Path.of(json.dumps({"id": "c1", "turns": TURNS, "settings": {"seed": 1}}))
+    path = OpenPath.of(json.dumps({"id": "c1", "turns": TURNS, "settings": {"seed": 1}}))
     assert [turn.text for turn in path.conversation.turns] == ["One?", "Two.", "Three?"]
     assert path.conversation.turns[2].pinned and path.settings == {"seed": 1}
     assert (path.after(0), path.after(2)) == (None, "n2")
     for keep in ({"keep": 1}, {}):
-        path = Path.of(json.dumps({"turns": TURNS, **keep}), None if keep else 1)
+        path = OpenPath.of(json.dumps({"turns": TURNS, **keep}), None if keep else 1)
         assert path.nids == ("n1",) and len(path.conversation.turns) == 1
 
 
@@ -235,12 +235,12 @@ def test_a_path_is_read_up_to_the_turn_that_counts():
 )
 def test_what_is_no_path_is_a_sentence(text):
     with pytest.raises(HistoryError):
-        Path.of(text)
+        OpenPath.of(text)
 
 
 def test_ids_of_the_browser_are_words_of_bounded_length():
     turns = [{**TURNS[0], "nid": "x" * 1000}]
-    path = Path.of(json.dumps({"id": ["x"], "turns": turns, "keep": -5, "settings": 5}))
+    path = OpenPath.of(json.dumps({"id": ["x"], "turns": turns, "keep": -5, "settings": 5}))
     assert (path.id, path.nids, path.settings) == ("", ("",), {})
 
 

@@ -24,7 +24,7 @@ def one_line(html: str) -> str:
     return html.replace("\n", "&#10;").replace("%%%LATEX_BLOCK_", "&#37;%%LATEX_BLOCK_")
 
 
-def said(text: str) -> str:
+def status_line(text: str) -> str:
     """A sentence for a line that tells how things stand."""
     return one_line(f"<p>{escape(text)}</p>") if text else ""
 
@@ -34,7 +34,7 @@ def data(values: dict[str, Any], articles: Iterable[str] = ()) -> str:
     return one_line(f'<pre class="data">{escape(json.dumps(values))}</pre>{"".join(articles)}')
 
 
-def read(text: Untrusted) -> dict[str, Any]:
+def read_object(text: Untrusted) -> dict[str, Any]:
     """The JSON object in `text`. Raises HistoryError."""
     try:
         value = read_json(text)
@@ -46,7 +46,7 @@ def read(text: Untrusted) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Path:
+class OpenPath:
     """The open path of a conversation of the browser. id: the conversation's; nids: the ids of the
     turns. Both are the browser's words for them, and are only ever sent back to it."""
 
@@ -56,10 +56,10 @@ class Path:
     settings: dict[str, Any]
 
     @classmethod
-    def of(cls, text: Untrusted, keep: Untrusted = None) -> "Path":
+    def of(cls, text: Untrusted, keep: Untrusted = None) -> "OpenPath":
         """The path that the page sent. keep: how many of its turns count, else what the page says.
         Raises HistoryError."""
-        value = read(text)
+        value = read_object(text)
         turns, settings = value.get("turns"), value.get("settings")
         if not isinstance(turns, list):
             raise HistoryError(f"The history must be a list of turns, not {quoted(turns)}.")

@@ -283,7 +283,7 @@ def test_json_within_json_that_is_none(text):
     assert read_json('{"a": ["[[[", 1.5]}') == {"a": ["[[[", 1.5]}
     assert read_json(json.dumps("\ud800")) == "\ud800"
     with pytest.raises(HistoryError, match="sent nothing that can be read"):
-        doors.read(text)
+        doors.read_object(text)
     assert pressed(text) == ("", [])
     with pytest.raises(TextError):
         from_chat(text, ByteTokenizer())

@@ -26,7 +26,7 @@ def add_source_check(sources: Sources) -> None:
         """{"id", "nid", "text", "service"}: what of the text of a reply stands in the sources and,
         where the person wants that, in what the service knows."""
         try:
-            values = doors.read(message)
+            values = doors.read_object(message)
         except AssistantError:
             return
         about = {"id": values.get("id"), "nid": values.get("nid"), "n": values.get("n")}

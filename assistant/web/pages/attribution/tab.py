@@ -14,7 +14,7 @@ from assistant.attribution import search
 from assistant.attribution.fulltext import choices
 from assistant.web.pages.attribution.check import FAILED
 from assistant.web.pages.attribution.html import hits, listed, underlined
-from assistant.web.pages.doors import Untrusted, one_line, said
+from assistant.web.pages.doors import Untrusted, one_line, status_line
 from assistant.web.pages.events import QUIET_AND_FREE, Updates
 from assistant.web.pages.playground.tab_base import sentence
 from assistant.web.sources import Building, Sources, plain
@@ -89,7 +89,7 @@ class AttributionTab:
             yield {
                 self.language: gr.update(choices=[ANY, *languages]),
                 self.licence: gr.update(choices=[ANY, *licences]),
-                self.status: said(""),
+                self.status: status_line(""),
             }
 
     async def search(
@@ -107,13 +107,13 @@ class AttributionTab:
                 yield page
             else:
                 note = "" if page else NOTHING
-                yield {self.status: said(note), self.found: hits(page)}
+                yield {self.status: status_line(note), self.found: hits(page)}
 
     async def check(self, text: Untrusted, service: Untrusted) -> Updates:
         """What of a text stands in the sources."""
         text = plain(text) if isinstance(text, str) else ""
         if not text.strip():
-            yield {self.checked: said("There is nothing to check."), self.matches: ""}
+            yield {self.checked: status_line("There is nothing to check."), self.matches: ""}
             return
         async for page in self._follow(self.checked, self.sources.check(text), self.matches):
             if isinstance(page, dict):
@@ -124,7 +124,7 @@ class AttributionTab:
             note = "" if page else NONE
             if service is True:
                 note = f"{note} {await self._known(text)}".strip()
-            yield {self.checked: said(note), self.matches: one_line(body + listed(page))}
+            yield {self.checked: status_line(note), self.matches: one_line(body + listed(page))}
 
     async def _known(self, text: str) -> str:
         try:
@@ -141,7 +141,7 @@ class AttributionTab:
         then."""
         try:
             async for step in steps:
-                yield {status: said(str(step))} if isinstance(step, Building) else step
+                yield {status: status_line(str(step))} if isinstance(step, Building) else step
         except Exception as error:
             empty = {result: ""} if result else {}
-            yield {status: said(sentence(error, FAILED)), **empty}
+            yield {status: status_line(sentence(error, FAILED)), **empty}

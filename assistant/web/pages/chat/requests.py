@@ -17,7 +17,7 @@ from assistant.generation.reply import Reply
 from assistant.sampling import STOPS_MAX
 from assistant.web.pages.chat.prompt_tokens import tokens
 from assistant.web.pages.chat.templates import Assistants
-from assistant.web.pages.doors import Path, Untrusted, read
+from assistant.web.pages.doors import OpenPath, Untrusted, read_object
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Asked:
     """A reply that was asked for. add: the turns that the conversation gets with it, as the browser
     keeps them; after: the id of the turn that they, or the reply alone, stand behind."""
 
-    path: Path
+    path: OpenPath
     after: str | None
     add: tuple[dict[str, Any], ...]
     assistant: Assistant
@@ -44,7 +44,7 @@ class Repeated:
 
 def message(assistants: Assistants, text: Untrusted, path: Untrusted) -> Asked:
     """The Asked of a new message. Raises AssistantError, as all of these do."""
-    path = Path.of(path)
+    path = OpenPath.of(path)
     conversation, add = path.conversation, []
     if len(conversation.turns) % 2:  # its reply was lost, with the server or the page
         conversation = conversation.add_reply("", finish="cancelled")
@@ -57,7 +57,7 @@ def message(assistants: Assistants, text: Untrusted, path: Untrusted) -> Asked:
 def reply(assistants: Assistants, path: Untrusted, keep: Untrusted) -> Asked:
     """The Asked of another reply to the message that the first `keep` turns end with, or of more of
     the reply that they end with."""
-    path = Path.of(path, keep)
+    path = OpenPath.of(path, keep)
     messages = (len(path.nids) + 1) // 2  # a reply that goes on stands behind its message too
     return _asked(assistants, path, path.conversation, path.after(max(2 * messages - 1, 0)))
 
@@ -65,7 +65,7 @@ def reply(assistants: Assistants, path: Untrusted, keep: Untrusted) -> Asked:
 def again(assistants: Assistants, path: Untrusted, keep: Untrusted, receipt: Untrusted) -> Repeated:
     """The Repeated of the reply that the first `keep` turns end with."""
     receipt = Receipt.from_dict(receipt)
-    conversation = Path.of(path, keep).conversation
+    conversation = OpenPath.of(path, keep).conversation
     assistant = assistants.of_receipt(receipt)
     second = receipt.again(assistant, conversation, wait_s=0)
     return Repeated(conversation.turns[-1], second, receipt.otherwise(assistant.engine))
@@ -73,7 +73,7 @@ def again(assistants: Assistants, path: Untrusted, keep: Untrusted, receipt: Unt
 
 def count(assistants: Assistants, text: Untrusted, path: Untrusted) -> dict[str, Any]:
     """Where the tokens go with the draft `text`."""
-    path = Path.of(path)
+    path = OpenPath.of(path)
     assistant, options = assistants.chosen(path.settings)
     conversation = path.conversation
     if len(conversation.turns) % 2:
@@ -98,7 +98,7 @@ def saw(
 ) -> dict[str, Any]:
     """The tokens of the prompt for the reply that the first `keep` turns end with. receipt: the
     reply's, where it has one; else the prompt is what would be sent now."""
-    tokenizer, path = assistants.engine.tokenizer, Path.of(path, keep)
+    tokenizer, path = assistants.engine.tokenizer, OpenPath.of(path, keep)
     assistant, conversation, dropped = _prompt(assistants, path, receipt)
     if receipt is not None:  # of a reply that was continued, what stood there is in the prompt
         conversation = Receipt.from_dict(receipt).before(path.conversation, tokenizer)
@@ -110,7 +110,7 @@ def segments(
     assistants: Assistants, path: Untrusted, keep: Untrusted, receipt: Untrusted
 ) -> dict[str, Any]:
     """The same prompt for the playground, the reply that is there, and what ends one."""
-    path = Path.of(path, keep)
+    path = OpenPath.of(path, keep)
     assistant, conversation, dropped = _prompt(assistants, path, receipt)
     found, template = assistant.segments(conversation, dropped), assistant.template
     last = path.conversation.turns[-1]
@@ -133,7 +133,7 @@ def kept(turn: Turn) -> dict[str, Any]:
 
 def _asked(
     assistants: Assistants,
-    path: Path,
+    path: OpenPath,
     conversation: Conversation,
     after: str | None,
     add: Iterable[dict[str, Any]] = (),
@@ -144,7 +144,7 @@ def _asked(
 
 
 def _prompt(
-    assistants: Assistants, path: Path, receipt: Untrusted
+    assistants: Assistants, path: OpenPath, receipt: Untrusted
 ) -> tuple[Assistant, Conversation, Sequence[int]]:
     conversation = path.conversation.drop_reply()
     if not conversation.turns:
@@ -159,7 +159,7 @@ def _prompt(
 
 def answers(assistants: Assistants, asked: Untrusted, path: Untrusted) -> dict[str, Any]:
     """The answer to a question of the page: {"what": "saw" or "playground", "n", "keep"}."""
-    asked = read(asked)
+    asked = read_object(asked)
     what = asked.get("what")
     answer = {"saw": saw, "playground": segments}.get(what if isinstance(what, str) else "")
     if answer is None:

@@ -28,7 +28,7 @@ from assistant.web.pages.chat.prompt_tokens import parting
 from assistant.web.pages.chat.running import ReplyRun, Session
 from assistant.web.pages.chat.status import phase, summary
 from assistant.web.pages.chat.templates import Assistants
-from assistant.web.pages.doors import Untrusted, said
+from assistant.web.pages.doors import Untrusted, status_line
 from assistant.web.pages.events import AGAIN_S, ASIDE, QUIET, Update, Updates
 
 Value = TypeVar("Value")
@@ -75,8 +75,8 @@ class ChatTab:
                 container=False,
             )
             with gr.Row(elem_id="below"):
-                self.status = gr.Markdown(said(""), elem_id="chat-status")
-            gr.Markdown(said(NOTICE), elem_id="notice")
+                self.status = gr.Markdown(status_line(""), elem_id="chat-status")
+            gr.Markdown(status_line(NOTICE), elem_id="notice")
         # Between the server and the page's script: see doors.py
         self.path, self.news, self.told = _box("path"), _hidden("news"), _hidden("told")
         self.facts = _hidden("facts")
@@ -123,7 +123,7 @@ class ChatTab:
     async def act(self, action: Untrusted, path: Untrusted, session: Session) -> Updates:
         """A button of the transcript: {"what": "example", "reply", "continue" or "again", ...}."""
         try:
-            action = doors.read(action)
+            action = doors.read_object(action)
         except AssistantError as error:
             yield self.say(str(error))
             return
@@ -150,7 +150,7 @@ class ChatTab:
         """Where the tokens of the draft `text` would go; asked: {"n"}."""
         number = None
         try:
-            number = doors.read(asked).get("n")
+            number = doors.read_object(asked).get("n")
             told = await self.aside(requests.count, self.assistants, text, path)
             return doors.data({"n": number, **told})
         except AssistantError as error:
@@ -167,7 +167,7 @@ class ChatTab:
     async def render(self, asked: Untrusted) -> str:
         """{"n", "texts"}: replies as articles."""
         try:
-            asked = doors.read(asked)
+            asked = doors.read_object(asked)
         except AssistantError:
             return doors.data({})
         given, texts, room = asked.get("texts"), [], PROMPT_CHARS_MAX
@@ -204,7 +204,7 @@ class ChatTab:
                     yield again | {self.live: gr.skip()}  # what another event has said stays
                 elif not step.done:
                     text = await to_thread.run_sync(live, run.request.reply.turn.text)
-                    yield again | {self.live: text, self.status: said(shown[1])}
+                    yield again | {self.live: text, self.status: status_line(shown[1])}
         if not run.accepted:
             yield self.say(run.failure or "")
             return
@@ -262,7 +262,7 @@ class ChatTab:
             # At the end it stays, hidden: the transcript does not shrink before it has the reply.
             **({self.live: live("")} if running else {}),
             **self.writing(running),
-            self.status: said(note),
+            self.status: status_line(note),
             self.news: doors.data(news, articles),
         }
 
@@ -271,7 +271,7 @@ class ChatTab:
 
     def say(self, sentence: str) -> Update:
         """Nothing but a sentence: what is in the box stays there."""
-        return {self.status: said(sentence)}
+        return {self.status: status_line(sentence)}
 
     def ended(self, asked: requests.Asked, done: Done) -> str:
         """What is said when a reply is finished."""

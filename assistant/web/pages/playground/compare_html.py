@@ -11,7 +11,7 @@ from itertools import groupby
 from assistant.evaluation.evaluate import Result
 from assistant.evaluation.report import CHECKS, LENGTH, NONE, Row, percent
 from assistant.evaluation.workbench import Pair, Tally
-from assistant.web.pages.doors import one_line, said
+from assistant.web.pages.doors import one_line, status_line
 from assistant.web.pages.playground.html import button, cards
 
 OPEN_MAX = 3  # questions whose replies are unfolded
@@ -85,14 +85,14 @@ def _cell(result: Result) -> Cell:
 def _foot(result: Result) -> str:
     """What is said of a reply; why it is wrong is folded, since it names patterns."""
     if result.error:
-        return said(result.error)
+        return status_line(result.error)
     checks = [
         f"{YES if passed else NO} {label}"
         for name, label in CHECKS.items()
         if (passed := getattr(result.checks, name)) is not None
     ]
     right = [f"{YES} right"] if result.right else []
-    line = said(" · ".join([*right, *checks, f"{result.tokens:,} tokens"]))
+    line = status_line(" · ".join([*right, *checks, f"{result.tokens:,} tokens"]))
     why = "".join(f"<li>{escape(fault)}</li>" for fault in result.faults)
     wrong = f"<details><summary>{NO} wrong</summary><ul>{why}</ul></details>" if why else ""
     return wrong + line

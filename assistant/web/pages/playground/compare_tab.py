@@ -26,7 +26,7 @@ from assistant.evaluation.workbench import (
 from assistant.prompting.template import PromptTemplate
 from assistant.sampling import check_max_new_tokens
 from assistant.web.pages.chat.templates import Assistants
-from assistant.web.pages.doors import Untrusted, said
+from assistant.web.pages.doors import Untrusted, status_line
 from assistant.web.pages.events import QUIET, Update, Updates
 from assistant.web.pages.playground.compare_html import chart, grid, progress, verdict, vote
 from assistant.web.pages.playground.html import file
@@ -191,11 +191,11 @@ class WorkbenchTab(Runs[Session]):
         job = session.job
         sides = [name for name in job.assistants if name in (left, right)] if job else []
         if not job or len(sides) != 2:
-            return {self.status: said(TWO)}
+            return {self.status: status_line(TWO)}
         session.pairs = pairs(job.results, sides[0], sides[1], secrets.randbelow(2**31))
         session.votes, session.sides = [], sides
         if not session.pairs:
-            return {self.status: said(ALIKE)}
+            return {self.status: status_line(ALIKE)}
         return {self.vote: vote(session.pairs, 0)}
 
     def cast(self, action: Untrusted, session: Session) -> Update:

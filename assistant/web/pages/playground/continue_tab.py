@@ -17,7 +17,7 @@ from assistant.completion.raw import Raw
 from assistant.engine.protocol import Engine
 from assistant.errors import RequestError, TextError
 from assistant.generation.reply import Reply
-from assistant.web.pages.doors import Untrusted, said
+from assistant.web.pages.doors import Untrusted, status_line
 from assistant.web.pages.events import ASIDE, QUIET, Update, Updates
 from assistant.web.pages.playground.continue_state import PROMPT, Continuation, Session, from_chat
 from assistant.web.pages.playground.controls import Controls, read_controls, show_stops
@@ -113,7 +113,7 @@ class CompletionTab(Runs[Session]):
         try:
             raw = raw.checked()
         except TextError as error:
-            return said(str(error))
+            return status_line(str(error))
         spelt = sum(each.trusted for each in Raw(raw.text).segments(tokenizer))
         return strip(raw.pieces(tokenizer, special=not literal), spelt, ids=bool(ids))
 
@@ -127,7 +127,7 @@ class CompletionTab(Runs[Session]):
             self.prompt: raw.text,
             self.strip: self._strip(raw, literal, ids),
             self.undo: visible(bool(former.text)),
-            self.status: said(status),
+            self.status: status_line(status),
         }
 
     @told

@@ -13,7 +13,7 @@ from assistant.errors import AssistantError, TemplateError
 from assistant.prompting.editor import to_toml
 from assistant.prompting.template import PromptTemplate, read_template
 from assistant.web.pages.chat.templates import Assistants
-from assistant.web.pages.doors import Untrusted, said
+from assistant.web.pages.doors import Untrusted, status_line
 from assistant.web.pages.events import ASIDE, QUIET, Update
 from assistant.web.pages.playground.compare_tab import Session, WorkbenchTab
 from assistant.web.pages.playground.html import file
@@ -81,7 +81,7 @@ class TemplateTab:
             usable = True
         except AssistantError as error:
             sentence, usable = str(error), False
-        return [said(sentence), *(gr.update(interactive=usable) for _ in self.buttons)]
+        return [status_line(sentence), *(gr.update(interactive=usable) for _ in self.buttons)]
 
     def usable(self, text: Untrusted) -> str:
         """The sentence that says so. Raises TemplateError."""
@@ -105,12 +105,12 @@ class TemplateTab:
             if name not in session.edited and len(session.edited) == EDITED_MAX:
                 raise TemplateError(FULL)
         except AssistantError as error:
-            return {self.status: said(str(error))}
+            return {self.status: status_line(str(error))}
         session.edited[name] = template
         choices = [*self.workbench.templates, *session.edited]
         return {
             self.workbench.names: gr.update(choices=choices),
-            self.status: said(ADDED.format(name)),
+            self.status: status_line(ADDED.format(name)),
         }
 
     def save_toml(self, text: Untrusted) -> Update:
@@ -125,4 +125,4 @@ class TemplateTab:
         try:
             return {self.file: file(name, kind, write(self.read(text)))}
         except AssistantError as error:
-            return {self.status: said(str(error))}
+            return {self.status: status_line(str(error))}

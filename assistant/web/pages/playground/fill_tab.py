@@ -12,7 +12,7 @@ import gradio as gr
 from assistant.completion.fill import FILL_HERE, ORDERS, Filling, fill, lacking
 from assistant.engine.protocol import Engine
 from assistant.text import check_prompt
-from assistant.web.pages.doors import Untrusted, said
+from assistant.web.pages.doors import Untrusted, status_line
 from assistant.web.pages.events import QUIET, Update, Updates
 from assistant.web.pages.playground.controls import Controls, read_controls
 from assistant.web.pages.playground.html import cards, filled
@@ -121,7 +121,7 @@ class FillTab(Runs[Session]):
 
     def put(self, new: str, old: Untrusted, session: Session, status: str = "") -> Update:
         session.former = old
-        return {self.text: new, self.undo: visible(True), self.status: said(status)}
+        return {self.text: new, self.undo: visible(True), self.status: status_line(status)}
 
     def results(self, session: Session) -> Update:
         return {self.written: cards(session.cards, acts=[("take", "Take it")])}

@@ -13,7 +13,7 @@ from gradio.components import Component
 from assistant.completion.library import Entry, Variable
 from assistant.completion.raw import Raw
 from assistant.engine.protocol import Tokenizer
-from assistant.web.pages.doors import Untrusted, said
+from assistant.web.pages.doors import Untrusted, status_line
 from assistant.web.pages.events import QUIET
 
 LINES = 5  # of a field for code
@@ -53,7 +53,7 @@ def read_form(entry: Entry, fields: Sequence[Untrusted]) -> Raw:
 
 
 def _form(entry: Entry, label: str, lacking: str | None) -> Form:
-    gr.Markdown(said(lacking or entry.why), elem_classes="why")
+    gr.Markdown(status_line(lacking or entry.why), elem_classes="why")
     fields = [_field(variable) for variable in entry.variables]
     return entry, fields, gr.Button(label, size="md", interactive=not lacking, elem_classes="put")
 

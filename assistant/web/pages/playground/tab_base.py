@@ -25,7 +25,7 @@ from assistant.web.gate.bodies import read_json
 from assistant.web.pages.attribution.html import listed
 from assistant.web.pages.chat.running import BUSY, INTERNAL
 from assistant.web.pages.chat.status import summary
-from assistant.web.pages.doors import Untrusted, said
+from assistant.web.pages.doors import Untrusted, status_line
 from assistant.web.pages.events import AGAIN_S, Update, Updates
 from assistant.web.polling import side_by_side
 from assistant.web.sources import Building, Sources
@@ -95,7 +95,7 @@ class Card:
 
     @property
     def foot(self) -> str:
-        return said(self.note) + listed(self.matches or ())
+        return status_line(self.note) + listed(self.matches or ())
 
     def take(self, event: object, reply: Written) -> None:
         """What is new in the reply: an event, or the exception that ended it."""
@@ -172,9 +172,9 @@ class Runs(Generic[Session]):
         """Pages, while the sources that `start()` gives are read; take(index, event) of each event,
         an exception too. What `start` or `take` raises is said."""
         if session.work.running:
-            yield {self.status: said(BUSY)}
+            yield {self.status: status_line(BUSY)}
             return
-        yield {**self.busy(True), self.status: said(phase)}
+        yield {**self.busy(True), self.status: status_line(phase)}
         clock = asyncio.get_running_loop().time
         begun = clock()
         try:
@@ -190,9 +190,9 @@ class Runs(Generic[Session]):
             note = sentence(error)
         if self.sources:
             async for step in self._look_up(session, self.sources):
-                yield {self.status: said(step)}
+                yield {self.status: status_line(step)}
         await asyncio.sleep(begun + SETTLE_S - clock())
-        yield {**self.results(session), **self.busy(False), self.status: said(note)}
+        yield {**self.results(session), **self.busy(False), self.status: status_line(note)}
 
     async def _look_up(self, session: Session, sources: Sources) -> AsyncGenerator[str, None]:
         """Where the texts of the cards come from; sentences, while the index is not there yet. A
@@ -238,7 +238,7 @@ def told(handler: Callable[..., Update]) -> Callable[..., Awaitable[Update]]:
         try:
             return await to_thread.run_sync(handler, self, *values, limiter=self.threads)
         except AssistantError as error:
-            return {self.status: said(str(error))}
+            return {self.status: status_line(str(error))}
 
     return handle
 
