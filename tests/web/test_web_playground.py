@@ -24,8 +24,8 @@ from assistant.web.pages.playground import tab_base
 from assistant.web.pages.playground.continue_state import UNREADABLE, Continuation
 from assistant.web.pages.playground.continue_tab import CARDS_MAX, FULL
 from assistant.web.pages.playground.controls import read_seed, read_stops, show_stops
-from assistant.web.pages.playground.html import SHOWN_MAX, band, data, filled, inspector, strip
-from assistant.web.pages.playground.tab_base import pressed
+from assistant.web.pages.playground.html import SHOWN_MAX, band, data, inspector, show_fills, strip
+from assistant.web.pages.playground.tab_base import read_action
 from assistant.web.polling import side_by_side
 from tests.support.fake_engine import ByteTokenizer, FakeEngine
 from tests.support.server import Page, call_all, running
@@ -119,7 +119,7 @@ def test_leaving_closes_all():
     ],
 )
 def test_what_a_button_sent(sent, meaning):
-    assert pressed(sent) == meaning
+    assert read_action(sent) == meaning
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_no_text_becomes_an_element():
     chips = [Chip(text, 7, special, True) for special in (True, False)]
     assert tags(strip(chips, 3, ids=True)) <= {"p", "div", "span", "small"}
     fills = (Fill(text, text, 0, len(text), "stop", 0),)
-    assert tags(filled(fills)) <= {"span", "ins"}
+    assert tags(show_fills(fills)) <= {"span", "ins"}
     shown = inspector(text, [Token(1, text, -1.0, ((1, text, -1.0),))], 0)
     assert tags(shown) <= {"section", "div", "h2", "button", "p", "span", "pre"}
     for line in (shown, data({"text": text}), strip(chips, 3, ids=True)):
@@ -187,7 +187,7 @@ def test_a_token_without_a_probability_has_a_band_of_its_own():
 
 def lines(*fills):
     """The lines that are shown: "+" before what is new, [] around what was filled in."""
-    shown = filled(fills)
+    shown = show_fills(fills)
     shown = re.sub("</?ins>", lambda m: "]" if "/" in m[0] else "[", shown)
     found = re.findall(r'<span class="(line new|line|gap)">(.*?)</span>', shown)
     return [{"line new": "+", "line": " ", "gap": "~"}[kind] + text for kind, text in found]

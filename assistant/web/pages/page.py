@@ -158,7 +158,7 @@ def examples_for(engine: Engine) -> tuple[str, ...]:
     if not engine.embedded:
         return EXAMPLES
     try:
-        found = json.loads((MODELS / engine.model / "examples.json").read_text(encoding="utf-8"))
+        examples = json.loads((MODELS / engine.model / "examples.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return EXAMPLES
-    return tuple(found)[:6]
+    return tuple(examples)[:6]

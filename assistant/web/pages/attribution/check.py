@@ -13,7 +13,7 @@ from assistant.errors import AssistantError
 from assistant.web.pages import doors
 from assistant.web.pages.doors import Untrusted
 from assistant.web.pages.events import QUIET_AND_FREE
-from assistant.web.pages.playground.tab_base import sentence
+from assistant.web.pages.playground.tab_base import explain_error
 from assistant.web.sources import Building, Sources
 
 FAILED = "The sources could not be looked up; the server's log says more."
@@ -41,14 +41,14 @@ def add_source_check(sources: Sources) -> None:
                 else:
                     answer["matches"] = step
         except Exception as error:
-            notes.append(sentence(error, FAILED))
+            notes.append(explain_error(error, FAILED))
         if values.get("service") is True:
             try:
                 spans = await sources.known(text)
                 answer["spans"] = [{"start": start, "end": end} for start, end in spans]
                 answer["service"] = sources.host
             except Exception as error:
-                notes.append(sentence(error, FAILED))
+                notes.append(explain_error(error, FAILED))
         answer["note"] = " ".join(notes)
         yield doors.data({**about, **answer})
 

@@ -22,13 +22,13 @@ def _place(path: str, first: int, last: int, licence: str, url: str) -> str:
     return f"{name}, {_lines(first, last)}, {escape(licence)}"
 
 
-def sentence(match: dict[str, Any]) -> str:
-    """A match, as sources.told() gives it, in one line of text."""
+def describe(match: dict[str, Any]) -> str:
+    """A match, as the sources give it, in one line of text."""
     lines = _lines(match["start_line"], match["end_line"])
     return f"Matches {match['path']}, {lines}, {match['licence']}"
 
 
-def underlined(text: str, matches: Sequence[dict[str, Any]]) -> str:
+def underline(text: str, matches: Sequence[dict[str, Any]]) -> str:
     """`text` with its matches underlined, each in its own place."""
     parts, at = [], 0
     for match in matches:
@@ -36,7 +36,7 @@ def underlined(text: str, matches: Sequence[dict[str, Any]]) -> str:
         if end <= start:
             continue
         kind = "long" if match["length"] >= CERTAIN else "short"
-        mark = f'<mark class="match {kind}" title="{escape(sentence(match))}">'
+        mark = f'<mark class="match {kind}" title="{escape(describe(match))}">'
         parts.append(escape(text[at:start]))
         for line in text[start:end].splitlines(keepends=True):
             core = line.strip()  # no line under indentation
@@ -46,7 +46,7 @@ def underlined(text: str, matches: Sequence[dict[str, Any]]) -> str:
     return "".join([*parts, escape(text[at:])])
 
 
-def listed(matches: Iterable[dict[str, Any]]) -> str:
+def match_list(matches: Iterable[dict[str, Any]]) -> str:
     """The matches as a list."""
     items = []
     for match in matches:
@@ -60,7 +60,7 @@ def listed(matches: Iterable[dict[str, Any]]) -> str:
     return one_line(f'<ul class="sources">{"".join(items)}</ul>') if items else ""
 
 
-def hits(found: Iterable[Hit]) -> str:
+def hit_cards(found: Iterable[Hit]) -> str:
     """Hits of a search as cards, what was searched for marked in its lines."""
     cards = []
     for hit in found:

@@ -13,10 +13,10 @@ from anyio import to_thread
 from assistant.attribution import search
 from assistant.attribution.fulltext import choices
 from assistant.web.pages.attribution.check import FAILED
-from assistant.web.pages.attribution.html import hits, listed, underlined
+from assistant.web.pages.attribution.html import hit_cards, match_list, underline
 from assistant.web.pages.doors import Untrusted, one_line, status_line
 from assistant.web.pages.events import QUIET_AND_FREE, Updates
-from assistant.web.pages.playground.tab_base import sentence
+from assistant.web.pages.playground.tab_base import explain_error
 from assistant.web.sources import Building, Sources, plain
 
 ANY = "Any"
@@ -53,7 +53,7 @@ class AttributionTab:
                     self.go = gr.Button("Search", variant="primary", size="md", min_width=110,
                                         scale=0, elem_id="source-search")  # fmt: skip
                     self.status = gr.Markdown("", elem_id="source-status", elem_classes="status")
-                self.found = gr.Markdown("", latex_delimiters=[], elem_id="source-hits")
+                self.hits = gr.Markdown("", latex_delimiters=[], elem_id="source-hits")
             with gr.Tab("Check code"):
                 self.code = gr.Textbox(label="Code", lines=10, max_lines=24, elem_id="source-code",
                                        elem_classes="mono",
@@ -71,11 +71,11 @@ class AttributionTab:
                 self.matches = gr.Markdown("", latex_delimiters=[], elem_id="source-matches")
 
     def _connect(self, tab: gr.Tab) -> None:
-        asked = [self.query, self.path, self.language, self.licence]
-        shown = [self.status, self.found]
+        inputs = [self.query, self.path, self.language, self.licence]
+        outputs = [self.status, self.hits]
         tab.select(self.open, None, [self.status, self.language, self.licence], **QUIET_AND_FREE)
         for event in (self.go.click, self.query.submit, self.path.submit):
-            event(self.search, asked, shown, **QUIET_AND_FREE)
+            event(self.search, inputs, outputs, **QUIET_AND_FREE)
         self.check_go.click(self.check, [self.code, self.service], [self.checked, self.matches],
                             **QUIET_AND_FREE)  # fmt: skip
 
@@ -101,13 +101,13 @@ class AttributionTab:
             "language": "" if language == ANY else str(language or ""),
             "licence": "" if licence == ANY else str(licence or ""),
         }
-        asked = self.sources.ask(partial(search, query=query, **chosen))
-        async for page in self._follow(self.status, asked, self.found):
+        steps = self.sources.ask(partial(search, query=query, **chosen))
+        async for page in self._follow(self.status, steps, self.hits):
             if isinstance(page, dict):
                 yield page
             else:
                 note = "" if page else NOTHING
-                yield {self.status: status_line(note), self.found: hits(page)}
+                yield {self.status: status_line(note), self.hits: hit_cards(page)}
 
     async def check(self, text: Untrusted, service: Untrusted) -> Updates:
         """What of a text stands in the sources."""
@@ -119,18 +119,18 @@ class AttributionTab:
             if isinstance(page, dict):
                 yield page
                 continue
-            shown = await to_thread.run_sync(underlined, text, page) if page else ""
-            body = f'<pre class="written">{shown}</pre>' if page else ""
+            marked = await to_thread.run_sync(underline, text, page) if page else ""
+            body = f'<pre class="written">{marked}</pre>' if page else ""
             note = "" if page else NONE
             if service is True:
-                note = f"{note} {await self._known(text)}".strip()
-            yield {self.checked: status_line(note), self.matches: one_line(body + listed(page))}
+                note = f"{note} {await self._ask_service(text)}".strip()
+            yield {self.checked: status_line(note), self.matches: one_line(body + match_list(page))}
 
-    async def _known(self, text: str) -> str:
+    async def _ask_service(self, text: str) -> str:
         try:
             spans = await self.sources.known(text)
         except Exception as error:
-            return sentence(error, FAILED)
+            return explain_error(error, FAILED)
         count = sum(end - start for start, end in spans)
         return f"{self.sources.host} knows {count:,} of the {len(text):,} characters."
 
@@ -144,4 +144,4 @@ class AttributionTab:
                 yield {status: status_line(str(step))} if isinstance(step, Building) else step
         except Exception as error:
             empty = {result: ""} if result else {}
-            yield {status: status_line(sentence(error, FAILED)), **empty}
+            yield {status: status_line(explain_error(error, FAILED)), **empty}

@@ -25,7 +25,7 @@ def tokens(segments: Iterable[Segment], tokenizer: Tokenizer) -> list[tuple[str,
     return found
 
 
-def parting(was: Turn, now: Turn, tokenizer: Tokenizer) -> dict[str, Any]:
+def find_parting(was: Turn, now: Turn, tokenizer: Tokenizer) -> dict[str, Any]:
     """Where two replies part: {"at": None} for the same text, else the index of the first
     token that differs, and the text around it in both. A reply that was stopped by hand is the
     same where the other begins with it."""

@@ -24,7 +24,7 @@ from assistant.web.follow import Waits
 from assistant.web.pages import doors
 from assistant.web.pages.chat import requests
 from assistant.web.pages.chat.markdown import live, replies, welcome
-from assistant.web.pages.chat.prompt_tokens import parting
+from assistant.web.pages.chat.prompt_tokens import find_parting
 from assistant.web.pages.chat.running import ReplyRun, Session
 from assistant.web.pages.chat.status import phase, summary
 from assistant.web.pages.chat.templates import Assistants
@@ -78,19 +78,19 @@ class ChatTab:
                 self.status = gr.Markdown(status_line(""), elem_id="chat-status")
             gr.Markdown(status_line(NOTICE), elem_id="notice")
         # Between the server and the page's script: see doors.py
-        self.path, self.news, self.told = _box("path"), _hidden("news"), _hidden("told")
+        self.path, self.news, self.answers = _box("path"), _hidden("news"), _hidden("told")
         self.facts = _hidden("facts")
         self.session = gr.State(Session())
 
     def _connect(self) -> None:
         many = {**QUIET, "trigger_mode": "multiple"}  # who is busy says so, rather than nothing
-        shown = [self.live, self.box, self.status, self.news, self.told]
-        self.box.submit(self.send, [self.box, self.path, self.session], shown, **QUIET)
+        outputs = [self.live, self.box, self.status, self.news, self.answers]
+        self.box.submit(self.send, [self.box, self.path, self.session], outputs, **QUIET)
         self.box.stop(self.stop, self.session, None, **QUIET)
         act, go = _box("act"), _button("act-go")
-        go.click(self.act, [act, self.path, self.session], shown, **many)
+        go.click(self.act, [act, self.path, self.session], outputs, **many)
         ask, go = _box("ask"), _button("ask-go")
-        go.click(self.ask, [ask, self.path], [self.told, self.status], **many)
+        go.click(self.ask, [ask, self.path], [self.answers, self.status], **many)
         count, go, counted = _box("count"), _button("count-go"), _hidden("counted")
         inputs = [count, self.box, self.path]
         go.click(self.count, inputs, counted, trigger_mode="always_last", **QUIET)
@@ -106,8 +106,8 @@ class ChatTab:
             "max_new_tokens": self.assistants.default.max_new_tokens,
             "template": self.assistants.name,
             "templates": [
-                {"name": name, "title": found.name, "temperature": found.sampling.temperature}
-                for name, found in names
+                {"name": name, "title": each.name, "temperature": each.sampling.temperature}
+                for name, each in names
             ],
         }
         return doors.data(facts | self.more)
@@ -123,20 +123,20 @@ class ChatTab:
     async def act(self, action: Untrusted, path: Untrusted, session: Session) -> Updates:
         """A button of the transcript: {"what": "example", "reply", "continue" or "again", ...}."""
         try:
-            action = doors.read_object(action)
+            values = doors.read_object(action)
         except AssistantError as error:
             yield self.say(str(error))
             return
-        what, number, keep = (action.get(name) for name in ("what", "number", "keep"))
+        what, number, keep = (values.get(name) for name in ("what", "number", "keep"))
         if what == "example" and type(number) is int and number in range(len(self.examples)):
             text = self.examples[number]
             pages = self.answer(session, partial(requests.message, self.assistants, text, path))
         elif what in ("reply", "continue"):
             pages = self.answer(session, partial(requests.reply, self.assistants, path, keep))
         elif what == "again":
-            receipt = action.get("receipt")
-            ask = partial(requests.again, self.assistants, path, keep, receipt)
-            pages = self.again(session, action.get("nid"), ask)
+            receipt = values.get("receipt")
+            ask = partial(requests.repeat, self.assistants, path, keep, receipt)
+            pages = self.repeat(session, values.get("nid"), ask)
         else:
             return
         async for page in pages:
@@ -146,36 +146,36 @@ class ChatTab:
         if session.run:
             session.run.stop()
 
-    async def count(self, asked: Untrusted, text: Untrusted, path: Untrusted) -> str:
-        """Where the tokens of the draft `text` would go; asked: {"n"}."""
+    async def count(self, draft: Untrusted, text: Untrusted, path: Untrusted) -> str:
+        """Where the tokens of the draft `text` would go; draft: {"n"}."""
         number = None
         try:
-            number = doors.read_object(asked).get("n")
-            told = await self.aside(requests.count, self.assistants, text, path)
-            return doors.data({"n": number, **told})
+            number = doors.read_object(draft).get("n")
+            counts = await self.aside(requests.count, self.assistants, text, path)
+            return doors.data({"n": number, **counts})
         except AssistantError as error:
             return doors.data({"n": number, "error": str(error)})
 
-    async def ask(self, asked: Untrusted, path: Untrusted) -> Update:
-        """A question about the prompt of a reply: see requests.answers."""
+    async def ask(self, question: Untrusted, path: Untrusted) -> Update:
+        """A question about the prompt of a reply: see requests.answer."""
         try:
-            told = await self.aside(requests.answers, self.assistants, asked, path)
-            return {self.told: doors.data(told)}
+            answer = await self.aside(requests.answer, self.assistants, question, path)
+            return {self.answers: doors.data(answer)}
         except AssistantError as error:
             return self.say(str(error))
 
-    async def render(self, asked: Untrusted) -> str:
+    async def render(self, message: Untrusted) -> str:
         """{"n", "texts"}: replies as articles."""
         try:
-            asked = doors.read_object(asked)
+            values = doors.read_object(message)
         except AssistantError:
             return doors.data({})
-        given, texts, room = asked.get("texts"), [], PROMPT_CHARS_MAX
-        for text in given[:TURNS_MAX] if isinstance(given, list) else ():  # together as one
+        all_texts, texts, room = values.get("texts"), [], PROMPT_CHARS_MAX
+        for text in all_texts[:TURNS_MAX] if isinstance(all_texts, list) else ():  # together as one
             texts.append(str(text)[:room])
             room -= len(texts[-1])
         articles = await self.aside(replies, texts)
-        return doors.data({"n": str(asked.get("n"))}, articles)
+        return doors.data({"n": str(values.get("n"))}, articles)
 
     async def aside(self, work: Callable[..., Value], *values: Any) -> Value:
         """What `work(*values)` gives, called in a thread that no reply waits for."""
@@ -184,11 +184,11 @@ class ChatTab:
     # What the person sees
 
     async def answer(
-        self, session: Session, ask: Callable[[], requests.Asked], sent: Untrusted = None
+        self, session: Session, ask: Callable[[], requests.ReplyRequest], sent: Untrusted = None
     ) -> Updates:
         """Pages, while the reply that `ask()` asks for is written. sent: what stood in the box; the
         page's script takes it out there once the message is accepted."""
-        run: ReplyRun[requests.Asked] = ReplyRun(session)
+        run: ReplyRun[requests.ReplyRequest] = ReplyRun(session)
         number, shown, begun = secrets.token_hex(6), ("", ""), 0.0
         clock = asyncio.get_running_loop().time
         async with aclosing(run.steps(ask)) as steps:
@@ -208,20 +208,20 @@ class ChatTab:
         if not run.accepted:
             yield self.say(run.failure or "")
             return
-        asked, done = run.request, run.done
-        turn = requests.kept(asked.reply.turn) | {"finish": run.finish}
+        request, done = run.request, run.done
+        turn = requests.turn_record(request.reply.turn) | {"finish": run.finish}
         note = run.failure or ""
         if done:
-            turn["receipt"] = Receipt.of(asked.assistant, asked.reply, done).to_dict()
-            note = self.ended(asked, done)
+            turn["receipt"] = Receipt.of(request.assistant, request.reply, done).to_dict()
+            note = self.end_note(request, done)
         articles = await to_thread.run_sync(replies, [turn["content"]]) if turn["content"] else ()
-        yield self.page(number, asked, turn, articles, running=False, sent=sent, note=note)
+        yield self.page(number, request, turn, articles, running=False, sent=sent, note=note)
 
-    async def again(
-        self, session: Session, nid: Untrusted, ask: Callable[[], requests.Repeated]
+    async def repeat(
+        self, session: Session, nid: Untrusted, ask: Callable[[], requests.RepeatRequest]
     ) -> Updates:
         """Pages, while the reply `nid` is written once more, and then how the two compare."""
-        run: ReplyRun[requests.Repeated] = ReplyRun(session)
+        run: ReplyRun[requests.RepeatRequest] = ReplyRun(session)
         async with aclosing(run.steps(ask)) as steps:
             async for step in steps:
                 count = len(step.text) if step else 0
@@ -232,15 +232,15 @@ class ChatTab:
         note = run.failure or (UNCOMPARED if run.finish == "cancelled" else "")
         if not note:
             was, now = run.request.was, run.request.reply.turn
-            answer = await self.aside(parting, was, now, self.engine.tokenizer)
+            answer = await self.aside(find_parting, was, now, self.engine.tokenizer)
             answer |= {"what": "again", "n": secrets.token_hex(6), "nid": nid}
-            yield {self.told: doors.data(answer | {"why": run.request.why})}
+            yield {self.answers: doors.data(answer | {"why": run.request.why})}
         yield self.writing(False) | self.say(note)
 
     def page(
         self,
         number: str,
-        asked: requests.Asked,
+        request: requests.ReplyRequest,
         turn: dict[str, Any] | None = None,
         articles: Sequence[str] = (),
         *,
@@ -253,10 +253,10 @@ class ChatTab:
             "run": number,
             "sent": sent,
             "running": running,
-            "id": asked.path.id,
-            "settings": asked.path.settings,
-            "after": asked.after,
-            "add": [*asked.add, *([turn] if turn else [])],
+            "id": request.path.id,
+            "settings": request.path.settings,
+            "after": request.after,
+            "add": [*request.add, *([turn] if turn else [])],
         }
         return {
             # At the end it stays, hidden: the transcript does not shrink before it has the reply.
@@ -273,12 +273,12 @@ class ChatTab:
         """Nothing but a sentence: what is in the box stays there."""
         return {self.status: status_line(sentence)}
 
-    def ended(self, asked: requests.Asked, done: Done) -> str:
+    def end_note(self, request: requests.ReplyRequest, done: Done) -> str:
         """What is said when a reply is finished."""
         self.waits.add(done.finished.total_s - done.finished.waited_s)
-        leak = done.stop in asked.assistant.template.markers
+        leak = done.stop in request.assistant.template.markers
         cut = f" · it went on to write “{done.stop}”, which was cut off" if leak else ""
-        return summary(asked.reply.ledger, done) + cut
+        return summary(request.reply.ledger, done) + cut
 
 
 def _box(name: str) -> gr.Textbox:

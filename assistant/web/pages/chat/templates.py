@@ -30,7 +30,7 @@ class Assistants:
             except AssistantError:
                 continue  # of another kind, for another model, or longer than its window
             self.names[name] = template
-        same = (name for name, found in self.names.items() if found.hash == default.template.hash)
+        same = (name for name, each in self.names.items() if each.hash == default.template.hash)
         self.name = next(same, "")
         self.names[self.name] = default.template
         self._made = {self.name: default}
@@ -56,18 +56,18 @@ class Assistants:
         limit = self.default.max_new_tokens
         return Assistant(self.engine, template, max_new_tokens=limit, pin=pin)
 
-    def chosen(self, settings: dict[str, Any]) -> tuple[Assistant, dict[str, Any]]:
+    def for_settings(self, settings: dict[str, Any]) -> tuple[Assistant, dict[str, Any]]:
         """The Assistant that the page's settings name, and what they ask of `reply`. Raises
         TemplateError, SamplingError and EngineError."""
         assistant = self.get(settings.get("template"))
-        asked = {name: settings[name] for name in ("temperature", "seed") if name in settings}
+        changes = {name: settings[name] for name in ("temperature", "seed") if name in settings}
         return assistant, {
-            "sampling": replace(assistant.template.sampling, **asked),
+            "sampling": replace(assistant.template.sampling, **changes),
             "max_new_tokens": settings.get("max_new_tokens"),
             "dropped": () if settings.get("keep_all") is True else None,
         }
 
-    def of_receipt(self, receipt: Receipt) -> Assistant:
+    def for_receipt(self, receipt: Receipt) -> Assistant:
         """The Assistant of the template that a receipt names. Raises TemplateError where it is not
         here."""
         for name, template in self.names.items():

@@ -30,7 +30,7 @@ from assistant.web.pages.doors import Untrusted, status_line
 from assistant.web.pages.events import QUIET, Update, Updates
 from assistant.web.pages.playground.compare_html import chart, grid, progress, verdict, vote
 from assistant.web.pages.playground.html import file
-from assistant.web.pages.playground.tab_base import Card, Runs, TabSession, pressed
+from assistant.web.pages.playground.tab_base import Card, Runs, TabSession, read_action
 
 VOTES = ("first", "second", "tie")
 TWO = "Choose two prompts that were compared."
@@ -38,14 +38,14 @@ ALIKE = "These two gave the same replies: there is nothing to vote on."
 
 
 class Session(TabSession[Card]):
-    """What the server keeps for one open page. edited: the edited copies of templates. shown: how
+    """What the server keeps for one open page. edited: the edited copies of templates. on_page: how
     many results the page shows. pairs, votes, sides: the vote."""
 
     def __init__(self) -> None:
         super().__init__()
         self.job: Job | None = None
         self.edited: dict[str, PromptTemplate] = {}
-        self.shown = 0
+        self.on_page = 0
         self.pairs: list[Pair] = []
         self.votes: list[str] = []
         self.sides: Sequence[str] = ()
@@ -114,11 +114,11 @@ class WorkbenchTab(Runs[Session]):
         self.session = gr.State(Session())
 
     def _connect(self) -> None:
-        asked = [self.names, self.areas, self.typed, self.seeds, self.limit, self.session]
-        shown: list[Block] = [self.progress, self.chart, self.grid, self.vote]
-        shown += [self.after, self.voting, self.left, self.right]
+        inputs = [self.names, self.areas, self.typed, self.seeds, self.limit, self.session]
+        outputs: list[Block] = [self.progress, self.chart, self.grid, self.vote]
+        outputs += [self.after, self.voting, self.left, self.right]
         self.run.click(
-            self.compare, asked, [*self.running, *shown], trigger_mode="multiple", **QUIET
+            self.compare, inputs, [*self.running, *outputs], trigger_mode="multiple", **QUIET
         )
         self.stop.click(self.end, self.session, None, **QUIET)
         self.csv.click(self.save_csv, self.session, self.file, **QUIET)
@@ -144,13 +144,13 @@ class WorkbenchTab(Runs[Session]):
             known = {**self.templates, **session.edited}
             templates = {name: known[name] for name in _texts(names) if name in known}
             chosen = set(_texts(areas))
-            asked = [question for question in self.questions if question.area in chosen]
+            questions = [question for question in self.questions if question.area in chosen]
             own = [line for line in str(lines or "").splitlines() if line.strip()]
-            check_count("questions", len(asked) + len(own), QUESTIONS_MAX)
-            asked += typed(own)
+            check_count("questions", len(questions) + len(own), QUESTIONS_MAX)
+            questions += typed(own)
             count = check_max_new_tokens(limit, self.engine.window)
-            job = Job(self.engine, templates, asked, seeds, max_new_tokens=count, wait_s=0)
-            session.job, session.shown, session.pairs = job, 0, []
+            job = Job(self.engine, templates, questions, seeds, max_new_tokens=count, wait_s=0)
+            session.job, session.on_page, session.pairs = job, 0, []
             return [job]
 
         def take(_: int, event: object) -> None:
@@ -169,8 +169,8 @@ class WorkbenchTab(Runs[Session]):
         done = job.results
         page: Update = {self.progress: progress(len(done), job.planned)}
         over = not session.work.running
-        if over or len(done) > 1.2 * session.shown:
-            session.shown = len(done)
+        if over or len(done) > 1.2 * session.on_page:
+            session.on_page = len(done)
             rows = figures(done, job.assistants)
             page |= {self.chart: chart(rows, job.assistants), self.grid: grid(done)}
         if over:
@@ -200,7 +200,7 @@ class WorkbenchTab(Runs[Session]):
 
     def cast(self, action: Untrusted, session: Session) -> Update:
         """A vote for one side or none, or the end of the vote."""
-        name, numbers = pressed(action)
+        name, numbers = read_action(action)
         if not session.pairs or name not in ("vote", "reveal"):
             return {self.vote: gr.skip()}
         session.votes += [VOTES[number] for number in numbers if number < len(VOTES)]

@@ -16,13 +16,13 @@ from assistant.generation.generate import Delta, Done
 from assistant.prompting.template import Segment
 from assistant.sampling import check_stops
 from assistant.web.gate.bodies import read_json
-from assistant.web.pages.attribution.html import underlined
+from assistant.web.pages.attribution.html import underline
 from assistant.web.pages.doors import Untrusted
 from assistant.web.pages.playground.tab_base import Card, TabSession, Written
 
 # A dialogue shows what a base model does: it answers, and then goes on to write the next question.
 PROMPT = "-----\n\nHuman: How do I read a file line by line?\n\nAssistant:"
-UNREADABLE = "What came from the chat is no prompt; open the turn again."
+UNREADABLE = "What came from the chat is not a prompt; open the turn again."
 
 
 @dataclass(eq=False, slots=True)
@@ -41,7 +41,7 @@ class Continuation(Card):
 
     @property
     def body(self) -> str:
-        return underlined(self.text, self.matches or ())
+        return underline(self.text, self.matches or ())
 
     def take(self, event: object, reply: Written) -> None:
         Card.take(self, event, reply)

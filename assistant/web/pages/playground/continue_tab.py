@@ -23,7 +23,7 @@ from assistant.web.pages.playground.continue_state import PROMPT, Continuation, 
 from assistant.web.pages.playground.controls import Controls, read_controls, show_stops
 from assistant.web.pages.playground.html import cards, data, inspector, strip
 from assistant.web.pages.playground.library_form import LibraryForm, read_form
-from assistant.web.pages.playground.tab_base import Runs, Source, pressed, told, visible
+from assistant.web.pages.playground.tab_base import Runs, Source, read_action, visible, with_status
 from assistant.web.sources import Sources
 
 CARDS_MAX = 8
@@ -80,9 +80,9 @@ class CompletionTab(Runs[Session]):
 
     def _connect(self) -> None:
         prompt = [self.prompt, self.literal, self.ids, self.session]
-        asked = [self.prompt, self.literal, *self.controls.inputs, self.session]
+        inputs = [self.prompt, self.literal, *self.controls.inputs, self.session]
         box = [self.prompt, self.strip, self.undo, self.status]
-        shown = [*self.running, self.written, self.tokens]
+        outputs = [*self.running, self.written, self.tokens]
         # Not `input`, which Gradio's textbox knows of keys alone, not of what is pasted or cut.
         seen = [self.strip, self.status]
         self.prompt.change(self.look, prompt, seen, trigger_mode="always_last", **QUIET)
@@ -94,16 +94,16 @@ class CompletionTab(Runs[Session]):
             button.click(partial(self.use, entry), [*fields, *prompt], box, **QUIET)
         for entry, fields, button in asked_often:
             button.click(partial(self.ask, entry), fields, [self.to_chat, self.status], **QUIET)
-        self.run.click(self.continue_, asked, shown, trigger_mode="multiple", **QUIET)
+        self.run.click(self.continue_, inputs, outputs, trigger_mode="multiple", **QUIET)
         self.stop.click(self.end, self.session, None, **QUIET)
-        self.go.click(self.act, [self.action, self.ids, *asked], [*box[:-1], *shown, self.back],
+        self.go.click(self.act, [self.action, self.ids, *inputs], [*box[:-1], *outputs, self.back],
                       trigger_mode="multiple", **QUIET)  # fmt: skip
         self.open.click(self.take_over, [self.opened, *prompt],
-                        [*box[:-1], *shown, self.controls.stops], **QUIET)  # fmt: skip
+                        [*box[:-1], *outputs, self.controls.stops], **QUIET)  # fmt: skip
 
     # The prompt
 
-    @told
+    @with_status
     def look(self, prompt: Untrusted, literal: object, ids: object, session: Session) -> Update:
         """What the prompt in the box is for the model."""
         return {self.strip: self._strip(session.edit(prompt), literal, ids)}
@@ -130,12 +130,12 @@ class CompletionTab(Runs[Session]):
             self.status: status_line(status),
         }
 
-    @told
+    @with_status
     def put_back(self, prompt: Untrusted, literal: object, ids: object, session: Session) -> Update:
         raw = session.edit(prompt)
         return self.put(session.former or raw, literal, ids, session)
 
-    @told
+    @with_status
     def use(self, entry: Entry, *values: Any) -> Update:
         """A template of the library, its variables filled in."""
         *fields, prompt, literal, ids, session = values
@@ -143,12 +143,12 @@ class CompletionTab(Runs[Session]):
         session.edit(prompt)
         return self.put(raw, literal, ids, session)
 
-    @told
+    @with_status
     def ask(self, entry: Entry, *fields: Untrusted) -> Update:
         """A saved question, its variables filled in: the page's script takes it to the chat."""
         return {self.to_chat: data({"text": read_form(entry, fields).text})}
 
-    @told
+    @with_status
     def append(
         self, card: Continuation, prompt: Untrusted, literal: object, ids: object, session: Session
     ) -> Update:
@@ -156,7 +156,7 @@ class CompletionTab(Runs[Session]):
         raw = session.edit(prompt)
         return self.put(Raw(raw.text + card.text, raw.plain), literal, ids, session)
 
-    @told
+    @with_status
     def take_over(
         self, message: Untrusted, prompt: Untrusted, literal: object, ids: object, session: Session
     ) -> Update:
@@ -241,7 +241,7 @@ class CompletionTab(Runs[Session]):
     ) -> Updates:
         """A button below a continuation, or a token's alternative: [name, number of card, ...]."""
         *controls, session = values
-        name, numbers = pressed(action)
+        name, numbers = read_action(action)
         card = session.cards[numbers[0]] if numbers and numbers[0] < len(session.cards) else None
         if name == "append" and card:
             yield await self.append(card, prompt, literal, ids, session)
@@ -257,7 +257,7 @@ class CompletionTab(Runs[Session]):
         elif name == "back" and card and session.origin:
             yield await self.bring_back(card, session)
 
-    @told
+    @with_status
     def bring_back(self, card: Continuation, session: Session) -> Update:
         """A continuation for the chat, with what was written behind the prompt before it."""
         before = card.raw.text.removeprefix(session.opened)

@@ -58,9 +58,9 @@ class TemplateTab:
     def _connect(self) -> None:
         text = [self.text, self.former]
         box = [*text, self.undo]
-        shown = [self.status, *self.buttons]
+        outputs = [self.status, *self.buttons]
         add, toml, jinja = self.buttons
-        self.text.change(self.check, self.text, shown, trigger_mode="always_last", **QUIET)
+        self.text.change(self.check, self.text, outputs, trigger_mode="always_last", **QUIET)
         self.load.click(self.replace, [self.choice, *text], box, **QUIET)
         self.undo.click(lambda text, former: self.put(former, text), text, box, **QUIET)
         add.click(self.add, [self.text, self.workbench.session],

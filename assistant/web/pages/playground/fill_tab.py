@@ -15,8 +15,8 @@ from assistant.text import check_prompt
 from assistant.web.pages.doors import Untrusted, status_line
 from assistant.web.pages.events import QUIET, Update, Updates
 from assistant.web.pages.playground.controls import Controls, read_controls
-from assistant.web.pages.playground.html import cards, filled
-from assistant.web.pages.playground.tab_base import Card, Runs, TabSession, pressed, visible
+from assistant.web.pages.playground.html import cards, show_fills
+from assistant.web.pages.playground.tab_base import Card, Runs, TabSession, read_action, visible
 from assistant.web.sources import Sources
 
 TEXT = f'''def average(numbers):
@@ -39,7 +39,7 @@ class Candidate(Card):
 
     @property
     def body(self) -> str:
-        return filled(self.filling.fills) if self.filling.fills else ""
+        return show_fills(self.filling.fills) if self.filling.fills else ""
 
 
 class Session(TabSession[Candidate]):
@@ -83,10 +83,10 @@ class FillTab(Runs[Session]):
         self.session = gr.State(Session())
 
     def _connect(self) -> None:
-        asked = [self.text, self.order, *self.controls.inputs, self.session]
+        inputs = [self.text, self.order, *self.controls.inputs, self.session]
         box = [self.text, self.undo, self.status]
         self.run.click(
-            self.fill_in, asked, [*self.running, self.written], trigger_mode="multiple", **QUIET
+            self.fill_in, inputs, [*self.running, self.written], trigger_mode="multiple", **QUIET
         )
         self.stop.click(self.end, self.session, None, **QUIET)
         self.go.click(self.take, [self.action, self.text, self.session], box, **QUIET)
@@ -110,7 +110,7 @@ class FillTab(Runs[Session]):
 
     def take(self, action: Untrusted, text: Untrusted, session: Session) -> Update:
         """A candidate as the new text."""
-        _, numbers = pressed(action)
+        _, numbers = read_action(action)
         fills = [card.filling.fills for card in session.cards]
         if not numbers or numbers[0] >= len(fills) or not fills[numbers[0]]:
             return {self.text: gr.skip()}

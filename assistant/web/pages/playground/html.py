@@ -161,7 +161,7 @@ def inspector(title: str, tokens: Sequence[Token], index: int) -> str:
     )
 
 
-def filled(fills: Sequence[Fill], context: int = 4) -> str:
+def show_fills(fills: Sequence[Fill], context: int = 4) -> str:
     """A text with what was filled in, each line of it marked. fills: the last of them has
     the whole text. context: lines that stay on either side of what is new."""
     whole, at, parts = fills[-1].whole, 0, []

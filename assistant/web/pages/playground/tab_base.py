@@ -22,7 +22,7 @@ from assistant.errors import AssistantError, SourcesBusy
 from assistant.generation.generate import Delta, Done
 from assistant.generation.reply import Reply
 from assistant.web.gate.bodies import read_json
-from assistant.web.pages.attribution.html import listed
+from assistant.web.pages.attribution.html import match_list
 from assistant.web.pages.chat.running import BUSY, INTERNAL
 from assistant.web.pages.chat.status import summary
 from assistant.web.pages.doors import Untrusted, status_line
@@ -95,7 +95,7 @@ class Card:
 
     @property
     def foot(self) -> str:
-        return status_line(self.note) + listed(self.matches or ())
+        return status_line(self.note) + match_list(self.matches or ())
 
     def take(self, event: object, reply: Written) -> None:
         """What is new in the reply: an event, or the exception that ended it."""
@@ -108,7 +108,7 @@ class Card:
                 self.note = f"{summary(reply.ledger, event)} · seed {reply.sampling.seed}"
                 self.over = True
             case Exception():
-                self.note = sentence(event)
+                self.note = explain_error(event)
                 self.over = True
 
 
@@ -187,7 +187,7 @@ class Runs(Generic[Session]):
                 yield again | (self.results(session) if news else {})
             note = "Stopped" if session.work.stopped else "Done"
         except Exception as error:
-            note = sentence(error)
+            note = explain_error(error)
         if self.sources:
             async for step in self._look_up(session, self.sources):
                 yield {self.status: status_line(step)}
@@ -211,7 +211,7 @@ class Runs(Generic[Session]):
             except SourcesBusy as error:
                 card.note = f"{card.note} · {error}"
             except Exception as error:
-                log.warning("sources were not looked up: %s", sentence(error))
+                log.warning("sources were not looked up: %s", explain_error(error))
                 return
 
     async def end(self, session: Session) -> None:
@@ -229,7 +229,7 @@ def visible(yes: bool) -> dict[str, Any]:
     return gr.update(visible=True if yes else "hidden")
 
 
-def told(handler: Callable[..., Update]) -> Callable[..., Awaitable[Update]]:
+def with_status(handler: Callable[..., Update]) -> Callable[..., Awaitable[Update]]:
     """A handler that runs in the tab's `threads` (an anyio limiter), and whose refusals,
     AssistantErrors, become the tab's status line."""
 
@@ -243,8 +243,8 @@ def told(handler: Callable[..., Update]) -> Callable[..., Awaitable[Update]]:
     return handle
 
 
-def pressed(action: Untrusted) -> tuple[str, list[int]]:
-    """(act, numbers) of a button that the page's script sent; ("", []) for what is none."""
+def read_action(action: Untrusted) -> tuple[str, list[int]]:
+    """(act, numbers) of a button that the page's script sent; ("", []) for anything else."""
     try:
         value: Untrusted = read_json(action)
         act, *numbers = value
@@ -254,7 +254,7 @@ def pressed(action: Untrusted) -> tuple[str, list[int]]:
     return (act, numbers) if known and min(numbers, default=0) >= 0 else ("", [])
 
 
-def sentence(error: Exception, otherwise: str = INTERNAL) -> str:
+def explain_error(error: Exception, otherwise: str = INTERNAL) -> str:
     """What a person reads of `error`. What is a mistake of ours goes to the log."""
     if isinstance(error, AssistantError):
         return str(error)
