@@ -1,6 +1,6 @@
 """What the two APIs share: the key, replies that are read on the event loop, and errors over HTTP.
 
-Knows requests, replies and server-sent events; what an answer looks like is openai.py's and tgi.py's.
+Knows requests, replies and server-sent events; not what an answer looks like.
 """
 
 import asyncio

@@ -7,7 +7,7 @@ what is found stands in the browser beside the reply.
 import gradio as gr
 
 from assistant.errors import AssistantError
-from assistant.web.gate.limit import FREE
+from assistant.web.gradio_inside import FREE
 from assistant.web.pages import doors
 from assistant.web.pages.playground.tab_base import sentence
 from assistant.web.sources import Building

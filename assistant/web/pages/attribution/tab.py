@@ -10,7 +10,7 @@ from anyio import to_thread
 
 from assistant.attribution import search
 from assistant.attribution.fulltext import choices
-from assistant.web.gate.limit import FREE
+from assistant.web.gradio_inside import FREE
 from assistant.web.pages.attribution.check import FAILED
 from assistant.web.pages.attribution.html import hits, listed, underlined
 from assistant.web.pages.doors import one_line, said
