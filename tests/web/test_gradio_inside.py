@@ -27,16 +27,16 @@ def spell(text: str):
     yield from text
 
 
-def make_page():
+def in_loop(call, *values, **options):
     """For each lock that it makes, Gradio opens an event loop, unless one is running."""
 
-    async def build():
-        return _page()
+    async def run():
+        return call(*values, **options)
 
-    return asyncio.run(build())
+    return asyncio.run(run())
 
 
-def _page():
+def make_page():
     with gr.Blocks(analytics_enabled=False) as page:
         text, button = gr.Textbox(), gr.Button()
         button.click(double, text, text, api_name="double")
@@ -47,18 +47,15 @@ def _page():
 
 def mount(page, **options):
     """(the app, Gradio's own)."""
-
-    async def build():
-        app = FastAPI()
-        gr.mount_gradio_app(app, page, path="/", show_error=False, ssr_mode=False, **options)
-        return app, gradio_inside.mounted_app(app)
-
-    return asyncio.run(build())
+    app = FastAPI()
+    options |= {"path": "/", "show_error": False, "ssr_mode": False}
+    in_loop(gr.mount_gradio_app, app, page, **options)
+    return app, gradio_inside.mounted_app(app)
 
 
 @pytest.fixture
 def page():
-    return make_page()
+    return in_loop(make_page)
 
 
 def test_no_calls_home_and_no_statistics():
@@ -73,7 +70,7 @@ def test_no_calls_home_and_no_statistics():
 
 
 def test_limits_reach_what_keeps_them(page):
-    gradio_inside.set_limits(page, events=44, sessions=2)
+    in_loop(gradio_inside.set_limits, page, events=44, sessions=2)
     app = mount(page)[1]
     page.create_limiter()
     assert page._queue.max_thread_count == 44
@@ -86,7 +83,7 @@ def test_limits_reach_what_keeps_them(page):
 def test_on_a_space_the_page_is_as_elsewhere(monkeypatch):
     monkeypatch.setenv("SYSTEM", "spaces")
     monkeypatch.setenv("SPACE_ID", "me/mine")
-    page = make_page()
+    page = in_loop(make_page)
     assert page.get_config_file()["space_id"] == "me/mine"
     gradio_inside.forget_space(page)
     assert page.get_config_file()["space_id"] is None
