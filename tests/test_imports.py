@@ -40,8 +40,9 @@ INSIDE = {
     "web": (
         {"app"},
         {"pages", "api"},
-        {"sources", "polling", "server", "gradio_inside"},
+        {"sources", "polling", "server"},
         {"follow", "loading", "gate"},
+        {"gradio_inside"},
     ),
 }
 # It stands apart: the web alone joins it with replies, and it knows none of the others.

@@ -22,7 +22,7 @@ from assistant.sampling import Sampling
 from assistant.text import quoted
 from assistant.web.api.openai_logprobs import chat_logprobs, check_top, completion_logprobs
 from assistant.web.api.openai_schema import ChatBody, CompletionBody, ErrorBody
-from assistant.web.api.replies import Events, gone, read
+from assistant.web.api.replies import Events, gone, read_replies
 
 OWNER = "tech-assistant"  # by which another copy of this program knows that it talks to one
 MAX_TOKENS = 16  # of a completion that does not say; OpenAI's own default
@@ -104,7 +104,7 @@ class _Answer:
             else:
                 ends[index] = event
 
-        if await read(request, self.start, take) is None:
+        if await read_replies(request, self.start, take) is None:
             return gone()
         self.finished = {index: done.finished for index, done in ends.items()}
         choices = [

@@ -12,7 +12,7 @@ from assistant.completion.complete import complete, prompt_ids
 from assistant.generation.generate import Delta
 from assistant.sampling import STOPS_MAX, Sampling
 from assistant.web.api.openai_schema import Texts
-from assistant.web.api.replies import Events, gone, read
+from assistant.web.api.replies import Events, gone, read_replies
 
 MAX_NEW_TOKENS = 100  # where a request does not say, as in that server
 
@@ -171,7 +171,7 @@ class Generation:
             if not isinstance(event, Delta):
                 ends.append(event)
 
-        if await read(request, self.start, take) is None:
+        if await read_replies(request, self.start, take) is None:
             return gone()
         (done,) = ends
         answer = {"generated_text": self.before + done.text}
