@@ -40,7 +40,7 @@ INSIDE = {
     "web": (
         {"app"},
         {"pages", "api"},
-        {"sources", "polling", "server", "gradio_inside"},
+        {"sources", "polling", "server", "scripts", "gradio_inside"},
         {"follow", "loading", "gate"},
     ),
 }

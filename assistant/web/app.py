@@ -28,6 +28,7 @@ from assistant.web.gate.metrics import Measured  # noqa: E402
 from assistant.web.gate.security import Gate  # noqa: E402
 from assistant.web.gradio_inside import bound_calls  # noqa: E402
 from assistant.web.pages.page import EXAMPLES, SESSIONS_MAX, build_page, look  # noqa: E402
+from assistant.web.scripts import Scripts  # noqa: E402
 from assistant.web.sources import Sources  # noqa: E402
 
 
@@ -79,6 +80,7 @@ def _build(assistant, settings, examples):
         if route.path != "/":  # which is the page's, too
             app.router.routes.append(Route(route.path, OtherMethods(route)))
     add_errors(app, TGI_ERRORS, engine.refused)
+    app.mount("/page/static", Scripts())
 
     page = build_page(assistant, examples, sources, settings.accept_license)
     # The engine's waiting room is the only one: Gradio lets all that it admits run at once.
