@@ -10,13 +10,8 @@ import * as receipts from "./receipts.js";
 import * as settings from "./settings.js";
 import * as turns from "./turns.js";
 
-/** @import {Conversation} from "../lib/records.js" */
-
-/**
- * A turn as the server tells it; `content` is its text.
- * @typedef {{nid: string, role: records.Role, content: string, ids?: number[], finish?: string,
- *   receipt?: Record<string, any>}} Told
- */
+/** @import {Acts} from "./acts.js" */
+/** @import {Conversation, Told} from "../lib/records.js" */
 
 /**
  * News of a reply, which stands behind the turn `after`. add: all turns that this run brought so far,
@@ -44,15 +39,6 @@ let told = ""; // the open path, as the server is told it
 /** @type {((record: Conversation | undefined) => unknown)[]} */
 const drawn = [];
 
-/** @param {string} key @param {string} [value] */
-const tab = (key, value) => {
-  try {
-    if (value !== undefined) sessionStorage.setItem(key, value);
-    return sessionStorage.getItem(key);
-  } catch {
-    return null; // blocked
-  }
-};
 const record = () => store.get(id);
 const path = () => {
   const here = record();
@@ -113,7 +99,7 @@ export const open = (next, at) => {
   id = next;
   leaf = at ?? record()?.leaf ?? null;
   store.show(id);
-  tab(OPEN, id);
+  store.ofTab(OPEN, id);
   const here = record();
   settings.use(here ? (here.settings ?? {}) : store.settings());
   refresh();
@@ -145,7 +131,7 @@ const ask = (door, what, nid, more) =>
 const receipt = (nid) => ({ receipt: node(nid).receipt });
 /** @param {string} nid */
 const newestBelow = (nid) => records.tip(/** @type {Conversation} */ (record()), nid);
-/** @type {turns.Acts} */
+/** @type {Acts} */
 const do_ = {
   edit: (nid) => {
     if (!editing) kept = filled("message");
@@ -194,23 +180,6 @@ const putBack = () => {
 };
 
 /**
- * Puts turns, one behind the other, behind `after`.
- * @param {Conversation} conversation @param {string | null} after @param {Told[]} added
- */
-const add = (conversation, after, added) => {
-  let parent = after;
-  for (const { nid, role, content, ...more } of added) {
-    conversation.nodes[nid] ??= {
-      parent,
-      ...records.checkTurn({ role, text: content, ...more }, role),
-    };
-    parent = nid;
-  }
-  conversation.leaf = parent;
-  conversation.title ||= records.titleOf(added[0].content);
-};
-
-/**
  * A reply from elsewhere, as another version behind the turn `after`
  * @param {string} of a conversation @param {string} after @param {{text: string, ids?: number[]}} reply
  */
@@ -218,7 +187,7 @@ export const branch = (of, after, { text, ids }) => {
   if (of !== id) open(of);
   /** @type {Told} */
   const turn = { nid: records.newId("n"), role: "assistant", content: text, ids };
-  store.change(of, (conversation) => add(conversation, after, [turn]));
+  store.change(of, (conversation) => records.add(conversation, after, [turn]));
   go(turn.nid);
 };
 
@@ -234,7 +203,7 @@ const take = ({ id: of, after, add: added, settings: chosen, ...news }, articles
     if (added.length) {
       store.change(
         of,
-        (conversation) => add(conversation, after, added),
+        (conversation) => records.add(conversation, after, added),
         begins ? records.create(of, chosen) : null, // one that was deleted does not come back
       );
     }
@@ -301,19 +270,19 @@ store.listen((changed) => {
 });
 whenever("#message", (message) => {
   message.before(editBar);
-  box("message")?.addEventListener("input", () => tab(DRAFT, filled("message")));
+  box("message")?.addEventListener("input", () => store.ofTab(DRAFT, filled("message")));
 });
 whenever("#below", (below) => {
   running = null;
   below.append(undo, redo, settings.toggle);
   below.before(settings.panel);
   below.after(spoken);
-  const last = id || tab(OPEN);
+  const last = id || store.ofTab(OPEN);
   open(last && (id || store.get(last)) ? last : records.newId("c"), id ? leaf : undefined);
 });
 // Gradio's events are heard from now on; after the server was lost, once more.
 hear("facts", () => {
-  fill("message", tab(DRAFT) || filled("message"));
+  fill("message", store.ofTab(DRAFT) || filled("message"));
   tell();
 });
 

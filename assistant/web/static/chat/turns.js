@@ -1,19 +1,15 @@
 // The transcript: one article for each turn of the open path. A message is shown to the letter. A
 // reply is shown to the letter too, until the server has rendered it; articles are kept, so stepping
 // between branches, or a new turn behind 300 others, touches what has changed alone.
-import { button, copy, el, find, need } from "../lib/dom.js";
+import { el, find, need } from "../lib/dom.js";
 import { hear, send, whenever } from "../lib/gradio.js";
 import * as records from "../lib/records.js";
+import { acts } from "./acts.js";
 import * as receipts from "./receipts.js";
 
+/** @import {Acts} from "./acts.js" */
 /** @import {Conversation, Node} from "../lib/records.js" */
 /** @import {Sources} from "../lib/matches.js" */
-
-/**
- * What the buttons under a turn do: see chat.js.
- * @typedef {Record<"edit" | "regenerate" | "carryOn" | "pin" | "step" | "again" | "saw" | "playground",
- *   (nid: string) => unknown>} Acts
- */
 
 /**
  * A turn as it is shown.
@@ -27,12 +23,6 @@ import * as receipts from "./receipts.js";
  * @property {Sources} [sources]
  */
 
-/** @type {Record<string, string>} */
-const MARKS = {
-  length: "Cut at the reply's length limit",
-  cancelled: "Stopped",
-  error: "Interrupted by an error",
-};
 const LEAVES = "The model does not see the messages above: they no longer fit its window";
 const RENDER_CHARS = 40_000; // of replies that the server renders at once
 const KEPT_MAX = 2_000;
@@ -64,11 +54,6 @@ let attribution = { look: () => {}, dress: () => {} };
 export const attribute = (by) => {
   attribution = by;
 };
-
-/** @type {(name: string, label: string, action: Parameters<typeof button>[1], properties?: {}) =>
- *   HTMLButtonElement} */
-const act = (name, label, action, properties = {}) =>
-  button(label, action, { className: `act act-${name}`, ...properties });
 
 /** @param {string} key @param {Node} node */
 const article = (key, { role, text }) => {
@@ -155,55 +140,6 @@ export const lookedUp = (id, nid, failed) => {
   if (failed) for (const shown of open) looked.add(shown.id + shown.nid);
   if (looks === id + nid) looks = null;
   lookUp();
-};
-
-/** @param {string} nid @param {string[]} children @param {(nid: string) => unknown} step */
-const stepper = (nid, children, step) => {
-  const at = children.indexOf(nid);
-  const to = (
-    /** @type {number} */ index,
-    /** @type {string} */ sign,
-    /** @type {string} */ label,
-  ) =>
-    act("step", sign, () => step(children[index]), {
-      disabled: !(index in children),
-      title: label,
-      "aria-label": label,
-    });
-  return el(
-    "span",
-    { className: "steps" },
-    to(at - 1, "‹", "Earlier version"),
-    el("span", { textContent: `${at + 1}/${children.length}` }),
-    to(at + 1, "›", "Later version"),
-  );
-};
-
-/**
- * The buttons under a turn.
- * @param {string} nid @param {Node} node
- * @param {{children: string[], last: boolean, running: boolean, do_: Acts}} place
- */
-const acts = (nid, node, { children, last, running, do_ }) => {
-  const user = node.role === "user";
-  const copying = act("copy-text", "Copy", (event) => copy(event.currentTarget, node.text));
-  const pin = act("pin", node.pinned ? "Pinned" : "Pin", () => do_.pin(nid), {
-    "aria-pressed": String(!!node.pinned),
-    title: "A pinned turn stays in the model's window",
-  });
-  const again = user ? last : true;
-  const ending = MARKS[node.finish ?? ""];
-  return [
-    node.text ? copying : null,
-    user ? act("edit", "Edit", () => do_.edit(nid)) : null,
-    again && !(last && running) ? act("regenerate", "Regenerate", () => do_.regenerate(nid)) : null,
-    last && !running && node.finish === "length" && node.text
-      ? act("continue", "Continue", () => do_.carryOn(nid))
-      : null,
-    pin,
-    children.length > 1 ? stepper(nid, children, do_.step) : null,
-    ending ? el("span", { className: "mark", textContent: ending }) : null,
-  ].filter((part) => part !== null);
 };
 
 /**

@@ -35,6 +35,12 @@ import { isCount, isObject, isText, isTime } from "./values.js";
  * @property {Settings} [settings]
  */
 
+/**
+ * A turn as the server tells it; `content` is its text.
+ * @typedef {{nid: string, role: Role, content: string, ids?: number[], finish?: string,
+ *   receipt?: Record<string, any>}} Told
+ */
+
 const VERSION = 1;
 export const MAX = {
   title: 120,
@@ -201,3 +207,20 @@ export const words = (record) => [
   record.title,
   ...Object.values(record.nodes).map((node) => node.text),
 ];
+
+/**
+ * Puts turns, one behind the other, behind `after`.
+ * @param {Conversation} conversation @param {string | null} after @param {Told[]} added
+ */
+export const add = (conversation, after, added) => {
+  let parent = after;
+  for (const { nid, role, content, ...more } of added) {
+    conversation.nodes[nid] ??= {
+      parent,
+      ...checkTurn({ role, text: content, ...more }, role),
+    };
+    parent = nid;
+  }
+  conversation.leaf = parent;
+  conversation.title ||= titleOf(added[0].content);
+};

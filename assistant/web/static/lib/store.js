@@ -141,7 +141,7 @@ export const remove = (id) => {
   } catch {
     // nothing was stored
   }
-  for (const waiting of unsaved) {
+  for (const waiting of [...unsaved]) {
     const kept = records.get(waiting);
     if (kept) write(kept); // there is room now
   }
@@ -192,6 +192,17 @@ export const keepSettings = (value) => {
     localStorage.setItem(SETTINGS, JSON.stringify(value));
   } catch {
     // they hold for this page
+  }
+};
+
+// What belongs to this tab alone, and outlives a reload
+/** @param {string} key @param {string} [value] */
+export const ofTab = (key, value) => {
+  try {
+    if (value !== undefined) sessionStorage.setItem(key, value);
+    return sessionStorage.getItem(key);
+  } catch {
+    return null; // blocked
   }
 };
 
