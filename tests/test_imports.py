@@ -1,6 +1,6 @@
 """The rules that hold for the source itself: imports run one way, and modules stay small.
 
-Reads the source, Python with ast; only the last tests import anything, each in a process of its own.
+Reads the source, Python with ast; only the last tests import anything, each in its own process.
 """
 
 import ast
