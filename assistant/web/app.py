@@ -35,6 +35,7 @@ from assistant.web.gradio_inside import (
     set_limits,
 )
 from assistant.web.pages.page import EXAMPLES, SESSIONS_MAX, build_page, look
+from assistant.web.scripts import Scripts
 from assistant.web.sources import Sources
 
 
@@ -88,6 +89,7 @@ def _build(assistant: Assistant, settings: Settings, examples: Sequence[str]) ->
         if isinstance(route, APIRoute) and route.path != "/":  # which is the page's, too
             app.router.routes.append(Route(route.path, OtherMethods(route)))
     add_errors(app, TGI_ERRORS, engine.count_refusal)
+    app.mount("/page/static", Scripts())
 
     page = build_page(assistant, examples, sources, settings.accept_license)
     # The engine's waiting room is the only one: Gradio lets all that it admits run at once.

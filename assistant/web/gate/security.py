@@ -37,6 +37,7 @@ OPEN_PATHS = re.compile(
     r"/|/v1/(?:models(?:/.{1,300})?|(?:chat/)?completions)|/generate(?:_stream)?|/info"
     r"|/health|/metrics|/overlap"
     r"|/config/?|/theme\.css|/robots\.txt|/favicon\.ico"
+    r"|/page/static/[\w/]{1,100}\.js"
     r"|/(?:static|assets|svelte)/.{1,200}"
     r"|/gradio_api/(?:info/?|user/?|login_check/?|app_id/?|theme\.css|startup-events"
     r"|queue/join|queue/data|call/.+|cancel|reset/?|heartbeat/[^/]+)"

@@ -22,29 +22,9 @@ from assistant.web.pages.playground.tab import build_playground
 from assistant.web.sources import Sources
 
 TITLE = "Tech Assistant"
-# Each script in a tag of its own, so that one that fails leaves the others alone.
 STYLES = ("page.css", "chat/chat.css", "playground/playground.css", "attribution/sources.css")
-SCRIPTS = (
-    "stream.js",
-    "lib/dom.js",
-    "lib/records.js",
-    "lib/store.js",
-    "lib/files.js",
-    "lib/share.js",
-    "chat/receipts.js",
-    "chat/ledger.js",
-    "chat/settings.js",
-    "lib/marks.js",
-    "attribution/sources.js",
-    "chat/turns.js",
-    "chat/sidebar.js",
-    "chat/chat.js",
-    "chat/bar.js",
-    "main.js",
-    "playground/handover.js",
-    "playground/playground.js",
-    "consent.js",
-)
+# Within the page itself, and before Gradio builds it; start.js asks for all the others.
+SCRIPTS = ("stream.js", "start.js")
 FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
 COLOURS = {
@@ -146,10 +126,16 @@ def look() -> dict[str, Any]:
         font=FONT,
         font_mono=MONO,
     ).set(**COLOURS, **{f"{name}_dark": value for name, value in DARK.items()})
+    # Asked for at once, not one after the other as they import each other
+    preloads = (
+        f'<link rel="modulepreload" href="page/static/{path.relative_to(STATIC).as_posix()}">'
+        for path in sorted(STATIC.rglob("*/*.js"))
+    )
+    scripts = (f"<script>{(STATIC / name).read_text()}</script>" for name in SCRIPTS)
     return {
         "theme": theme,
         "css": "".join((STATIC / name).read_text() for name in STYLES),
-        "head": "".join(f"<script>{(STATIC / name).read_text()}</script>" for name in SCRIPTS),
+        "head": "".join([*preloads, *scripts]),
     }
 
 
