@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 from gradio.blocks import Block
 
-from assistant.web.gate.limit import FREE
+from assistant.web.gradio_inside import FREE
 
 ASIDE = 2  # threads for what a tab is told of a long text, which takes seconds, beside its replies
 AGAIN_S = 1.0  # how long the buttons of a reply that has begun are sent again

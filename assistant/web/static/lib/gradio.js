@@ -48,7 +48,7 @@ setTimeout(look); // at what is there already, once all modules have run
 export const whenever = (selector, action) => waiting.push({ selector, action });
 
 /**
- * What the server says through the hidden component with this id: see wire.py.
+ * What the server says through the hidden component with this id: see doors.py.
  * @param {string} id
  * @param {(data: any, articles: HTMLElement[]) => unknown} action
  */
