@@ -135,7 +135,7 @@ def test_a_branch_at_no_token(index, choice):
 @pytest.mark.parametrize("choice", [0, -1, 10**9, None, "5", [5]])
 def test_a_branch_to_no_alternative(choice):
     tokens = score(engine := FakeEngine(), [9], engine.tokenizer.encode("abc"), 3)
-    with pytest.raises(RequestError, match="no alternative"):
+    with pytest.raises(RequestError, match="not an alternative"):
         branch(tokens, 1, choice)
 
 

@@ -352,7 +352,7 @@ def test_the_chats_reply_comes_along_to_be_inspected(server):
         )
         assert "The text has the tokens 0 to 3" in told
         told = page.run(page.event("play-go", "click"), ['["branch", 0, 1, 5]', False, *CONTINUE])
-        assert "no alternative" in told
+        assert "not an alternative" in told
 
 
 def test_a_branch_may_begin_in_half_a_character():
