@@ -139,7 +139,7 @@ _DTYPES = ("auto", "float32", "bfloat16", "float16", "int8")
 
 def _parser(on_space: bool) -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="app.py",
+        prog="tech-assistant",
         description="Chat with a base code model, and a playground for its prompts.",
         epilog="Every flag can also be set as an environment variable: --max-new-tokens is "
         "ASSISTANT_MAX_NEW_TOKENS. A flag wins over its variable.",

@@ -22,6 +22,7 @@ from assistant.sampling import Sampling
 from assistant.text import quoted
 from assistant.web.api.openai_logprobs import chat_logprobs, check_top, completion_logprobs
 from assistant.web.api.openai_schema import ChatBody, CompletionBody, ErrorBody
+from assistant.web.api.replies import Events, gone, read_replies
 
 OWNER = "tech-assistant"  # by which another copy of this program knows that it talks to one
 MAX_TOKENS = 16  # of a completion that does not say; OpenAI's own default
@@ -93,7 +94,7 @@ class _Answer:
             replies = await to_thread.run_sync(self.start)
             openings = [self.opening(index) for index in range(len(replies))]
             before = [self._chunk([choice]) for choice in openings if choice]
-            return replies.Events(replies, self._chunks, before=before, after=self._last)
+            return Events(replies, self._chunks, before=before, after=self._last)
         texts, tokens, ends = defaultdict(str), defaultdict(list), {}
 
         def take(index, event):
@@ -103,8 +104,8 @@ class _Answer:
             else:
                 ends[index] = event
 
-        if await replies.read(request, self.start, take) is None:
-            return replies.gone()
+        if await read_replies(request, self.start, take) is None:
+            return gone()
         self.finished = {index: done.finished for index, done in ends.items()}
         choices = [
             self.choice(index, texts[index], tokens[index], done)

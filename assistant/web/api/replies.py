@@ -1,6 +1,6 @@
 """What the two APIs share: the key, replies that are read on the event loop, and errors over HTTP.
 
-Knows requests, replies and server-sent events; what an answer looks like is v1.py's and tgi.py's.
+Knows requests, replies and server-sent events; not what an answer looks like.
 """
 
 import asyncio
@@ -119,7 +119,7 @@ class OtherMethods:
 # Replies
 
 
-async def read(request, start, take):
+async def read_replies(request, start, take):
     """Reads the replies that `start()`, called in a thread, gives, to their end: take(index, event)
     of each event. Gives the replies, or None where the client has left."""
     replies = await to_thread.run_sync(start)

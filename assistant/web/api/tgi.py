@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, field_validator
 from assistant.completion.complete import complete, prompt_ids
 from assistant.generation.generate import Delta
 from assistant.sampling import STOPS_MAX, Sampling
-from assistant.web.api import replies
 from assistant.web.api.openai_schema import Texts
+from assistant.web.api.replies import Events, gone, read_replies
 
 MAX_NEW_TOKENS = 100  # where a request does not say, as in that server
 
@@ -171,8 +171,8 @@ class Generation:
             if not isinstance(event, Delta):
                 ends.append(event)
 
-        if await replies.read(request, self.start, take) is None:
-            return replies.gone()
+        if await read_replies(request, self.start, take) is None:
+            return gone()
         (done,) = ends
         answer = {"generated_text": self.before + done.text}
         if self.asked.details or self.asked.decoder_input_details:
@@ -182,7 +182,7 @@ class Generation:
 
     async def stream(self):
         replies = await to_thread.run_sync(self.start)
-        return replies.Events(replies, self._events, failed=self._failed)
+        return Events(replies, self._events, failed=self._failed)
 
     def _events(self, _, event):
         tokens = [self.held, *self._tokens(event)] if self.held else self._tokens(event)

@@ -6,7 +6,9 @@ at one by one and thrown away the event loop stands still. Knows JSON, not what 
 
 import json
 
-from assistant.web.gate.security import refuse, replay
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from assistant.web.gate.security import ErrorWriters, refuse, replay
 
 PARTS_MAX = 20_000  # 1,000 turns, the most that a conversation may have, have up to 8,000
 LISTS = b"[{"  # what opens a list or an object
@@ -37,13 +39,12 @@ def read_json(text: object) -> object:
 
 class Parts:
     """ASGI middleware: 413 for a body of more than PARTS_MAX lists and objects, of a call of
-    Gradio's values. It stands behind the Gate, which gives a body at once. errors: as of
-    security.refuse()."""
+    Gradio's values. It stands behind the Gate, which gives a body at once."""
 
-    def __init__(self, app, *, errors):
+    def __init__(self, app: ASGIApp, *, errors: ErrorWriters) -> None:
         self.app, self.errors = app, errors
 
-    async def __call__(self, scope, receive, send):
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "POST":
             message = await receive()
             if message["type"] != "http.request":

@@ -17,14 +17,14 @@ class Hosts:
     one that was learnt, of pages at https.
     """
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: Settings) -> None:
         given = [*settings.allow_host, settings.host]
         self.names = {_hostname(name) for name in given} - {None, "0.0.0.0", "::"}
         self.pages = {_page(scheme, name) for name in settings.allow_host for scheme in PORTS}
         if settings.space_host:
             self.add(settings.space_host)
 
-    def add(self, name: str):
+    def add(self, name: str) -> None:
         self.names.add(name.lower())
         self.pages.add(_page("https", name))
 
@@ -70,7 +70,7 @@ def _page(scheme: str, host: str) -> tuple[str, str, int] | None:
     return scheme, place[0], place[1] or PORTS[scheme]
 
 
-def _plain_address(address):
+def _plain_address(address: str | None) -> str | None:
     """`address` without the IPv6 form of an IPv4 address."""
     try:
         ip = ip_address(address or "")
