@@ -25,7 +25,7 @@ SEEDS_MAX = 10
 REPLIES_MAX = 400
 
 
-class Job:
+class Comparison:
     """Templates x questions x seeds as one run, checked here; nothing is computed before the first
     next().
 
@@ -67,7 +67,7 @@ class Job:
     def results(self) -> list[Result]:
         return in_order(self._results, self.questions, self.assistants)
 
-    def __iter__(self) -> "Job":
+    def __iter__(self) -> "Comparison":
         return self
 
     def __next__(self) -> Result | None:

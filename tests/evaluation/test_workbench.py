@@ -31,7 +31,7 @@ from assistant.evaluation.report import (
     to_csv,
     to_json,
 )
-from assistant.evaluation.workbench import Job, Tally, pairs, tally
+from assistant.evaluation.workbench import Comparison, Tally, pairs, tally
 from assistant.paths import ROOT
 from assistant.prompting.load import load_template
 from assistant.prompting.template import PromptTemplate
@@ -178,7 +178,7 @@ def test_percent(share, shown):
 
 def job(engine, names="pq", questions=(ONE,), seeds=1, **options):
     templates = {name: template(f"{name}.\n") for name in names}
-    return Job(engine, templates, questions, seeds, max_new_tokens=100, **options)
+    return Comparison(engine, templates, questions, seeds, max_new_tokens=100, **options)
 
 
 @pytest.mark.parametrize("wait_s", [0, 0.1, 5])
@@ -271,7 +271,7 @@ def test_a_job_that_is_too_large_is_refused(options, words):
 
 def test_a_job_with_a_template_that_does_not_fit():
     with pytest.raises(TemplateError, match="lacks: <|user|>"):
-        Job(FakeEngine(), {"p": load_template("starchat")}, [ONE], 1)
+        Comparison(FakeEngine(), {"p": load_template("starchat")}, [ONE], 1)
 
 
 def test_typed_questions_are_asked_and_not_judged():
