@@ -18,7 +18,7 @@ import numpy as np
 from filelock import FileLock
 
 from assistant.attribution.corpus import Corpus, Document
-from assistant.attribution.pieces import PIECE, hashed, squeeze, stored
+from assistant.attribution.pieces import PIECE, hash_rows, places_to_store, squeeze
 from assistant.errors import AttributionError, DamagedIndex
 
 VERSION = 1  # of the tables and of what stands in them
@@ -200,8 +200,8 @@ def _add(db: sqlite3.Connection, number: int, document: Document) -> None:
     flat = " ".join(document.text.split())
     db.execute("INSERT INTO words (rowid, text) VALUES (?, ?)", (number, flat))
     codes, _ = squeeze(document.text)
-    places = stored(codes)
-    found = hashed(codes[places[:, None] + np.arange(PIECE)])
+    places = places_to_store(codes)
+    found = hash_rows(codes[places[:, None] + np.arange(PIECE)])
     rows = (
         (each, number, place) for each, place in zip(found.tolist(), places.tolist(), strict=True)
     )

@@ -50,7 +50,7 @@ def is_rule(codes: Codes) -> NDArray[np.bool_]:
     return few
 
 
-def stored(codes: Codes) -> Offsets:
+def places_to_store(codes: Codes) -> Offsets:
     """Where the pieces begin that an index keeps of a text, in order: every PIECE characters,
     without rules; and at both ends of each rule a piece of 20 characters of it and 5 beside it."""
     if len(codes) < PIECE:
@@ -69,9 +69,9 @@ def hashes(codes: Codes) -> NDArray[np.int64]:
     if len(codes) < PIECE:
         return np.empty(0, dtype=np.int64)
     pieces = np.lib.stride_tricks.sliding_window_view(codes, PIECE)
-    return hashed(pieces)
+    return hash_rows(pieces)
 
 
-def hashed(pieces: Codes) -> NDArray[np.int64]:
+def hash_rows(pieces: Codes) -> NDArray[np.int64]:
     """The hashes of rows of PIECE codes."""
     return (pieces.astype(np.uint64) @ _POWERS).view(np.int64)

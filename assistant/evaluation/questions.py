@@ -63,7 +63,7 @@ class Question:
         return tuple(found)
 
 
-def typed(asks: Iterable[object]) -> list[Question]:
+def unchecked_questions(asks: Iterable[object]) -> list[Question]:
     """Questions that a person typed, whose answers nothing checks. Raises TextError."""
     texts = [check_message(ask) for ask in asks]
     return [Question(f"typed-{n}", "typed", text) for n, text in enumerate(texts, 1)]

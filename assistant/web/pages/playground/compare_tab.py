@@ -12,7 +12,7 @@ from gradio.blocks import Block
 
 from assistant.chat.assistant import Assistant
 from assistant.completion.complete import check_count
-from assistant.evaluation.questions import load_questions, typed
+from assistant.evaluation.questions import load_questions, unchecked_questions
 from assistant.evaluation.report import figures, to_csv, to_json
 from assistant.evaluation.workbench import (
     QUESTIONS_MAX,
@@ -147,7 +147,7 @@ class WorkbenchTab(Runs[Session]):
             questions = [question for question in self.questions if question.area in chosen]
             own = [line for line in str(lines or "").splitlines() if line.strip()]
             check_count("questions", len(questions) + len(own), QUESTIONS_MAX)
-            questions += typed(own)
+            questions += unchecked_questions(own)
             count = check_max_new_tokens(limit, self.engine.window)
             job = Comparison(
                 self.engine, templates, questions, seeds, max_new_tokens=count, wait_s=0
