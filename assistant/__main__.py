@@ -44,7 +44,7 @@ def start(settings: Settings) -> None:
 
 @contextlib.contextmanager
 def freeze_garbage_collector() -> Iterator[None]:
-    """What the block makes stays, so the garbage collector does not look through it again and again,
+    """What the block makes stays: the garbage collector does not look through it again and again,
     which would take a second of a start."""
     gc.disable()
     try:

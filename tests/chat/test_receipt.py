@@ -129,9 +129,9 @@ def test_what_fits_no_more_is_refused():
     with pytest.raises(WindowError):
         receipt.run_again(helper, conversation)
     with pytest.raises(SamplingError):
-        dataclasses.replace(receipt, max_new_tokens=151).again(helper, conversation)
+        dataclasses.replace(receipt, max_new_tokens=151).run_again(helper, conversation)
     with pytest.raises(Exception, match="cannot leave"):
-        dataclasses.replace(receipt, dropped=(9,)).again(helper, conversation)
+        dataclasses.replace(receipt, dropped=(9,)).run_again(helper, conversation)
 
 
 @pytest.mark.parametrize(
