@@ -27,7 +27,7 @@ from assistant.engine.local.step import Draw, Token
 from assistant.engine.local.threads import Threads, choices
 from assistant.engine.model import kernels
 from assistant.engine.model.model import Chunk, Model
-from assistant.engine.protocol import Decoder, Logprob, Piece, Request, Status
+from assistant.engine.protocol import Decoder, Logprob, Piece, Request, Status, Tokenizer
 from assistant.engine.stream import JobStream
 from assistant.errors import CheckpointError, EngineDead, EngineError
 from assistant.sampling import Sampling
@@ -49,6 +49,7 @@ class LocalEngine:
     """
 
     limitations: dict[str, str] = {}
+    numerics: str | None
 
     def __init__(
         self,
@@ -142,7 +143,7 @@ class LocalEngine:
         self.model = checkpoint.name
         self.revision = checkpoint.revision
         self.embedded = checkpoint.embedded
-        self.tokenizer = checkpoint.tokenizer
+        self.tokenizer: Tokenizer = checkpoint.tokenizer
         try:
             counts = choices(threads)
             model = choose_model(checkpoint, counts[-1])
@@ -180,18 +181,19 @@ class LocalEngine:
     ) -> tuple[Threads, Threads]:
         """The Threads of decode and of prefill; sets `numerics`."""
         decode, prefill = both = Threads(counts), Threads(counts, block=1)
-        self.numerics = model.numerics
+        numerics = model.numerics
         if on_card(model.device):
-            self.numerics += f", {kernels.path}"
+            self.numerics = f"{numerics}, {kernels.path}"
             decode.fix()
             prefill.fix()
             return both
         depends = depend_on_threads(model, cache, counts)
         number = "1 thread" if counts[-1] == 1 else f"{counts[-1]} threads"
         if any(depends):
-            self.numerics += f", {number}"
+            numerics += f", {number}"
         elif any(depend_on_threads(model, cache, sorted({1, 2, 4, *counts}))):
-            self.numerics += f", at most {number}"  # with more it would be others
+            numerics += f", at most {number}"  # with more it would be others
+        self.numerics = numerics
         for threads, fixed in zip(both, depends, strict=True):
             if fixed:
                 threads.fix()
@@ -199,7 +201,7 @@ class LocalEngine:
         tile = min(model.prefill_tile, model.window - 1)
         decode.settle(lambda: model.decode(row, row, row, cache.kv), 1, TRIAL_S)
         prefill.settle(lambda: model.prefill([Chunk([0] * tile, 0, 0)], cache.kv), tile, TRIAL_S)
-        log.info("%s; %d threads decode, %d read", self.numerics, decode.count, prefill.count)
+        log.info("%s; %d threads decode, %d read", numerics, decode.count, prefill.count)
         return both
 
     def _step(self) -> None:

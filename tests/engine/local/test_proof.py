@@ -340,7 +340,7 @@ def test_a_trial_that_cannot_begin_has_no_say(tiny_checkpoint, module, oracle, t
 
 ORPHAN = """
 import os, subprocess, sys, time
-from assistant.engine import trial
+from assistant.engine.local import trial
 trial.end_with_parent()
 compiler = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 with open(os.environ["SEEN"] + "~", "w") as file:
@@ -351,7 +351,7 @@ time.sleep(600)
 STARTER = """
 import sys, torch
 from types import SimpleNamespace as Some
-from assistant.engine import proof
+from assistant.engine.local import proof
 proof._COMMAND = [sys.executable, "-c", sys.argv[1]]
 layers = [Some(up=Some(weight=torch.ones(1, 1)))]
 shape = dict.fromkeys(("width", "heads", "window", "vocab_size"), 1)
@@ -430,8 +430,9 @@ def test_the_real_trial_finds_the_same(tiny_checkpoint, module, int8):  # noqa: 
 
 BROKEN_TRIAL = """
 import json, torch
-from tests import card
-from assistant.engine import kernels, trial
+from tests.support import card
+from assistant.engine.local import trial
+from assistant.engine.model import kernels
 def fails(*given):
     raise {error}
 with card.pretended():
