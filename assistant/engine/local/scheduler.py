@@ -132,7 +132,7 @@ class Scheduler:
 
     def _place(self, jobs: Sequence[Job]) -> None:
         (job,) = jobs
-        slot, cached = self.cache.take(job.request.ids, anew=job.cold)
+        slot, cached = self.cache.acquire(job.request.ids, anew=job.cold)
         repeatable = job.cold or self.steady and self.cache.cold[slot] == cached
         job.start(slot, cached, repeatable, self.drafts and not self._apart(job))
         self.sampler.start(slot, job.request)

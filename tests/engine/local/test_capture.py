@@ -146,7 +146,7 @@ def on_the_way(draw):
     return {
         "admission": lambda: draw.sampler.start(1, prompt(40, seed=2**53 - 1)),
         "admission, penalty": lambda: draw.sampler.start(0, prompt(40, repetition_penalty=1.2)),
-        "a prefix": lambda: cache.take(list(range(40))),
+        "a prefix": lambda: cache.acquire(list(range(40))),
         "a pinned prefix": lambda: cache.pin(2),
         "prefill": lambda: draw.model.prefill(chunks, cache.kv),
         "decode": lambda: draw.compute(rows, greedy=False, penalised=True),
