@@ -90,7 +90,7 @@ class Cache:
             self.kv[:, own.slot, : longest.length] = longest.kv[:, : longest.length]
         return longest._replace(slot=own.slot)
 
-    def computed(self, slot: int, ids: Sequence[int], *, cold: bool = False) -> None:
+    def extend(self, slot: int, ids: Sequence[int], *, cold: bool = False) -> None:
         """The KV of `ids` now stands behind what `slot` held. cold: prefill computed it."""
         if cold and self.cold[slot] == len(self.ids[slot]):
             self.cold[slot] += len(ids)

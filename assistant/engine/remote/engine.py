@@ -79,7 +79,7 @@ class RemoteEngine:
 
     def status(self) -> Status:
         jobs = list(self._active)
-        running = sum(job.first is not None for job in jobs)
+        running = sum(job.first_token_at is not None for job in jobs)
         return Status(running, len(jobs) - running, self._slots)
 
     def close(self) -> None:
@@ -89,7 +89,7 @@ class RemoteEngine:
             self._closed = True
             jobs = list(self._active)
         for job in jobs:
-            job.out.put(job.finished("cancelled", job.new))
+            job.out.put(job.finished("cancelled", job.generated))
             job.cancel()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(CLOSE_S)

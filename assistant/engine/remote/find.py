@@ -16,18 +16,22 @@ from assistant.engine.remote.dialects import (
     TextGeneration,
     TransformersServe,
 )
-from assistant.engine.remote.http import QUICK_MAX, Fault, ask, asker, garbage
+from assistant.engine.remote.http import QUICK_MAX, Fault, ask, blocking_ask, garbage
 from assistant.engine.remote.model import ServedTokenizer
 from assistant.errors import EngineBusy, SettingsError
 from assistant.settings import EMBEDDED, Settings
 from assistant.text import quoted
 
-Served: TypeAlias = Callable[[], ServedTokenizer]  # makes one, where the server has routes for it
+MakeTokenizer: TypeAlias = Callable[
+    [], ServedTokenizer
+]  # makes one, where the server has routes for it
 _OWNERS = ("vllm", "tech-assistant")
 _NAME_MAX = 255
 
 
-async def find_kind(client: httpx.AsyncClient, settings: Settings) -> tuple[Dialect, Served | None]:
+async def find_kind(
+    client: httpx.AsyncClient, settings: Settings
+) -> tuple[Dialect, MakeTokenizer | None]:
     """Raises what ask() raises, and
     SettingsError."""
     # First, since its list of models is what lies in its cache, if it has one, not what it serves.
@@ -66,17 +70,17 @@ def _completions(settings: Settings, listed: Sequence[JSON], owner: str) -> Comp
     return Completions(_name(model["id"]), owner, _window(model.get("max_model_len")))
 
 
-async def _llama_cpp(client: httpx.AsyncClient, model: JSON) -> tuple[LlamaCpp, Served]:
+async def _llama_cpp(client: httpx.AsyncClient, model: JSON) -> tuple[LlamaCpp, MakeTokenizer]:
     props = await _get(client, "/props") or {}
     window = _window(_part(props, "default_generation_settings").get("n_ctx"))
     size = _window(_part(model, "meta").get("n_vocab")) or 1 << 20
-    eos, wait = props.get("eos_token"), asker(client)
+    eos, wait = props.get("eos_token"), blocking_ask(client)
 
-    def served() -> ServedTokenizer:
+    def make_tokenizer() -> ServedTokenizer:
         spelt = isinstance(eos, str) and len(eos) <= _NAME_MAX
         return ServedTokenizer(wait, size, eos if spelt else None)
 
-    return LlamaCpp(_name(model.get("id")), window), served
+    return LlamaCpp(_name(model.get("id")), window), make_tokenizer
 
 
 async def _get(client: httpx.AsyncClient, path: str) -> JSON | None:

@@ -31,12 +31,12 @@ class Endpoint:
     taken: int = 0
     recent: deque[tuple[int, ...]] = field(default_factory=lambda: deque(maxlen=RECENT))
 
-    def take(self, ids: tuple[int, ...]) -> None:
+    def begin(self, ids: tuple[int, ...]) -> None:
         self.busy += 1
         self.taken += 1
         self.recent.append(ids)
 
-    def held(self, ids: tuple[int, ...], shared: int) -> int:
+    def known_prefix(self, ids: tuple[int, ...], shared: int) -> int:
         """How many of `ids` it has computed before, 0 if hardly more than the first `shared`."""
         least = shared + ALIKE
         if len(ids) <= least:
@@ -45,7 +45,7 @@ class Endpoint:
         return max((common_prefix(known, ids) for known in alike), default=0)
 
 
-def choose(
+def choose_endpoint(
     endpoints: Sequence[Endpoint],
     ids: tuple[int, ...],
     shared: int = 0,
@@ -58,4 +58,4 @@ def choose(
     able = [endpoint for endpoint in others if not endpoint.failed] or others
     least = min(endpoint.busy for endpoint in able)
     free = [endpoint for endpoint in able if endpoint.busy <= least + SPREAD]
-    return max(free, key=lambda one: (one.held(ids, shared), -one.busy, -one.taken))
+    return max(free, key=lambda one: (one.known_prefix(ids, shared), -one.busy, -one.taken))

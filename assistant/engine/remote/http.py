@@ -81,7 +81,7 @@ async def ask(
         return _object(await _all(response, most), most)
 
 
-def asker(client: httpx.AsyncClient) -> Callable[[str, dict[str, Any]], dict[str, Any]]:
+def blocking_ask(client: httpx.AsyncClient) -> Callable[[str, dict[str, Any]], dict[str, Any]]:
     """ask() for threads that may wait, of a path and the JSON to send there, for what is answered
     quickly. It raises EngineError and RequestError, never Fault."""
     loop = asyncio.get_running_loop()
@@ -250,14 +250,14 @@ def _no_number(name: str) -> NoReturn:
 _DECODER = json.JSONDecoder(parse_constant=_no_number)
 
 
-def detail(said: object) -> str:
+def detail(message: object) -> str:
     """What a server says about an error, as the end of a sentence: on one line, not too long.
-    said: bytes of JSON, or what was in it."""
-    said = _json(said, LINE_MAX) if isinstance(said, bytes) else said
+    message: bytes of JSON, or what was in it."""
+    message = _json(message, LINE_MAX) if isinstance(message, bytes) else message
     for _ in range(3):
-        if isinstance(said, dict):
-            said = said.get("error") or said.get("detail") or said.get("message")
-    text = " ".join(said.split()).rstrip(".") if isinstance(said, str) else ""
+        if isinstance(message, dict):
+            message = message.get("error") or message.get("detail") or message.get("message")
+    text = " ".join(message.split()).rstrip(".") if isinstance(message, str) else ""
     text = "".join(char for char in text if char.isprintable())
     if len(text) > DETAIL_MAX:
         text = text[:DETAIL_MAX] + "..."

@@ -18,25 +18,25 @@ Part: TypeAlias = tuple[str, tuple[int, ...], tuple[Logprob, ...] | None]  # tex
 
 @dataclass(eq=False, slots=True)
 class Job:
-    """text: the prompt, for servers that take no ids. out: then a Finished or an exception. first:
-    when the first token came; new, cached: counts. counted: as the server counts the reply's
-    tokens. ids_known: the server tells its tokens' ids."""
+    """text: the prompt, for servers that take no ids. out: Parts, then a Finished or an exception.
+    first_token_at: None before. generated, cached: counts. counted: as the server counts the
+    reply's tokens. ids_known: the server tells its tokens' ids."""
 
     request: Request
     text: str | None = None
     out: "queue.SimpleQueue[Part | Finished | Exception]" = field(default_factory=queue.SimpleQueue)
     future: Future[None] | None = None
     submitted: float = field(default_factory=time.monotonic)
-    first: float | None = None
-    new: int = 0
+    first_token_at: float | None = None
+    generated: int = 0
     counted: int | None = None
     cached: int = 0
     ids_known: bool = False
     place: int = 0  # a server says nothing of its waiting room
 
     def put(self, text: str, ids: tuple[int, ...], logprobs: tuple[Logprob, ...] | None) -> None:
-        self.first = self.first or time.monotonic()
-        self.new += len(ids) or 1
+        self.first_token_at = self.first_token_at or time.monotonic()
+        self.generated += len(ids) or 1
         self.out.put((text, ids, logprobs))
 
     def cancel(self) -> None:
@@ -52,7 +52,7 @@ class Job:
             cached_tokens=min(self.cached, len(self.request.ids)),
             new_tokens=new_tokens,
             waited_s=0.0,
-            ttft_s=(self.first or now) - self.submitted,
+            ttft_s=(self.first_token_at or now) - self.submitted,
             total_s=now - self.submitted,
             **more,
         )

@@ -41,15 +41,15 @@ class RemoteModel:
 
 
 def find_model(
-    kind: Dialect, settings: Settings, served: "Callable[[], ServedTokenizer] | None"
+    kind: Dialect, settings: Settings, make_tokenizer: "Callable[[], ServedTokenizer] | None"
 ) -> RemoteModel:
-    """What a server of that kind has. served: where it has routes for a tokenizer. Raises
+    """What a server of that kind has. make_tokenizer: where it has routes for a tokenizer. Raises
     SettingsError, HubError and CheckpointError."""
     given = settings.model if settings.model != EMBEDDED else None
     try:
         folder = _folder(given or kind.model, settings.revision, ours=bool(given))
     except HubError:
-        if given or not served:
+        if given or not make_tokenizer:
             raise
         folder = None
     if folder:
@@ -60,8 +60,8 @@ def find_model(
         name = given or kind.model
         name = folder.name if embedded or Path(name).is_dir() else name
         return RemoteModel(name, load_tokenizer(folder), window, embedded)
-    if served:
-        return RemoteModel(Path(kind.model).name, served(), None, False)
+    if make_tokenizer:
+        return RemoteModel(Path(kind.model).name, make_tokenizer(), None, False)
     raise SettingsError(
         f"The server's model is called {quoted(kind.model)}, and no tokenizer of that name is "
         "found here, without which the window cannot be kept: give the model's folder or its hub "
@@ -87,7 +87,7 @@ def _folder(name: str, revision: str | None, ours: bool) -> Path | None:
 
 class ServedTokenizer:
     """The tokenizer behind /tokenize and /detokenize of llama.cpp's server. See the Tokenizer
-    protocol; all of it may wait for that server, and raise EngineError. wait: an asker() of
+    protocol; all of it may wait for that server, and raise EngineError. wait: a blocking_ask() of
     http. size: of the vocabulary. eos: the text of the token that ends a document."""
 
     def __init__(
@@ -115,8 +115,8 @@ class ServedTokenizer:
 
     def encode(self, text: str, *, trusted: bool = False) -> list[int]:
         text = text.encode("utf-8", "replace").decode()
-        asked = {"content": text, "add_special": False, "parse_special": trusted}
-        ids: list[int] = self._ask("/tokenize", asked, "tokens")
+        body = {"content": text, "add_special": False, "parse_special": trusted}
+        ids: list[int] = self._ask("/tokenize", body, "tokens")
         if not all(type(token) is int and 0 <= token < self._size for token in ids):
             raise EngineError("The model's server made something else than tokens of a text.")
         return ids

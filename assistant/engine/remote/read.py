@@ -43,7 +43,7 @@ async def read_reply(client: httpx.AsyncClient, kind: Dialect, job: Job, vocabul
     job.out.put(
         job.finished(
             end.reason,
-            job.new,
+            job.generated,
             stop_id=end.stop_id,
             stop_logprob=end.logprob,
             prompt_logprobs=scores,
@@ -77,7 +77,7 @@ async def _stream(client: httpx.AsyncClient, kind: Dialect, job: Job, vocabulary
         if not end.ours:
             await _read_counts(stream, job)
     if job.counted is not None and not job.ids_known:
-        job.new = min(job.counted, job.request.max_new_tokens)
+        job.generated = min(job.counted, job.request.max_new_tokens)
     return end
 
 
@@ -133,7 +133,7 @@ def _put(job: Job, event: Event) -> _End | None:
         if at is not None:
             stop_logprob = logprobs[at] if logprobs else None
             end = _End("stop", event.ids[at], stop_logprob, ours=event.reason is None)
-        if ids := event.ids[:at][: request.max_new_tokens - job.new]:
+        if ids := event.ids[:at][: request.max_new_tokens - job.generated]:
             job.put(event.text, ids, logprobs and logprobs[: len(ids)])
     elif event.text:
         job.put(event.text, (), None)
@@ -144,6 +144,6 @@ def _put(job: Job, event: Event) -> _End | None:
     if end is None and event.reason:
         known = next(iter(request.stop_ids)) if len(request.stop_ids) == 1 else None
         end = _End("stop", known if event.stop_id is None else event.stop_id)
-    if end is None and job.new >= request.max_new_tokens:
+    if end is None and job.generated >= request.max_new_tokens:
         end = _End("length")
     return end

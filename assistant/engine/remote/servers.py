@@ -13,7 +13,7 @@ from assistant.engine.prefix import common_prefix
 from assistant.engine.protocol import Request
 from assistant.engine.remote.dialects import Completions, Dialect
 from assistant.engine.remote.find import find_kind
-from assistant.engine.remote.fleet import Endpoint, choose
+from assistant.engine.remote.fleet import Endpoint, choose_endpoint
 from assistant.engine.remote.http import Fault, Silence, make_client, patience
 from assistant.engine.remote.job import Job
 from assistant.engine.remote.model import RemoteModel, find_model
@@ -84,9 +84,9 @@ class Servers:
 
     async def _meet(self, endpoint: Endpoint) -> None:
         """Finds out what an endpoint is, and has it write a token. Raises Fault, AssistantError."""
-        kind, served = await find_kind(endpoint.client, self._settings)
+        kind, make_tokenizer = await find_kind(endpoint.client, self._settings)
         if self._name is None:
-            self.model = await asyncio.to_thread(find_model, kind, self._settings, served)
+            self.model = await asyncio.to_thread(find_model, kind, self._settings, make_tokenizer)
             self._name = PurePath(kind.model).name
         if PurePath(kind.model).name != self._name:
             raise SettingsError(
@@ -153,17 +153,17 @@ class Servers:
         while True:
             if not any(endpoint.kind for endpoint in self.endpoints):
                 raise EngineError(f"The model's server cannot be used any more: {self._unusable}")
-            endpoint = choose(self.endpoints, ids, shared, avoid=failed)
-            endpoint.take(ids)
+            endpoint = choose_endpoint(self.endpoints, ids, shared, avoid=failed)
+            endpoint.begin(ids)
             try:
                 return await self._read(job, endpoint, cast(Dialect, endpoint.kind))
             except Fault as fault:
                 log.warning("%s: %s", endpoint.client.base_url, fault)
-                if fault.failed and (job.first or not isinstance(fault, Silence)):
+                if fault.failed and (job.first_token_at or not isinstance(fault, Silence)):
                     self._leave_out(endpoint)
                 once = failed is not None
                 only = not fault.again and len(self.endpoints) == 1
-                if once or only or job.first:
+                if once or only or job.first_token_at:
                     raise fault.error from fault
                 failed = endpoint
             finally:

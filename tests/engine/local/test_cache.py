@@ -23,7 +23,7 @@ def compute(cache, slot, ids, start, *, cold=True):
     """Stands for a forward pass: a position's KV is made of all the ids up to it."""
     for position in range(start, len(ids)):
         cache.kv[0, slot, position] = hash(tuple(ids[: position + 1])) % 2**20
-    cache.computed(slot, list(ids[start:]), cold=cold)
+    cache.extend(slot, list(ids[start:]), cold=cold)
 
 
 def check(cache, slot, length, ids):
