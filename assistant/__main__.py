@@ -35,7 +35,7 @@ def start(settings: Settings) -> None:
     with listen(settings) as sock:
         for sentence in warnings(settings):
             say(sentence)
-        with answering(sock), kept():
+        with answering(sock), freeze_garbage_collector():
             app, took = load(settings)
         model = app.state.assistant.engine.model
         say(f"{model} is at {local_address(settings, sock)} ({took})")
@@ -43,7 +43,7 @@ def start(settings: Settings) -> None:
 
 
 @contextlib.contextmanager
-def kept() -> Iterator[None]:
+def freeze_garbage_collector() -> Iterator[None]:
     """What the block makes stays: the garbage collector does not look through it again and again,
     which would take a second of a start."""
     gc.disable()

@@ -63,7 +63,7 @@ def clean(text: str) -> str:
 
 def check_message(value: object) -> str:
     """A chat message, cleaned and stripped. Raises TextError; length is checked before all else."""
-    text = clean(_checked("message", value, MESSAGE_CHARS_MAX)).strip()
+    text = clean(_check("message", value, MESSAGE_CHARS_MAX)).strip()
     if not text:
         raise TextError("The message is empty.")
     return text
@@ -71,13 +71,13 @@ def check_message(value: object) -> str:
 
 def check_prompt(value: object) -> str:
     """A raw prompt, cleaned but not stripped. Raises TextError."""
-    text = clean(_checked("prompt", value, PROMPT_CHARS_MAX))
+    text = clean(_check("prompt", value, PROMPT_CHARS_MAX))
     if not text:
         raise TextError("The prompt is empty.")
     return text
 
 
-def _checked(name: str, value: object, limit: int) -> str:
+def _check(name: str, value: object, limit: int) -> str:
     if not isinstance(value, str):
         raise TextError(f"The {name} must be text, not {quoted(value)}.")
     if len(value) > limit:

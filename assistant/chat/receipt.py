@@ -129,7 +129,7 @@ class Receipt:
         if not isinstance(value, dict):
             raise ReceiptError(f"A receipt must be an object, not {quoted(value)}.")
         try:
-            # Strict: a "1" is no number, and true none either.
+            # Strict: "1" is not a number, and neither is true.
             receipt = _READER.validate_json(json.dumps(_MISSING | value), strict=True)
             stop = check_stops(receipt.stop)
         except ValidationError as error:
@@ -142,7 +142,7 @@ class Receipt:
             raise ReceiptError("The receipt has no seed, so its reply cannot be had again.")
         return dataclasses.replace(receipt, stop=stop)
 
-    def fits(self, assistant: Answerer) -> str | None:
+    def mismatch(self, assistant: Answerer) -> str | None:
         """None, or the sentence why the reply cannot be had again from `assistant`."""
         engine, template = assistant.engine, assistant.template
         if self.model != engine.model:
@@ -160,18 +160,18 @@ class Receipt:
             )
         return None
 
-    def otherwise(self, engine: Engine) -> str | None:
+    def numerics_mismatch(self, engine: Engine) -> str | None:
         """None, or the sentence that `engine` computes otherwise, so that a reply may differ."""
         if not self.numerics or not engine.numerics or self.numerics == engine.numerics:
             return None
         return f"It was computed in {quoted(self.numerics)} then, and in {engine.numerics} now."
 
-    def again(
+    def run_again(
         self, assistant: Answerer, conversation: Conversation, *, wait_s: float = 0.1
     ) -> Reply:
         """A reply to the same prompt, computed anew. conversation: ends with the reply that this
         is the receipt of. Raises ReceiptError where it cannot be had, and as Assistant.reply."""
-        if sentence := self.fits(assistant):
+        if sentence := self.mismatch(assistant):
             raise ReceiptError(sentence)
         return assistant.reply(
             self.before(conversation, assistant.engine.tokenizer),

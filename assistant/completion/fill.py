@@ -47,7 +47,7 @@ class Fill:
     hole: int
 
 
-def lacking(tokenizer: Tokenizer) -> str | None:
+def missing_tokens(tokenizer: Tokenizer) -> str | None:
     """None, or the sentence why the model cannot fill in."""
     if names := [text for text in TOKENS if text not in tokenizer.special]:
         return f"This model cannot fill in the middle: its tokenizer lacks {', '.join(names)}."
@@ -87,7 +87,7 @@ def fill(
     Raises RequestError, EngineBusy or EngineDead, and then none of them runs.
     """
     engine.check_room()
-    if sentence := lacking(engine.tokenizer):
+    if sentence := missing_tokens(engine.tokenizer):
         raise RequestError(sentence)
     if order not in ORDERS:
         raise RequestError(f"The order must be one of {', '.join(ORDERS)}, not {quoted(order)}.")

@@ -89,7 +89,7 @@ class Entry:
     text: str
     variables: tuple[Variable, ...] = ()
 
-    def lacking(self, tokenizer: Tokenizer) -> str | None:
+    def missing_tokens(self, tokenizer: Tokenizer) -> str | None:
         """None, or the sentence that names the special tokens which the tokenizer lacks."""
         spelt = dict.fromkeys(SPELT.findall(self.text))
         if names := [text for text in spelt if text not in tokenizer.special]:

@@ -151,14 +151,14 @@ def test_a_service_is_asked_as_the_editors_extension_asks():
 @pytest.mark.parametrize(
     "answer, status, sentence",
     [
-        (b"no json", 200, "no list of spans"),
-        (b'{"spans": [[-1, 5]]}', 200, "no list of spans"),
-        (b'{"spans": [["a", 5]]}', 200, "no list of spans"),
-        (b'{"spans": [[1, 5, 7]]}', 200, "no list of spans"),
-        (b"[]", 200, "no list of spans"),
+        (b"no json", 200, "not a list of spans"),
+        (b'{"spans": [[-1, 5]]}', 200, "not a list of spans"),
+        (b'{"spans": [["a", 5]]}', 200, "not a list of spans"),
+        (b'{"spans": [[1, 5, 7]]}', 200, "not a list of spans"),
+        (b"[]", 200, "not a list of spans"),
         (b"[" * (ANSWER_MAX + 1), 200, "too long"),
-        (b"[" * (ANSWER_MAX - 1), 200, "no list of spans"),
-        (b'{"spans": [' + b"1," * 400_000 + b"1]}", 200, "no list of spans"),
+        (b"[" * (ANSWER_MAX - 1), 200, "not a list of spans"),
+        (b'{"spans": [' + b"1," * 400_000 + b"1]}", 200, "not a list of spans"),
         (b"<b>no</b>", 500, "the error 500"),
         (b"", 302, "the error 302"),
     ],
@@ -226,7 +226,7 @@ def test_an_answer_is_not_unpacked():
     with service(bomb, headers=[("content-encoding", "gzip")]) as (url, _):
         tracemalloc.start()
         try:
-            with pytest.raises(AttributionError, match="no list of spans"):
+            with pytest.raises(AttributionError, match="not a list of spans"):
                 ask_service(url, "x")
             assert tracemalloc.get_traced_memory()[1] < 20_000_000
         finally:

@@ -69,8 +69,10 @@ def repeat(
     receipt = Receipt.from_dict(receipt)
     conversation = OpenPath.of(path, keep).conversation
     assistant = assistants.for_receipt(receipt)
-    second = receipt.again(assistant, conversation, wait_s=0)
-    return RepeatRequest(conversation.turns[-1], second, receipt.otherwise(assistant.engine))
+    second = receipt.run_again(assistant, conversation, wait_s=0)
+    return RepeatRequest(
+        conversation.turns[-1], second, receipt.numerics_mismatch(assistant.engine)
+    )
 
 
 def count(assistants: Assistants, text: Untrusted, path: Untrusted) -> dict[str, Any]:

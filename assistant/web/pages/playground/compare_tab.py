@@ -12,13 +12,13 @@ from gradio.blocks import Block
 
 from assistant.chat.assistant import Assistant
 from assistant.completion.complete import check_count
-from assistant.evaluation.questions import load_questions, typed
+from assistant.evaluation.questions import load_questions, unchecked_questions
 from assistant.evaluation.report import figures, to_csv, to_json
 from assistant.evaluation.workbench import (
     QUESTIONS_MAX,
     SEEDS_MAX,
     TEMPLATES_MAX,
-    Job,
+    Comparison,
     Pair,
     pairs,
     tally,
@@ -43,7 +43,7 @@ class Session(TabSession[Card]):
 
     def __init__(self) -> None:
         super().__init__()
-        self.job: Job | None = None
+        self.job: Comparison | None = None
         self.edited: dict[str, PromptTemplate] = {}
         self.on_page = 0
         self.pairs: list[Pair] = []
@@ -140,16 +140,18 @@ class WorkbenchTab(Runs[Session]):
     ) -> Updates:
         """One run, while its replies come in."""
 
-        def start() -> list[Job]:
+        def start() -> list[Comparison]:
             known = {**self.templates, **session.edited}
             templates = {name: known[name] for name in _texts(names) if name in known}
             chosen = set(_texts(areas))
             questions = [question for question in self.questions if question.area in chosen]
             own = [line for line in str(lines or "").splitlines() if line.strip()]
             check_count("questions", len(questions) + len(own), QUESTIONS_MAX)
-            questions += typed(own)
+            questions += unchecked_questions(own)
             count = check_max_new_tokens(limit, self.engine.window)
-            job = Job(self.engine, templates, questions, seeds, max_new_tokens=count, wait_s=0)
+            job = Comparison(
+                self.engine, templates, questions, seeds, max_new_tokens=count, wait_s=0
+            )
             session.job, session.on_page, session.pairs = job, 0, []
             return [job]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from assistant.completion.fill import FILL_HERE, ORDERS, Filling, fill, lacking
+from assistant.completion.fill import FILL_HERE, ORDERS, Filling, fill, missing_tokens
 from assistant.engine.protocol import Engine
 from assistant.text import check_prompt
 from assistant.web.pages.doors import Untrusted, status_line
@@ -59,7 +59,7 @@ class FillTab(Runs[Session]):
         self._connect()
 
     def _build(self) -> None:
-        unable = lacking(self.engine.tokenizer)
+        unable = missing_tokens(self.engine.tokenizer)
         with gr.Row(elem_classes="play-row"):
             with gr.Column(scale=3, min_width=300):
                 self.text = gr.Textbox(

@@ -36,7 +36,7 @@ class LibraryForm:
                 self.forms.append([])
                 for entry in entries:
                     with gr.Column(visible=False, elem_classes="library-form") as group:
-                        form = _form(entry, label, entry.lacking(tokenizer))
+                        form = _form(entry, label, entry.missing_tokens(tokenizer))
                     self.forms[-1].append(form)
                     groups.append(group)
 
