@@ -47,7 +47,7 @@ class SourceCheck:
             notes.append(sentence(error, FAILED))
         if asked.get("service") is True:
             try:
-                spans = await self.sources.known(text)
+                spans = await self.sources.ask_service(text)
                 answer["spans"] = [{"start": start, "end": end} for start, end in spans]
                 answer["service"] = self.sources.host
             except Exception as error:

@@ -21,7 +21,7 @@ def _place(path, first, last, licence, url):
 
 
 def sentence(match):
-    """A match, as sources.told() gives it, in one line of text."""
+    """A match, as sources.to_json() gives it, in one line of text."""
     lines = _lines(match["start_line"], match["end_line"])
     return f"Matches {match['path']}, {lines}, {match['licence']}"
 

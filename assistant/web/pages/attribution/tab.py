@@ -16,7 +16,7 @@ from assistant.web.pages.attribution.html import hits, listed, underlined
 from assistant.web.pages.doors import one_line, said
 from assistant.web.pages.playground.controls import QUIET
 from assistant.web.pages.playground.tab_base import sentence
-from assistant.web.sources import Building, plain
+from assistant.web.sources import Building, replace_surrogates
 
 ANY = "Any"
 SHIPPED = (
@@ -108,7 +108,7 @@ class AttributionTab:
 
     async def check(self, text, service):
         """What of a text stands in the sources."""
-        text = plain(text) if isinstance(text, str) else ""
+        text = replace_surrogates(text) if isinstance(text, str) else ""
         if not text.strip():
             yield {self.checked: said("There is nothing to check."), self.matches: ""}
             return
@@ -125,7 +125,7 @@ class AttributionTab:
 
     async def _known(self, text):
         try:
-            spans = await self.sources.known(text)
+            spans = await self.sources.ask_service(text)
         except Exception as error:
             return sentence(error, FAILED)
         count = sum(end - start for start, end in spans)
