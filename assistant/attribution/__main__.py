@@ -23,6 +23,7 @@ from assistant.attribution.corpus import Corpus
 from assistant.attribution.index import build
 from assistant.attribution.shipped import shipped_index
 from assistant.errors import AssistantError, AttributionError
+from assistant.text import allow_any_text
 
 SQLITE = b"SQLite format 3"
 
@@ -50,7 +51,7 @@ def _parser():
 def main(argv=None):
     """The exit code: 1 with one sentence on stderr, 130 for Ctrl-C; a build then goes on where it
     was when it is started again."""
-    sys.stdout.reconfigure(errors="replace")  # a terminal may lack a character
+    allow_any_text(sys.stdout)
     args = _parser().parse_args(argv)
     try:
         {"build": make, "check": check, "search": find}[args.command](args)

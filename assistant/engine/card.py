@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 
@@ -60,12 +60,13 @@ class Machine:
 
 def look() -> Machine:
     """This machine. What CUDA has to say is caught: as torch's warning it is no sentence."""
-    cards, failed = (), ""
+    cards: tuple[Card, ...] = ()
+    failed = ""
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         try:
             count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-            cards = tuple(at(torch.device("cuda", number)) for number in range(count))
+            cards = tuple(cast(Card, at(torch.device("cuda", number))) for number in range(count))
         except (RuntimeError, torch.cuda.DeferredCudaCallError) as error:
             failed = str(error)
     return Machine(
@@ -86,7 +87,7 @@ def at(device: torch.device) -> Card | None:
     return Card(torch.cuda.get_device_name(device), torch.cuda.get_device_capability(device))
 
 
-def find_card(root: Path) -> dict:
+def find_card(root: Path) -> dict[str, Any]:
     """present, driver and reachable of a Machine, from the kernel's files alone.
 
     A container sees its host's bus and driver, but no device file unless it was given the card.
@@ -94,9 +95,10 @@ def find_card(root: Path) -> dict:
     """
     try:
         text = (root / "proc/driver/nvidia/version").read_text()
-        driver = re.search(r"\d{3,}\.\d+(\.\d+)?", text)[0]
-    except (OSError, TypeError):
-        driver = None
+    except OSError:
+        text = ""
+    version = re.search(r"\d{3,}\.\d+(\.\d+)?", text)
+    driver = version and version[0]
     wsl = (root / "usr/lib/wsl/lib/libcuda.so.1").exists()
     reachable = wsl or any((root / "dev").glob("nvidia[0-9]*"))
     present = reachable or driver is not None or _on_bus(root / "sys/bus/pci/devices")
@@ -197,7 +199,7 @@ def why_no_kernels(device: torch.device) -> str | None:
     if importlib.util.find_spec("triton") is None:
         return "triton is not installed; install it with pip install triton -c constraints.txt"
     include = Path(sysconfig.get_path("include", _scheme()))
-    return lacking(at(device), include, os.environ, shutil.which)
+    return lacking(cast(Card, at(device)), include, os.environ, shutil.which)
 
 
 def lacking(

@@ -1,10 +1,11 @@
 """Whether a request can be computed at all: refused before any work, with the counts."""
 
+from assistant.engine.protocol import Request
 from assistant.errors import RequestError, WindowError
 from assistant.sampling import check_logprobs, check_max_new_tokens
 
 
-def check_request(request, vocabulary, window):
+def check_request(request: Request, vocabulary: int, window: int) -> None:
     """vocabulary: ids are below it. window: positions. Raises RequestError, SamplingError and
     WindowError."""
     if not request.ids:

@@ -6,6 +6,7 @@ Knows bytes, no models.
 
 import logging
 from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from math import ceil
 from pathlib import Path
 
@@ -21,8 +22,8 @@ RESERVE = 256 * 2**20  # bytes for activations, the graphs themselves and the al
 _HOST = {"cpu"}  # kinds of device that are done with what was asked when the call returns
 
 
-def choose_device(name):
-    """The torch.device for a --device flag: auto, cpu, cuda or cuda:N. Raises CheckpointError.
+def choose_device(name: str) -> torch.device:
+    """For a --device flag: auto, cpu, cuda or cuda:N. Raises CheckpointError.
 
     Where auto leaves a card unused, the log says why.
     """
@@ -41,22 +42,31 @@ def choose_device(name):
     return torch.device("cpu")
 
 
-def choose_dtype(name, device, needed, free, what, *, slots, half=torch.bfloat16):
+def choose_dtype(
+    name: str,
+    device: torch.device,
+    needed: Callable[[int, torch.dtype, bool], int],
+    free: float,
+    what: str,
+    *,
+    slots: int,
+    half: torch.dtype = torch.bfloat16,
+) -> tuple[str, torch.dtype]:
     """What a --dtype flag comes to, once it is known to fit: (choice, dtype of dense tensors).
 
     auto is `half` on CUDA; on a CPU it stays "auto" with float32 tensors, for the engine to
     choose by measuring, unless those take more than half of the free memory: then it is bfloat16.
     Under int8 the tensors that are not int8 follow the same rule.
 
-    needed: function of (slots, dtype, int8) to the bytes that this takes. free: bytes. what: the
-    model's name, for the sentence. half: the two-byte numbers that `device` computes in. Raises
+    needed: the bytes that (slots, dtype, int8) take. free: bytes. what: the model's name, for the
+    sentence. half: the two-byte numbers that `device` computes in. Raises
     CheckpointError.
     """
 
-    def total(choice, dtype, slots=slots):
+    def total(choice: str, dtype: torch.dtype, slots: int = slots) -> int:
         return needed(slots, dtype, choice == "int8") + RESERVE
 
-    def most_slots(choice, dtype):
+    def most_slots(choice: str, dtype: torch.dtype) -> int:
         return bisect_right(range(1, slots + 1), free, key=lambda n: total(choice, dtype, n))
 
     choice = name
@@ -84,11 +94,12 @@ def choose_dtype(name, device, needed, free, what, *, slots, half=torch.bfloat16
     return choice, dtype
 
 
-def free_bytes(device):
+def free_bytes(device: torch.device) -> float:
     """Bytes of memory that can be taken on `device` now. Raises CheckpointError."""
     if device.type == "cuda":
         try:
-            return torch.cuda.mem_get_info(device)[0]  # the first call that takes some
+            free: int = torch.cuda.mem_get_info(device)[0]  # the first call that takes some
+            return free
         except RuntimeError as error:
             raise CheckpointError(
                 f"The card {device} lets no program in now ({str(error).splitlines()[0]}): end "
@@ -97,7 +108,7 @@ def free_bytes(device):
     return min(psutil.virtual_memory().available, _cgroup_free_bytes())
 
 
-def _cgroup_free_bytes(folder=Path("/sys/fs/cgroup")):
+def _cgroup_free_bytes(folder: Path = Path("/sys/fs/cgroup")) -> float:
     """What a container's memory limit leaves; its page cache gives way. No limit: infinity."""
     try:
         limit = int((folder / "memory.max").read_text())
@@ -124,7 +135,9 @@ def use_card(device: torch.device) -> None:
     torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
 
 
-def send(values, device: torch.device, dtype: torch.dtype = torch.long) -> torch.Tensor:
+def send(
+    values: Sequence[object], device: torch.device, dtype: torch.dtype = torch.long
+) -> torch.Tensor:
     """`values`, (nested) sequences of numbers, as a tensor on `device`. Does not wait for a card,
     which may still compute the step before: the copy is made from pinned memory."""
     if not on_card(device):
@@ -132,7 +145,7 @@ def send(values, device: torch.device, dtype: torch.dtype = torch.long) -> torch
     return pinned(values, dtype).to(device, non_blocking=True)
 
 
-def pinned(values, dtype: torch.dtype = torch.long) -> torch.Tensor:
+def pinned(values: Sequence[object], dtype: torch.dtype = torch.long) -> torch.Tensor:
     """`values` as a tensor in memory that a card reads by itself."""
     return torch.tensor(values, dtype=dtype, pin_memory=torch.cuda.is_available())
 

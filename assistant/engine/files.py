@@ -2,14 +2,15 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from assistant.errors import CheckpointError
 
 
-def read_json(path):
-    """The JSON object in `path`, None if there is no such file. Raises CheckpointError."""
+def read_json(path: Path) -> dict[str, Any] | None:
+    """None if there is no such file. Raises CheckpointError."""
     try:
-        value = json.loads(Path(path).read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
@@ -19,11 +20,11 @@ def read_json(path):
     return value
 
 
-def broken(path, why):
+def broken(path: Path, why: object) -> CheckpointError:
     """A CheckpointError that names the file. In the hub's cache a name is only a link: what has to
     go is the file behind it, or the next download would link to it again."""
     why = " ".join(str(why).split())[:200]
     return CheckpointError(
-        f"The checkpoint file {path} cannot be used ({why}): delete {Path(path).resolve()} and "
+        f"The checkpoint file {path} cannot be used ({why}): delete {path.resolve()} and "
         "download it again."
     )

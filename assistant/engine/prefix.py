@@ -1,7 +1,9 @@
 """common_prefix(): how far two sequences are alike from their start on."""
 
+from collections.abc import Sequence
 
-def common_prefix(a, b, limit=None):
+
+def common_prefix(a: Sequence[object], b: Sequence[object], limit: int | None = None) -> int:
     """How many leading items `a` and `b` (str, or lists and tuples of ids) share, at most `limit`.
 
     Halves what is left to compare: slices compare at C speed, items one by one do not.

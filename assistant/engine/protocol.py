@@ -4,11 +4,13 @@ Knows no prompts, no roles and no web, and imports no torch: everything above th
 is tested, on a scripted engine.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from assistant.sampling import Sampling
+
+Reason: TypeAlias = Literal["stop", "length", "cancelled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class Finished:
     stands before; None unless asked for, and where the prompt was not read to its end.
     """
 
-    reason: Literal["stop", "length", "cancelled"]
+    reason: Reason
     prompt_tokens: int
     cached_tokens: int
     new_tokens: int
@@ -104,9 +106,21 @@ class Stream(Protocol):
 
     def __iter__(self) -> Iterator[Waiting | Piece | Finished]: ...
     def __next__(self) -> Waiting | Piece | Finished: ...
-    def close(self, reason="cancelled") -> Finished:
+    def close(self, reason: Reason = "cancelled") -> Finished:
         """Cancel what still runs; the counts and times of what was read so far. reason: why the
         reader needs no more of it, "stop" where a stop sequence has ended the reply."""
+        ...
+
+
+class Decoder(Protocol):
+    """Ids in, whole characters out, for one reply."""
+
+    def feed(self, ids: Sequence[int]) -> str:
+        """The characters that `ids` complete; empty while one is unfinished."""
+        ...
+
+    def flush(self) -> str:
+        """What is left at the end: U+FFFD for a character that was never finished."""
         ...
 
 
@@ -124,16 +138,17 @@ class Tokenizer(Protocol):
         """Ids of `text`. Untrusted text never yields a special token's id, whatever it spells."""
         ...
 
-    def decode(self, ids) -> str:
+    def decode(self, ids: Sequence[int]) -> str:
         """Text of `ids`, special tokens as they are spelt; invalid UTF-8 becomes U+FFFD."""
         ...
 
-    def texts(self, ids):
-        """What each of `ids` adds to the text, as a list of str; together decode(ids)."""
+    def texts(self, ids: Sequence[int]) -> list[str]:
+        """What each of `ids` adds to the text; together decode(ids)."""
+        ...
 
-    def decoder(self):
-        """An incremental decoder: `feed(ids) -> str` of whole characters, `flush() -> str`. None
-        where tokens have no text of their own here: their engine gives no ids."""
+    def decoder(self) -> Decoder | None:
+        """A new one for one reply. None where tokens have no text of their own here: their engine
+        gives no ids."""
         ...
 
 

@@ -9,7 +9,9 @@ each id's bytes, which costs the same for every token, however long the reply ha
 import codecs
 import json
 import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer
 
@@ -21,9 +23,8 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _PROBE = "Aé 1\n\t日"  # letter case, blanks, digits, 1 to 3 bytes: what other kinds do not return
 
 
-def load_tokenizer(folder):
-    """The BPETokenizer of the checkpoint in `folder`. Raises CheckpointError."""
-    folder = Path(folder)
+def load_tokenizer(folder: Path) -> "BPETokenizer":
+    """The one of the checkpoint in `folder`. Raises CheckpointError."""
     path = folder / "tokenizer.json"
     spec = read_json(path)
     if spec is None:
@@ -50,7 +51,7 @@ class BPETokenizer:
     spec: the parsed tokenizer.json. special: its added tokens, text to id. eos_id: ends a document.
     """
 
-    def __init__(self, spec, special, eos_id):
+    def __init__(self, spec: dict[str, Any], special: dict[str, int], eos_id: int) -> None:
         self.special = special
         self.eos_id = eos_id
         self._trusted = Tokenizer.from_str(json.dumps(spec))
@@ -58,10 +59,10 @@ class BPETokenizer:
         self._bytes = _bytes_table(self._trusted.get_vocab(), special)
         self._size = max(self._bytes) + 1
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self._size
 
-    def encode(self, text, *, trusted=False):
+    def encode(self, text: str, *, trusted: bool = False) -> list[int]:
         """Ids of `text`. Only trusted text can yield a special token's id.
 
         A lone surrogate, which UTF-8 cannot carry, is read as U+FFFD.
@@ -69,53 +70,54 @@ class BPETokenizer:
         tokenizer = self._trusted if trusted else self._plain
         text = _LONE_SURROGATE.sub("\ufffd", text)
         # A batch of one: unlike encode(), encode_batch() lets other threads run meanwhile.
-        return tokenizer.encode_batch([text], add_special_tokens=False)[0].ids
+        ids: list[int] = tokenizer.encode_batch([text], add_special_tokens=False)[0].ids
+        return ids
 
-    def decode(self, ids):
+    def decode(self, ids: Sequence[int]) -> str:
         """Text of `ids`: special tokens as they are spelt, invalid UTF-8 as U+FFFD, and nothing
         for an id that has no token (a model may have more rows than its tokenizer has tokens)."""
         return self._joined(ids).decode("utf-8", errors="replace")
 
-    def decoder(self):
+    def decoder(self) -> "Decoder":
         """A new incremental decoder for one reply."""
         return Decoder(self._joined)
 
-    def texts(self, ids):
+    def texts(self, ids: Sequence[int]) -> list[str]:
         """What each of `ids` adds to the text: nothing while a character is unfinished. Together
         they are decode(ids)."""
         decoder = self.decoder()
         texts = [decoder.feed([id]) for id in ids]
         return [*texts[:-1], texts[-1] + decoder.flush()] if texts else []
 
-    def _joined(self, ids):
+    def _joined(self, ids: Sequence[int]) -> bytes:
         return b"".join([self._bytes.get(id, b"") for id in ids])
 
 
 class Decoder:
     """Ids in, whole characters out; all that it gave, joined, equals decode() of all the ids."""
 
-    def __init__(self, joined):
+    def __init__(self, joined: Callable[[Sequence[int]], bytes]) -> None:
         self._joined = joined
         self._utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
-    def feed(self, ids):
+    def feed(self, ids: Sequence[int]) -> str:
         """The characters that `ids` complete; empty while one is unfinished."""
         return self._utf8.decode(self._joined(ids))
 
-    def flush(self):
+    def flush(self) -> str:
         """What is left at the end: U+FFFD for a character that was never finished."""
         return self._utf8.decode(b"", final=True)
 
 
-def _without_special(spec, special):
+def _without_special(spec: dict[str, Any], special: Mapping[str, int]) -> dict[str, Any]:
     """`spec` for text that nobody vouches for: no special token to match, and none in the
     vocabulary either, so that neither merges nor the unknown token can arrive at one."""
     vocab = {token: id for token, id in spec["model"]["vocab"].items() if token not in special}
     return spec | {"added_tokens": [], "model": spec["model"] | {"vocab": vocab, "unk_token": None}}
 
 
-def _bytes_table(vocab, special):
-    """Each id's bytes. vocab, special: text to id."""
+def _bytes_table(vocab: Mapping[str, int], special: Mapping[str, int]) -> dict[int, bytes]:
+    """Each id's bytes."""
     latin1 = {ord(char): byte for char, byte in _byte_alphabet().items()}
     table = {}
     for token, id in vocab.items():
@@ -126,7 +128,7 @@ def _bytes_table(vocab, special):
     return table | {id: text.encode() for text, id in special.items()}
 
 
-def _byte_alphabet():
+def _byte_alphabet() -> dict[str, int]:
     """The character that stands for each byte in a byte-level vocabulary, and that byte.
 
     A byte that Latin-1 prints stands for itself; the others follow from U+0100 on (GPT-2).
@@ -136,15 +138,16 @@ def _byte_alphabet():
     return {chr(b): b for b in printable} | {chr(256 + n): b for n, b in enumerate(others)}
 
 
-def _eos_id(folder, special, path):
+def _eos_id(folder: Path, special: Mapping[str, int], path: Path) -> int:
     token = (read_json(folder / "tokenizer_config.json") or {}).get("eos_token")
     if isinstance(token, dict):  # as older versions of transformers saved it
         token = token.get("content")
     generation_id = (read_json(folder / "generation_config.json") or {}).get("eos_token_id")
-    if token in special:
+    if isinstance(token, str) and token in special:
         return special[token]
-    if generation_id in special.values():
-        return generation_id
+    for known in special.values():
+        if known == generation_id:
+            return known
     if _END_OF_TEXT in special:
         return special[_END_OF_TEXT]
     raise CheckpointError(f"The tokenizer file {path} has no token that ends a document.")

@@ -21,9 +21,9 @@ from assistant.evaluation.evaluate import evaluate
 from assistant.evaluation.questions import OURS, load_questions
 from assistant.evaluation.report import in_order, table, to_csv, to_json
 from assistant.evaluation.run_code import check_system
-from assistant.prompting.template import load_template, suitable_template
+from assistant.prompting.load import load_template, suitable_template
 from assistant.settings import read_settings
-from assistant.text import quoted
+from assistant.text import allow_any_text, quoted
 
 SEEDS_MAX = 100
 PROMPTS_MAX = 16
@@ -67,7 +67,7 @@ def _parser():
 
 def main(argv=None):
     """The exit code: 1 with one sentence on stderr, 130 where Ctrl-C ended it before its end."""
-    sys.stdout.reconfigure(errors="replace")  # a terminal may lack a character
+    allow_any_text(sys.stdout)
     try:
         args, rest = _parser().parse_known_args(sys.argv[1:] if argv is None else argv)
         settings = read_settings(rest, os.environ)

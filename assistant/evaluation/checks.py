@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from markdown_it import MarkdownIt
 
-from assistant.prompting.template import SPECIAL
+from assistant.prompting.escape import SPECIAL
 
 PYTHON = ("python", "py", "python3", "pycon")
 _ROLE = re.compile(r"[ \t>*_#]*(?:human|user|assistant|system|ai|bot)[*_]*:", re.IGNORECASE)

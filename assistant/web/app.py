@@ -4,7 +4,6 @@ import asyncio
 import os
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from fastapi import Depends, FastAPI
 from fastapi.responses import JSONResponse, Response
@@ -26,7 +25,7 @@ from assistant.web.gate.hosts import Hosts
 from assistant.web.gate.limit import Limit
 from assistant.web.gate.login import ATTEMPTS_NOTE, login_check, login_router
 from assistant.web.gate.metrics import Measured
-from assistant.web.gate.security import BAD_CALL, Gate, plain_error
+from assistant.web.gate.security import BAD_CALL, Gate, Json, plain_error
 from assistant.web.gradio_inside import (
     forget_space,
     free_events,
@@ -35,6 +34,7 @@ from assistant.web.gradio_inside import (
     set_limits,
 )
 from assistant.web.pages.page import EXAMPLES, SESSIONS_MAX, build_page, look
+from assistant.web.scripts import Scripts
 from assistant.web.sources import Sources
 
 
@@ -57,7 +57,7 @@ def _build(assistant: Assistant, settings: Settings, examples: Sequence[str]) ->
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.get("/health", response_model=None)
-    async def health() -> dict[str, Any] | Response:
+    async def health() -> Json | Response:
         status = engine.status()
         body = {
             "model": engine.model,
@@ -88,6 +88,7 @@ def _build(assistant: Assistant, settings: Settings, examples: Sequence[str]) ->
         if isinstance(route, APIRoute) and route.path != "/":  # which is the page's, too
             app.router.routes.append(Route(route.path, OtherMethods(route)))
     add_errors(app, TGI_ERRORS, engine.count_refusal)
+    app.mount("/page/static", Scripts())
 
     page = build_page(assistant, examples, sources, settings.accept_license)
     # The engine's waiting room is the only one: Gradio lets all that it admits run at once.

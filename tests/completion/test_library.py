@@ -234,7 +234,7 @@ def test_the_least_that_a_file_needs(tmp_path, monkeypatch):
         (GOOD + 'kind = "number"\ndefault = "x"', "default of 'x' is refused: x must be a whole"),
         (GOOD + "default = 5", "'default' must be a string"),
         (GOOD.replace("[variables.x]", "variables = 5"), "'variables' must be tables"),
-        (GOOD.replace("[variables.x]", "[variables]\nx = 5"), "5 is no table"),
+        (GOOD.replace("[variables.x]", "[variables]\nx = 5"), "5 is not a table"),
     ],
 )
 def test_a_broken_file_is_named(tmp_path, monkeypatch, toml, words):

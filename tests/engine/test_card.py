@@ -322,7 +322,7 @@ def test_the_guide_says_what_to_do(words):
     """Each is said by the program, too."""
     (row,) = re.findall(rf"^\| `{re.escape(words)}` \| (.+) \|$", GUIDE, re.M)
     assert len(row) > 10
-    assert any(words in re.sub(r'"\s+f?"', "", path.read_text()) for path in ENGINE.glob("*.py"))
+    assert any(words in re.sub(r'"\s+f?"', "", path.read_text()) for path in ENGINE.rglob("*.py"))
 
 
 @pytest.mark.skipif(NO_TRITON, reason="triton has no wheel for this machine")

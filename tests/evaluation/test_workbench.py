@@ -33,7 +33,8 @@ from assistant.evaluation.report import (
 )
 from assistant.evaluation.workbench import Job, Tally, pairs, tally
 from assistant.paths import ROOT
-from assistant.prompting.template import PromptTemplate, load_template
+from assistant.prompting.load import load_template
+from assistant.prompting.template import PromptTemplate
 from assistant.sampling import Sampling
 from tests.support.fake_engine import FakeEngine
 from tests.support.waiting import until

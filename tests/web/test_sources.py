@@ -25,7 +25,7 @@ from assistant.attribution.service import ANSWER_MAX
 from assistant.errors import AttributionError, DamagedIndex, SourcesBusy, TextError
 from assistant.settings import Settings
 from assistant.web.pages.about import about
-from assistant.web.pages.attribution.html import hits, listed, underlined
+from assistant.web.pages.attribution.html import hit_cards, match_list, underline
 from assistant.web.pages.licence import licence_of
 from assistant.web.sources import FULL, PROCESSES, SERVICE_FULL, WAITING, Building, Sources
 from tests.support import held
@@ -460,9 +460,9 @@ def test_a_hung_service_leaves_look_ups_and_everything_else_alone(index, monkeyp
 def test_nothing_of_a_source_becomes_html(index):
     (match,) = steps(Sources(open_index=lambda progress: index).check(f"<b>{CODE[:200]}"))[-1]
     assert match["text"] == CODE[:200].strip()
-    shown = underlined(f"<b>{CODE[:200]}", [match]) + listed([match])
+    shown = underline(f"<b>{CODE[:200]}", [match]) + match_list([match])
     asked = partial(search, query="value")
-    shown += hits(steps(Sources(open_index=lambda _: index).ask(asked))[-1])
+    shown += hit_cards(steps(Sources(open_index=lambda _: index).ask(asked))[-1])
     assert "<img" not in shown and "<b>" not in shown and shown.count("</mark>") >= 8
     assert 'href="https://github.com/x/&quot;&gt;&lt;b&gt;#L1-L9"' in shown
 

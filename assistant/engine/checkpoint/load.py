@@ -9,19 +9,21 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from assistant.engine import card
-from assistant.engine.checkpoint.config import Config, read_config
+from assistant.engine.checkpoint.config import read_config
 from assistant.engine.checkpoint.weights import bytes_needed, find_tensors, read_tensors
 from assistant.engine.device import choose_device, choose_dtype, free_bytes
 from assistant.engine.files import broken, read_json
+from assistant.engine.model.config import Config
 from assistant.engine.model.int8 import Quantized
 from assistant.engine.tokenizer import BPETokenizer, load_tokenizer
 from assistant.errors import CheckpointError
 from assistant.hub import fetch_file, fetch_snapshot
 from assistant.paths import MODELS
-from assistant.settings import EMBEDDED
+from assistant.settings import EMBEDDED, Settings
 from assistant.text import quoted
 
 SAFETENSORS = "model.safetensors"
@@ -52,21 +54,20 @@ class Checkpoint:
     dtype: str
 
 
-def load_checkpoint(settings):
-    """The Checkpoint that `settings` name. Raises CheckpointError and HubError."""
+def load_checkpoint(settings: Settings) -> Checkpoint:
+    """What `settings` name. Raises CheckpointError and HubError."""
     embedded = settings.model == EMBEDDED
-    folder = _embedded_folder() if embedded else _local_folder(settings.model)
-    repo = None if folder else settings.model
-    if repo:
-        folder = fetch_file(repo, "config.json", revision=settings.revision).parent
-    elif settings.revision:
+    found = _embedded_folder() if embedded else _local_folder(settings.model)
+    if found and settings.revision:
         raise CheckpointError("--revision goes with a hub id; a folder has no revisions.")
+    repo = None if found else settings.model
+    folder = found or fetch_file(settings.model, "config.json", revision=settings.revision).parent
     name = repo or folder.resolve().name
 
     config = read_config(folder, name)
     device = choose_device(settings.device)
 
-    def needed(slots, dtype, int8):
+    def needed(slots: int, dtype: torch.dtype, int8: bool) -> int:
         return bytes_needed(config, slots, device, dtype, int8)
 
     half, free = card.half(card.at(device)), free_bytes(device)
@@ -75,7 +76,7 @@ def load_checkpoint(settings):
     )
     revision = folder.name if repo else None  # the cache names a snapshot's folder by its commit
     if repo:
-        _fetch(repo, revision, settings.allow_bin)
+        _fetch(repo, folder.name, settings.allow_bin)
     tokenizer = load_tokenizer(folder)
     if len(tokenizer) > config.vocab_size:
         raise CheckpointError(
@@ -91,7 +92,7 @@ def load_checkpoint(settings):
 # -- where it is ------------------------------------------------------------------------------
 
 
-def _embedded_folder():
+def _embedded_folder() -> Path:
     folders = [path.parent for path in MODELS.glob("*/config.json")]
     if len(folders) != 1:
         raise CheckpointError(
@@ -101,7 +102,7 @@ def _embedded_folder():
     return folders[0]
 
 
-def _local_folder(model):
+def _local_folder(model: str) -> Path | None:
     """The folder that a --model flag names, None if it has the form of a hub id."""
     path = Path(os.path.expanduser(model))  # leaves a ~ of nobody as it is
     if path.is_dir():
@@ -113,7 +114,7 @@ def _local_folder(model):
     )
 
 
-def _fetch(repo, commit, allow_bin):
+def _fetch(repo: str, commit: str, allow_bin: bool) -> None:
     """Tokenizer and weights into the hub's cache; .bin files only where there is nothing else."""
     folder = fetch_snapshot(
         repo, revision=commit, allow_patterns=[*_SMALL_FILES, *_patterns(SAFETENSORS)]
@@ -122,7 +123,7 @@ def _fetch(repo, commit, allow_bin):
         fetch_snapshot(repo, revision=commit, allow_patterns=_patterns(BIN))
 
 
-def _patterns(weights):
+def _patterns(weights: str) -> list[str]:
     stem, suffix = weights.split(".")
     return [weights, f"{stem}-*.{suffix}", f"{weights}.index.json"]
 
@@ -130,8 +131,8 @@ def _patterns(weights):
 # -- its weights ------------------------------------------------------------------------------
 
 
-def _weight_files(folder, name, allow_bin):
-    """Paths of the weight files, safetensors before .bin."""
+def _weight_files(folder: Path, name: str, allow_bin: bool) -> list[Path]:
+    """Safetensors before .bin."""
     files = _listed(folder, SAFETENSORS)
     if not files and not allow_bin:
         raise CheckpointError(
@@ -144,8 +145,8 @@ def _weight_files(folder, name, allow_bin):
     return files
 
 
-def _listed(folder, weights):
-    """Paths of the files that make up `weights`: one file, or the shards that its index names."""
+def _listed(folder: Path, weights: str) -> list[Path]:
+    """The files that make up `weights`: one file, or the shards that its index names."""
     if (folder / weights).exists():
         return [folder / weights]
     path = folder / f"{weights}.index.json"

@@ -5,19 +5,22 @@ their device one by one, each in its final form at once. Knows files and tensors
 which number format is checkpoint.py's and device.py's to say.
 """
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 from zipfile import is_zipfile
 
 import torch
 from safetensors import safe_open
+from torch import Tensor
 
 from assistant.engine.files import broken
 from assistant.engine.local.drafts import DRAFT_ROWS
 from assistant.engine.local.failures import is_out_of_memory
-from assistant.engine.model.int8 import quantize, quantized_bytes
+from assistant.engine.model.config import Config
+from assistant.engine.model.int8 import Quantized, quantize, quantized_bytes
 from assistant.errors import CheckpointError
 from assistant.text import quoted
 
@@ -39,6 +42,9 @@ _WIDEST = torch.float32.itemsize  # what files hold at most: StarCoder's own are
 _DRAWING = 100
 
 
+Shapes = dict[str, tuple[int, ...]]  # of tensors, by their names
+
+
 class Stored(NamedTuple):
     """A tensor in a file. key: its name there. floating: whether its numbers are usable as such."""
 
@@ -51,8 +57,8 @@ class Stored(NamedTuple):
 # -- what there must be -----------------------------------------------------------------------
 
 
-def _layer_shapes(config):
-    """Name to shape of the tensors of one layer; weights are [out, in]."""
+def _layer_shapes(config: Config) -> Shapes:
+    """Those of one layer; weights are [out, in]."""
     width, inner = config.n_embd, config.n_inner or 4 * config.n_embd
     linear = {
         "attn.c_attn": (width + 2 * width // config.n_head, width),  # all queries, one key, value
@@ -60,40 +66,42 @@ def _layer_shapes(config):
         "mlp.c_fc": (inner, width),
         "mlp.c_proj": (width, inner),
     }
-    shapes = {f"{name}.weight": shape for name, shape in linear.items()}
+    shapes: Shapes = {f"{name}.weight": shape for name, shape in linear.items()}
     shapes |= {f"{name}.bias": shape[:1] for name, shape in linear.items()}
     norms = ("ln_1.weight", "ln_1.bias", "ln_2.weight", "ln_2.bias")
     return shapes | dict.fromkeys(norms, (width,))
 
 
-def _outer_shapes(config):
-    """Name to shape of the tensors outside of the layers; a tied head is none of its own."""
+def _outer_shapes(config: Config) -> Shapes:
+    """Those outside of the layers; a tied head is none of its own."""
     width, head = config.n_embd, (config.vocab_size, config.n_embd)
-    shapes = {EMBEDDING: head, "wpe.weight": (config.n_positions, width)}
+    shapes: Shapes = {EMBEDDING: head, "wpe.weight": (config.n_positions, width)}
     shapes |= {"ln_f.weight": (width,), "ln_f.bias": (width,)}
     return shapes if config.tie_word_embeddings else shapes | {HEAD: head}
 
 
-def expected_shapes(config):
-    """Name to shape of every tensor of the model, without a leading "transformer."."""
+def expected_shapes(config: Config) -> Shapes:
+    """Those of every tensor of the model, without a leading "transformer."."""
     shapes = _outer_shapes(config)
     for i in range(config.n_layer):
         shapes |= {f"h.{i}.{name}": shape for name, shape in _layer_shapes(config).items()}
     return shapes
 
 
-def count_parameters(config):
+def count_parameters(config: Config) -> int:
     """How many numbers the weights hold; a tied head counts once."""
     layer = sum(map(prod, _layer_shapes(config).values()))
     return config.n_layer * layer + sum(map(prod, _outer_shapes(config).values()))
 
 
-def count_kv(config):
+def count_kv(config: Config) -> int:
     """How many numbers the keys and values of one full window hold."""
     return 2 * config.n_positions * config.n_layer * config.n_embd // config.n_head
 
 
-def bytes_needed(config, slots, device, dtype, int8=False):
+def bytes_needed(
+    config: Config, slots: int, device: torch.device, dtype: torch.dtype, int8: bool = False
+) -> int:
     """The most bytes held on `device` at once: the weights and what replies take beside them, or,
     while weights are still read, the largest tensor as the file has it.
 
@@ -122,13 +130,13 @@ def bytes_needed(config, slots, device, dtype, int8=False):
 # -- what the files have ----------------------------------------------------------------------
 
 
-def find_tensors(files, config):
-    """Where each expected tensor is: {name: Stored}, known from the headers of `files` alone.
+def find_tensors(files: Sequence[Path], config: Config) -> dict[str, Stored]:
+    """Where each expected tensor is, known from the headers of `files` alone.
 
     What the model does not need, such as the attention masks in older files, is left out. Raises
     CheckpointError for a file that cannot be read and for tensors that do not fit the config.
     """
-    stored = {}
+    stored: dict[str, Stored] = {}
     for path in files:
         try:
             stored |= {item.key.removeprefix(_PREFIX): item for item in _header(path)}
@@ -155,7 +163,7 @@ def find_tensors(files, config):
     return {name: stored[name] for name in expected}
 
 
-def _header(path):
+def _header(path: Path) -> list[Stored]:
     if path.suffix == ".safetensors":
         with safe_open(path, framework="pt") as file:
             parts = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118, no dict
@@ -169,16 +177,21 @@ def _header(path):
     ]
 
 
-def _read_bin(path):
+def _read_bin(path: Path) -> dict[str, Tensor]:
     """A .bin file's tensors, on the CPU; the older of its two formats cannot be mapped."""
-    return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
+    tensors: dict[str, Tensor] = torch.load(
+        path, map_location="cpu", weights_only=True, mmap=is_zipfile(path)
+    )
+    return tensors
 
 
 # -- reading ----------------------------------------------------------------------------------
 
 
-def read_tensors(stored, device, dtype, int8=False):
-    """{name: tensor} of what find_tensors found, on `device` in `dtype`.
+def read_tensors(
+    stored: Mapping[str, Stored], device: torch.device, dtype: torch.dtype, int8: bool = False
+) -> dict[str, Tensor | Quantized]:
+    """What find_tensors found, on `device` in `dtype`.
 
     int8: the weights of the layers' linear maps and of the head are a Quantized instead; a tied
     head then has an entry of its own, beside the embedding. No more than one tensor is held in
@@ -200,8 +213,10 @@ def read_tensors(stored, device, dtype, int8=False):
 
 
 @torch.no_grad()
-def _read(stored, device, dtype, int8):
-    tensors = {}
+def _read(
+    stored: Mapping[str, Stored], device: torch.device, dtype: torch.dtype, int8: bool
+) -> dict[str, Tensor | Quantized]:
+    tensors: dict[str, Tensor | Quantized] = {}
     mapped = device.type == "cpu"  # copied even in its own dtype: the file may be overwritten
     for path in sorted({item.path for item in stored.values()}):
         with _reader(path, device) as read:
@@ -213,13 +228,13 @@ def _read(stored, device, dtype, int8):
                 else:
                     tensors[name] = read(key).to(dtype, copy=mapped).contiguous()
     if int8 and HEAD not in tensors:
-        tensors[HEAD] = quantize(tensors[EMBEDDING])
+        tensors[HEAD] = quantize(cast(Tensor, tensors[EMBEDDING]))
     return tensors
 
 
 @contextmanager
-def _reader(path, device):
-    """A function from a key in the file to its tensor on `device`, in the file's dtype."""
+def _reader(path: Path, device: torch.device) -> Iterator[Callable[[str], Tensor]]:
+    """From a key in the file to its tensor on `device`, in the file's dtype."""
     if path.suffix == ".safetensors":
         with safe_open(path, framework="pt", device=str(device)) as file:
             yield file.get_tensor

@@ -5,10 +5,12 @@ prefix is found by comparing ids and shared by copying it. Knows ids and tensors
 """
 
 from collections import OrderedDict
+from collections.abc import Sequence
 
 import torch
 
 from assistant.engine.device import on_card
+from assistant.engine.model.model import Model
 from assistant.engine.prefix import common_prefix
 
 # A free slot is taken over in place when at most this many of its tokens are lost by it: the
@@ -23,18 +25,19 @@ class Cache:
     step up writes there.
     """
 
-    def __init__(self, model, slots):
+    def __init__(self, model: Model, slots: int) -> None:
         self.spare = slots if on_card(model.device) else None
         shape = model.kv_shape(slots + (self.spare is not None), model.window)
         self.kv = torch.empty(shape, dtype=model.dtype, device=model.device)
         if self.spare is not None:
             self.kv[:, self.spare].zero_()
-        self.ids = [[] for _ in range(slots)]
+        self.ids: list[list[int]] = [[] for _ in range(slots)]
         self.cold = [0] * slots
         self.free = OrderedDict.fromkeys(range(slots))  # least recently used first
-        self.pinned = []  # (ids, KV [layers, length, 2 x head_dim], cold) for ever
+        # (ids, KV [layers, length, 2 x head_dim], cold) for ever
+        self.pinned: list[tuple[tuple[int, ...], torch.Tensor, int]] = []
 
-    def take(self, ids, *, anew=False):
+    def take(self, ids: Sequence[int], *, anew: bool = False) -> tuple[int, int]:
         """A free slot that holds the longest known prefix of `ids`, and that prefix's length: none
         if all is to be computed anew.
 
@@ -44,7 +47,7 @@ class Cache:
         limit = 0 if anew else len(ids) - 1
         pins = [(common_prefix(pin, ids, limit), kv, cold) for pin, kv, cold in self.pinned]
         held = [common_prefix(slot, ids, limit) for slot in self.ids]
-        length, kv, cold = max(pins, key=lambda pin: pin[0], default=(0, None, 0))
+        length, kv, cold = max(pins, key=lambda pin: pin[0], default=(0, self.kv[:, 0], 0))
         source = max(self.free, key=lambda slot: held[slot])
         if held[source] > length and len(self.ids[source]) - held[source] <= LEFTOVER:
             slot, length, cold = source, held[source], self.cold[source]
@@ -62,21 +65,21 @@ class Cache:
         self.cold[slot] = min(cold, length)
         return slot, length
 
-    def computed(self, slot, ids, *, cold=False):
+    def computed(self, slot: int, ids: Sequence[int], *, cold: bool = False) -> None:
         """The KV of `ids` now stands behind what `slot` held. cold: prefill computed it."""
         if cold and self.cold[slot] == len(self.ids[slot]):
             self.cold[slot] += len(ids)
         self.ids[slot] += ids
 
-    def forget(self, slot):
+    def forget(self, slot: int) -> None:
         """What `slot` holds must not be used again."""
         self.ids[slot], self.cold[slot] = [], 0
 
-    def release(self, slot):
+    def release(self, slot: int) -> None:
         """Give a slot back; what it holds can be used again until the slot is needed."""
         self.free[slot] = None
 
-    def pin(self, slot):
+    def pin(self, slot: int) -> None:
         """Keep a copy of all that `slot` holds for ever."""
         ids = self.ids[slot]
         kv = self.kv[:, slot, : len(ids)].clone()

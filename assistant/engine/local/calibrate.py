@@ -7,14 +7,23 @@ at every start. Knows models and times; no requests.
 """
 
 import copy
+import functools
 import itertools
 import logging
 import time
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
+from typing import cast
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
+from assistant.engine.checkpoint.load import Checkpoint
 from assistant.engine.device import on_card, send
+from assistant.engine.local.cache import Cache
+from assistant.engine.local.threads import fastest
+from assistant.engine.model.int8 import Quantized
 from assistant.engine.model.model import Chunk, Model
 
 log = logging.getLogger(__name__)
@@ -26,7 +35,7 @@ _PATIENCE_S = 0.5  # what took longer in all is not measured again
 _LARGEST = 1e9  # weights, above which it takes too long to try what one thread computes
 
 
-def choose_model(checkpoint, threads=1):
+def choose_model(checkpoint: Checkpoint, threads: int = 1) -> Model:
     """The Model of a Checkpoint, in the numbers that its `dtype` names. threads: the most that will
     compute, which decides on the tiles of its products.
 
@@ -34,7 +43,7 @@ def choose_model(checkpoint, threads=1):
     divergence over the next tokens of a trial text. benchmarks/engine.py measures it at length.
     """
     config, tensors, dtype = checkpoint.config, checkpoint.tensors, checkpoint.dtype
-    if dtype not in ("auto", "int8") or on_card(tensors["wte.weight"].device):
+    if dtype not in ("auto", "int8") or on_card(cast(Tensor, tensors["wte.weight"]).device):
         torch.set_num_threads(threads)
         return Model(config, tensors)
     prefill_dtype = _prefill_dtype(tensors)
@@ -48,7 +57,7 @@ def choose_model(checkpoint, threads=1):
     ids = checkpoint.tokenizer.encode(text)[: min(_LENGTH, model.window)]
     expected, plain_s = _trial(plain, ids)
     given, int8_s = _trial(model, ids)
-    divergence = torch.nn.functional.kl_div(
+    divergence = F.kl_div(
         given.log_softmax(-1), expected.log_softmax(-1), reduction="batchmean", log_target=True
     )
     chosen = model if int8_s < plain_s and divergence < _AGREED else plain
@@ -62,40 +71,30 @@ def choose_model(checkpoint, threads=1):
     return chosen
 
 
-def _trial(model, ids):
+def _trial(model: Model, ids: Sequence[int]) -> tuple[Tensor, float]:
     """Logits after each of `ids`, all decoded in one step, and the seconds of a step of one."""
     kv = torch.zeros(model.kv_shape(1, len(ids)), dtype=model.dtype)
-    rows = torch.tensor(ids), torch.zeros(len(ids), dtype=torch.long), torch.arange(len(ids))
-    logits = model.decode(*rows, kv)
-    one = [row[-1:] for row in rows]
-    return logits, _fastest(lambda: model.decode(*one, kv))
+    tokens, slots, places = torch.tensor(ids), torch.zeros(len(ids)).long(), torch.arange(len(ids))
+    logits = model.decode(tokens, slots, places, kv)
+    one = tokens[-1:], slots[-1:], places[-1:]
+    return logits, fastest(lambda: model.decode(*one, kv), time.thread_time, 5, _PATIENCE_S)
 
 
-def _prefill_dtype(tensors):
+def _prefill_dtype(tensors: Mapping[str, Tensor | Quantized]) -> torch.dtype:
     """bfloat16 where its product is the faster one: CPUs with instructions for it."""
-    weight = tensors["h.0.mlp.c_fc.weight"]
+    weight = cast(Tensor, tensors["h.0.mlp.c_fc.weight"])
     if weight.dtype is torch.bfloat16:
         return torch.bfloat16  # memory is short: no wider copy
     rows = torch.ones(_ROWS, weight.shape[1])
     torch.set_num_threads(1)
     seconds = {}
     for dtype in (torch.float32, torch.bfloat16):
-        a, b = rows.to(dtype), weight.to(dtype)
-        seconds[dtype] = _fastest(lambda a=a, b=b: torch.nn.functional.linear(a, b))
-    return min(seconds, key=seconds.get)
+        compute = functools.partial(F.linear, rows.to(dtype), weight.to(dtype))
+        seconds[dtype] = fastest(compute, time.thread_time, 5, _PATIENCE_S)
+    return min(seconds, key=lambda dtype: seconds[dtype])
 
 
-def _fastest(compute):
-    """Seconds that this thread computes in the fastest of five calls, or fewer if they are slow."""
-    times = []
-    while len(times) < 5 and sum(times) < _PATIENCE_S:
-        started = time.thread_time()
-        compute()
-        times.append(time.thread_time() - started)
-    return min(times)
-
-
-def is_steady(model, cache):
+def is_steady(model: Model, cache: Cache) -> bool:
     """Whether results are the same, bit for bit, alone and in company and however a prompt is cut
     into chunks. Overwrites slot 0 and the last one of `cache`."""
     ids = _trial_ids(model)
@@ -108,15 +107,15 @@ def is_steady(model, cache):
         expected, cache.kv[:, last, : len(ids)]
     )
     most = _decode(model, cache, range(16))  # writes the KV that all of them read
-    orders = [[0], [7], [15], [1, 0], range(9), range(11), range(15, -1, -1)]
+    orders: list[Sequence[int]] = [[0], [7], [15], [1, 0], range(9), range(11), range(15, -1, -1)]
     return same and all(
         torch.equal(_decode(model, cache, rows), most[list(rows)]) for rows in orders
     )
 
 
-def depend_on_threads(model, cache, counts):
+def depend_on_threads(model: Model, cache: Cache, counts: Sequence[int]) -> list[bool]:
     """Whether the results of (decode, prefill) depend on how many threads compute them, of which
-    `counts` are tried; (True, True) for a model of which even a layer is too large to try.
+    `counts` are tried; both do for a model of which even a layer is too large to try.
     Overwrites slot 0 of `cache`."""
     layer = 12 * model.width**2
     if layer > _LARGEST:
@@ -125,11 +124,14 @@ def depend_on_threads(model, cache, counts):
         model, cache = _first_layer(model, cache)  # all have the same shapes
     ids = _trial_ids(model)
 
-    def prefill():
+    def decode() -> Sequence[Tensor]:
+        return (_decode(model, cache, range(16)),)
+
+    def prefill() -> Sequence[Tensor]:
         hidden, kv = _prefill(model, cache, ids)
         return hidden, kv, model.logits(hidden[-1:])
 
-    passes = [lambda: (_decode(model, cache, range(16)),), prefill]
+    passes = [decode, prefill]
     depends = [False, False]
     for n in (1, 0):  # decode reads what prefill has written
         torch.set_num_threads(counts[-1])
@@ -140,18 +142,18 @@ def depend_on_threads(model, cache, counts):
     return depends
 
 
-def _first_layer(model, cache):
+def _first_layer(model: Model, cache: Cache) -> tuple[Model, Cache]:
     """The model of one layer, and its cache."""
     small = copy.copy(model)
     small.layers, small.decode_layers = model.layers[:1], model.decode_layers[:1]
-    return small, SimpleNamespace(kv=cache.kv[:1])
+    return small, cast(Cache, SimpleNamespace(kv=cache.kv[:1]))
 
 
-def _trial_ids(model):
+def _trial_ids(model: Model) -> list[int]:
     return [(7 * n) % model.vocab_size for n in range(min(150, model.window - 1))]
 
 
-def _prefill(model, cache, ids):
+def _prefill(model: Model, cache: Cache, ids: list[int]) -> tuple[Tensor, Tensor]:
     """The hidden states of a prompt read at once into slot 0, and a copy of its KV. What stands
     behind it in the slot is random."""
     cache.kv[:, 0].normal_(generator=torch.Generator(model.device).manual_seed(0))
@@ -159,11 +161,12 @@ def _prefill(model, cache, ids):
     return hidden, cache.kv[:, 0, : len(ids)].clone()
 
 
-def _decode(model, cache, order):
+def _decode(model: Model, cache: Cache, order: Sequence[int]) -> Tensor:
     """Logits of 16 rows in slot 0, or those of them in `order`: half of them about the end of the
     prompt, the others all over the window."""
     end, step = len(_trial_ids(model)), model.window // 16
     places = [max(end - n, 0) if n % 2 else min(end + n * step, model.window - 1) for n in order]
     rows = [(n % model.vocab_size, 0, place) for n, place in zip(order, places, strict=True)]
     # The kernels read whole rows: a transposed view would not do.
-    return model.decode(*send(list(zip(*rows, strict=True)), model.device), cache.kv)
+    ids, slots, positions = send(list(zip(*rows, strict=True)), model.device)
+    return model.decode(ids, slots, positions, cache.kv)

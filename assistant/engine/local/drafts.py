@@ -14,19 +14,20 @@ _REST = 32  # tokens after which guessing is tried again when it has missed
 class Drafts:
     """What may follow, for one request; `ids` is its own list, the prompt and then the reply."""
 
-    def __init__(self, ids):
+    def __init__(self, ids: list[int]) -> None:
         self._ids = ids
-        self._after = {}  # the last _GRAM tokens -> the position that followed them last
+        # The last _GRAM tokens -> the position that followed them last.
+        self._after: dict[tuple[int, ...], int] = {}
         self._read = _GRAM
         self._size = 4
         self._resumes = 0  # no guesses before this many tokens
 
     @property
-    def awake(self):
+    def awake(self) -> bool:
         """Whether it is worth guessing now."""
         return len(self._ids) >= self._resumes
 
-    def guess(self, limit):
+    def guess(self, limit: int) -> list[int]:
         """At most `limit` ids that may follow; none when these tokens never stood together."""
         ids = self._ids
         for end in range(self._read, len(ids)):
@@ -41,7 +42,7 @@ class Drafts:
         past = ids[start : start + count]
         return (past * count)[:count]  # where the past ends it begins again: a loop goes on
 
-    def tell(self, guessed, right):
+    def tell(self, guessed: int, right: int) -> None:
         """How many of `guessed` tokens were right: more the next time, fewer, or a rest."""
         if right == guessed:
             self._size = min(2 * self._size, _MOST)

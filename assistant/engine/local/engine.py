@@ -6,12 +6,13 @@ Tokens become text on the reader's side, so the engine's thread does nothing but
 import functools
 import logging
 import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
 import torch
 
 from assistant.engine.check import check_request
-from assistant.engine.checkpoint.load import load_checkpoint
+from assistant.engine.checkpoint.load import Checkpoint, load_checkpoint
 from assistant.engine.device import on_card, use_card
 from assistant.engine.local.cache import Cache
 from assistant.engine.local.calibrate import choose_model, depend_on_threads, is_steady
@@ -22,14 +23,15 @@ from assistant.engine.local.pace import Pace
 from assistant.engine.local.proof import ask, prove
 from assistant.engine.local.sampler import Sampler
 from assistant.engine.local.scheduler import Scheduler
-from assistant.engine.local.step import Draw
+from assistant.engine.local.step import Draw, Token
 from assistant.engine.local.threads import Threads, choices
 from assistant.engine.model import kernels
-from assistant.engine.model.model import Chunk
-from assistant.engine.protocol import Logprob, Piece, Request, Status
+from assistant.engine.model.model import Chunk, Model
+from assistant.engine.protocol import Decoder, Logprob, Piece, Request, Status
 from assistant.engine.stream import JobStream
 from assistant.errors import CheckpointError, EngineDead, EngineError
 from assistant.sampling import Sampling
+from assistant.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -42,16 +44,23 @@ STEP_S = 1.5  # how long closing waits for the step that is being computed
 class LocalEngine:
     """One model on one device, serving up to `slots` requests at once. See the Engine protocol.
 
-    load: gives the Checkpoint. threads: how many compute on a CPU; None for as many as are fastest.
-    drafts: whether tokens are guessed ahead; it changes the speed, not
-    the text. Raises CheckpointError and HubError.
+    threads: how many compute on a CPU; None for as many as are fastest. drafts: whether tokens are
+    guessed ahead; it changes the speed, not the text. Raises CheckpointError and HubError.
     """
 
-    limitations = {}
+    limitations: dict[str, str] = {}
 
-    def __init__(self, load, *, slots=8, queue=64, threads=None, drafts=True):
+    def __init__(
+        self,
+        load: Callable[[], Checkpoint],
+        *,
+        slots: int = 8,
+        queue: int = 64,
+        threads: int | None = None,
+        drafts: bool = True,
+    ) -> None:
         self._closing = False
-        ready = Future()
+        ready: Future[None] = Future()
         prepare = functools.partial(self._prepare, load, slots, queue, threads, drafts)
         self._thread = threading.Thread(
             target=self._run, args=(prepare, ready), name="engine", daemon=True
@@ -60,23 +69,23 @@ class LocalEngine:
         ready.result()
 
     @classmethod
-    def open(cls, settings):
+    def open(cls, settings: Settings) -> "LocalEngine":
         load = functools.partial(load_checkpoint, settings)
         return cls(load, slots=settings.slots, queue=settings.queue, threads=settings.threads)
 
-    def generate(self, request, *, wait_s=0.1):
+    def generate(self, request: Request, *, wait_s: float = 0.1) -> "LocalStream":
         check_request(request, self._vocabulary, self.window)
         stream = LocalStream(Job(request), self.tokenizer.decoder(), wait_s)
         self._scheduler.submit(stream.job)
         return stream
 
-    def check_room(self):
+    def check_room(self) -> None:
         self._scheduler.check_room()
 
-    def pin(self, ids):
-        if any(pinned == tuple(ids) for pinned, *_ in self._scheduler.cache.pinned):
+    def pin(self, ids: tuple[int, ...]) -> None:
+        if any(pinned == ids for pinned, *_ in self._scheduler.cache.pinned):
             return
-        request = Request(tuple(ids), Sampling(), max_new_tokens=1)
+        request = Request(ids, Sampling(), max_new_tokens=1)
         check_request(request, self._vocabulary, self.window)
         job = Job(request, pin=True)
         self._scheduler.submit(job)
@@ -89,28 +98,29 @@ class LocalEngine:
                 "is short, choose a smaller checkpoint with --model or fewer --slots."
             ) from result
 
-    def status(self):
+    def status(self) -> Status:
         scheduler = self._scheduler
         dead = scheduler.closed if scheduler.closed != CLOSED else None
         return Status(len(scheduler.running), len(scheduler.waiting), scheduler.slots, dead)
 
-    def close(self):
+    def close(self) -> None:
         self._closing = True
         with self._scheduler.lock:
             self._scheduler.lock.notify()
         self._thread.join(STEP_S)
 
     @torch.inference_mode()
-    def _run(self, prepare, ready):
+    def _run(self, prepare: Callable[[], None], ready: "Future[None]") -> None:
         """The engine's thread. However it ends, no reader is left waiting.
 
         Loading is done here too: a second thread with OpenMP workers of its own would make every
         operator several times slower on the CPU, even while it sleeps.
         """
         try:
-            ready.set_result(prepare())
+            prepare()
         except BaseException as error:
             return ready.set_exception(error)
+        ready.set_result(None)
         try:
             while not self._closing:
                 self._step()
@@ -120,7 +130,14 @@ class LocalEngine:
         else:
             self._scheduler.close(CLOSED)
 
-    def _prepare(self, load, slots, queue, threads, drafts):
+    def _prepare(
+        self,
+        load: Callable[[], Checkpoint],
+        slots: int,
+        queue: int,
+        threads: int | None,
+        drafts: bool,
+    ) -> None:
         checkpoint = load()
         self.model = checkpoint.name
         self.revision = checkpoint.revision
@@ -158,16 +175,19 @@ class LocalEngine:
             draw, pace, decode, prefill, queue, drafts=drafts, steady=steady
         )
 
-    def _try_threads(self, model, cache, counts):
+    def _try_threads(
+        self, model: Model, cache: Cache, counts: list[int]
+    ) -> tuple[Threads, Threads]:
         """The Threads of decode and of prefill; sets `numerics`."""
         decode, prefill = both = Threads(counts), Threads(counts, block=1)
         self.numerics = model.numerics
         if on_card(model.device):
             self.numerics += f", {kernels.path}"
-            decode.fix(), prefill.fix()
+            decode.fix()
+            prefill.fix()
             return both
         depends = depend_on_threads(model, cache, counts)
-        number = f"{counts[-1]} thread{'s' if counts[-1] > 1 else ''}"
+        number = "1 thread" if counts[-1] == 1 else f"{counts[-1]} threads"
         if any(depends):
             self.numerics += f", {number}"
         elif any(depend_on_threads(model, cache, sorted({1, 2, 4, *counts}))):
@@ -182,7 +202,7 @@ class LocalEngine:
         log.info("%s; %d threads decode, %d read", self.numerics, decode.count, prefill.count)
         return both
 
-    def _step(self):
+    def _step(self) -> None:
         """One step, or a wait for work."""
         scheduler = self._scheduler
         if scheduler.step():
@@ -192,10 +212,12 @@ class LocalEngine:
                 scheduler.lock.wait()
 
 
-class LocalStream(JobStream):
-    """The job's tuples are (id, log-probabilities or None)."""
+class LocalStream(JobStream[Job]):
+    """The job's tuples are Tokens."""
 
-    def _piece(self, drawn):
+    _decoder: Decoder
+
+    def _piece(self, drawn: Sequence[Token]) -> Piece | None:
         ids = tuple(token for token, _ in drawn)
         text = self._decoder.feed(ids)
         if self._last is not None:
@@ -203,17 +225,17 @@ class LocalStream(JobStream):
         self._read += len(ids)
         return Piece(text, ids, self._logprobs(drawn)) if ids or text else None
 
-    def _logprobs(self, drawn):
+    def _logprobs(self, drawn: Sequence[Token]) -> tuple[Logprob, ...] | None:
         count = self.job.request.logprobs
         if count is None:
             return None
-        return tuple(Logprob(own, top[:count]) for _, (own, top) in drawn)
+        return tuple(Logprob(scores[0], scores[1][:count]) for _, scores in drawn if scores)
 
-    def _cancel(self):
+    def _cancel(self) -> None:
         self.job.cancelled = True
 
 
-def _self_check(model, cache, token, name):
+def _self_check(model: Model, cache: Cache, token: int, name: str) -> None:
     """One forward pass: NaN weights load without complaint and answer greedily without a sign."""
     logits = model.logits(model.prefill([Chunk([token] * 4, 0, 0)], cache.kv))
     if not torch.isfinite(logits).all():

@@ -1,11 +1,14 @@
 """What a failed step means for the requests in it. Knows errors and sentences; no requests."""
 
 import logging
+from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 
 from assistant.engine.device import on_card
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 FAILED = "The engine failed during this reply; send the message again."
@@ -18,7 +21,7 @@ OUT_OF_MEMORY = (
 )
 
 
-def attempt(compute, jobs, device):
+def attempt(compute: Callable[[T], object], jobs: T, device: torch.device) -> str | None:
     """`compute(jobs)`; None, or the sentence why it failed.
 
     Raises an error of the device itself: that would come again for every other request.
@@ -37,7 +40,7 @@ def attempt(compute, jobs, device):
     return OUT_OF_MEMORY if no_memory else FAILED
 
 
-def is_out_of_memory(error):
+def is_out_of_memory(error: BaseException) -> bool:
     """torch raises a plain RuntimeError when the CPU's memory runs out."""
     cpu = isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
     return cpu or isinstance(error, (MemoryError, torch.OutOfMemoryError))

@@ -3,9 +3,11 @@
 import time
 from dataclasses import dataclass, field
 from queue import SimpleQueue
+from typing import Any
 
 from assistant.engine.local.drafts import Drafts
-from assistant.engine.protocol import Finished, Logprob, Request
+from assistant.engine.local.step import Scores, Token
+from assistant.engine.protocol import Finished, Logprob, Reason, Request
 
 
 @dataclass(eq=False, slots=True)
@@ -18,15 +20,15 @@ class Job:
 
     request: Request
     pin: bool = False
-    out: SimpleQueue = field(default_factory=SimpleQueue)
+    out: "SimpleQueue[Token | Finished | Exception]" = field(default_factory=SimpleQueue)
     cancelled: bool = False
     ended: bool = False
     place: int = 0
-    slot: int | None = None
+    slot: int = -1  # none yet
     ids: list[int] = field(default_factory=list)  # the prompt, then the reply
     done: int = 0  # how many positions have their KV in the slot, or are being computed
     chunk: int = 0  # prompt tokens in the next step
-    scores: list = field(default_factory=list)  # of the prompt from its second token on, see Drawn
+    scores: list[Token] = field(default_factory=list)  # the prompt's, from its second token on
     cached: int = 0
     repeatable: bool = False
     drafts: Drafts | None = None
@@ -34,7 +36,7 @@ class Job:
     admitted: float | None = None
     first: float | None = None
 
-    def start(self, slot, cached, repeatable, drafts):
+    def start(self, slot: int, cached: int, repeatable: bool, drafts: bool) -> None:
         """It has a slot, which holds the first `cached` tokens of its prompt."""
         sampling = self.request.sampling
         self.slot, self.cached, self.done = slot, cached, cached
@@ -45,42 +47,48 @@ class Job:
         self.admitted, self.place = time.monotonic(), 0
 
     @property
-    def cold(self):
+    def cold(self) -> bool:
         """Whether its prompt is computed anew, in a pass of its own."""
         return self.request.cold or self.request.prompt_logprobs is not None
 
     @property
-    def guesses(self):
+    def guesses(self) -> bool:
         """Whether tokens are guessed for it at present."""
         return self.drafts is not None and self.drafts.awake
 
     @property
-    def new(self):
+    def new(self) -> int:
         """How many tokens were drawn: none before `ids` is filled at admission."""
         return max(len(self.ids) - len(self.request.ids), 0)
 
     @property
-    def left(self):
+    def left(self) -> int:
         """How many tokens may be drawn beyond those that are being drawn already."""
         return self.request.max_new_tokens - 1 - (self.done - len(self.request.ids))
 
-    def guess(self, limit):
+    def guess(self, limit: int) -> list[int]:
         """At most `limit` tokens that may come next, as far as the request has room for them."""
         limit = min(limit, self.left - 1)
         return self.drafts.guess(limit) if self.drafts and limit > 0 else []
 
-    def end(self, result, **stop):
+    def end(self, result: Reason | Exception, **stop: Any) -> None:
         """Tell the reader: `result` is the finish reason or the exception. stop: see finished."""
         self.ended = True
-        failed = isinstance(result, Exception)
-        self.out.put(result if failed else self.finished(result, self.new, **stop))
+        if not isinstance(result, Exception):
+            self.out.put(self.finished(result, self.new, **stop))
+        else:
+            self.out.put(result)
 
-    def finished(self, reason, new_tokens, stop_id=None, stop_logprob=None):
+    def finished(
+        self,
+        reason: Reason,
+        new_tokens: int,
+        stop_id: int | None = None,
+        stop_logprob: Scores | None = None,
+    ) -> Finished:
         """The Finished of this job as it stands now. stop_logprob: as in `out`."""
         count = self.request.logprobs
-        if stop_logprob and count:
-            own, top = stop_logprob
-            stop_logprob = Logprob(own, top[:count])
+        stop = Logprob(stop_logprob[0], stop_logprob[1][:count]) if stop_logprob and count else None
         now = time.monotonic()
         return Finished(
             reason=reason,
@@ -93,10 +101,10 @@ class Job:
             stop_id=stop_id,
             repeatable=self.repeatable,
             prompt_logprobs=self._prompt_logprobs(),
-            stop_logprob=stop_logprob if count else None,
+            stop_logprob=stop,
         )
 
-    def _prompt_logprobs(self):
+    def _prompt_logprobs(self) -> tuple[Logprob | None, ...] | None:
         if self.request.prompt_logprobs is None or self.done < len(self.request.ids):
             return None
-        return (None, *(Logprob(own, top) for _, (own, top) in self.scores))
+        return (None, *(Logprob(*scores) for _, scores in self.scores if scores))

@@ -6,9 +6,11 @@ Knows times and counts; no requests.
 """
 
 import time
+from collections.abc import Callable
 from statistics import fmean, linear_regression, pstdev
 
-from assistant.engine.local.step import Row
+from assistant.engine.local.step import Draw, Row
+from assistant.engine.local.threads import fastest
 from assistant.engine.model.model import Chunk
 
 _MOST = 512  # tokens of a chunk
@@ -26,10 +28,10 @@ class Pace:
     seconds of a decode step now. fixed: tokens of a chunk where its size must be the same every
     time."""
 
-    def __init__(self, draw):
+    def __init__(self, draw: Draw) -> None:
         model, cache = draw.model, draw.cache
 
-        def time_of(size, start):
+        def time_of(size: int, start: int) -> float:
             chunk = Chunk([0] * size, 0, start)
             return _fastest(lambda: model.prefill([chunk], cache.kv).sum().item())
 
@@ -43,23 +45,24 @@ class Pace:
         per_token = max(many - few, 0.1 * many) / (large - self._small)
         self._growth = per_pair / per_token  # of a token's cost, with each token before it
         self._base, self._per_token = 0.0, few / self._small
-        self._chunks = [(self._small, few), (large, many)]  # (tokens, seconds), newest last
+        # (tokens, seconds), newest last
+        self._chunks: list[tuple[float, float]] = [(self._small, few), (large, many)]
         self._fit()
         self._share = _SHARE.get(kind, 1.0)
         row = Row(0, 0, 0)
         self.decode_s = _fastest(lambda: draw.decode([row], greedy=True, penalised=False).read())
 
-    def decoded(self, seconds):
+    def decoded(self, seconds: float) -> None:
         """A decode step took so long. A single slow one, in which the machine did something else,
         hardly counts."""
         self.decode_s = min(seconds, 1.05 * self.decode_s)
 
-    def read(self, start, count, seconds):
+    def read(self, start: int, count: int, seconds: float) -> None:
         """A chunk of `count` tokens from position `start` on took so long."""
         self._chunks = [*self._chunks[1 - _CHUNKS :], (count * (1 + self._growth * start), seconds)]
         self._fit()
 
-    def _fit(self):
+    def _fit(self) -> None:
         """A line through the newest chunks: seconds = base + tokens x per token. Chunks of one size
         alone say only how much dearer or cheaper all has become."""
         tokens, seconds = zip(*self._chunks, strict=True)
@@ -73,7 +76,7 @@ class Pace:
             self._per_token = min(max(slope, 0.1 * y / x), y / x)
             self._base = y - self._per_token * x
 
-    def tokens(self, start, *, alone=False):
+    def tokens(self, start: int, *, alone: bool = False) -> int:
         """How many tokens from position `start` on may be computed in the next step: at least so
         many that they cost as much as beginning the chunk does. Where even the smallest chunk
         takes too long, small ones would only take longer in all."""
@@ -86,13 +89,8 @@ class Pace:
         return min(max(int(count) // self._small, 1) * self._small, _MOST)
 
 
-def _fastest(compute):
-    """Seconds of the fastest of three, or fewer if they are slow, after a first one that does not
-    count: it may load and compile. `compute` waits for the device."""
+def _fastest(compute: Callable[[], object]) -> float:
+    """Seconds of the fastest of three, after a first one that does not count: it may load and
+    compile. `compute` waits for the device."""
     compute()
-    times = []
-    while len(times) < 3 and sum(times) < _PATIENCE_S:
-        started = time.perf_counter()
-        compute()
-        times.append(time.perf_counter() - started)
-    return min(times)
+    return fastest(compute, time.perf_counter, 3, _PATIENCE_S)

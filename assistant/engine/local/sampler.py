@@ -7,10 +7,13 @@ text.
 """
 
 import secrets
+from collections.abc import Collection
 
 import torch
+from torch import Tensor
 
 from assistant.engine.device import on_card, send
+from assistant.engine.protocol import Request
 from assistant.sampling import SEED_DRAWN
 
 _HEAD = 256  # candidates that are looked at first on a CPU; all others only if these do not do
@@ -24,7 +27,7 @@ class Sampler:
     """Sampling state for `slots` requests over a vocabulary of `size` tokens, on `device`. A slot
     that no request was given draws greedily."""
 
-    def __init__(self, slots, size, device):
+    def __init__(self, slots: int, size: int, device: torch.device) -> None:
         self._device = device
         self._numbers = torch.zeros(slots, 4, dtype=torch.double, device=device)
         self._integers = torch.zeros(slots, 2, dtype=torch.long, device=device)
@@ -36,8 +39,8 @@ class Sampler:
         # A Python value would be copied to the device by every assignment, and waited for.
         self._yes = torch.ones((), dtype=torch.bool, device=device)
 
-    def start(self, slot, request):
-        """Write the parameters of `request` (engine.Request) into the row of its slot. A card is
+    def start(self, slot: int, request: Request) -> None:
+        """Write the parameters of `request` into the row of its slot. A card is
         not waited for."""
         sampling = request.sampling
         numbers = sampling.temperature, sampling.top_p, sampling.min_p, sampling.repetition_penalty
@@ -48,12 +51,20 @@ class Sampler:
         penalised = sampling.repetition_penalty != 1
         self._mark(self.seen[slot], request.ids[request.penalty_from :] if penalised else ())
 
-    def _mark(self, row, ids):
+    def _mark(self, row: Tensor, ids: Collection[int]) -> None:
         row.zero_()
         if ids:
             row.index_fill_(0, send(list(ids), self._device), True)
 
-    def sample(self, logits, slots, positions, *, greedy=False, penalised=True):
+    def sample(
+        self,
+        logits: Tensor,
+        slots: Tensor,
+        positions: Tensor,
+        *,
+        greedy: bool = False,
+        penalised: bool = True,
+    ) -> Tensor:
         """The next token of each row, int64 [rows]; -1 where the logits are not finite.
 
         logits: float32 [rows, vocabulary]. slots, positions: int64 [rows], the position is that of
@@ -73,13 +84,13 @@ class Sampler:
             self.seen[slots, ids.clamp(min=0)] = self._yes
         return ids
 
-    def _penalise(self, logits, slots):
+    def _penalise(self, logits: Tensor, slots: Tensor) -> Tensor:
         """Divide positive and multiply negative logits of seen tokens (CTRL, arXiv:1909.05858)."""
         penalty = self.penalty[slots, None].float()
         lower = torch.where(logits > 0, logits / penalty, logits * penalty)
         return torch.where(self.seen[slots], lower, logits)
 
-    def _draw(self, logits, slots, positions):
+    def _draw(self, logits: Tensor, slots: Tensor, positions: Tensor) -> Tensor:
         """Inverse transform sampling over the candidates that top_k, top_p and min_p leave."""
         size = logits.shape[-1]
         if on_card(logits.device) or size <= _HEAD:
@@ -91,7 +102,9 @@ class Sampler:
             ids[rest] = self._draw_from(logits[rest], slots[rest], positions[rest], size)[0]
         return ids
 
-    def _draw_from(self, logits, slots, positions, width):
+    def _draw_from(
+        self, logits: Tensor, slots: Tensor, positions: Tensor, width: int
+    ) -> tuple[Tensor, Tensor]:
         """A token of each row among the `width` likeliest, and whether all candidates are there."""
         temperature = self.temperature[slots]
         heat = torch.where(temperature > 0, temperature, 1.0)[:, None]
@@ -119,25 +132,25 @@ class Sampler:
         return ids.gather(-1, torch.minimum(index, last))[:, 0], enough[:, 0]
 
 
-def uniform(seeds, positions):
+def uniform(seeds: Tensor, positions: Tensor) -> Tensor:
     """One number in [0, 1) for each (seed, position), float64; both int64, any shape."""
     bits = _mix(_mix(seeds) + positions * _STEP)
     return _shift(bits, 11).double() * 2.0**-53
 
 
-def _mix(bits):
+def _mix(bits: Tensor) -> Tensor:
     bits = bits + _STEP
     for shift, factor in _MIX:
         bits = (bits ^ _shift(bits, shift)) * factor
     return bits ^ _shift(bits, 31)
 
 
-def _shift(bits, count):
+def _shift(bits: Tensor, count: int) -> Tensor:
     """Logical right shift: torch's own one carries the sign."""
     return (bits >> count) & ((1 << (64 - count)) - 1)
 
 
-def alternatives(logits, ids, count):
+def alternatives(logits: Tensor, ids: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
     """The log-probabilities of drawn tokens and of the `count` likeliest, by the model itself:
     before temperature, penalty and bans. logits: [rows, vocabulary]. ids: [rows].
 
@@ -145,4 +158,5 @@ def alternatives(logits, ids, count):
     """
     scores = logits.log_softmax(-1)
     drawn = scores.gather(-1, ids.clamp(min=0)[:, None])[:, 0]
-    return drawn, *scores.topk(count)
+    values, likeliest = scores.topk(count)
+    return drawn, values, likeliest

@@ -9,7 +9,8 @@ import functools
 import threading
 import time
 from collections import deque
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 
@@ -17,8 +18,11 @@ from assistant.engine.device import on_card
 from assistant.engine.local.drafts import DRAFT_ROWS
 from assistant.engine.local.failures import NOT_A_NUMBER, attempt
 from assistant.engine.local.job import Job
-from assistant.engine.local.step import Drawn, Row
+from assistant.engine.local.pace import Pace
+from assistant.engine.local.step import Draw, Drawn, Row, Scores, Token
+from assistant.engine.local.threads import Threads
 from assistant.engine.model.model import Chunk
+from assistant.engine.protocol import Reason
 from assistant.errors import EngineBusy, EngineDead, EngineError
 
 DRAFTING = 4  # requests at once up to which tokens are guessed: more fill a step by themselves
@@ -32,22 +36,31 @@ class Flight(NamedTuple):
 
 
 class Scheduler:
-    """The waiting room and the running jobs. `submit` may be called by any thread. decode, prefill:
-    the Threads of each kind of pass."""
+    """The waiting room and the running jobs. `submit` may be called by any thread."""
 
-    def __init__(self, draw, pace, decode, prefill, queue, *, drafts=True, steady=False):
+    def __init__(
+        self,
+        draw: Draw,
+        pace: Pace,
+        decode: Threads,
+        prefill: Threads,
+        queue: int,
+        *,
+        drafts: bool = True,
+        steady: bool = False,
+    ) -> None:
         self.decode_threads, self.prefill_threads = decode, prefill
         self.model, self.cache, self.sampler = draw.model, draw.cache, draw.sampler
         self.draw, self.pace = draw, pace
         self.slots, self.queue = len(self.cache.ids), queue
         self.drafts, self.steady = drafts, steady
         self.lock = threading.Condition()  # guards `waiting` and `closed`
-        self.waiting = []
-        self.running = []
-        self.flights = deque()  # decode steps whose tokens were not read yet
-        self.closed = None  # the sentence why no job is taken any more
+        self.waiting: list[Job] = []
+        self.running: list[Job] = []
+        self.flights: deque[Flight] = deque()  # decode steps whose tokens were not read yet
+        self.closed: str | None = None  # the sentence why no job is taken any more
 
-    def check_room(self):
+    def check_room(self) -> None:
         """Raises EngineDead when closed, EngineBusy when slots and waiting room are full."""
         if self.closed:
             raise EngineDead(self.closed)
@@ -58,14 +71,14 @@ class Scheduler:
                 f"and a queue of {self.queue}); try again in a moment."
             )
 
-    def submit(self, job):
+    def submit(self, job: Job) -> None:
         with self.lock:
             self.check_room()
             self.waiting.append(job)
             job.place = len(self.waiting)
             self.lock.notify()
 
-    def close(self, why, *, dead=False):
+    def close(self, why: str, *, dead: bool = False) -> None:
         """Take no more jobs, for the reason `why`, and end those that there are: as cancelled, or
         with EngineDead."""
         with self.lock:
@@ -76,7 +89,7 @@ class Scheduler:
         for job in list(self.running):
             self.end(job, EngineDead(why) if dead else "cancelled")
 
-    def step(self):
+    def step(self) -> bool:
         """Compute one step; False when there was nothing to do. Raises what ends all jobs."""
         for job in [job for job in self.running if job.cancelled]:
             self.end(job, "cancelled")
@@ -88,7 +101,7 @@ class Scheduler:
         self._prefill()
         return True
 
-    def end(self, job, result, **stop):
+    def end(self, job: Job, result: Reason | Exception, **stop: Any) -> None:
         """Take a running job out; `result` is its finish reason or the exception that ended it."""
         self.running.remove(job)
         self.cache.release(job.slot)
@@ -96,7 +109,7 @@ class Scheduler:
 
     # -- who runs ---------------------------------------------------------------------------------
 
-    def _admit(self):
+    def _admit(self) -> None:
         """Cancelled jobs leave the waiting room, and the first others get the free slots."""
         with self.lock:
             for job in [job for job in self.waiting if job.cancelled]:
@@ -108,27 +121,27 @@ class Scheduler:
             for place, job in enumerate(self.waiting, 1):
                 job.place = place
 
-    def _start(self, job):
+    def _start(self, job: Job) -> None:
         """Give a job its slot. One that cannot start ends alone."""
         sentence = attempt(self._place, [job], self.model.device)
         if not sentence:
             return self.running.append(job)
-        if job.slot is not None:
+        if job.slot >= 0:
             self.cache.release(job.slot)
         job.end(EngineError(sentence))
 
-    def _place(self, jobs):
+    def _place(self, jobs: Sequence[Job]) -> None:
         (job,) = jobs
         slot, cached = self.cache.take(job.request.ids, anew=job.cold)
         repeatable = job.cold or self.steady and self.cache.cold[slot] == cached
         job.start(slot, cached, repeatable, self.drafts and not self._apart(job))
         self.sampler.start(slot, job.request)
 
-    def _apart(self, job):
+    def _apart(self, job: Job) -> bool:
         """Whether its rows must be computed by themselves, to be the same every time."""
         return job.cold and not self.steady
 
-    def _guard(self, jobs, compute):
+    def _guard(self, jobs: list[Job], compute: Callable[[list[Job]], None]) -> None:
         """`compute(jobs)`; if that fails, one by one, so that only those end that fail alone."""
         sentence = attempt(compute, jobs, self.model.device)
         if sentence and len(jobs) == 1:
@@ -142,11 +155,11 @@ class Scheduler:
 
     # -- prefill ----------------------------------------------------------------------------------
 
-    def _prefill(self):
+    def _prefill(self) -> None:
         """The next chunk of the prompts that are being read, in the order they came. One that is
         computed anew is read by itself, in chunks of a fixed size."""
         budget = None
-        jobs = []
+        jobs: list[Job] = []
         for job in self.running:
             if job.first is not None:
                 continue
@@ -165,7 +178,7 @@ class Scheduler:
         if jobs:
             self._guard(jobs, self._read_prompts)
 
-    def _read_prompts(self, jobs):
+    def _read_prompts(self, jobs: list[Job]) -> None:
         chunks = [Chunk(job.ids[job.done :][: job.chunk], job.slot, job.done) for job in jobs]
         started = time.perf_counter()
         with self.prefill_threads.computing(sum(job.chunk for job in jobs)):
@@ -173,7 +186,7 @@ class Scheduler:
         if len(jobs) == 1 and not on_card(self.model.device):
             self.pace.read(jobs[0].done, jobs[0].chunk, time.perf_counter() - started)
         whole = [n for n, job in enumerate(jobs) if job.done + job.chunk == len(job.ids)]
-        drawn = []
+        drawn: list[Token] = []
         if whole:
             ready = [jobs[n] for n in whole]
             slots, positions = [job.slot for job in ready], [len(job.ids) for job in ready]
@@ -191,14 +204,14 @@ class Scheduler:
             else:
                 self._advance(jobs[n], token, logprob)
 
-    def _pin(self, jobs):
+    def _pin(self, jobs: list[Job]) -> None:
         (job,) = jobs
         self.cache.pin(job.slot)
         self.end(job, "stop")
 
     # -- decode -----------------------------------------------------------------------------------
 
-    def _decode(self):
+    def _decode(self) -> None:
         """Launch a decode step, and read its tokens, or on CUDA those of the one before."""
         started = time.monotonic()
         drafting = len(self.running) <= DRAFTING and any(job.guesses for job in self.running)
@@ -216,9 +229,10 @@ class Scheduler:
         if jobs and not on_card(self.model.device):
             self.pace.decoded(time.monotonic() - started)
 
-    def _launch(self, jobs, spare):
+    def _launch(self, jobs: list[Job], spare: int) -> None:
         """Decode a token of each of `jobs`, and guessed ones behind it in up to `spare` rows."""
-        rows, parts = [], []
+        rows: list[Row] = []
+        parts: list[tuple[Job, int, list[int]]] = []
         for job in jobs:
             guesses = job.guess(spare // len(jobs) - 1)
             parts.append((job, len(rows), guesses))
@@ -230,16 +244,16 @@ class Scheduler:
             job.done += 1
         self.flights.append(flight)
 
-    def _land(self, left):
+    def _land(self, left: int) -> None:
         """Read the oldest steps until `left` are under way."""
         while len(self.flights) > left:
-            parts, drawn = self.flights.popleft()
-            drawn = drawn.read()
+            parts, result = self.flights.popleft()
+            drawn = result.read()
             for job, row, guesses in parts:
                 if not job.ended:
                     self._take(job, drawn[row : row + 1 + len(guesses)], guesses)
 
-    def _take(self, job, drawn, guesses):
+    def _take(self, job: Job, drawn: Sequence[Token], guesses: list[int]) -> None:
         """The tokens drawn behind a job's last one and behind each guess, as far as they agree."""
         right = 0
         self._advance(job, *drawn[0])
@@ -247,10 +261,10 @@ class Scheduler:
             right += 1
             job.done += 1
             self._advance(job, *drawn[right])
-        if guesses:
+        if guesses and job.drafts:
             job.drafts.tell(len(guesses), right)
 
-    def _advance(self, job, token, logprob):
+    def _advance(self, job: Job, token: int, logprob: Scores | None) -> None:
         """The next token of a job is there."""
         if token < 0:
             self.cache.forget(job.slot)  # its keys and values may be no numbers either
@@ -268,7 +282,7 @@ class Scheduler:
             self.end(job, "length")
 
 
-def _needs(jobs):
+def _needs(jobs: Sequence[Job]) -> dict[str, Any]:
     """What drawing for these jobs takes: see Draw.decode."""
     samplings = [job.request.sampling for job in jobs]
     return {

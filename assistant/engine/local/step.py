@@ -4,15 +4,24 @@ Nothing on a step's way waits for the device but reading what was drawn. Knows t
 and the sampler; no requests.
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias, cast
 
 import torch
+from torch import Tensor
 
 from assistant.engine.device import on_card, pinned, receive, send
-from assistant.engine.local.sampler import alternatives
+from assistant.engine.local.cache import Cache
+from assistant.engine.local.sampler import Sampler, alternatives
+from assistant.engine.model.model import Model
 
 _SCORED = 64  # rows whose logits are there at once: 13 MB for StarCoder's vocabulary
 _BUCKETS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256)  # rows that graphs are captured for
+
+
+# A drawn token's log-probability, and the likeliest ids with theirs.
+Scores: TypeAlias = tuple[float, tuple[tuple[int, float], ...]]
+Token: TypeAlias = tuple[int, Scores | None]  # its id, and its scores where they are asked for
 
 
 class Row(NamedTuple):
@@ -31,18 +40,22 @@ class Draw:
     graphs: (rows, inputs, outputs, graph) of the captured steps, fewest rows first.
     """
 
-    def __init__(self, model, cache, sampler):
+    def __init__(self, model: Model, cache: Cache, sampler: Sampler) -> None:
         self.model, self.cache, self.sampler = model, cache, sampler
         self.late = on_card(model.device)
         self._last = torch.zeros(cache.kv.shape[1], dtype=torch.long, device=model.device)
-        self.graphs = []
+        self.graphs: list[tuple[int, Tensor, tuple[Tensor, Tensor], torch.cuda.CUDAGraph]] = []
 
-    def decode(self, rows, *, greedy=False, penalised=True, top=0):
+    def decode(
+        self, rows: Sequence[Row], *, greedy: bool = False, penalised: bool = True, top: int = 0
+    ) -> "Drawn":
         """Compute `rows` and draw after each, as Drawn. greedy, penalised: see Sampler.sample.
         top: how many alternatives are wanted; 0 none, and no log-probabilities."""
         return Drawn(*self.compute(rows, greedy, penalised), top)
 
-    def compute(self, rows, greedy=False, penalised=True):
+    def compute(
+        self, rows: Sequence[Row], greedy: bool = False, penalised: bool = True
+    ) -> tuple[Tensor, Tensor]:
         """(tokens [rows], logits [rows, vocabulary]) on the device; the logits until the next step
         is computed."""
         for count, given, (tokens, logits), graph in self.graphs:
@@ -53,17 +66,28 @@ class Draw:
                 return tokens[: len(rows)].clone(), logits[: len(rows)]
         return self._decode(send(_columns(rows), self.model.device), greedy, penalised)
 
-    def _spare_rows(self, start, end):
+    def _spare_rows(self, start: int, end: int) -> list[Row]:
         """What fills a captured step up: rows whose KV and token nobody reads."""
-        return [Row(0, self.cache.spare, n % self.model.window) for n in range(start, end)]
+        return [
+            Row(0, cast(int, self.cache.spare), n % self.model.window) for n in range(start, end)
+        ]
 
-    def first(self, logits, slots, positions, *, greedy=False, penalised=True, top=0):
-        """Draw the tokens for `positions` of `slots` (lists) from logits [rows, vocabulary]."""
-        slots, positions = send([slots, positions], self.model.device)
-        return Drawn(self._sample(logits, slots, positions, greedy, penalised), logits, top)
+    def first(
+        self,
+        logits: Tensor,
+        slots: Sequence[int],
+        positions: Sequence[int],
+        *,
+        greedy: bool = False,
+        penalised: bool = True,
+        top: int = 0,
+    ) -> "Drawn":
+        """Draw the tokens for `positions` of `slots` from logits [rows, vocabulary]."""
+        at = send([slots, positions], self.model.device)
+        return Drawn(self._sample(logits, at[0], at[1], greedy, penalised), logits, top)
 
-    def scores(self, hidden, ids, top):
-        """What Drawn.read() gives, as if `ids` (a list) had been drawn after the hidden states of
+    def scores(self, hidden: Tensor, ids: Sequence[int], top: int) -> list[Token]:
+        """What Drawn.read() gives, as if `ids` had been drawn after the hidden states of
         prefill [len(ids), width]."""
         tokens = send(ids, self.model.device)
         parts = zip(hidden.split(_SCORED), tokens.split(_SCORED), strict=True)
@@ -73,20 +97,22 @@ class Draw:
             for score in Drawn(drawn, self.model.logits(rows), top).read()
         ]
 
-    def _decode(self, inputs, greedy, penalised):
+    def _decode(self, inputs: Tensor, greedy: bool, penalised: bool) -> tuple[Tensor, Tensor]:
         ids, slots, positions = inputs
         if self.late:
             ids = torch.where(ids < 0, self._last[slots], ids).clamp(min=0)
         logits = self.model.decode(ids, slots, positions, self.cache.kv)
         return self._sample(logits, slots, positions + 1, greedy, penalised), logits
 
-    def _sample(self, logits, slots, positions, greedy, penalised):
+    def _sample(
+        self, logits: Tensor, slots: Tensor, positions: Tensor, greedy: bool, penalised: bool
+    ) -> Tensor:
         tokens = self.sampler.sample(logits, slots, positions, greedy=greedy, penalised=penalised)
         if self.late:
             self._last[slots] = tokens
         return tokens
 
-    def capture(self, most_rows):
+    def capture(self, most_rows: int) -> None:
         """Record a step for each number of rows up to `most_rows`, the largest first: all share its
         memory, and one stream, since the libraries keep memory for each."""
         pool, stream = torch.cuda.graph_pool_handle(), torch.cuda.Stream()
@@ -104,7 +130,7 @@ class Draw:
         torch.cuda.current_stream().wait_stream(stream)
 
 
-def _columns(rows):
+def _columns(rows: Sequence[Row]) -> list[tuple[int, ...]]:
     """Ids, slots and positions, each as long as there are rows."""
     return list(zip(*rows, strict=True))
 
@@ -112,16 +138,16 @@ def _columns(rows):
 class Drawn:
     """Tokens on their way to the host. tokens: int64 [rows]; logits: those they were drawn from."""
 
-    def __init__(self, tokens, logits, top):
+    def __init__(self, tokens: Tensor, logits: Tensor, top: int) -> None:
         self._tensors = [tokens, *(alternatives(logits, tokens, top) if top else ())]
-        self._event = None
+        self._event: torch.cuda.Event | None = None
         if on_card(tokens.device):
             self._tensors = [receive(tensor) for tensor in self._tensors]
             self._event = torch.cuda.Event(blocking=True)  # another one would keep a core busy
             self._event.record()
 
-    def read(self):
-        """Waits for them: [(id, None or (log-probability, ((id, log-probability), ...)))]."""
+    def read(self) -> list[Token]:
+        """Waits for them."""
         if self._event:
             self._event.synchronize()
         tokens, *rest = (tensor.tolist() for tensor in self._tensors)

@@ -66,6 +66,18 @@ def choices(threads: int | None) -> list[int]:
     return [*(1 << n for n in range(most.bit_length()) if 1 << n < most), most]
 
 
+def fastest(
+    compute: Callable[[], object], clock: Callable[[], float], calls: int, patience_s: float
+) -> float:
+    """Seconds of the fastest of so many calls, or of fewer where they take `patience_s` in all."""
+    times: list[float] = []
+    while len(times) < calls and sum(times) < patience_s:
+        started = clock()
+        compute()
+        times.append(clock() - started)
+    return min(times)
+
+
 class Threads:
     """The number of threads for one kind of pass, decode or prefill.
 
@@ -73,7 +85,7 @@ class Threads:
     tried. Belongs to the thread that computes.
     """
 
-    def __init__(self, counts: list[int], *, block: int = _BLOCK):
+    def __init__(self, counts: list[int], *, block: int = _BLOCK) -> None:
         self.counts, self.count, self._block = counts, counts[-1], block
         self.settled = len(counts) == 1
         self._usual: dict[int, float] = {}  # seconds of a pass of that size in the last trial

@@ -12,10 +12,10 @@ import os
 import signal
 import sys
 import threading
+from typing import Any, cast
 
 import torch
 
-from assistant.engine.checkpoint.config import Config
 from assistant.engine.checkpoint.weights import EMBEDDING, HEAD, LINEAR, expected_shapes
 from assistant.engine.device import use_card
 from assistant.engine.local.cache import Cache
@@ -25,6 +25,7 @@ from assistant.engine.local.proof import attempts, sentence
 from assistant.engine.local.sampler import Sampler
 from assistant.engine.local.step import Draw
 from assistant.engine.model import kernels
+from assistant.engine.model.config import Config
 from assistant.engine.model.int8 import SCALE_DTYPE, Quantized
 from assistant.engine.model.model import Model
 from assistant.errors import CheckpointError
@@ -45,7 +46,7 @@ def one_layer(shape: dict[str, int], device: torch.device, dtype: torch.dtype, i
         "vocab_size": min(vocabulary, most + vocabulary % most),
         "n_inner": inner if int8 else min(inner, _INNER),
     }
-    config = Config(**shape | small)
+    config = Config(**cast(dict[str, Any], shape | small))
     torch.manual_seed(0)
     tensors = {
         name: torch.randn(size, dtype=dtype, device=device) * size[-1] ** -0.5
@@ -69,7 +70,7 @@ def end_with_parent() -> None:
     """End this process group, with the compilers in it, as soon as nobody holds the other end of
     the standard input: however the parent ended, it did not wait."""
 
-    def watch():
+    def watch() -> None:
         while os.read(0, 1):
             pass
         os.killpg(0, signal.SIGKILL)
@@ -78,7 +79,7 @@ def end_with_parent() -> None:
 
 
 @torch.inference_mode()
-def main(asked: dict) -> None:
+def main(asked: dict[str, Any]) -> None:
     faulthandler.dump_traceback_later(asked["deadline_s"], exit=True)  # should nobody else end it
     end_with_parent()
     device = torch.device(asked["device"])

@@ -4,16 +4,20 @@ All query heads share one key and one value head (Shazeer 2019, arXiv:1911.02150
 read once and never repeated per head. Knows one layer of the cache; no requests.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from assistant.engine.device import on_card
 from assistant.engine.model import kernels
 
+Places = Tensor | Sequence[int]
 _BLOCK = 64  # new tokens whose scores the CPU holds at once: they stay in its cache
 
 
-def prefill(query, kv, scale):
+def prefill(query: Tensor, kv: Tensor, scale: float) -> Tensor:
     """Causal attention of a chunk, the last T of L positions.
 
     query: [T, heads, head_dim]. kv: [L, 2 x head_dim], keys then values, the chunk's own included.
@@ -43,7 +47,7 @@ def prefill(query, kv, scale):
     return torch.cat(mixed).to(query.dtype)
 
 
-def _block(query, past, ahead=None):
+def _block(query: Tensor, past: Tensor, ahead: Tensor | None = None) -> Tensor:
     """Attention of a few tokens in float32, the query scaled already: two plain products.
 
     past: [L, 2 x head_dim]. ahead: [T, _BLOCK], -inf where a token may not look among the last
@@ -60,13 +64,13 @@ def _block(query, past, ahead=None):
     return (scores.softmax(-1) @ value).view(tokens, heads, head_dim)
 
 
-def decode(query, kv, slots, positions, scale):
+def decode(query: Tensor, kv: Tensor, slots: Places, positions: Places, scale: float) -> Tensor:
     """Attention of single tokens, each over all that its slot holds up to it.
 
     query: [rows, heads, head_dim]. kv: [slots, window, 2 x head_dim]. slots, positions: [rows],
     int64 tensors for the kernels, else lists; two rows may be of one slot. Returns query's shape.
     """
-    if kernels.on_kernels(query.device):
+    if isinstance(slots, Tensor) and isinstance(positions, Tensor):
         return kernels.mqa_decode(query, kv, slots, positions, scale)
     rows = (query.float() * scale).split(1)
     spans = [kv[slot, : position + 1] for slot, position in zip(slots, positions, strict=True)]

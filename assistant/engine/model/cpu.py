@@ -6,21 +6,47 @@ all of them on bfloat16: torch's int8 product is fast for no other activations. 
 model.py's layers; no requests.
 """
 
+from collections.abc import Sequence
+from typing import Protocol
+
 import torch
+from torch import Tensor
+
+from assistant.engine.model.int8 import Quantized
 
 
-def decode(layers, x, cache, slots, positions, heads, scale, gelu):
+class Layer(Protocol):
+    """One of model.py's layers with Int8 linear layers, all of them with a bias."""
+
+    norm_1: tuple[Tensor, Tensor, float]
+    qkv: tuple[Quantized, Tensor]
+    attn_out: tuple[Quantized, Tensor]
+    norm_2: tuple[Tensor, Tensor, float]
+    up: tuple[Quantized, Tensor]
+    down: tuple[Quantized, Tensor]
+
+
+def decode(
+    layers: Sequence[Layer],
+    x: Tensor,
+    cache: Tensor,
+    slots: Sequence[int],
+    positions: Sequence[int],
+    heads: int,
+    scale: float,
+    gelu: str,
+) -> Tensor:
     """The last hidden states, bfloat16 [rows, width], after single tokens.
 
-    layers: model.py's, with Int8 linear layers. x: bfloat16 [rows, width], tokens and positions
-    embedded. cache: bfloat16, see Model.kv_shape. slots, positions: lists of length rows. gelu: the
+    x: bfloat16 [rows, width], tokens and positions
+    embedded. cache: bfloat16, see Model.kv_shape. slots, positions: one for each row. gelu: the
     `approximate` of F.gelu. A row's result does not depend on the others, to the last bit, nor on
     the number of threads: the heads are two halves, each computed by one.
     """
     width = x.shape[1]
     head_dim, halves = width // heads, 2 - heads % 2
     shape = (width,)
-    norm, gelu_ = torch.layer_norm, torch._C._nn.gelu_
+    norm, gelu_ = torch.layer_norm, torch._C._nn.gelu_  # type: ignore[attr-defined]  # no stub
     product = torch.ops.aten._weight_int8pack_mm.default
     attend = torch._C._nn.scaled_dot_product_attention
     places = list(zip(range(len(slots)), slots, positions, strict=True))

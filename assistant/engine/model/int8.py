@@ -22,8 +22,8 @@ class Quantized(NamedTuple):
     scales: torch.Tensor
 
 
-def quantize(weight):
-    """`weight` [out, in], of any floating dtype, as a Quantized on its device.
+def quantize(weight: torch.Tensor) -> Quantized:
+    """`weight` [out, in], of any floating dtype, on its device.
 
     A row of zeros gets the scale 1; one that holds NaN or infinity gets such a scale, so that what
     is computed with it is not finite either.
@@ -39,12 +39,12 @@ def quantize(weight):
     return Quantized(values, scales)
 
 
-def dequantize(quantized, dtype):
+def dequantize(quantized: Quantized, dtype: torch.dtype) -> torch.Tensor:
     """[out, in] in `dtype`: exact in float32, in a narrower one rounded once."""
     return quantized.values * quantized.scales.to(dtype)[:, None]
 
 
-def quantized_bytes(shape):
+def quantized_bytes(shape: tuple[int, ...]) -> int:
     """Bytes that a weight of `shape` (out, in) takes as a Quantized."""
     rows, width = shape
     return rows * (width + SCALE_DTYPE.itemsize)

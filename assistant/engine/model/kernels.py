@@ -7,9 +7,11 @@ imported late: only CUDA machines have it. Knows grids and buffers; programs.py 
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from assistant.engine import card
 from assistant.engine.device import on_card
@@ -59,12 +61,12 @@ def refused(device: torch.device, heads: int, head_dim: int) -> dict[str, str]:
     return {}
 
 
-def supported(heads, head_dim):
+def supported(heads: int, head_dim: int) -> bool:
     """Whether `mqa_decode` takes this shape: at most 64 heads of 16, 32, 64 or 128."""
     return 1 <= heads <= HEADS_MAX and head_dim in (16, 32, 64, 128)
 
 
-def mqa_decode(query, kv, slots, positions, scale):
+def mqa_decode(query: Tensor, kv: Tensor, slots: Tensor, positions: Tensor, scale: float) -> Tensor:
     """Multi-query attention of single tokens, each over its slot up to its own position.
 
     query: [rows, heads, head_dim] in bfloat16, float16 or float32, `supported`. kv: one layer of
@@ -116,11 +118,11 @@ def mqa_decode(query, kv, slots, positions, scale):
     return out
 
 
-def int8_linear(x, weight, scale, bias):
+def int8_linear(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None) -> Tensor:
     """x @ (weight * scale).T + bias: wider activations and int8 weights, read once and as int8.
 
     x: [rows, in] in bfloat16, float16 or float32, rows may be strided. weight: int8 [out, in],
-    dense. scale: [out]. bias: [out] or None. Sums are in float32; returns [rows, out] in x's dtype.
+    dense. scale, bias: [out]. Sums are in float32; returns [rows, out] in x's dtype.
     Meant for the rows of a decode step: every further 64 rows read the weight again.
 
     Where [out, in] alone gives too few programs, the inputs are split as well and a second kernel
@@ -163,7 +165,9 @@ def int8_linear(x, weight, scale, bias):
     return out
 
 
-def add_norm(x, delta, weight, bias, eps):
+def add_norm(
+    x: Tensor, delta: Tensor, weight: Tensor, bias: Tensor, eps: float
+) -> tuple[Tensor, Tensor]:
     """(x + delta, its layer norm): the residual stream's next value and the next block's input.
 
     x, delta: [rows, width] of one dtype, rows may be strided. weight, bias: [width]. The sum is
@@ -195,7 +199,15 @@ def add_norm(x, delta, weight, bias, eps):
     return total, normed
 
 
-def _check(name, tensor, first, shape, dtypes, *, strided=False):
+def _check(
+    name: str,
+    tensor: Tensor,
+    first: Tensor,
+    shape: Sequence[int],
+    dtypes: Sequence[torch.dtype],
+    *,
+    strided: bool = False,
+) -> None:
     """Raises ValueError for what a kernel would misread. first: the call's first tensor, whose
     device all must have. strided: only the last dimension need be dense."""
     dense = tensor.stride()[-1:] == (1,) or shape[-1] == 1 if strided else tensor.is_contiguous()
@@ -209,21 +221,21 @@ def _check(name, tensor, first, shape, dtypes, *, strided=False):
     )
 
 
-def _warps(x):
+def _warps(x: Tensor) -> int:
     """How many warps share a tile: float32 products are done without tensor cores, in registers."""
     return 8 if x.dtype is torch.float32 else 4
 
 
-def _power_of_two(number):
+def _power_of_two(number: int) -> int:
     """The smallest power of two that is no smaller."""
     return 1 << (number - 1).bit_length()
 
 
-def _parts(total, size):
+def _parts(total: int, size: int) -> int:
     return -(-total // size)
 
 
-def _input_splits(outs, inputs):
+def _input_splits(outs: int, inputs: int) -> int:
     """Into how many parts the inputs of a weight [outs, inputs] are cut: 1, 2, 4 or 8."""
     splits = 1
     limit = min(8, inputs // SHARE_MIN)

@@ -27,7 +27,7 @@ _KERNEL_ROWS = 256
 
 
 class Dense(NamedTuple):
-    """weight: [out, in]. bias: [out] or None. Rows in another dtype are converted and back.
+    """weight: [out, in]. bias: [out]. Rows in another dtype are converted and back.
 
     out: the columns of a result, where the weight has rows of zeros behind those.
     tiles: the numbers of rows that a product on a CPU may have, largest first; what a large tile
@@ -46,7 +46,7 @@ class Dense(NamedTuple):
         out = [self._product(tile) for tile in in_tiles(rows, self.tiles)]
         return (out[0] if len(out) == 1 else torch.cat(out))[: len(x), : self.out].to(x.dtype)
 
-    def _product(self, rows):
+    def _product(self, rows: torch.Tensor) -> torch.Tensor:
         out, width = self.weight.shape
         if rows.dtype is not torch.float32:
             return F.linear(rows, self.weight, self.bias)
@@ -58,7 +58,9 @@ class Dense(NamedTuple):
         return both if self.bias is None else both.add_(self.bias)
 
 
-def dense(weight: torch.Tensor, bias: torch.Tensor | None, tile: int, tried: dict) -> Dense:
+def dense(
+    weight: torch.Tensor, bias: torch.Tensor | None, tile: int, tried: dict[object, bool]
+) -> Dense:
     """A Dense in tiles of `tile` rows on a CPU. Where a quarter of that gives the same bits, few
     rows take such smaller tiles. tried: whether it does, by the weight's shape: that, and not its
     values, decides which kernel computes a product."""
@@ -91,7 +93,7 @@ def in_tiles(rows: torch.Tensor, tiles: tuple[int, ...]) -> list[torch.Tensor]:
 
 
 class Int8(NamedTuple):
-    """weight: int8 [out, in] and a scale for each row of it. bias: [out] or None.
+    """weight: int8 [out, in] and a scale for each row of it. bias: [out].
 
     On the CPU for bfloat16 rows: torch's operator is fast for no others.
     """
@@ -99,7 +101,7 @@ class Int8(NamedTuple):
     weight: Quantized
     bias: torch.Tensor | None
 
-    def __call__(self, x):
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
         values, scales = self.weight
         if not on_card(x.device):
             out = torch.ops.aten._weight_int8pack_mm.default(x, values, scales)

@@ -5,30 +5,32 @@ masked load gives 0: the cache starts as uninitialised memory, in which NaN is p
 int64 wherever a large cache or weight could pass 2**31 elements. Imports Triton.
 """
 
+from typing import Any
+
 import triton
 import triton.language as tl
 
 
 @triton.jit
 def attend_split(
-    query,  # [rows, heads, DIM]
-    kv,  # [slots, window, 2 x DIM]
-    slots,  # int64 [rows]
-    positions,  # int64 [rows]
-    sums,  # out, float32 [rows, SPLITS, heads, DIM]: values weighted by 2**(score - top)
-    tops,  # out, float32 [rows, SPLITS, heads]: the largest score, -inf in an empty part
-    totals,  # out, float32 [rows, SPLITS, heads]: the sum of the weights
-    scale,  # of scores as powers of two
-    heads,
-    query_row,  # strides
-    query_head,
-    kv_slot,
-    kv_key,
+    query: Any,  # [rows, heads, DIM]
+    kv: Any,  # [slots, window, 2 x DIM]
+    slots: Any,  # int64 [rows]
+    positions: Any,  # int64 [rows]
+    sums: Any,  # out, float32 [rows, SPLITS, heads, DIM]: values weighted by 2**(score - top)
+    tops: Any,  # out, float32 [rows, SPLITS, heads]: the largest score, -inf in an empty part
+    totals: Any,  # out, float32 [rows, SPLITS, heads]: the sum of the weights
+    scale: Any,  # of scores as powers of two
+    heads: Any,
+    query_row: Any,  # strides
+    query_head: Any,
+    kv_slot: Any,
+    kv_key: Any,
     SPLITS: tl.constexpr,
     HEADS: tl.constexpr,  # a power of two, at least 16: tl.dot takes no fewer rows
     DIM: tl.constexpr,
     BLOCK: tl.constexpr,  # keys
-):
+) -> None:
     """One part of one row's keys, for all heads at once: they are the rows of the tile.
 
     Online softmax (Milakov and Gimelshein 2018, arXiv:1805.02867). The parts follow from the row's
@@ -77,14 +79,14 @@ def attend_split(
 
 @triton.jit
 def attend_join(
-    sums,  # as attend_split leaves them
-    tops,
-    totals,
-    out,  # [rows, heads, DIM]
-    heads,
+    sums: Any,  # as attend_split leaves them
+    tops: Any,
+    totals: Any,
+    out: Any,  # [rows, heads, DIM]
+    heads: Any,
     SPLITS: tl.constexpr,
     DIM: tl.constexpr,
-):
+) -> None:
     """One head of one row: its parts brought to one scale and added."""
     row = tl.program_id(0).to(tl.int64)
     head = tl.program_id(1)
@@ -105,20 +107,20 @@ def attend_join(
 # to be 1 or a multiple of 16.
 @triton.jit(do_not_specialize=["rows"])
 def multiply_int8(
-    x,  # [rows, inputs]
-    weight,  # int8 [outs, inputs]
-    scale,  # [outs]
-    bias,  # [outs] or None
-    out,  # [rows, outs]; with more than one split the sums, float32 [SPLITS, rows, outs]
-    rows,
-    outs,
-    inputs,
-    x_row,  # stride
+    x: Any,  # [rows, inputs]
+    weight: Any,  # int8 [outs, inputs]
+    scale: Any,  # [outs]
+    bias: Any,  # [outs] or None
+    out: Any,  # [rows, outs]; with more than one split the sums, float32 [SPLITS, rows, outs]
+    rows: Any,
+    outs: Any,
+    inputs: Any,
+    x_row: Any,  # stride
     SPLITS: tl.constexpr,
     ROWS: tl.constexpr,
     BLOCK_OUT: tl.constexpr,
     BLOCK_IN: tl.constexpr,
-):
+) -> None:
     """A tile of the product, transposed: the weights are the left operand.
 
     So a tensor core's instruction is the same for 16, 32 and 64 rows, and so are a row's bits. The
@@ -155,15 +157,15 @@ def multiply_int8(
 
 @triton.jit(do_not_specialize=["rows"])
 def add_parts(
-    sums,  # float32 [SPLITS, rows, outs]
-    scale,
-    bias,
-    out,  # [rows, outs]
-    rows,
-    outs,
+    sums: Any,  # float32 [SPLITS, rows, outs]
+    scale: Any,
+    bias: Any,
+    out: Any,  # [rows, outs]
+    rows: Any,
+    outs: Any,
     SPLITS: tl.constexpr,
     BLOCK: tl.constexpr,
-):
+) -> None:
     """A piece of one row of multiply_int8's product: its parts added in order, scale and bias."""
     row = tl.program_id(0).to(tl.int64)
     output = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
@@ -179,18 +181,18 @@ def add_parts(
 
 @triton.jit
 def add_norm(
-    x,  # [rows, width]
-    delta,  # [rows, width]
-    weight,  # [width]
-    bias,  # [width]
-    total,  # out, [rows, width]: x + delta
-    normed,  # out, [rows, width]: its layer norm
-    eps,
-    width,
-    x_row,  # strides
-    delta_row,
+    x: Any,  # [rows, width]
+    delta: Any,  # [rows, width]
+    weight: Any,  # [width]
+    bias: Any,  # [width]
+    total: Any,  # out, [rows, width]: x + delta
+    normed: Any,  # out, [rows, width]: its layer norm
+    eps: Any,
+    width: Any,
+    x_row: Any,  # strides
+    delta_row: Any,
     BLOCK: tl.constexpr,  # a power of two, at least the width
-):
+) -> None:
     """One row, held in registers."""
     row = tl.program_id(0).to(tl.int64)
     column = tl.arange(0, BLOCK)

@@ -4,15 +4,13 @@ Knows what these answers look like. Chat messages are never trusted; a raw promp
 says it is, and ids are taken as they are.
 """
 
-import secrets
 import time
 from collections import defaultdict
 from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from itertools import product
-from typing import Any, ClassVar
+from typing import cast
 
-from anyio import to_thread
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import Response
 
@@ -22,27 +20,24 @@ from assistant.completion.fill import Filling, fill
 from assistant.conversation import Conversation
 from assistant.engine.protocol import Engine, Finished
 from assistant.errors import RequestError
-from assistant.generation.generate import Delta, Done
+from assistant.generation.generate import Done
 from assistant.generation.reply import Reply
 from assistant.sampling import Sampling
 from assistant.text import quoted
+from assistant.web.api.openai_answer import Answer
 from assistant.web.api.openai_logprobs import Pair, chat_logprobs, check_top, completion_logprobs
-from assistant.web.api.openai_schema import ChatBody, CompletionBody, ErrorBody
-from assistant.web.api.replies import Event, EventStream, Replies, no_reader, read_replies
+from assistant.web.api.openai_schema import ChatBody, CompletionBody
+from assistant.web.api.replies import Replies
+from assistant.web.gate.security import Json
 
 OWNER = "tech-assistant"  # by which another copy of this program knows that it talks to one
 MAX_TOKENS = 16  # of a completion that does not say; OpenAI's own default
-FINISH = {"stop": "stop", "length": "length", "cancelled": "abort"}
 
 
 def openai_router(assistant: Assistant, key: Callable[..., object]) -> APIRouter:
     """The routes. key: a dependency that checks the key."""
     engine = assistant.engine
-    errors: dict[int | str, dict[str, Any]] = {
-        "4XX": {"model": ErrorBody},
-        "5XX": {"model": ErrorBody},
-    }
-    router = APIRouter(prefix="/v1", dependencies=[Depends(key)], responses=errors)
+    router = APIRouter(prefix="/v1", dependencies=[Depends(key)])
     card = {
         "id": engine.model,
         "object": "model",
@@ -52,21 +47,21 @@ def openai_router(assistant: Assistant, key: Callable[..., object]) -> APIRouter
     }
 
     @router.get("/models", response_model=None)
-    async def models() -> dict[str, Any]:
+    async def models() -> Json:
         return {"object": "list", "data": [card]}
 
     @router.get("/models/{model:path}", response_model=None)
-    async def model(model: str) -> dict[str, Any]:
+    async def model(model: str) -> Json:
         check_model(model)
         return card
 
     @router.post("/completions", response_model=None)
-    async def completions(body: CompletionBody, request: Request) -> dict[str, Any] | Response:
+    async def completions(body: CompletionBody, request: Request) -> Json | Response:
         check_model(body.model)
         return await Completion(engine, body).answer(request)
 
     @router.post("/chat/completions", response_model=None)
-    async def chat(body: ChatBody, request: Request) -> dict[str, Any] | Response:
+    async def chat(body: ChatBody, request: Request) -> Json | Response:
         check_model(body.model)
         return await ChatCompletion(assistant, body).answer(request)
 
@@ -79,118 +74,7 @@ def openai_router(assistant: Assistant, key: Callable[..., object]) -> APIRouter
     return router
 
 
-class _Answer:
-    """One request. start() submits its replies; opening(index) and choice(...) are entries of
-    `choices`: before a stream's first, and for a part of a reply in a stream or for all of it."""
-
-    prefix: ClassVar[str]
-    object: ClassVar[str]
-    chunk_object: ClassVar[str]
-
-    def __init__(self, engine: Engine, body: ChatBody | CompletionBody, top: int | None) -> None:
-        self.engine, self.body, self.top = engine, body, top
-        self.count = 1 if body.n is None else check_count("replies", body.n)
-        self.finished: dict[int, Finished] = {}  # by index
-        self.head = {
-            "id": f"{self.prefix}-{secrets.token_hex(12)}",
-            "created": int(time.time()),
-            "model": engine.model,
-        }
-        ids = body.return_token_ids
-        wanted = (("logprobs", self.top is not None), ("ids", ids), ("tokens", ids))
-        for name, needed in wanted:
-            if needed and name in engine.limitations:
-                raise RequestError(engine.limitations[name])
-
-    def start(self) -> Replies:
-        raise NotImplementedError
-
-    def opening(self, index: int) -> dict[str, Any] | None:
-        raise NotImplementedError
-
-    def choice(
-        self, index: int, text: str, tokens: Sequence[Pair], done: Done | None
-    ) -> dict[str, Any]:
-        raise NotImplementedError
-
-    async def answer(self, request: Request) -> dict[str, Any] | Response:
-        if self.body.stream:
-            replies = await to_thread.run_sync(self.start)
-            openings = [self.opening(index) for index in range(len(replies))]
-            before = [self._chunk([choice]) for choice in openings if choice]
-            return EventStream(replies, self._chunks, before=before, after=self._last)
-        texts: dict[int, str] = defaultdict(str)
-        tokens: dict[int, list[Pair]] = defaultdict(list)
-        ends: dict[int, Done] = {}
-
-        def take(index: int, event: Event) -> None:
-            tokens[index] += event.tokens
-            if isinstance(event, Delta):
-                texts[index] += event.text
-            else:
-                ends[index] = event
-
-        if not await read_replies(request, self.start, take):
-            return no_reader()
-        self.finished = {index: done.finished for index, done in ends.items()}
-        choices = [
-            self.choice(index, texts[index], tokens[index], done)
-            for index, done in sorted(ends.items())
-        ]
-        return {**self.head, "object": self.object, "choices": choices, "usage": self._usage()}
-
-    def _chunks(self, index: int, event: Event) -> list[dict[str, Any]]:
-        done, text = None, ""
-        if isinstance(event, Delta):
-            text = event.text
-        else:
-            done, self.finished[index] = event, event.finished
-        return [self._chunk([self.choice(index, text, event.tokens, done)])]
-
-    def _chunk(
-        self, choices: list[dict[str, Any]], usage: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
-        chunk = {**self.head, "object": self.chunk_object, "choices": choices}
-        return {**chunk, "usage": usage} if self.body.usage_wanted else chunk
-
-    def _last(self) -> list[Any]:
-        usage = [self._chunk([], self._usage())] if self.body.usage_wanted else []
-        return [*usage, "[DONE]"]
-
-    def _usage(self) -> dict[str, Any]:
-        """A prompt counts once, however many replies it has."""
-        prompts = [end for index, end in self.finished.items() if index % self.count == 0]
-        prompt = sum(finished.prompt_tokens for finished in prompts)
-        new = sum(finished.new_tokens for finished in self.finished.values())
-        return {
-            "prompt_tokens": prompt,
-            "completion_tokens": new,
-            "total_tokens": prompt + new,
-            "prompt_tokens_details": {"cached_tokens": sum(f.cached_tokens for f in prompts)},
-        }
-
-    def parts(
-        self,
-        index: int,
-        tokens: Sequence[Pair],
-        done: Done | None,
-        logprobs: Callable[[Sequence[Pair]], dict[str, Any]],
-    ) -> dict[str, Any]:
-        """What both kinds of choice have. tokens: those of this part. logprobs(tokens): its
-        log-probabilities, which are there for the special token that ended the reply, too."""
-        if done and done.finished.stop_id is not None:
-            tokens = [*tokens, (done.finished.stop_id, done.finished.stop_logprob)]
-        choice: dict[str, Any] = {
-            "index": index,
-            "logprobs": None if self.top is None else logprobs(tokens),
-            "finish_reason": FINISH[done.reason] if done else None,
-        }
-        if self.body.return_token_ids:
-            choice["token_ids"] = [token for token, _ in tokens]
-        return choice
-
-
-class Completion(_Answer):
+class Completion(Answer):
     prefix, object, chunk_object = "cmpl", "text_completion", "text_completion"
 
     body: CompletionBody
@@ -211,7 +95,7 @@ class Completion(_Answer):
         body, engine = self.body, self.engine
         engine.check_room()
         limit = MAX_TOKENS if body.max_tokens is None else body.max_tokens
-        options: dict[str, Any] = {"max_new_tokens": limit, "stop": body.stops, "wait_s": 0}
+        options: Json = {"max_new_tokens": limit, "stop": body.stops, "wait_s": 0}
 
         def seeded() -> list[Sampling]:
             return seeds(body.sampling(Sampling()), self.count)
@@ -219,7 +103,8 @@ class Completion(_Answer):
         if body.suffix:
 
             def fill_in(prompt: object, sampling: Sampling) -> Filling:
-                return fill(engine, (prompt, body.suffix), sampling=sampling, **options)[0]
+                parts = cast(tuple[str, str], (prompt, body.suffix))  # fill() refuses ids
+                return fill(engine, parts, sampling=sampling, **options)[0]
 
             pairs = product(body.prompts, seeded())
             return at_once(partial(fill_in, *pair) for pair in pairs)
@@ -238,22 +123,20 @@ class Completion(_Answer):
 
         return at_once(partial(go_on, *pair) for pair in product(self.prompts, seeded()))
 
-    def opening(self, index: int) -> dict[str, Any] | None:
+    def opening(self, index: int) -> Json | None:
         if not self.body.echo:
             return None
         text = self.echoes[index // self.count]
         return {"index": index, "text": text, "logprobs": None, "finish_reason": None}
 
-    def choice(
-        self, index: int, text: str, tokens: Sequence[Pair], done: Done | None
-    ) -> dict[str, Any]:
+    def choice(self, index: int, text: str, tokens: Sequence[Pair], done: Done | None) -> Json:
         before: Sequence[Pair] = ()
         if self.body.echo and not self.body.stream and done:
             ids = self.prompts[index // self.count]
             text = self.echoes[index // self.count] + text
             before = list(zip(ids, done.finished.prompt_logprobs or [None] * len(ids), strict=True))
 
-        def logprobs(tokens: Sequence[Pair]) -> dict[str, Any]:
+        def logprobs(tokens: Sequence[Pair]) -> Json:
             pairs, as_ids = [*before, *tokens], self.body.return_tokens_as_token_ids
             texts = self.engine.tokenizer.texts([token for token, _ in pairs])
             start = self.offsets[index]
@@ -269,7 +152,7 @@ def _nothing(ids: list[int]) -> Generator[Done, None, None]:
     yield Done("", (), "length", None, Finished("length", len(ids), 0, 0, 0.0, 0.0, 0.0))
 
 
-class ChatCompletion(_Answer):
+class ChatCompletion(Answer):
     prefix, object, chunk_object = "chatcmpl", "chat.completion", "chat.completion.chunk"
 
     body: ChatBody
@@ -298,18 +181,16 @@ class ChatCompletion(_Answer):
         each = seeds(body.sampling(assistant.template.sampling), self.count)
         return at_once(partial(ask, sampling=seeded) for seeded in each)
 
-    def opening(self, index: int) -> dict[str, Any]:
+    def opening(self, index: int) -> Json:
         delta = {"role": "assistant", "content": ""}
         return {"index": index, "delta": delta, "logprobs": None, "finish_reason": None}
 
-    def choice(
-        self, index: int, text: str, tokens: Sequence[Pair], done: Done | None
-    ) -> dict[str, Any]:
+    def choice(self, index: int, text: str, tokens: Sequence[Pair], done: Done | None) -> Json:
         message = {"content": text} if text or not self.body.stream else {}
         if not self.body.stream:
             message["role"] = "assistant"
 
-        def logprobs(tokens: Sequence[Pair]) -> dict[str, Any]:
+        def logprobs(tokens: Sequence[Pair]) -> Json:
             return chat_logprobs(tokens, self.top, self.engine.tokenizer)
 
         parts = self.parts(index, tokens, done, logprobs)

@@ -4,10 +4,11 @@ Knows (id, Logprob) pairs and the text of tokens.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from assistant.engine.protocol import Logprob, Tokenizer
 from assistant.sampling import check_logprobs
+from assistant.web.gate.security import Json
 
 LEAST = -9999.0  # what stands for less: JSON has no infinity
 
@@ -27,7 +28,7 @@ def completion_logprobs(
     start: int,
     decode: Callable[[list[int]], str],
     as_ids: bool | None = False,
-) -> dict[str, Any]:
+) -> Json:
     """Of a completion. pairs: the first token of a prompt has no Logprob. texts: theirs. start:
     where in the whole text they begin. as_ids: tokens are named by their ids, as vLLM does."""
 
@@ -53,10 +54,10 @@ def completion_logprobs(
     }
 
 
-def chat_logprobs(pairs: Iterable[Pair], top: int | None, tokenizer: Tokenizer) -> dict[str, Any]:
+def chat_logprobs(pairs: Iterable[Pair], top: int | None, tokenizer: Tokenizer) -> Json:
     """Of a chat's reply."""
 
-    def entry(token: int, value: float) -> dict[str, Any]:
+    def entry(token: int, value: float) -> Json:
         text = tokenizer.decode([token])
         whole = "\ufffd" not in text  # else it is a part of a character
         spelt = list(text.encode()) if whole else None

@@ -123,18 +123,6 @@ class ChatBody(Body):
         return value
 
 
-class Error(BaseModel):
-    message: str
-    type: str
-    param: str | None = Field(description="the key of the body that was wrong, where one was")
-    code: str | None
-
-
-class ErrorBody(BaseModel):
-    error: Error
-    detail: str
-
-
 def explain_invalid(error: Mapping[str, Any]) -> tuple[str, str | None, str | None]:
     """(sentence, code, param) of one of the errors that pydantic found in a body."""
     keys = [key for key in error["loc"][1:] if key != "parameters"] or error["loc"][1:]

@@ -5,12 +5,13 @@ So one program's index serves others: `--attribution` of theirs, or an editor's 
 
 from collections.abc import Callable
 from contextlib import aclosing
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
 
 from assistant.attribution.overlap import TEXT_CHARS_MAX
+from assistant.web.gate.security import Json
 from assistant.web.sources import Building, Sources
 
 
@@ -25,10 +26,10 @@ def overlap_router(sources: Sources, key: Callable[..., object]) -> APIRouter:
     router = APIRouter(dependencies=[Depends(key)])
 
     @router.post("/overlap", response_model=None)
-    async def overlap(body: Body) -> dict[str, Any]:
+    async def overlap(body: Body) -> Json:
         """{"spans": [[start, end], ...]}, in code points, and the matches with their sources; 429
         where too many ask."""
-        matches: list[dict[str, Any]] = []
+        matches: list[Json] = []
         async with aclosing(sources.check(body.document)) as steps:
             async for step in steps:
                 if not isinstance(step, Building):

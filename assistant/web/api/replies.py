@@ -9,7 +9,7 @@ import logging
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from anyio import to_thread
 from fastapi import FastAPI, HTTPException, Request
@@ -31,7 +31,7 @@ from assistant.errors import (
 from assistant.generation.generate import Delta, Done
 from assistant.settings import Settings
 from assistant.web.api.openai_schema import BAD_JSON, explain_invalid
-from assistant.web.gate.security import FAILED, ErrorWriters, plain_error
+from assistant.web.gate.security import FAILED, ErrorWriters, Json, plain_error
 from assistant.web.polling import Source, side_by_side
 
 log = logging.getLogger(__name__)
@@ -43,6 +43,7 @@ CODES = {401: "invalid_api_key", 404: "model_not_found"}
 
 Event: TypeAlias = Delta | Done
 Replies: TypeAlias = Sequence[Source[Waiting | Delta | Done]]
+Values: TypeAlias = Iterable[Json | str]  # that are sent for one event
 Explanation: TypeAlias = tuple[int, str, str | None, str | None]  # status, sentence, code, param
 
 
@@ -172,11 +173,11 @@ class EventStream(StreamingResponse):
     def __init__(
         self,
         replies: Replies,
-        write: Callable[[int, Event], Iterable[Any]],
+        write: Callable[[int, Event], Values],
         *,
-        before: Iterable[Any] = (),
-        after: Callable[[], Iterable[Any]] = tuple,
-        write_error: Callable[[Explanation], Iterable[Any]] = lambda why: [plain_error(*why)[1]],
+        before: Values = (),
+        after: Callable[[], Values] = tuple,
+        write_error: Callable[[Explanation], Values] = lambda why: [plain_error(*why)[1]],
     ) -> None:
         self._replies = replies
         self._request_id: str | None = None
@@ -194,10 +195,10 @@ class EventStream(StreamingResponse):
 
     async def _lines(
         self,
-        write: Callable[[int, Event], Iterable[Any]],
-        before: Iterable[Any],
-        after: Callable[[], Iterable[Any]],
-        write_error: Callable[[Explanation], Iterable[Any]],
+        write: Callable[[int, Event], Values],
+        before: Values,
+        after: Callable[[], Values],
+        write_error: Callable[[Explanation], Values],
     ) -> AsyncGenerator[str, None]:
         clock = asyncio.get_running_loop().time
         try:
@@ -219,7 +220,7 @@ class EventStream(StreamingResponse):
             yield _lines(write_error(explanation))
 
 
-def _lines(values: Iterable[Any]) -> str:
+def _lines(values: Values) -> str:
     texts = (
         value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
         for value in values

@@ -19,6 +19,7 @@ from assistant.generation.reply import Reply
 from assistant.sampling import STOPS_MAX, Sampling
 from assistant.web.api.openai_schema import Texts
 from assistant.web.api.replies import Event, EventStream, Explanation, no_reader, read_replies
+from assistant.web.gate.security import Json
 
 MAX_NEW_TOKENS = 100  # where a request does not say, as in that server
 
@@ -46,7 +47,7 @@ class Parameters(BaseModel):
     typical_p: float | None = None
     frequency_penalty: float | None = None
     watermark: bool | None = None
-    grammar: dict[str, Any] | None = None
+    grammar: Json | None = None
     adapter_id: str | None = None
 
     @field_validator("best_of", "top_n_tokens", "typical_p", "frequency_penalty", "watermark",
@@ -90,7 +91,7 @@ class RootBody(Body):
 
 def tgi_error(
     status: int, sentence: str, code: str | None = None, param: str | None = None
-) -> tuple[int, dict[str, Any]]:
+) -> tuple[int, Json]:
     """(status, body) of an error as that server has them; 503 is for an engine that is dead."""
     if code != "engine_dead":
         status = {400: 422, 503: 424}.get(status, status)
@@ -110,7 +111,7 @@ def tgi_router(engine: Engine, key: Callable[..., object]) -> APIRouter:
     router = APIRouter(dependencies=[Depends(key)])
 
     @router.get("/info", response_model=None)
-    async def info() -> dict[str, Any]:
+    async def info() -> Json:
         status = engine.status()
         return {
             "model_id": engine.model,
@@ -124,7 +125,7 @@ def tgi_router(engine: Engine, key: Callable[..., object]) -> APIRouter:
         }
 
     @router.post("/generate", response_model=None)
-    async def generate(body: Body, request: Request) -> dict[str, Any] | Response:
+    async def generate(body: Body, request: Request) -> Json | Response:
         return await Generation(engine, body).whole(request)
 
     @router.post("/generate_stream")
@@ -150,7 +151,7 @@ class Generation:
         self.parameters = body.parameters or Parameters()
         self.special = set(engine.tokenizer.special.values())
         self.count = 0  # events that were sent
-        self.held: dict[str, Any] | None = None  # the newest token, not yet sent
+        self.held: Json | None = None  # the newest token, not yet sent
         self.length = 0  # characters of the reply's text that its tokens so far have
 
     def start(self) -> list[Reply]:
@@ -172,8 +173,8 @@ class Generation:
         )
         return [self.reply]
 
-    async def whole(self, request: Request) -> dict[str, Any] | Response:
-        tokens: list[dict[str, Any]] = []
+    async def whole(self, request: Request) -> Json | Response:
+        tokens: list[Json] = []
         ends: list[Done] = []
 
         def take(_: int, event: Event) -> None:
@@ -184,7 +185,7 @@ class Generation:
         if not await read_replies(request, self.start, take):
             return no_reader()
         (done,) = ends
-        answer: dict[str, Any] = {"generated_text": self.before + done.text}
+        answer: Json = {"generated_text": self.before + done.text}
         if self.parameters.details or self.parameters.decoder_input_details:
             prefill = self._prefill(done) if self.parameters.decoder_input_details else []
             answer["details"] = {**self._details(done), "prefill": prefill, "tokens": tokens}
@@ -194,7 +195,7 @@ class Generation:
         replies = await to_thread.run_sync(self.start)
         return EventStream(replies, self._events, write_error=self._error)
 
-    def _events(self, _: int, event: Event) -> list[dict[str, Any]]:
+    def _events(self, _: int, event: Event) -> list[Json]:
         tokens = [self.held, *self._tokens(event)] if self.held else self._tokens(event)
         if isinstance(event, Delta):
             self.held = tokens.pop() if tokens else None
@@ -203,20 +204,20 @@ class Generation:
         sent = [self._event(token) for token in tokens]
         return [*sent, self._event(last, self.before + event.text, self._details(event))]
 
-    def _error(self, explanation: Explanation) -> list[dict[str, Any]]:
+    def _error(self, explanation: Explanation) -> list[Json]:
         held = [self._event(self.held)] if self.held else []
         return [*held, tgi_error(*explanation)[1]]
 
     def _event(
         self,
-        token: dict[str, Any],
+        token: Json,
         text: str | None = None,
-        details: dict[str, Any] | None = None,
-    ) -> dict[str, Any]:
+        details: Json | None = None,
+    ) -> Json:
         self.count += 1
         return {"index": self.count, "token": token, "generated_text": text, "details": details}
 
-    def _tokens(self, event: Event) -> list[dict[str, Any]]:
+    def _tokens(self, event: Event) -> list[Json]:
         """The tokens that come with an event; behind the last, the one that ended the reply. Text
         that belongs to none, of an engine that gives no ids or before a stop, is one without id."""
         texts = self.engine.tokenizer.texts([token for token, _ in event.tokens])
@@ -236,11 +237,11 @@ class Generation:
             tokens.append(self._token(stop, text, event.finished.stop_logprob))
         return tokens
 
-    def _token(self, token: int | None, text: str, known: Logprob | None) -> dict[str, Any]:
+    def _token(self, token: int | None, text: str, known: Logprob | None) -> Json:
         logprob = known.logprob if known else None
         return {"id": token, "text": text, "logprob": logprob, "special": token in self.special}
 
-    def _details(self, done: Done) -> dict[str, Any]:
+    def _details(self, done: Done) -> Json:
         stopped = "eos_token" if done.finished.stop_id is not None else "stop_sequence"
         return {
             "finish_reason": {"stop": stopped, "cancelled": "abort"}.get(done.reason, done.reason),
@@ -249,7 +250,7 @@ class Generation:
             "seed": self.reply.sampling.seed,
         }
 
-    def _prefill(self, done: Done) -> list[dict[str, Any]]:
+    def _prefill(self, done: Done) -> list[Json]:
         texts = self.engine.tokenizer.texts(self.ids)
         known: Sequence[Logprob | None] = done.finished.prompt_logprobs or [None] * len(texts)
         pairs = zip(self.ids, texts, known, strict=True)

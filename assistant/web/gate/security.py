@@ -37,6 +37,7 @@ OPEN_PATHS = re.compile(
     r"/|/v1/(?:models(?:/.{1,300})?|(?:chat/)?completions)|/generate(?:_stream)?|/info"
     r"|/health|/metrics|/overlap"
     r"|/config/?|/theme\.css|/robots\.txt|/favicon\.ico"
+    r"|/page/static/[\w/]{1,100}\.js"
     r"|/(?:static|assets|svelte)/.{1,200}"
     r"|/gradio_api/(?:info/?|user/?|login_check/?|app_id/?|theme\.css|startup-events"
     r"|queue/join|queue/data|call/.+|cancel|reset/?|heartbeat/[^/]+)"
@@ -53,6 +54,7 @@ BAD_CALL = (
 )
 FAILED = "Something went wrong inside the server; its log says more."
 
+Json: TypeAlias = dict[str, Any]
 Refusal: TypeAlias = tuple[int, str]  # status and sentence
 
 
@@ -61,7 +63,7 @@ class ErrorWriter(Protocol):
 
     def __call__(
         self, status: int, sentence: str, code: str | None = None, param: str | None = None
-    ) -> tuple[int, dict[str, Any]]: ...
+    ) -> tuple[int, Json]: ...
 
 
 # By (method, path); plain_error is that of all others.
@@ -261,7 +263,7 @@ async def refuse(
 
 def plain_error(
     status: int, sentence: str, code: str | None = None, param: str | None = None
-) -> tuple[int, dict[str, Any]]:
+) -> tuple[int, Json]:
     """(status, body) of an error as the clients of OpenAI's API and, under "detail", those of
     Gradio read it."""
     kinds = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}

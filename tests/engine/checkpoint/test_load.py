@@ -17,8 +17,9 @@ from transformers import GPTBigCodeConfig, GPTBigCodeForCausalLM
 from assistant.engine import card
 from assistant.engine.checkpoint import load as module
 from assistant.engine.checkpoint import weights
-from assistant.engine.checkpoint.config import Config, read_config
+from assistant.engine.checkpoint.config import read_config
 from assistant.engine.checkpoint.load import load_checkpoint
+from assistant.engine.model.config import Config
 from assistant.errors import CheckpointError
 from assistant.settings import Settings
 from tests.support.checkpoints import VOCAB_SIZE, make_checkpoint

@@ -16,7 +16,7 @@ from assistant.conversation import Conversation
 from assistant.engine.open import open_engine
 from assistant.engine.protocol import Request
 from assistant.errors import EngineDead, EngineError
-from assistant.prompting.template import load_template
+from assistant.prompting.load import load_template
 from assistant.sampling import Sampling
 from assistant.settings import Settings, read_settings
 from assistant.web.api import replies

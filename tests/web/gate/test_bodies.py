@@ -20,7 +20,7 @@ from assistant.web.gate.bodies import LISTS, PARTS_MAX, VALUES, parts, read_json
 from assistant.web.gate.security import FAILED
 from assistant.web.pages import doors
 from assistant.web.pages.playground.continue_state import from_chat
-from assistant.web.pages.playground.tab_base import pressed
+from assistant.web.pages.playground.tab_base import read_action
 from tests.support.fake_engine import ByteTokenizer, FakeEngine
 from tests.support.server import Page, running
 
@@ -283,8 +283,8 @@ def test_json_within_json_that_is_none(text):
     assert read_json('{"a": ["[[[", 1.5]}') == {"a": ["[[[", 1.5]}
     assert read_json(json.dumps("\ud800")) == "\ud800"
     with pytest.raises(HistoryError, match="sent nothing that can be read"):
-        doors.read(text)
-    assert pressed(text) == ("", [])
+        doors.read_object(text)
+    assert read_action(text) == ("", [])
     with pytest.raises(TextError):
         from_chat(text, ByteTokenizer())
 
