@@ -5,7 +5,7 @@ computed anew, so it does not matter how the text came about. Knows ids, no page
 """
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import cast
@@ -38,7 +38,7 @@ def scoring(
     top: int = TOP,
     *,
     wait_s: float = 0.1,
-) -> Iterator[Waiting | tuple[Token, ...]]:
+) -> Generator[Waiting | tuple[Token, ...], None, None]:
     """Yields Waiting while it is computed, then a Token for each of `ids`, which stand behind
     `prompt_ids`. Closing it cancels. top: 1 to 20. wait_s: the longest that one
     next() waits, in seconds; 0 never blocks.

@@ -96,12 +96,14 @@ class AttributionTab:
         self, query: Untrusted, path: Untrusted, language: Untrusted, licence: Untrusted
     ) -> Updates:
         """The best places for a query."""
-        chosen = {
-            "path": str(path or ""),
-            "language": "" if language == ANY else str(language or ""),
-            "licence": "" if licence == ANY else str(licence or ""),
-        }
-        steps = self.sources.ask(partial(search, query=query, **chosen))
+        question = partial(
+            search,
+            query=query,
+            path=str(path or ""),
+            language="" if language == ANY else str(language or ""),
+            licence="" if licence == ANY else str(licence or ""),
+        )
+        steps = self.sources.ask(question)
         async for page in self._follow(self.status, steps, self.hits):
             if isinstance(page, dict):
                 yield page
