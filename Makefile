@@ -40,6 +40,7 @@ pictures: .venv/dev.stamp
 check: .venv/dev.stamp node_modules/stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 	$(NODE) node_modules/typescript/bin/tsc --project jsconfig.json
 	$(NODE) node_modules/@biomejs/biome/bin/biome check
 	$(BIN)/python -m pytest tests/test_imports.py

@@ -58,7 +58,7 @@ class Machine:
 # -- what is here -----------------------------------------------------------------------------
 
 
-def look() -> Machine:
+def inspect_machine() -> Machine:
     """This machine. What CUDA has to say is caught: as torch's warning it is no sentence."""
     cards: tuple[Card, ...] = ()
     failed = ""
@@ -189,7 +189,7 @@ def _dotted(version: tuple[int, int]) -> str:
     return ".".join(map(str, version))
 
 
-def half(card: Card | None) -> torch.dtype:
+def half_dtype(card: Card | None) -> torch.dtype:
     """The two-byte numbers that a card computes in: bfloat16 is emulated before Ampere."""
     return torch.float16 if card and card.capability < LEAST else torch.bfloat16
 
@@ -199,10 +199,10 @@ def why_no_kernels(device: torch.device) -> str | None:
     if importlib.util.find_spec("triton") is None:
         return "triton is not installed; install it with pip install triton -c constraints.txt"
     include = Path(sysconfig.get_path("include", _scheme()))
-    return lacking(cast(Card, at(device)), include, os.environ, shutil.which)
+    return missing_for_kernels(cast(Card, at(device)), include, os.environ, shutil.which)
 
 
-def lacking(
+def missing_for_kernels(
     card: Card, include: Path, environ: Mapping[str, str], which: Callable[[str], str | None]
 ) -> str | None:
     """The same, of any machine. Triton builds a launcher for each kernel when that first runs, with

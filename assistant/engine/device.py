@@ -31,7 +31,7 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cpu")
     if name not in ("auto", "cuda") and not (name.startswith("cuda:") and name[5:].isdecimal()):
         raise CheckpointError(f"--device must be auto, cpu, cuda or cuda:N, not {name!r}.")
-    machine = card.look()
+    machine = card.inspect_machine()
     why_not = card.why_not(machine, 0 if name == "auto" else int(name[5:] or 0))
     if not why_not:
         return torch.device("cuda" if name == "auto" else name)

@@ -14,13 +14,13 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
-        raise broken(path, error) from error
+        raise broken_file(path, error) from error
     if not isinstance(value, dict):
-        raise broken(path, "no JSON object")
+        raise broken_file(path, "no JSON object")
     return value
 
 
-def broken(path: Path, why: object) -> CheckpointError:
+def broken_file(path: Path, why: object) -> CheckpointError:
     """A CheckpointError that names the file. In the hub's cache a name is only a link: what has to
     go is the file behind it, or the next download would link to it again."""
     why = " ".join(str(why).split())[:200]

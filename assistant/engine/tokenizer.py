@@ -15,7 +15,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from assistant.engine.files import broken, read_json
+from assistant.engine.files import broken_file, read_json
 from assistant.errors import CheckpointError
 
 _END_OF_TEXT = "<|endoftext|>"
@@ -37,7 +37,7 @@ def load_tokenizer(folder: Path) -> "BPETokenizer":
     except CheckpointError:
         raise
     except Exception as error:  # the library raises Exception itself; a malformed file anything
-        raise broken(path, error) from error
+        raise broken_file(path, error) from error
     if not exact:
         raise CheckpointError(
             f"The tokenizer file {path} is no byte-level BPE, the only kind that is supported."

@@ -4,7 +4,6 @@ import asyncio
 import os
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from fastapi import Depends, FastAPI
 from fastapi.responses import JSONResponse, Response
@@ -16,7 +15,7 @@ from starlette.routing import Route
 from assistant.chat.assistant import Assistant
 from assistant.paths import ROOT
 from assistant.settings import Settings
-from assistant.web.api.openai import v1_router
+from assistant.web.api.openai import openai_router
 from assistant.web.api.overlap import overlap_router
 from assistant.web.api.replies import OtherMethods, add_errors, check_key
 from assistant.web.api.tgi import TGI_ERRORS, tgi_router
@@ -26,7 +25,7 @@ from assistant.web.gate.hosts import Hosts
 from assistant.web.gate.limit import Limit
 from assistant.web.gate.login import ATTEMPTS_NOTE, login_check, login_router
 from assistant.web.gate.metrics import Measured
-from assistant.web.gate.security import BAD_CALL, Gate, plain_error
+from assistant.web.gate.security import BAD_CALL, Gate, Json, plain_error
 from assistant.web.gradio_inside import (
     forget_space,
     free_events,
@@ -57,8 +56,8 @@ def _build(assistant: Assistant, settings: Settings, examples: Sequence[str]) ->
     started = time.monotonic()
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
-    @app.get("/health")
-    async def health() -> Any:
+    @app.get("/health", response_model=None)
+    async def health() -> Json | Response:
         status = engine.status()
         body = {
             "model": engine.model,
@@ -79,7 +78,7 @@ def _build(assistant: Assistant, settings: Settings, examples: Sequence[str]) ->
         return Response(generate_latest(engine.registry), media_type=CONTENT_TYPE_LATEST)
 
     sources = Sources(settings.attribution, settings.sources)
-    routers = [v1_router(assistant, key), tgi_router(engine, key), overlap_router(sources, key)]
+    routers = [openai_router(assistant, key), tgi_router(engine, key), overlap_router(sources, key)]
     if settings.auth:
         routers.append(login_router(settings))
     routes = [*app.routes, *(route for router in routers for route in router.routes)]

@@ -112,4 +112,4 @@ def open_tunnel(host: str, port: int) -> str:
 
 def close_tunnels() -> None:
     for tunnel in tunneling.CURRENT_TUNNELS:
-        tunnel.kill()  # type: ignore[no-untyped-call]  # as Gradio wrote it
+        tunnel.kill()

@@ -38,7 +38,7 @@ def listen(settings: Settings) -> socket.socket:
         # asyncio looks for TCP here: only then it sends small answers without waiting for more.
         sock = socket.socket(family, kind, protocol)  # fails where there is no IPv6
     except OSError:
-        raise PortError(f"--host {host!r} is no address of this machine.") from None
+        raise PortError(f"--host {host!r} is not an address of this machine.") from None
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(address)
@@ -46,7 +46,7 @@ def listen(settings: Settings) -> socket.socket:
     except OSError as error:
         sock.close()
         if error.errno == errno.EADDRNOTAVAIL:
-            raise PortError(f"--host {host!r} is no address of this machine.") from None
+            raise PortError(f"--host {host!r} is not an address of this machine.") from None
         raise PortError(
             f"Cannot listen on {host}:{port} ({error.strerror}); --port 0 takes a free port, "
             "--port N another."

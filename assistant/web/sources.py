@@ -21,8 +21,7 @@ from urllib.parse import urlsplit
 
 from anyio import BrokenWorkerProcess, CapacityLimiter, to_process
 
-from assistant.attribution import Index, Match, find_matches
-from assistant.attribution.service import ask_service
+from assistant.attribution import Index, Match, find_matches, service
 from assistant.attribution.shipped import shipped_index
 from assistant.errors import AttributionError, DamagedIndex, SourcesBusy
 
@@ -35,8 +34,8 @@ FULL = (
     f"Look-ups of sources are busy ({PROCESSES} at work, {WAITING} in line); try again in a moment."
 )
 SERVICE_FULL = f"The service is being asked about {ASKED_MAX} texts already; try again in a moment."
-TOLD_CHARS = 8_000  # of a match's text that a page is told
-ALSO_TOLD = 3
+JSON_TEXT_CHARS = 8_000  # of a match's text that a page gets
+ALSO_MAX = 3
 
 Answer = TypeVar("Answer")
 Progress = Callable[[int, int], None]  # of bytes: read, in all
@@ -99,16 +98,16 @@ class Sources:
 
     async def check(self, text: str) -> AsyncGenerator[Building | list[dict[str, Any]], None]:
         """The same, for the matches of `text`, as dicts for a page."""
-        async for step in self.ask(partial(found_in, plain(text))):
+        async for step in self.ask(partial(matches_in, replace_surrogates(text))):
             yield step
 
-    async def known(self, text: str) -> list[tuple[int, int]]:
+    async def ask_service(self, text: str) -> list[tuple[int, int]]:
         """The spans of `text` that the service knows; what the page asks for by its own wish.
         Raises AttributionError, SourcesBusy and TextError."""
         if self.url is None:
             raise AttributionError("No attribution service is set here; start with --attribution.")
         async with _place(self._asked, SERVICE_FULL):
-            return await ask_service(self.url, plain(text))
+            return await service.ask_service(self.url, replace_surrogates(text))
 
     def _begin(self) -> Future[Index]:
         with self._lock:
@@ -139,9 +138,9 @@ def _behind_all_else(question: Callable[[Index], Answer], index: Index) -> Answe
     return question(index)
 
 
-def found_in(text: str, index: Index) -> list[dict[str, Any]]:
-    """The matches of `text`, as a page is told them."""
-    return [told(match) for match in find_matches(index, text)]
+def matches_in(text: str, index: Index) -> list[dict[str, Any]]:
+    """The matches of `text`, as a page gets them."""
+    return [to_json(match) for match in find_matches(index, text)]
 
 
 @asynccontextmanager
@@ -153,16 +152,16 @@ async def _place(places: asyncio.Semaphore, full: str) -> AsyncIterator[None]:
         yield
 
 
-def plain(text: str) -> str:
+def replace_surrogates(text: str) -> str:
     """`text` with U+FFFD for each lone surrogate, which no encoding has; as long as it was."""
     return re.sub("[\ud800-\udfff]", "\ufffd", text)
 
 
-def told(match: Match) -> dict[str, Any]:
-    """A Match as a page is told it: JSON."""
+def to_json(match: Match) -> dict[str, Any]:
+    """A Match as a page gets it."""
     return asdict(match) | {
-        "text": match.text[:TOLD_CHARS],
-        "also": [path for path, _, _ in match.also[:ALSO_TOLD]],
+        "text": match.text[:JSON_TEXT_CHARS],
+        "also": [path for path, _, _ in match.also[:ALSO_MAX]],
         "others": len(match.also),
         "url": match.link,
     }

@@ -20,12 +20,14 @@ WARM = 3  # steps that are not timed
 def limit_trial(seconds: float | None) -> None:
     """Engines that are opened from now on try for so long in another process what the card can do.
     None: not at all, since parts run in one that may die."""
-    engine.ask = partial(proof.ask, deadline_s=seconds) if seconds else lambda model: {}
+    engine.try_elsewhere = (
+        partial(proof.try_elsewhere, deadline_s=seconds) if seconds else lambda model: {}
+    )
 
 
 def graphs(engine) -> list[int]:
     """The numbers of rows that steps were captured for."""
-    return [rows for rows, *_ in engine._scheduler.draw.graphs]
+    return [rows for rows, *_ in engine._scheduler.decode_step.graphs]
 
 
 def computes_in(engine, name: str) -> Line:
@@ -67,7 +69,7 @@ def reckoned_bytes(config, slots: int, device: str, int8: bool) -> int:
 def step(engine, positions: list[int], *, top: int = 0):
     """A step as the scheduler launches it, a row in each slot from the first on; gives Drawn."""
     rows = [Row(TOKEN, slot, position) for slot, position in enumerate(positions)]
-    return engine._scheduler.draw.decode(rows, greedy=True, penalised=False, top=top)
+    return engine._scheduler.decode_step.decode(rows, greedy=True, penalised=False, top=top)
 
 
 def plain_logits(engine, positions: list[int]) -> torch.Tensor:

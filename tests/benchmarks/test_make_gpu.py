@@ -220,7 +220,9 @@ def test_a_missing_package_is_named_with_the_next_step():
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    monkeypatch.setattr(engine, "ask", engine.ask)  # what a part sets does not stay
+    monkeypatch.setattr(
+        engine, "try_elsewhere", engine.try_elsewhere
+    )  # what a part sets does not stay
     return Place("cpu", time.monotonic() + 60, tmp_path)
 
 
@@ -234,7 +236,9 @@ def test_a_compiler_that_hangs_is_said_before_its_part_is_ended(
     place, tiny_checkpoint, monkeypatch
 ):
     asked = []
-    monkeypatch.setattr(proof, "ask", lambda model, deadline_s: asked.append(deadline_s) or {})
+    monkeypatch.setattr(
+        proof, "try_elsewhere", lambda model, deadline_s: asked.append(deadline_s) or {}
+    )
     loading = functools.partial(card.loading, place, tiny_checkpoint, "float32")
     monkeypatch.setattr(card, "loading", lambda *given: loading())
     with pretended():
@@ -311,7 +315,7 @@ def test_captured_steps_are_those_that_are_compared(place, dtype):
         for count in steps.ROWS:
             most = steps.FARTHEST[dtype]
             assert steps._graph(engine, count, vocabulary, dtype, most).held
-        graph = next(graph for rows, *_, graph in engine._scheduler.draw.graphs if rows == 4)
+        graph = next(graph for rows, *_, graph in engine._scheduler.decode_step.graphs if rows == 4)
         graph.replay = lambda: None
         assert not steps._graph(engine, 3, vocabulary, dtype, most).held
 
@@ -333,7 +337,7 @@ def test_what_captured_steps_are_compared_with_has_no_kernels(place, monkeypatch
 @torch.inference_mode()
 def test_a_step_that_differs_or_writes_elsewhere_is_seen(few, monkeypatch):
     engine, vocabulary = few
-    draw = engine._scheduler.draw
+    draw = engine._scheduler.decode_step
     inside.kv(engine).normal_()
     assert steps._graph(engine, 3, vocabulary, "float32", 1e-3).held
     plain, decode = inside.plain_logits, draw.decode

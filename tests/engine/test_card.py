@@ -15,7 +15,15 @@ import pytest
 import torch
 
 from assistant.engine import card
-from assistant.engine.card import Card, Machine, find_card, half, lacking, look, why_not
+from assistant.engine.card import (
+    Card,
+    Machine,
+    find_card,
+    half_dtype,
+    inspect_machine,
+    missing_for_kernels,
+    why_not,
+)
 from assistant.engine.device import choose_device
 from assistant.engine.model import kernels
 from assistant.errors import CheckpointError
@@ -110,7 +118,7 @@ TOO_OLD = (
 )
 def test_a_card_that_cannot_be_used(machine, words, monkeypatch, caplog):
     assert words in why_not(machine) and not why_not(machine).endswith(".")
-    monkeypatch.setattr(card, "look", lambda: machine)
+    monkeypatch.setattr(card, "inspect_machine", lambda: machine)
     with pytest.raises(CheckpointError, match="^--device cuda cannot be had: ") as caught:
         choose_device("cuda")
     assert words in str(caught.value)
@@ -124,7 +132,7 @@ def test_a_card_that_cannot_be_used(machine, words, monkeypatch, caplog):
         assert record.levelno == logging.WARNING and "\n" not in said and said.endswith(".")
         assert said.startswith("The NVIDIA card here is not used, the CPU computes instead: ")
         assert words in said
-    monkeypatch.setattr(card, "look", lambda: replace(DRIVEN, cards=(H100,)))
+    monkeypatch.setattr(card, "inspect_machine", lambda: replace(DRIVEN, cards=(H100,)))
     assert choose_device("auto") == torch.device("cuda")
 
 
@@ -142,7 +150,7 @@ def test_a_card_that_cannot_be_used(machine, words, monkeypatch, caplog):
 )
 def test_a_healthy_card(machine, monkeypatch, caplog):
     assert why_not(machine) is None
-    monkeypatch.setattr(card, "look", lambda: machine)
+    monkeypatch.setattr(card, "inspect_machine", lambda: machine)
     assert choose_device("auto") == torch.device("cuda")
     assert choose_device("cuda") == torch.device("cuda")
     assert choose_device("cuda:0") == torch.device("cuda:0")
@@ -152,7 +160,7 @@ def test_a_healthy_card(machine, monkeypatch, caplog):
 
 
 def test_each_of_several_cards_is_looked_at(monkeypatch):
-    monkeypatch.setattr(card, "look", lambda: replace(DRIVEN, cards=(H100, V100)))
+    monkeypatch.setattr(card, "inspect_machine", lambda: replace(DRIVEN, cards=(H100, V100)))
     assert choose_device("auto") == torch.device("cuda")
     with pytest.raises(CheckpointError, match="V100 has compute capability 7.0"):
         choose_device("cuda:1")
@@ -160,7 +168,7 @@ def test_each_of_several_cards_is_looked_at(monkeypatch):
 
 @pytest.mark.parametrize("machine", [NO_CARD, PYPI, Machine("2.13.0+rocm7.2")])
 def test_nothing_is_said_where_there_is_no_card(machine, monkeypatch, caplog):
-    monkeypatch.setattr(card, "look", lambda: machine)
+    monkeypatch.setattr(card, "inspect_machine", lambda: machine)
     assert choose_device("auto") == torch.device("cpu") and not caplog.records
     with pytest.raises(CheckpointError, match="there is no NVIDIA card; use --device cpu"):
         choose_device("cuda")
@@ -172,7 +180,7 @@ def test_a_sentence_is_seen_in_the_terminal(tiny_checkpoint, tmp_path):
     (folder / "tokenizer.json").unlink()  # which ends the start
     code = (
         "import sys; from assistant import __main__ as app; from assistant.engine import card\n"
-        "card.look = lambda: card.Machine('2.13.0+cpu', present=True)\n"
+        "card.inspect_machine = lambda: card.Machine('2.13.0+cpu', present=True)\n"
         "sys.exit(app.main(sys.argv[1:]))"
     )
     command = [sys.executable, "-c", code, "--port", "0", "--model", str(folder)]
@@ -238,7 +246,7 @@ def test_what_cuda_says_is_caught(monkeypatch, recwarn):
 
     monkeypatch.setattr(torch.cuda, "is_available", is_available)
     monkeypatch.setattr(card, "find_card", lambda root: {"present": True, "reachable": True})
-    machine = replace(look(), cuda="13.0")
+    machine = replace(inspect_machine(), cuda="13.0")
     assert not recwarn and "CUDA says 'Error 802: system not yet initialized'" in why_not(machine)
 
 
@@ -251,12 +259,12 @@ def test_a_card_that_fails_when_it_is_first_asked(monkeypatch, error):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(card, "at", at)
     monkeypatch.setattr(card, "find_card", lambda root: {"present": True, "reachable": True})
-    machine = replace(look(), cuda="13.0")
+    machine = replace(inspect_machine(), cuda="13.0")
     assert "'CUDA error: all CUDA-capable devices are busy or unavailable'" in why_not(machine)
 
 
 def test_this_machine_is_looked_at_in_silence(recwarn):
-    machine = look()
+    machine = inspect_machine()
     assert len(machine.cards) == torch.cuda.device_count() and not recwarn
     assert machine.torch == torch.__version__
 
@@ -270,7 +278,7 @@ def test_this_machine_is_looked_at_in_silence(recwarn):
     + [(each, torch.bfloat16) for each in (A100, L4, H100, B200, RTX5090, None)],
 )
 def test_bfloat16_is_for_cards_that_have_it(here, dtype):
-    assert half(here) is dtype
+    assert half_dtype(here) is dtype
 
 
 NO_GCC = "there is no C compiler; install one with apt-get install gcc libc6-dev"
@@ -305,7 +313,9 @@ def test_what_triton_lacks(here, programs, environ, headers, words, tmp_path, mo
     include, elsewhere = tmp_path / "include", tmp_path / "elsewhere"
     write(tmp_path, {"elsewhere/Python.h": "", **({"include/Python.h": ""} if headers else {})})
     environ = {name: text.format(headers=elsewhere) for name, text in environ.items()}
-    said = lacking(here, include, environ, lambda name: name if name in programs else None)
+    said = missing_for_kernels(
+        here, include, environ, lambda name: name if name in programs else None
+    )
     assert words in said and not said.endswith(".") if words else said is None
 
 
@@ -328,14 +338,14 @@ def test_the_guide_says_what_to_do(words):
 @pytest.mark.skipif(NO_TRITON, reason="triton has no wheel for this machine")
 def test_kernels_that_lack_something_are_not_tried(monkeypatch):
     monkeypatch.setattr(card, "at", lambda device: T4)
-    refused = kernels.refused(torch.device("cuda"), 65, 64)
+    refused = kernels.unusable_steps(torch.device("cuda"), 65, 64)
     assert list(refused) == ["int8", "kernels"]
     assert all(why.startswith(OLD) for why in refused.values())
 
 
 def test_kernels_without_triton(monkeypatch):
     monkeypatch.setitem(sys.modules, "triton", None)
-    said = kernels.refused(torch.device("cuda"), 48, 128)
+    said = kernels.unusable_steps(torch.device("cuda"), 48, 128)
     assert said["kernels"].startswith("triton is not installed; install it with pip install triton")
 
 

@@ -212,7 +212,7 @@ KERNELS = {kernel.__name__: kernel for kernel in (mqa_decode, int8_linear, add_n
 @contextlib.contextmanager
 def pretended(ask=None):
     """The CPU is a card inside, with the Cuda that is given. ask: what another process says of it,
-    see proof.ask; None for a real one."""
+    see proof.try_elsewhere; None for a real one."""
     cuda, matmul = Cuda(), torch.backends.cuda.matmul
     flags = (
         torch.backends.cuda.cudnn_sdp_enabled(),
@@ -222,13 +222,13 @@ def pretended(ask=None):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(device, "_HOST", set())
         patch.setattr(kernels, "path", kernels.Path())
-        patch.setattr(kernels, "refused", lambda *shape: {})
+        patch.setattr(kernels, "unusable_steps", lambda *shape: {})
         for name, kernel in KERNELS.items():
             patch.setattr(kernels, name, kernel)
         for name in cuda.NAMES:
             patch.setattr(torch.cuda, name, getattr(cuda, name))
         if ask:
-            patch.setattr("assistant.engine.local.engine.ask", ask)
+            patch.setattr("assistant.engine.local.engine.try_elsewhere", ask)
         yield cuda
     torch.backends.cuda.enable_cudnn_sdp(flags[0])
     matmul.allow_bf16_reduced_precision_reduction = flags[1]

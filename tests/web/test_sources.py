@@ -350,7 +350,7 @@ def test_what_a_service_fails_at_is_told_beside_the_matches():
 @pytest.fixture
 def slow(index, monkeypatch, tmp_path):
     """A server whose look-ups of `slow.text` take until `slow.go()`."""
-    monkeypatch.setattr("assistant.web.sources.found_in", held.found_held)
+    monkeypatch.setattr("assistant.web.sources.matches_in", held.found_held)
     with running(FakeEngine("def f(): pass"), Settings(port=0, sources=str(index.path))) as server:
         server.text, server.go = f"{tmp_path}\n{CODE}", (tmp_path / "go").touch
         server.begun = lambda: len(list(tmp_path.iterdir()))

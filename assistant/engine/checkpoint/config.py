@@ -3,7 +3,7 @@
 from dataclasses import fields
 from pathlib import Path
 
-from assistant.engine.files import broken, read_json
+from assistant.engine.files import broken_file, read_json
 from assistant.engine.model.config import ACTIVATIONS, Config
 from assistant.errors import CheckpointError
 from assistant.text import quoted
@@ -36,7 +36,7 @@ def read_config(folder: Path, name: str) -> Config:
     try:
         config = Config(**{key: value for key, value in named.items() if key in known})
     except ValueError as error:
-        raise broken(path, error) from error
+        raise broken_file(path, error) from error
     if not config.multi_query:
         raise CheckpointError(f"{name} has no multi-query attention, the only kind that runs here.")
     if config.activation_function not in ACTIVATIONS:

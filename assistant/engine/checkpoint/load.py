@@ -16,7 +16,7 @@ from assistant.engine import card
 from assistant.engine.checkpoint.config import read_config
 from assistant.engine.checkpoint.weights import bytes_needed, find_tensors, read_tensors
 from assistant.engine.device import choose_device, choose_dtype, free_bytes
-from assistant.engine.files import broken, read_json
+from assistant.engine.files import broken_file, read_json
 from assistant.engine.model.config import Config
 from assistant.engine.model.int8 import Quantized
 from assistant.engine.tokenizer import BPETokenizer, load_tokenizer
@@ -70,7 +70,7 @@ def load_checkpoint(settings: Settings) -> Checkpoint:
     def needed(slots: int, dtype: torch.dtype, int8: bool) -> int:
         return bytes_needed(config, slots, device, dtype, int8)
 
-    half, free = card.half(card.at(device)), free_bytes(device)
+    half, free = card.half_dtype(card.at(device)), free_bytes(device)
     choice, dtype = choose_dtype(
         settings.dtype, device, needed, free, name, slots=settings.slots, half=half
     )
@@ -158,5 +158,5 @@ def _listed(folder: Path, weights: str) -> list[Path]:
         if not names or any(Path(name).name != name for name in names):
             raise ValueError("no list of files beside it")
     except (KeyError, AttributeError, TypeError, ValueError) as error:
-        raise broken(path, error) from error
+        raise broken_file(path, error) from error
     return [folder / name for name in names]

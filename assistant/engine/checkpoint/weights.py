@@ -16,7 +16,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from assistant.engine.files import broken
+from assistant.engine.files import broken_file
 from assistant.engine.local.drafts import DRAFT_ROWS
 from assistant.engine.local.failures import is_out_of_memory
 from assistant.engine.model.config import Config
@@ -145,7 +145,9 @@ def find_tensors(files: Sequence[Path], config: Config) -> dict[str, Stored]:
                 f"The checkpoint file {path} is missing: download it again."
             ) from None
         except Exception as error:  # each format's reader has errors of its own
-            raise broken(path, f"it is cut off or no such file: {type(error).__name__}") from error
+            raise broken_file(
+                path, f"it is cut off or no such file: {type(error).__name__}"
+            ) from error
     if config.tie_word_embeddings and EMBEDDING not in stored and HEAD in stored:
         stored[EMBEDDING] = stored[HEAD]  # files that keep the shared matrix under its other name
     expected = expected_shapes(config)

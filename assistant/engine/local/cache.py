@@ -6,6 +6,8 @@ prefix is found by comparing ids and shared by copying it. Knows ids and tensors
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from operator import attrgetter
+from typing import NamedTuple
 
 import torch
 
@@ -16,6 +18,19 @@ from assistant.engine.prefix import common_prefix
 # A free slot is taken over in place when at most this many of its tokens are lost by it: the
 # stop sequence and the like at the end of a reply. Otherwise its content stays and is copied.
 LEFTOVER = 16
+
+
+class Prefix(NamedTuple):
+    """The beginning of a prompt whose keys and values are known. cold: how many of its tokens
+    prefill computed. kv: [layers, at least length, 2 x head_dim]. slot: -1 for a pinned one."""
+
+    length: int
+    cold: int
+    kv: torch.Tensor
+    slot: int = -1
+
+
+_length = attrgetter("length")
 
 
 class Cache:
@@ -37,35 +52,45 @@ class Cache:
         # (ids, KV [layers, length, 2 x head_dim], cold) for ever
         self.pinned: list[tuple[tuple[int, ...], torch.Tensor, int]] = []
 
-    def take(self, ids: Sequence[int], *, anew: bool = False) -> tuple[int, int]:
+    def acquire(self, ids: Sequence[int], *, anew: bool = False) -> tuple[int, int]:
         """A free slot that holds the longest known prefix of `ids`, and that prefix's length: none
         if all is to be computed anew.
 
         At most len(ids) - 1, since the last token must be computed for its logits. The source may
         be any slot, running ones too, or a pinned prefix. There must be a free slot.
         """
-        limit = 0 if anew else len(ids) - 1
-        pins = [(common_prefix(pin, ids, limit), kv, cold) for pin, kv, cold in self.pinned]
-        held = [common_prefix(slot, ids, limit) for slot in self.ids]
-        length, kv, cold = max(pins, key=lambda pin: pin[0], default=(0, self.kv[:, 0], 0))
-        source = max(self.free, key=lambda slot: held[slot])
-        if held[source] > length and len(self.ids[source]) - held[source] <= LEFTOVER:
-            slot, length, cold = source, held[source], self.cold[source]
-        else:
-            slot = next(iter(self.free))
-            best = max(range(len(held)), key=lambda other: held[other])
-            if held[best] > length:
-                length, kv, cold = held[best], self.kv[:, best, : held[best]], self.cold[best]
-            if length and held[slot] < length:
-                self.kv[:, slot, :length] = kv[:, :length]
-            elif length:
-                cold = self.cold[slot]
-        del self.free[slot]
-        self.ids[slot] = list(ids[:length])
-        self.cold[slot] = min(cold, length)
-        return slot, length
+        pins, slots = self._find(ids, 0 if anew else len(ids) - 1)
+        prefix = self._continue(pins, slots) or self._copy(pins, slots)
+        del self.free[prefix.slot]
+        self.ids[prefix.slot] = list(ids[: prefix.length])
+        self.cold[prefix.slot] = min(prefix.cold, prefix.length)
+        return prefix.slot, prefix.length
 
-    def computed(self, slot: int, ids: Sequence[int], *, cold: bool = False) -> None:
+    def _find(self, ids: Sequence[int], limit: int) -> tuple[list[Prefix], list[Prefix]]:
+        """What is known of `ids`, up to `limit`: pinned, and in each slot."""
+        pins = [Prefix(common_prefix(pin, ids, limit), cold, kv) for pin, kv, cold in self.pinned]
+        slots = [
+            Prefix(common_prefix(held, ids, limit), self.cold[slot], self.kv[:, slot], slot)
+            for slot, held in enumerate(self.ids)
+        ]
+        return pins, slots
+
+    def _continue(self, pins: list[Prefix], slots: list[Prefix]) -> Prefix | None:
+        """The free slot that holds the most, where that is worth more than it loses."""
+        best = max((slots[slot] for slot in self.free), key=_length)
+        lost = len(self.ids[best.slot]) - best.length
+        pinned = max(map(_length, pins), default=0)
+        return best if best.length > pinned and lost <= LEFTOVER else None
+
+    def _copy(self, pins: list[Prefix], slots: list[Prefix]) -> Prefix:
+        """The slot that was not used for longest, which gets a copy of the longest prefix."""
+        own = slots[next(iter(self.free))]
+        longest = max([own, *pins, *slots], key=_length)
+        if longest is not own:
+            self.kv[:, own.slot, : longest.length] = longest.kv[:, : longest.length]
+        return longest._replace(slot=own.slot)
+
+    def extend(self, slot: int, ids: Sequence[int], *, cold: bool = False) -> None:
         """The KV of `ids` now stands behind what `slot` held. cold: prefill computed it."""
         if cold and self.cold[slot] == len(self.ids[slot]):
             self.cold[slot] += len(ids)

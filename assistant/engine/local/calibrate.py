@@ -94,7 +94,7 @@ def _prefill_dtype(tensors: Mapping[str, Tensor | Quantized]) -> torch.dtype:
     return min(seconds, key=lambda dtype: seconds[dtype])
 
 
-def is_steady(model: Model, cache: Cache) -> bool:
+def is_bitwise_stable(model: Model, cache: Cache) -> bool:
     """Whether results are the same, bit for bit, alone and in company and however a prompt is cut
     into chunks. Overwrites slot 0 and the last one of `cache`."""
     ids = _trial_ids(model)

@@ -42,7 +42,7 @@ class Drafts:
         past = ids[start : start + count]
         return (past * count)[:count]  # where the past ends it begins again: a loop goes on
 
-    def tell(self, guessed: int, right: int) -> None:
+    def learn(self, guessed: int, right: int) -> None:
         """How many of `guessed` tokens were right: more the next time, fewer, or a rest."""
         if right == guessed:
             self._size = min(2 * self._size, _MOST)

@@ -15,19 +15,19 @@ from assistant.engine.check import check_request
 from assistant.engine.checkpoint.load import Checkpoint, load_checkpoint
 from assistant.engine.device import on_card, use_card
 from assistant.engine.local.cache import Cache
-from assistant.engine.local.calibrate import choose_model, depend_on_threads, is_steady
+from assistant.engine.local.calibrate import choose_model, depend_on_threads, is_bitwise_stable
 from assistant.engine.local.drafts import DRAFT_ROWS
 from assistant.engine.local.failures import is_out_of_memory
 from assistant.engine.local.job import Job
 from assistant.engine.local.pace import Pace
-from assistant.engine.local.proof import ask, prove
+from assistant.engine.local.proof import prove, try_elsewhere
 from assistant.engine.local.sampler import Sampler
 from assistant.engine.local.scheduler import Scheduler
-from assistant.engine.local.step import Draw, Token
-from assistant.engine.local.threads import Threads, choices
+from assistant.engine.local.step import DecodeStep, Token
+from assistant.engine.local.threads import Threads, thread_counts
 from assistant.engine.model import kernels
 from assistant.engine.model.model import Chunk, Model
-from assistant.engine.protocol import Decoder, Logprob, Piece, Request, Status
+from assistant.engine.protocol import Decoder, Logprob, Piece, Request, Status, Tokenizer
 from assistant.engine.stream import JobStream
 from assistant.errors import CheckpointError, EngineDead, EngineError
 from assistant.sampling import Sampling
@@ -49,6 +49,7 @@ class LocalEngine:
     """
 
     limitations: dict[str, str] = {}
+    numerics: str | None
 
     def __init__(
         self,
@@ -142,9 +143,9 @@ class LocalEngine:
         self.model = checkpoint.name
         self.revision = checkpoint.revision
         self.embedded = checkpoint.embedded
-        self.tokenizer = checkpoint.tokenizer
+        self.tokenizer: Tokenizer = checkpoint.tokenizer
         try:
-            counts = choices(threads)
+            counts = thread_counts(threads)
             model = choose_model(checkpoint, counts[-1])
             torch.set_num_threads(counts[-1])
             checkpoint.tensors.clear()  # what the model does not use is free now
@@ -152,17 +153,17 @@ class LocalEngine:
             if card:
                 use_card(model.device)
                 torch.cuda.empty_cache()  # what loading took for a while is free for the trial, too
-                refused = ask(model)
+                refused = try_elsewhere(model)
             cache = Cache(model, slots)
             sampler = Sampler(cache.kv.shape[1], model.vocab_size, model.device)
             _self_check(model, cache, self.tokenizer.eos_id, self.model)
-            draw = Draw(model, cache, sampler)
+            decode_step = DecodeStep(model, cache, sampler)
             if card:
-                prove(draw, max(slots, DRAFT_ROWS), refused)
-            steady = is_steady(model, cache)
+                prove(decode_step, max(slots, DRAFT_ROWS), refused)
+            bitwise_stable = is_bitwise_stable(model, cache)
             decode, prefill = self._try_threads(model, cache, counts)
             torch.set_num_threads(prefill.count)
-            pace = Pace(draw)
+            pace = Pace(decode_step)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -172,7 +173,7 @@ class LocalEngine:
             ) from error
         self.window, self._vocabulary = model.window, model.vocab_size
         self._scheduler = Scheduler(
-            draw, pace, decode, prefill, queue, drafts=drafts, steady=steady
+            decode_step, pace, decode, prefill, queue, drafts=drafts, bitwise_stable=bitwise_stable
         )
 
     def _try_threads(
@@ -180,18 +181,19 @@ class LocalEngine:
     ) -> tuple[Threads, Threads]:
         """The Threads of decode and of prefill; sets `numerics`."""
         decode, prefill = both = Threads(counts), Threads(counts, block=1)
-        self.numerics = model.numerics
+        numerics = model.numerics
         if on_card(model.device):
-            self.numerics += f", {kernels.path}"
+            self.numerics = f"{numerics}, {kernels.path}"
             decode.fix()
             prefill.fix()
             return both
         depends = depend_on_threads(model, cache, counts)
         number = "1 thread" if counts[-1] == 1 else f"{counts[-1]} threads"
         if any(depends):
-            self.numerics += f", {number}"
+            numerics += f", {number}"
         elif any(depend_on_threads(model, cache, sorted({1, 2, 4, *counts}))):
-            self.numerics += f", at most {number}"  # with more it would be others
+            numerics += f", at most {number}"  # with more it would be others
+        self.numerics = numerics
         for threads, fixed in zip(both, depends, strict=True):
             if fixed:
                 threads.fix()
@@ -199,7 +201,7 @@ class LocalEngine:
         tile = min(model.prefill_tile, model.window - 1)
         decode.settle(lambda: model.decode(row, row, row, cache.kv), 1, TRIAL_S)
         prefill.settle(lambda: model.prefill([Chunk([0] * tile, 0, 0)], cache.kv), tile, TRIAL_S)
-        log.info("%s; %d threads decode, %d read", self.numerics, decode.count, prefill.count)
+        log.info("%s; %d threads decode, %d read", numerics, decode.count, prefill.count)
         return both
 
     def _step(self) -> None:

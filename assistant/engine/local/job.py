@@ -2,12 +2,20 @@
 
 import time
 from dataclasses import dataclass, field
+from enum import Enum
 from queue import SimpleQueue
 from typing import Any
 
 from assistant.engine.local.drafts import Drafts
 from assistant.engine.local.step import Scores, Token
 from assistant.engine.protocol import Finished, Logprob, Reason, Request
+
+
+class Phase(Enum):
+    WAITING = "no slot yet"
+    READING = "its prompt is being computed"
+    WRITING = "it has its first token"
+    ENDED = "its reader was told so"
 
 
 @dataclass(eq=False, slots=True)
@@ -22,11 +30,11 @@ class Job:
     pin: bool = False
     out: "SimpleQueue[Token | Finished | Exception]" = field(default_factory=SimpleQueue)
     cancelled: bool = False
-    ended: bool = False
+    phase: Phase = Phase.WAITING
     place: int = 0
     slot: int = -1  # none yet
     ids: list[int] = field(default_factory=list)  # the prompt, then the reply
-    done: int = 0  # how many positions have their KV in the slot, or are being computed
+    computed: int = 0  # how many positions have their KV in the slot, or are being computed
     chunk: int = 0  # prompt tokens in the next step
     scores: list[Token] = field(default_factory=list)  # the prompt's, from its second token on
     cached: int = 0
@@ -34,17 +42,17 @@ class Job:
     drafts: Drafts | None = None
     submitted: float = field(default_factory=time.monotonic)
     admitted: float | None = None
-    first: float | None = None
+    first_token_at: float | None = None
 
     def start(self, slot: int, cached: int, repeatable: bool, drafts: bool) -> None:
         """It has a slot, which holds the first `cached` tokens of its prompt."""
         sampling = self.request.sampling
-        self.slot, self.cached, self.done = slot, cached, cached
+        self.slot, self.cached, self.computed = slot, cached, cached
         self.repeatable = repeatable and (sampling.temperature == 0 or sampling.seed is not None)
         self.ids = list(self.request.ids)
         if drafts and sampling.repetition_penalty == 1:
             self.drafts = Drafts(self.ids)  # a penalty changes with every token before
-        self.admitted, self.place = time.monotonic(), 0
+        self.admitted, self.place, self.phase = time.monotonic(), 0, Phase.READING
 
     @property
     def cold(self) -> bool:
@@ -57,25 +65,30 @@ class Job:
         return self.drafts is not None and self.drafts.awake
 
     @property
-    def new(self) -> int:
+    def writes(self) -> bool:
+        """Whether a token of it is to be drawn that is not being drawn already."""
+        return self.phase is Phase.WRITING and self.remaining > 0
+
+    @property
+    def generated(self) -> int:
         """How many tokens were drawn: none before `ids` is filled at admission."""
         return max(len(self.ids) - len(self.request.ids), 0)
 
     @property
-    def left(self) -> int:
+    def remaining(self) -> int:
         """How many tokens may be drawn beyond those that are being drawn already."""
-        return self.request.max_new_tokens - 1 - (self.done - len(self.request.ids))
+        return self.request.max_new_tokens - 1 - (self.computed - len(self.request.ids))
 
     def guess(self, limit: int) -> list[int]:
         """At most `limit` tokens that may come next, as far as the request has room for them."""
-        limit = min(limit, self.left - 1)
+        limit = min(limit, self.remaining - 1)
         return self.drafts.guess(limit) if self.drafts and limit > 0 else []
 
     def end(self, result: Reason | Exception, **stop: Any) -> None:
         """Tell the reader: `result` is the finish reason or the exception. stop: see finished."""
-        self.ended = True
+        self.phase = Phase.ENDED
         if not isinstance(result, Exception):
-            self.out.put(self.finished(result, self.new, **stop))
+            self.out.put(self.finished(result, self.generated, **stop))
         else:
             self.out.put(result)
 
@@ -96,7 +109,7 @@ class Job:
             cached_tokens=self.cached,
             new_tokens=new_tokens,
             waited_s=(self.admitted or now) - self.submitted,
-            ttft_s=(self.first or now) - self.submitted,
+            ttft_s=(self.first_token_at or now) - self.submitted,
             total_s=now - self.submitted,
             stop_id=stop_id,
             repeatable=self.repeatable,
@@ -105,6 +118,6 @@ class Job:
         )
 
     def _prompt_logprobs(self) -> tuple[Logprob | None, ...] | None:
-        if self.request.prompt_logprobs is None or self.done < len(self.request.ids):
+        if self.request.prompt_logprobs is None or self.computed < len(self.request.ids):
             return None
         return (None, *(Logprob(*scores) for _, scores in self.scores if scores))

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from statistics import fmean, linear_regression, pstdev
 
-from assistant.engine.local.step import Draw, Row
+from assistant.engine.local.step import DecodeStep, Row
 from assistant.engine.local.threads import fastest
 from assistant.engine.model.model import Chunk
 
@@ -24,12 +24,11 @@ _CHUNKS = 16  # the newest ones, which say what a chunk costs
 
 
 class Pace:
-    """Measured for the model of `draw`, in slot 0 of its cache, which is overwritten. decode_s:
-    seconds of a decode step now. fixed: tokens of a chunk where its size must be the same every
-    time."""
+    """Measured on a DecodeStep, in slot 0 of its cache, which is overwritten. decode_s: seconds of
+    a decode step now. fixed: tokens of a chunk where its size must be the same every time."""
 
-    def __init__(self, draw: Draw) -> None:
-        model, cache = draw.model, draw.cache
+    def __init__(self, decode_step: DecodeStep) -> None:
+        model, cache = decode_step.model, decode_step.cache
 
         def time_of(size: int, start: int) -> float:
             chunk = Chunk([0] * size, 0, start)
@@ -50,14 +49,16 @@ class Pace:
         self._fit()
         self._share = _SHARE.get(kind, 1.0)
         row = Row(0, 0, 0)
-        self.decode_s = _fastest(lambda: draw.decode([row], greedy=True, penalised=False).read())
+        self.decode_s = _fastest(
+            lambda: decode_step.decode([row], greedy=True, penalised=False).read()
+        )
 
-    def decoded(self, seconds: float) -> None:
+    def note_step(self, seconds: float) -> None:
         """A decode step took so long. A single slow one, in which the machine did something else,
         hardly counts."""
         self.decode_s = min(seconds, 1.05 * self.decode_s)
 
-    def read(self, start: int, count: int, seconds: float) -> None:
+    def note_chunk(self, start: int, count: int, seconds: float) -> None:
         """A chunk of `count` tokens from position `start` on took so long."""
         self._chunks = [*self._chunks[1 - _CHUNKS :], (count * (1 + self._growth * start), seconds)]
         self._fit()

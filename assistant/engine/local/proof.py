@@ -21,7 +21,7 @@ from dataclasses import replace
 import torch
 
 from assistant.engine.local.failures import is_out_of_memory
-from assistant.engine.local.step import Draw, Row
+from assistant.engine.local.step import DecodeStep, Row
 from assistant.engine.model import kernels
 from assistant.engine.model.linear import Int8
 from assistant.engine.model.model import Model
@@ -41,7 +41,7 @@ _COUNTS = (33, 17, 1)
 _COMMAND = [sys.executable, "-m", "assistant.engine.local.trial"]
 
 
-def ask(model: Model, deadline_s: float = DEADLINE_S) -> dict[str, str]:
+def try_elsewhere(model: Model, deadline_s: float = DEADLINE_S) -> dict[str, str]:
     """Which of kernels.STEPS must not be tried here, and why: what failed in another process.
 
     That one has no say where it could not begin, since another program may have the memory, or the
@@ -49,7 +49,9 @@ def ask(model: Model, deadline_s: float = DEADLINE_S) -> dict[str, str]:
     """
     there = steps(model)
     shape = model.heads, model.head_dim
-    refused = {n: why for n, why in kernels.refused(model.device, *shape).items() if n in there}
+    refused = {
+        n: why for n, why in kernels.unusable_steps(model.device, *shape).items() if n in there
+    }
     while not refused.keys() >= {*there} - {"graphs"}:
         found, end = _run(model, refused, deadline_s)
         refused |= {name: reason for name, reason in found.items() if reason}
@@ -60,47 +62,51 @@ def ask(model: Model, deadline_s: float = DEADLINE_S) -> dict[str, str]:
     return refused
 
 
-def prove(draw: Draw, most_rows: int, refused: dict[str, str]) -> None:
+def prove(decode_step: DecodeStep, most_rows: int, refused: dict[str, str]) -> None:
     """Set kernels.path, and capture steps of up to `most_rows`, as far as this card gives the right
     numbers. Overwrites slot 0 and the last one. Raises CheckpointError where the card itself broke,
     and what an allocator raises."""
-    device = draw.model.device
-    left_out = refused | {name: why for name, why in attempts(draw, most_rows, refused) if why}
+    device = decode_step.model.device
+    left_out = refused | {
+        name: why for name, why in attempts(decode_step, most_rows, refused) if why
+    }
     if "kernels" in left_out:
         left_out.setdefault("graphs", "they need the kernels")
     if left_out:
         what = "; ".join(f"{kernels.STEPS[name]} ({why})" for name, why in left_out.items())
         log.warning("%s computes replies without %s: they take longer.", device, what)
-    log.info("%s computes replies in %s, %s", device, draw.model.numerics, kernels.path)
+    log.info("%s computes replies in %s, %s", device, decode_step.model.numerics, kernels.path)
 
 
 def attempts(
-    draw: Draw, most_rows: int, refused: Collection[str] = ()
+    decode_step: DecodeStep, most_rows: int, refused: Collection[str] = ()
 ) -> Iterator[tuple[str, str | None]]:
     """Add to plain operations each of the STEPS that is not `refused`: (its name, why it was left
     out or None)."""
     kernels.path = kernels.Path()
-    rows = _rows(draw, max(most_rows, _ROWS))
-    expected = draw.compute(rows)[1].clone()
-    for name in steps(draw.model):
+    rows = _rows(decode_step, max(most_rows, _ROWS))
+    expected = decode_step.compute(rows)[1].clone()
+    for name in steps(decode_step.model):
         if name in refused or name == "graphs" and not kernels.path.kernels:
             continue
         kernels.path = replace(kernels.path, **{name: True})
         try:
             if name == "graphs":
-                draw.capture(most_rows)
-            counts = [count for count, *_ in reversed(draw.graphs)] or _COUNTS
-            why = next(filter(None, (_wrong(draw, rows[:n], expected[:n]) for n in counts)), None)
+                decode_step.capture(most_rows)
+            counts = [count for count, *_ in reversed(decode_step.graphs)] or _COUNTS
+            why = next(
+                filter(None, (_wrong(decode_step, rows[:n], expected[:n]) for n in counts)), None
+            )
         except Exception as error:  # a compiler's, a loader's, the driver's own
             # Leaving a recording that has failed raises an error of its own over the first one.
             cause = name == "graphs" and error.__context__ or error
             if is_out_of_memory(cause):
                 raise cause from None
-            why = sentence(cause)
-            _check_alive(draw.model.device, why)
+            why = describe(cause)
+            _check_alive(decode_step.model.device, why)
         if why:
             kernels.path = replace(kernels.path, **{name: False})
-            draw.graphs.clear()
+            decode_step.graphs.clear()
         yield name, why
 
 
@@ -114,39 +120,39 @@ def steps(model: Model) -> list[str]:
 # -- one batch --------------------------------------------------------------------------------
 
 
-def _rows(draw: Draw, count: int) -> list[Row]:
+def _rows(decode_step: DecodeStep, count: int) -> list[Row]:
     """Rows at both ends of the window, of the first slot, which draws greedily, and the last one,
     which does not; what stands before them is random."""
-    cache, window = draw.cache, draw.model.window
+    cache, window = decode_step.cache, decode_step.model.window
     last = len(cache.ids) - 1
-    random = torch.Generator(draw.model.device).manual_seed(0)
+    random = torch.Generator(decode_step.model.device).manual_seed(0)
     for slot in {0, last}:
         cache.kv[:, slot].normal_(generator=random)
-    draw.sampler.start(0, Request((0,), Sampling(temperature=0), 1))
-    draw.sampler.start(last, Request((0,), Sampling(temperature=1, seed=0), 1))
+    decode_step.sampler.start(0, Request((0,), Sampling(temperature=0), 1))
+    decode_step.sampler.start(last, Request((0,), Sampling(temperature=1, seed=0), 1))
     positions = [(n // 4, window - 1 - n // 4)[n // 2 % 2] % window for n in range(count)]
     return [
-        Row((7 * position + 3) % draw.model.vocab_size, (0, last)[n % 2], position)
+        Row((7 * position + 3) % decode_step.model.vocab_size, (0, last)[n % 2], position)
         for n, position in enumerate(positions)
     ]
 
 
-def _wrong(draw: Draw, rows: list[Row], expected: torch.Tensor) -> str | None:
+def _wrong(decode_step: DecodeStep, rows: list[Row], expected: torch.Tensor) -> str | None:
     """What is wrong with a step of `rows`, whose logits should be `expected`, or None."""
-    tokens, logits = draw.compute(rows)
+    tokens, logits = decode_step.compute(rows)
     if not logits.isfinite().all():
         return "its logits are not finite"
     off = ((logits - expected).abs().max() / expected.abs().max()).item()
-    allowed = ALLOWED[draw.model.dtype]
+    allowed = ALLOWED[decode_step.model.dtype]
     if not off <= allowed:
         return f"its logits are off by {off:.0e} of the largest, and {allowed:.0e} is allowed"
     places = torch.tensor([(row.slot, row.position + 1) for row in rows], device=logits.device)
-    if not tokens.equal(draw.sampler.sample(logits, *places.T)):
+    if not tokens.equal(decode_step.sampler.sample(logits, *places.T)):
         return "it draws other tokens"
     return None
 
 
-def sentence(error: BaseException) -> str:
+def describe(error: BaseException) -> str:
     lines = str(error).strip().splitlines() or [""]
     return f"{type(error).__name__}: {lines[0][:200]}"
 
@@ -171,7 +177,7 @@ def _run(
     """What a trial found, {name: why not or None}, and how it ended, None if as it should."""
     up = model.layers[0].up
     weight = up.weight.values if isinstance(up, Int8) else up.weight
-    asked = {
+    options = {
         "device": str(model.device),
         "dtype": str(model.dtype).removeprefix("torch."),
         "int8": isinstance(up, Int8),
@@ -189,7 +195,7 @@ def _run(
     reading, writing = os.pipe()
     with open(reading), open(writing, "wb"):  # closed also where this process is killed
         process = subprocess.Popen(
-            [*_COMMAND, json.dumps(asked)],
+            [*_COMMAND, json.dumps(options)],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
             stdin=reading,
             stdout=subprocess.PIPE,
@@ -208,17 +214,17 @@ def _run(
                 os.killpg(process.pid, signal.SIGKILL)
             out, _ = process.communicate()
             end = f"compiling took longer than {deadline_s:g} s"
-    told = dict(filter(None, map(_told, out.splitlines())))
-    found = {name: why for name, why in told.items() if name in kernels.STEPS}
-    no_say = "begun" not in told or "no memory" in told
+    lines = dict(filter(None, map(_read_line, out.splitlines())))
+    found = {name: why for name, why in lines.items() if name in kernels.STEPS}
+    no_say = "begun" not in lines or "no memory" in lines
     if no_say:
-        why = told.get("no memory", end)
+        why = lines.get("no memory", end)
         log.info("what the card can do could not be tried in another process: %s", why)
     return found, None if no_say or not process.returncode else end
 
 
-def _told(line: str) -> tuple[str, str | None] | None:
-    """What trial.tell() wrote; None for a line that is a library's."""
+def _read_line(line: str) -> tuple[str, str | None] | None:
+    """What trial.report() wrote; None for a line that is a library's."""
     with contextlib.suppress(ValueError):
         match json.loads(line):
             case [str(name), str() | None as why]:

@@ -17,9 +17,9 @@ import torch
 from assistant.engine.device import on_card
 from assistant.engine.local.drafts import DRAFT_ROWS
 from assistant.engine.local.failures import NOT_A_NUMBER, attempt
-from assistant.engine.local.job import Job
+from assistant.engine.local.job import Job, Phase
 from assistant.engine.local.pace import Pace
-from assistant.engine.local.step import Draw, Drawn, Row, Scores, Token
+from assistant.engine.local.step import DecodeStep, Row, Scores, StepResult, Token
 from assistant.engine.local.threads import Threads
 from assistant.engine.model.model import Chunk
 from assistant.engine.protocol import Reason
@@ -32,7 +32,7 @@ class Flight(NamedTuple):
     """A decode step under way. parts: (job, its first row, the tokens guessed behind it)."""
 
     parts: list[tuple[Job, int, list[int]]]
-    drawn: Drawn
+    drawn: StepResult
 
 
 class Scheduler:
@@ -40,20 +40,20 @@ class Scheduler:
 
     def __init__(
         self,
-        draw: Draw,
+        decode_step: DecodeStep,
         pace: Pace,
         decode: Threads,
         prefill: Threads,
         queue: int,
         *,
         drafts: bool = True,
-        steady: bool = False,
+        bitwise_stable: bool = False,
     ) -> None:
         self.decode_threads, self.prefill_threads = decode, prefill
-        self.model, self.cache, self.sampler = draw.model, draw.cache, draw.sampler
-        self.draw, self.pace = draw, pace
+        self.decode_step, self.pace, self.model = decode_step, pace, decode_step.model
+        self.cache, self.sampler = decode_step.cache, decode_step.sampler
         self.slots, self.queue = len(self.cache.ids), queue
-        self.drafts, self.steady = drafts, steady
+        self.drafts, self.bitwise_stable = drafts, bitwise_stable
         self.lock = threading.Condition()  # guards `waiting` and `closed`
         self.waiting: list[Job] = []
         self.running: list[Job] = []
@@ -132,14 +132,14 @@ class Scheduler:
 
     def _place(self, jobs: Sequence[Job]) -> None:
         (job,) = jobs
-        slot, cached = self.cache.take(job.request.ids, anew=job.cold)
-        repeatable = job.cold or self.steady and self.cache.cold[slot] == cached
+        slot, cached = self.cache.acquire(job.request.ids, anew=job.cold)
+        repeatable = job.cold or self.bitwise_stable and self.cache.cold[slot] == cached
         job.start(slot, cached, repeatable, self.drafts and not self._apart(job))
         self.sampler.start(slot, job.request)
 
     def _apart(self, job: Job) -> bool:
         """Whether its rows must be computed by themselves, to be the same every time."""
-        return job.cold and not self.steady
+        return job.cold and not self.bitwise_stable
 
     def _guard(self, jobs: list[Job], compute: Callable[[list[Job]], None]) -> None:
         """`compute(jobs)`; if that fails, one by one, so that only those end that fail alone."""
@@ -150,7 +150,7 @@ class Scheduler:
         elif sentence:
             self._land(0)  # what the failed step would have gone on from is not there any more
             for job in jobs:
-                if not job.ended and (job.first is None or job.left > 0):
+                if job.phase is Phase.READING or job.writes:
                     self._guard([job], compute)
 
     # -- prefill ----------------------------------------------------------------------------------
@@ -161,16 +161,16 @@ class Scheduler:
         budget = None
         jobs: list[Job] = []
         for job in self.running:
-            if job.first is not None:
+            if job.phase is not Phase.READING:
                 continue
             if job.cold and jobs:
                 break
             if job.cold:
                 budget = self.pace.fixed
             elif budget is None:
-                decoding = any(other.first is not None for other in self.running)
-                budget = self.pace.tokens(job.done, alone=not decoding)
-            job.chunk = min(budget, len(job.ids) - job.done)
+                decoding = any(other.phase is Phase.WRITING for other in self.running)
+                budget = self.pace.tokens(job.computed, alone=not decoding)
+            job.chunk = min(budget, len(job.ids) - job.computed)
             budget -= job.chunk
             jobs.append(job)
             if job.cold or not budget:
@@ -179,25 +179,27 @@ class Scheduler:
             self._guard(jobs, self._read_prompts)
 
     def _read_prompts(self, jobs: list[Job]) -> None:
-        chunks = [Chunk(job.ids[job.done :][: job.chunk], job.slot, job.done) for job in jobs]
+        chunks = [
+            Chunk(job.ids[job.computed :][: job.chunk], job.slot, job.computed) for job in jobs
+        ]
         started = time.perf_counter()
         with self.prefill_threads.computing(sum(job.chunk for job in jobs)):
             hidden = self.model.prefill(chunks, self.cache.kv).split([job.chunk for job in jobs])
         if len(jobs) == 1 and not on_card(self.model.device):
-            self.pace.read(jobs[0].done, jobs[0].chunk, time.perf_counter() - started)
-        whole = [n for n, job in enumerate(jobs) if job.done + job.chunk == len(job.ids)]
+            self.pace.note_chunk(jobs[0].computed, jobs[0].chunk, time.perf_counter() - started)
+        whole = [n for n, job in enumerate(jobs) if job.computed + job.chunk == len(job.ids)]
         drawn: list[Token] = []
         if whole:
             ready = [jobs[n] for n in whole]
             slots, positions = [job.slot for job in ready], [len(job.ids) for job in ready]
             logits = self.model.logits(torch.stack([hidden[n][-1] for n in whole]))
-            drawn = self.draw.first(logits, slots, positions, **_needs(ready)).read()
+            drawn = self.decode_step.draw(logits, slots, positions, **_draw_options(ready)).read()
         for job, chunk, states in zip(jobs, chunks, hidden, strict=True):
-            ids = job.ids[job.done + 1 :][: job.chunk]  # nothing follows the last one
+            ids = job.ids[job.computed + 1 :][: job.chunk]  # nothing follows the last one
             if ids and (count := job.request.prompt_logprobs):
-                job.scores += self.draw.scores(states[: len(ids)], ids, count)
-            self.cache.computed(job.slot, chunk.ids, cold=True)
-            job.done += len(chunk.ids)
+                job.scores += self.decode_step.scores(states[: len(ids)], ids, count)
+            self.cache.extend(job.slot, chunk.ids, cold=True)
+            job.computed += len(chunk.ids)
         for n, (token, logprob) in zip(whole, drawn, strict=True):
             if jobs[n].pin and token >= 0:
                 self._guard([jobs[n]], self._pin)
@@ -215,10 +217,10 @@ class Scheduler:
         """Launch a decode step, and read its tokens, or on CUDA those of the one before."""
         started = time.monotonic()
         drafting = len(self.running) <= DRAFTING and any(job.guesses for job in self.running)
-        late = self.draw.late and not drafting
+        late = self.decode_step.late and not drafting
         if not late:
             self._land(0)  # a guess needs the newest tokens
-        jobs = [job for job in self.running if job.first is not None and job.left > 0]
+        jobs = [job for job in self.running if job.writes]
         groups = [[job] for job in jobs if self._apart(job)]
         if company := [job for job in jobs if not self._apart(job)]:
             groups.append(company)
@@ -227,21 +229,20 @@ class Scheduler:
             self._guard(group, functools.partial(self._launch, spare=spare))
         self._land(len(groups) if late else 0)
         if jobs and not on_card(self.model.device):
-            self.pace.decoded(time.monotonic() - started)
+            self.pace.note_step(time.monotonic() - started)
 
     def _launch(self, jobs: list[Job], spare: int) -> None:
         """Decode a token of each of `jobs`, and guessed ones behind it in up to `spare` rows."""
-        rows: list[Row] = []
-        parts: list[tuple[Job, int, list[int]]] = []
+        rows, parts = list[Row](), list[tuple[Job, int, list[int]]]()
         for job in jobs:
             guesses = job.guess(spare // len(jobs) - 1)
             parts.append((job, len(rows), guesses))
-            ids = [job.ids[job.done] if job.done < len(job.ids) else -1, *guesses]
-            rows += [Row(token, job.slot, job.done + n) for n, token in enumerate(ids)]
+            ids = [job.ids[job.computed] if job.computed < len(job.ids) else -1, *guesses]
+            rows += [Row(token, job.slot, job.computed + n) for n, token in enumerate(ids)]
         with self.decode_threads.computing(len(rows)):
-            flight = Flight(parts, self.draw.decode(rows, **_needs(jobs)))
+            flight = Flight(parts, self.decode_step.decode(rows, **_draw_options(jobs)))
         for job in jobs:
-            job.done += 1
+            job.computed += 1
         self.flights.append(flight)
 
     def _land(self, left: int) -> None:
@@ -250,19 +251,23 @@ class Scheduler:
             parts, result = self.flights.popleft()
             drawn = result.read()
             for job, row, guesses in parts:
-                if not job.ended:
-                    self._take(job, drawn[row : row + 1 + len(guesses)], guesses)
+                if job.phase is not Phase.ENDED:
+                    self._accept(job, drawn[row : row + 1 + len(guesses)], guesses)
 
-    def _take(self, job: Job, drawn: Sequence[Token], guesses: list[int]) -> None:
+    def _accept(self, job: Job, drawn: Sequence[Token], guesses: list[int]) -> None:
         """The tokens drawn behind a job's last one and behind each guess, as far as they agree."""
         right = 0
         self._advance(job, *drawn[0])
-        while not job.ended and right < len(guesses) and guesses[right] == drawn[right][0]:
+        while (
+            job.phase is not Phase.ENDED
+            and right < len(guesses)
+            and guesses[right] == drawn[right][0]
+        ):
             right += 1
-            job.done += 1
+            job.computed += 1
             self._advance(job, *drawn[right])
         if guesses and job.drafts:
-            job.drafts.tell(len(guesses), right)
+            job.drafts.learn(len(guesses), right)
 
     def _advance(self, job: Job, token: int, logprob: Scores | None) -> None:
         """The next token of a job is there."""
@@ -272,18 +277,19 @@ class Scheduler:
         if not job.request.max_new_tokens:
             return self.end(job, "length")
         known = len(self.cache.ids[job.slot])
-        self.cache.computed(job.slot, job.ids[known : job.done])
-        job.first = job.first or time.monotonic()
+        self.cache.extend(job.slot, job.ids[known : job.computed])
+        if job.phase is Phase.READING:
+            job.first_token_at, job.phase = time.monotonic(), Phase.WRITING
         if token in job.request.stop_ids:
             return self.end(job, "stop", stop_id=token, stop_logprob=logprob)
         job.ids.append(token)
         job.out.put((token, logprob if job.request.logprobs else None))
-        if job.new == job.request.max_new_tokens:
+        if job.generated == job.request.max_new_tokens:
             self.end(job, "length")
 
 
-def _needs(jobs: Sequence[Job]) -> dict[str, Any]:
-    """What drawing for these jobs takes: see Draw.decode."""
+def _draw_options(jobs: Sequence[Job]) -> dict[str, Any]:
+    """What drawing for these jobs takes: see DecodeStep.decode."""
     samplings = [job.request.sampling for job in jobs]
     return {
         "greedy": all(sampling.temperature == 0 for sampling in samplings),

@@ -33,7 +33,7 @@ class Row(NamedTuple):
     position: int
 
 
-class Draw:
+class DecodeStep:
     """Draws tokens after decode rows, or from the logits that prefill gave.
 
     late: what a step drew should be read after the next one was launched (CUDA computes meanwhile).
@@ -48,10 +48,10 @@ class Draw:
 
     def decode(
         self, rows: Sequence[Row], *, greedy: bool = False, penalised: bool = True, top: int = 0
-    ) -> "Drawn":
-        """Compute `rows` and draw after each, as Drawn. greedy, penalised: see Sampler.sample.
+    ) -> "StepResult":
+        """Compute `rows` and draw after each, as StepResult. greedy, penalised: see Sampler.sample.
         top: how many alternatives are wanted; 0 none, and no log-probabilities."""
-        return Drawn(*self.compute(rows, greedy, penalised), top)
+        return StepResult(*self.compute(rows, greedy, penalised), top)
 
     def compute(
         self, rows: Sequence[Row], greedy: bool = False, penalised: bool = True
@@ -72,7 +72,7 @@ class Draw:
             Row(0, cast(int, self.cache.spare), n % self.model.window) for n in range(start, end)
         ]
 
-    def first(
+    def draw(
         self,
         logits: Tensor,
         slots: Sequence[int],
@@ -81,20 +81,20 @@ class Draw:
         greedy: bool = False,
         penalised: bool = True,
         top: int = 0,
-    ) -> "Drawn":
-        """Draw the tokens for `positions` of `slots` from logits [rows, vocabulary]."""
+    ) -> "StepResult":
+        """DecodeStep the tokens for `positions` of `slots` from logits [rows, vocabulary]."""
         at = send([slots, positions], self.model.device)
-        return Drawn(self._sample(logits, at[0], at[1], greedy, penalised), logits, top)
+        return StepResult(self._sample(logits, at[0], at[1], greedy, penalised), logits, top)
 
     def scores(self, hidden: Tensor, ids: Sequence[int], top: int) -> list[Token]:
-        """What Drawn.read() gives, as if `ids` had been drawn after the hidden states of
+        """What StepResult.read() gives, as if `ids` had been drawn after the hidden states of
         prefill [len(ids), width]."""
         tokens = send(ids, self.model.device)
         parts = zip(hidden.split(_SCORED), tokens.split(_SCORED), strict=True)
         return [
             score
             for rows, drawn in parts
-            for score in Drawn(drawn, self.model.logits(rows), top).read()
+            for score in StepResult(drawn, self.model.logits(rows), top).read()
         ]
 
     def _decode(self, inputs: Tensor, greedy: bool, penalised: bool) -> tuple[Tensor, Tensor]:
@@ -135,7 +135,7 @@ def _columns(rows: Sequence[Row]) -> list[tuple[int, ...]]:
     return list(zip(*rows, strict=True))
 
 
-class Drawn:
+class StepResult:
     """Tokens on their way to the host. tokens: int64 [rows]; logits: those they were drawn from."""
 
     def __init__(self, tokens: Tensor, logits: Tensor, top: int) -> None:

@@ -56,7 +56,7 @@ def _groups(cgroups: Path, own: Path) -> Iterator[Path]:
                 yield from (inner, *(p for p in inner.parents if top in p.parents))
 
 
-def choices(threads: int | None) -> list[int]:
+def thread_counts(threads: int | None) -> list[int]:
     """The numbers of threads that may be tried, rising: what --threads names, or else powers of two
     up to the usable cores and what OMP_NUM_THREADS allows."""
     cores = usable_cores()

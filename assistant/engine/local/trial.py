@@ -1,7 +1,7 @@
 """A process that may hang or crash in place of the program's: proof.py's attempts on one layer of a
 model's shapes, with random weights.
 
-python -m assistant.engine.local.trial ASKED, the JSON that proof.py writes. Prints a line of JSON
+python -m assistant.engine.local.trial OPTIONS, the JSON that proof.py writes. Prints a line of JSON
 when it begins and one for each step: its name, and why it failed or null. Where memory is short it
 says so and ends early.
 """
@@ -21,9 +21,9 @@ from assistant.engine.device import use_card
 from assistant.engine.local.cache import Cache
 from assistant.engine.local.drafts import DRAFT_ROWS
 from assistant.engine.local.failures import is_out_of_memory
-from assistant.engine.local.proof import attempts, sentence
+from assistant.engine.local.proof import attempts, describe
 from assistant.engine.local.sampler import Sampler
-from assistant.engine.local.step import Draw
+from assistant.engine.local.step import DecodeStep
 from assistant.engine.model import kernels
 from assistant.engine.model.config import Config
 from assistant.engine.model.int8 import SCALE_DTYPE, Quantized
@@ -79,27 +79,27 @@ def end_with_parent() -> None:
 
 
 @torch.inference_mode()
-def main(asked: dict[str, Any]) -> None:
-    faulthandler.dump_traceback_later(asked["deadline_s"], exit=True)  # should nobody else end it
+def main(options: dict[str, Any]) -> None:
+    faulthandler.dump_traceback_later(options["deadline_s"], exit=True)  # should nobody else end it
     end_with_parent()
-    device = torch.device(asked["device"])
+    device = torch.device(options["device"])
     use_card(device)
-    model = one_layer(asked["shape"], device, getattr(torch, asked["dtype"]), asked["int8"])
+    model = one_layer(options["shape"], device, getattr(torch, options["dtype"]), options["int8"])
     cache = Cache(model, 2)
-    draw = Draw(model, cache, Sampler(cache.kv.shape[1], model.vocab_size, device))
-    tell("begun", None)
+    decode_step = DecodeStep(model, cache, Sampler(cache.kv.shape[1], model.vocab_size, device))
+    report("begun", None)
     try:
-        for name, why in attempts(draw, DRAFT_ROWS, asked["refused"]):
-            tell(name, why)
+        for name, why in attempts(decode_step, DRAFT_ROWS, options["refused"]):
+            report(name, why)
     except CheckpointError as error:  # the card is broken for this process: its advice is not ours
         sys.exit(str(error.__cause__).partition("\n")[0])
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        tell("no memory", sentence(error))
+        report("no memory", describe(error))
 
 
-def tell(name: str, why: str | None) -> None:
+def report(name: str, why: str | None) -> None:
     print(json.dumps([name, why]), flush=True)
 
 

@@ -51,17 +51,17 @@ def on_kernels(device: torch.device) -> bool:
     return on_card(device) and path.kernels
 
 
-def refused(device: torch.device, heads: int, head_dim: int) -> dict[str, str]:
+def unusable_steps(device: torch.device, heads: int, head_dim: int) -> dict[str, str]:
     """Which of the STEPS cannot even be tried on `device`, and why: all that are kernels, or those
     that do not take this shape."""
     if device.type == "cuda" and (why := card.why_no_kernels(device)):
         return {"int8": why, "kernels": why}
-    if not supported(heads, head_dim):
+    if not is_supported(heads, head_dim):
         return {"kernels": f"no kernel takes {heads} heads of {head_dim}"}
     return {}
 
 
-def supported(heads: int, head_dim: int) -> bool:
+def is_supported(heads: int, head_dim: int) -> bool:
     """Whether `mqa_decode` takes this shape: at most 64 heads of 16, 32, 64 or 128."""
     return 1 <= heads <= HEADS_MAX and head_dim in (16, 32, 64, 128)
 
@@ -69,7 +69,7 @@ def supported(heads: int, head_dim: int) -> bool:
 def mqa_decode(query: Tensor, kv: Tensor, slots: Tensor, positions: Tensor, scale: float) -> Tensor:
     """Multi-query attention of single tokens, each over its slot up to its own position.
 
-    query: [rows, heads, head_dim] in bfloat16, float16 or float32, `supported`. kv: one layer of
+    query: [rows, heads, head_dim] in bfloat16, float16 or float32, `is_supported`. kv: one layer of
     the cache, [slots, window, 2 x head_dim] of the same dtype, keys then values. Both may be views
     with strides as long as the last dimension is dense. slots, positions: int64 [rows], dense. Row
     r attends to kv[slots[r], : positions[r] + 1], and to nothing (zeros) if its position is -1.
@@ -83,7 +83,7 @@ def mqa_decode(query: Tensor, kv: Tensor, slots: Tensor, positions: Tensor, scal
     from assistant.engine.model import triton_programs
 
     rows, heads, head_dim = query.shape
-    if not supported(heads, head_dim):
+    if not is_supported(heads, head_dim):
         raise ValueError(f"mqa_decode takes no {heads} heads of {head_dim}.")
     _check("query", query, query, query.shape, FLOATS, strided=True)
     _check("kv", kv, query, (*kv.shape[:2], 2 * head_dim), (query.dtype,), strided=True)

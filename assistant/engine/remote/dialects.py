@@ -6,9 +6,11 @@ takes for garbage.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
 
-from assistant.engine.protocol import Logprob
+from assistant.engine.protocol import Logprob, Request
 from assistant.engine.remote.events import Event, count, finite, openai_logprobs, text, vllm_logprob
 from assistant.errors import RequestError
 
@@ -31,12 +33,36 @@ NO_BANNED = (
     "special token."
 )
 
+JSON: TypeAlias = dict[str, Any]
+Prompt: TypeAlias = Sequence[int] | str  # ids, or their text
+
+
+class Dialect(Protocol):
+    """A kind of server. model: its name there. window: tokens, None where the server tells none.
+    takes_ids: whether a prompt may be ids. path: of the route that writes. limitations: see the
+    Engine protocol."""
+
+    model: str
+    window: int | None
+    takes_ids: bool
+    path: str
+
+    @property
+    def limitations(self) -> dict[str, str]: ...
+
+    def body(self, request: Request, prompt: Prompt) -> JSON:
+        """What asks for a reply."""
+        ...
+
+    def read(self, value: JSON) -> Event:
+        """What one of its events says."""
+        ...
+
 
 @dataclass(slots=True)
 class Completions:
-    """POST /v1/completions as OpenAI has it. model: its name there. owner: "vllm",
-    "tech-assistant" (another copy of this program) or "" for any other. takes_ids: whether the
-    prompt may be ids, found by trying. window: tokens, None where the server tells none."""
+    """POST /v1/completions as OpenAI has it. owner: "vllm", "tech-assistant" (another copy of this
+    program) or "" for any other. takes_ids is found by trying."""
 
     model: str
     owner: str = ""
@@ -45,7 +71,7 @@ class Completions:
     path: str = "/v1/completions"
 
     @property
-    def limitations(self):
+    def limitations(self) -> dict[str, str]:
         known = self.owner in ("vllm", "tech-assistant")
         limitations = {"cold": NO_COLD}
         if not known:
@@ -56,10 +82,9 @@ class Completions:
             limitations["ids"] = NO_IDS
         return limitations
 
-    def body(self, request, prompt):
-        """The JSON of a Request. prompt: its ids, or their text."""
+    def body(self, request: Request, prompt: Prompt) -> JSON:
         sampling = request.sampling
-        body = {
+        body: JSON = {
             "model": self.model,
             "prompt": prompt,
             "max_tokens": request.max_new_tokens,
@@ -83,7 +108,7 @@ class Completions:
             body["top_k"] = sampling.top_k
         return {key: value for key, value in body.items() if value is not None}
 
-    def read(self, value):
+    def read(self, value: JSON) -> Event:
         event = Event()
         if usage := value.get("usage"):
             event.new_tokens = count(usage["completion_tokens"])
@@ -100,7 +125,7 @@ class Completions:
                 event.stop_id = choice["stop_reason"]
         return event
 
-    def scoring(self, request):
+    def scoring(self, request: Request) -> tuple[str, JSON]:
         """The path and the JSON that ask for the log-probabilities of the prompt."""
         body = {
             "model": self.model,
@@ -115,11 +140,11 @@ class Completions:
             body |= {"return_tokens_as_token_ids": True}
         return self.path, body
 
-    def scores(self, value, request):
+    def scores(self, value: JSON, request: Request) -> tuple[Logprob | None, ...]:
         """A Logprob for each token of the prompt, None for the first of them."""
         choice = value["choices"][0]
         if self.owner == "tech-assistant":
-            found = openai_logprobs(choice["logprobs"])
+            found: Sequence[Logprob | None] = openai_logprobs(choice["logprobs"])
         else:
             places = zip(request.ids, choice["prompt_logprobs"], strict=True)
             found = [place and vllm_logprob(token, place) for token, place in places]
@@ -137,7 +162,7 @@ class TransformersServe(Completions):
     takes_ids: bool = False
 
     @property
-    def limitations(self):
+    def limitations(self) -> dict[str, str]:
         return {
             "ids": NO_IDS,
             "logprobs": NO_LOGPROBS,
@@ -146,7 +171,7 @@ class TransformersServe(Completions):
             "cold": NO_COLD,
         }
 
-    def body(self, request, prompt):
+    def body(self, request: Request, prompt: Prompt) -> JSON:
         sampling, stops = request.sampling, sorted(request.stop_ids)
         config = {
             "eos_token_id": stops,
@@ -180,7 +205,7 @@ class TextGeneration:
     window: int | None = None
     takes_ids: bool = False
     path: str = "/generate_stream"
-    limitations: dict = field(
+    limitations: dict[str, str] = field(
         default_factory=lambda: {
             "ids": NO_IDS,
             "logprobs": NO_LOGPROBS,  # theirs are taken after temperature and top_p
@@ -190,11 +215,11 @@ class TextGeneration:
         }
     )
 
-    def body(self, request, prompt):
+    def body(self, request: Request, prompt: Prompt) -> JSON:
         sampling = request.sampling
         if sampling.temperature and sampling.min_p:
             raise RequestError("The server behind this page has no min_p; set it to 0.")
-        parameters = {
+        parameters: JSON = {
             "max_new_tokens": request.max_new_tokens,
             "do_sample": bool(sampling.temperature),
             "seed": sampling.seed,
@@ -211,7 +236,7 @@ class TextGeneration:
         known = {key: value for key, value in parameters.items() if value is not None}
         return {"inputs": prompt, "parameters": known, "stream": True}
 
-    def read(self, value):
+    def read(self, value: JSON) -> Event:
         event = Event()
         if token := value.get("token"):
             event.ids, event.text = (token["id"],), text(token["text"])
@@ -233,11 +258,11 @@ class LlamaCpp:
     window: int | None = None
     takes_ids: bool = True
     path: str = "/completion"
-    limitations: dict = field(
+    limitations: dict[str, str] = field(
         default_factory=lambda: {"prompt_logprobs": NO_PROMPT_LOGPROBS, "cold": NO_COLD}
     )
 
-    def body(self, request, prompt):
+    def body(self, request: Request, prompt: Prompt) -> JSON:
         sampling = request.sampling
         return {
             "prompt": prompt,
@@ -257,7 +282,7 @@ class LlamaCpp:
             "stream": True,
         }
 
-    def read(self, value):
+    def read(self, value: JSON) -> Event:
         event = Event(text(value.get("content") or ""), tuple(value.get("tokens") or ()))
         if places := value.get("completion_probabilities"):
             event.logprobs = tuple(

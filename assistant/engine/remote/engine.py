@@ -6,13 +6,17 @@ there. Knows requests and their limits; no servers, no HTTP.
 
 import asyncio
 import threading
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from typing import Any
 
 from assistant.engine.check import check_request
-from assistant.engine.protocol import Status
+from assistant.engine.protocol import Request, Status
 from assistant.engine.remote.http import CLOSED
 from assistant.engine.remote.job import Job, RemoteStream
 from assistant.engine.remote.servers import Servers
 from assistant.errors import EngineBusy, EngineDead, RequestError
+from assistant.settings import Settings
 
 NO_TOKENS = (
     "Only the server behind this page knows its tokens, so none are shown; give the model's folder "
@@ -25,10 +29,12 @@ class RemoteEngine:
     """The servers at `settings.endpoint`, as one engine. limitations: what they cannot do, name to
     the sentence that says so. Raises StartError where none of them can be used."""
 
-    revision = numerics = None  # no server tells them
+    revision: str | None = None  # no server tells them
+    numerics: str | None = None
 
-    def __init__(self, settings):
-        self._closed, self._active, self._lock = False, set(), threading.Lock()
+    def __init__(self, settings: Settings) -> None:
+        self._closed, self._lock = False, threading.Lock()
+        self._active: set[Job] = set()
         self._most = settings.slots * len(settings.endpoint) + settings.queue
         self._slots = settings.slots * len(settings.endpoint)
         self._servers = Servers(settings)
@@ -46,7 +52,7 @@ class RemoteEngine:
         if self.tokenizer.decoder() is None:
             self.limitations = {**self.limitations, "logprobs": NO_TOKENS, "tokens": NO_TOKENS}
 
-    def generate(self, request, *, wait_s=0.1):
+    def generate(self, request: Request, *, wait_s: float = 0.1) -> RemoteStream:
         check_request(request, len(self.tokenizer), self.window)
         for name in ("logprobs", "prompt_logprobs"):
             if name in self.limitations and getattr(request, name) is not None:
@@ -55,11 +61,11 @@ class RemoteEngine:
         with self._lock:
             self.check_room()
             self._active.add(job)
-            job.future = self._submit(self._servers.run(job))
-        job.future.add_done_callback(lambda _: self._active.discard(job))
+            job.future = future = self._submit(self._servers.run(job))
+        future.add_done_callback(lambda _: self._active.discard(job))
         return RemoteStream(job, self.tokenizer.decoder(), wait_s)
 
-    def check_room(self):
+    def check_room(self) -> None:
         if self._closed:
             raise EngineDead(CLOSED)
         if len(self._active) >= self._most:
@@ -67,31 +73,31 @@ class RemoteEngine:
                 f"All {self._most} places for requests are taken at present; try again in a moment."
             )
 
-    def pin(self, ids):
+    def pin(self, ids: tuple[int, ...]) -> None:
         """A server keeps the prefixes that it likes. Here this one helps to tell prompts apart."""
-        self._servers.shared.append(tuple(ids))
+        self._servers.shared.append(ids)
 
-    def status(self):
+    def status(self) -> Status:
         jobs = list(self._active)
-        running = sum(job.first is not None for job in jobs)
+        running = sum(job.first_token_at is not None for job in jobs)
         return Status(running, len(jobs) - running, self._slots)
 
-    def close(self):
+    def close(self) -> None:
         with self._lock:
             if self._closed:
                 return
             self._closed = True
             jobs = list(self._active)
         for job in jobs:
-            job.out.put(job.finished("cancelled", job.new))
-            job.future.cancel()
+            job.out.put(job.finished("cancelled", job.generated))
+            job.cancel()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(CLOSE_S)
 
-    def _submit(self, coroutine):
+    def _submit(self, coroutine: Coroutine[Any, Any, None]) -> Future[None]:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
-    def _run(self):
+    def _run(self) -> None:
         """The thread: the loop, and when that was stopped, the end of what it still did."""
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
@@ -102,7 +108,7 @@ class RemoteEngine:
         self._loop.run_until_complete(self._servers.close())
         self._loop.close()
 
-    def _text(self, request):
+    def _text(self, request: Request) -> str:
         """The prompt as text. Raises RequestError where a server would read a special token in it
         that stands for no such token here."""
         tokenizer = self.tokenizer

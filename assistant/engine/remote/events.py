@@ -5,7 +5,9 @@ caller takes for garbage. Knows JSON values; no kinds of servers.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from assistant.engine.protocol import Logprob
 
@@ -25,7 +27,7 @@ class Event:
     cached_tokens: int = 0
 
 
-def openai_logprobs(value):
+def openai_logprobs(value: Mapping[str, Any]) -> tuple[Logprob, ...]:
     """Logprobs of the parallel lists of OpenAI's completions, whose tokens are "token_id:7". Where
     nothing stands before a token, its log-probability is 0 and means nothing."""
     found = []
@@ -36,32 +38,32 @@ def openai_logprobs(value):
     return tuple(found)
 
 
-def vllm_logprob(token, place):
+def vllm_logprob(token: int, place: Mapping[str, Any]) -> Logprob:
     """place: {"7": {"logprob", ...}, ...} of the likeliest tokens and of `token` itself."""
     known = {int(key): finite(entry["logprob"]) for key, entry in place.items()}
     top = sorted(known.items(), key=lambda pair: -pair[1])
     return Logprob(known[token], tuple(top))
 
 
-def token_id(text):
+def token_id(text: str) -> int:
     name, _, number = text.rpartition(":")
     if name != "token_id" or not number.isdecimal():
         raise ValueError("no token's id")
     return int(number)
 
 
-def text(value):
+def text(value: str) -> str:
     """Text that may be sent on: JSON can spell half a surrogate pair."""
     return value.encode("utf-8", "replace").decode()
 
 
-def finite(value):
+def finite(value: float) -> float:
     if isinstance(value, bool) or not math.isfinite(value):
         raise ValueError("no log-probability")
     return float(value)
 
 
-def count(value):
+def count(value: object) -> int:
     if type(value) is not int or not 0 <= value < 2**31:
         raise ValueError("no count")
     return value

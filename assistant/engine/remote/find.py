@@ -3,24 +3,36 @@
 Knows the routes by which servers are told apart; what each kind can do is dialects.py's.
 """
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import httpx
+
 from assistant.engine.remote.dialects import (
+    JSON,
     Completions,
+    Dialect,
     LlamaCpp,
     TextGeneration,
     TransformersServe,
 )
-from assistant.engine.remote.http import QUICK_MAX, Fault, ask, asker, garbage
+from assistant.engine.remote.http import QUICK_MAX, Fault, ask, blocking_ask, garbage
 from assistant.engine.remote.model import ServedTokenizer
 from assistant.errors import EngineBusy, SettingsError
-from assistant.settings import EMBEDDED
+from assistant.settings import EMBEDDED, Settings
 from assistant.text import quoted
 
+MakeTokenizer: TypeAlias = Callable[
+    [], ServedTokenizer
+]  # makes one, where the server has routes for it
 _OWNERS = ("vllm", "tech-assistant")
 _NAME_MAX = 255
 
 
-async def find_kind(client, settings):
-    """(the kind, what makes a ServedTokenizer or None). Raises what ask() raises, and
+async def find_kind(
+    client: httpx.AsyncClient, settings: Settings
+) -> tuple[Dialect, MakeTokenizer | None]:
+    """Raises what ask() raises, and
     SettingsError."""
     # First, since its list of models is what lies in its cache, if it has one, not what it serves.
     routes = await _get(client, "/openapi.json")
@@ -47,7 +59,7 @@ async def find_kind(client, settings):
     return _completions(settings, listed, ""), None
 
 
-def _completions(settings, listed, owner):
+def _completions(settings: Settings, listed: Sequence[JSON], owner: str) -> Completions:
     names = [_name(model.get("id")) for model in listed]
     if len(names) > 1 and settings.model not in names:
         raise SettingsError(
@@ -58,20 +70,20 @@ def _completions(settings, listed, owner):
     return Completions(_name(model["id"]), owner, _window(model.get("max_model_len")))
 
 
-async def _llama_cpp(client, model):
+async def _llama_cpp(client: httpx.AsyncClient, model: JSON) -> tuple[LlamaCpp, MakeTokenizer]:
     props = await _get(client, "/props") or {}
     window = _window(_part(props, "default_generation_settings").get("n_ctx"))
     size = _window(_part(model, "meta").get("n_vocab")) or 1 << 20
-    eos, wait = props.get("eos_token"), asker(client)
+    eos, wait = props.get("eos_token"), blocking_ask(client)
 
-    def served():
+    def make_tokenizer() -> ServedTokenizer:
         spelt = isinstance(eos, str) and len(eos) <= _NAME_MAX
         return ServedTokenizer(wait, size, eos if spelt else None)
 
-    return LlamaCpp(_name(model.get("id")), window), served
+    return LlamaCpp(_name(model.get("id")), window), make_tokenizer
 
 
-async def _get(client, path):
+async def _get(client: httpx.AsyncClient, path: str) -> JSON | None:
     """The server's answer, None where it has no such route, or a page at it."""
     try:
         return await ask(client, "GET", path, most=QUICK_MAX)
@@ -81,23 +93,23 @@ async def _get(client, path):
         return None
 
 
-def _part(value, key):
+def _part(value: Mapping[str, Any] | None, key: str) -> JSON:
     part = (value or {}).get(key)
     return part if isinstance(part, dict) else {}
 
 
-def _models(answer):
+def _models(answer: JSON | None) -> list[JSON]:
     listed = answer.get("data") if answer else []
     if not isinstance(listed, list) or not all(isinstance(model, dict) for model in listed):
         raise garbage("no list of models")
     return listed
 
 
-def _name(value):
+def _name(value: object) -> str:
     if not isinstance(value, str) or not 1 <= len(value) <= _NAME_MAX or not value.isprintable():
         raise garbage("a model without a usable name")
     return value
 
 
-def _window(value):
+def _window(value: object) -> int | None:
     return value if type(value) is int and 1 <= value < 2**31 else None

@@ -8,13 +8,15 @@ program finds it in the log.
 
 import asyncio
 import json
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import CancelledError
 from contextlib import AsyncExitStack, asynccontextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any, NoReturn
 
 import httpx
 
-from assistant.errors import EngineBusy, EngineDead, EngineError, RequestError
+from assistant.errors import AssistantError, EngineBusy, EngineDead, EngineError, RequestError
 from assistant.text import quoted
 
 CONNECT_S = 5
@@ -33,7 +35,7 @@ class Fault(Exception):
     """An attempt failed. error: what the person reads. failed: the server had better be left alone
     for a while. again: the same server may be asked once more; else only another one."""
 
-    def __init__(self, error, *, failed=False, again=True):
+    def __init__(self, error: AssistantError, *, failed: bool = False, again: bool = True) -> None:
         super().__init__(str(error))
         self.error, self.failed, self.again = error, failed, again
 
@@ -42,13 +44,13 @@ class Silence(Fault):
     """Nothing came for SILENCE_S. Before a reply's first token that may be a long line."""
 
 
-def garbage(why):
+def garbage(why: str) -> Fault:
     """The Fault for what no server of its kind would send."""
     return Fault(EngineError(f"The model's server sent what is no reply ({why}); try again."))
 
 
-def make_client(url, key):
-    """A client of the server whose routes begin with `url`. key: its bearer token, or None."""
+def make_client(url: str, key: str | None) -> httpx.AsyncClient:
+    """Of the server whose routes begin with `url`. key: its bearer token."""
     headers = {"Accept-Encoding": "identity"}
     if key:
         headers["Authorization"] = f"Bearer {key}"
@@ -62,7 +64,15 @@ def make_client(url, key):
     )
 
 
-async def ask(client, method, path, body=None, *, within=None, most=None):
+async def ask(
+    client: httpx.AsyncClient,
+    method: str,
+    path: str,
+    body: dict[str, Any] | None = None,
+    *,
+    within: float | None = None,
+    most: int | None = None,
+) -> dict[str, Any]:
     """The JSON object that the server answers: whole after `within` seconds (SILENCE_S for None),
     and of at most `most` bytes (ANSWER_MAX for None). Raises Fault, and for a refusal RequestError
     or EngineError."""
@@ -71,12 +81,12 @@ async def ask(client, method, path, body=None, *, within=None, most=None):
         return _object(await _all(response, most), most)
 
 
-def asker(client):
-    """ask() for threads that may wait: a function of a path and the JSON to send there, for what
-    is answered quickly. It raises EngineError and RequestError, never Fault."""
+def blocking_ask(client: httpx.AsyncClient) -> Callable[[str, dict[str, Any]], dict[str, Any]]:
+    """ask() for threads that may wait, of a path and the JSON to send there, for what is answered
+    quickly. It raises EngineError and RequestError, never Fault."""
     loop = asyncio.get_running_loop()
 
-    def wait(path, body):
+    def wait(path: str, body: dict[str, Any]) -> dict[str, Any]:
         question = ask(client, "POST", path, body, within=QUICK_S, most=QUICK_MAX)
         try:
             answer = asyncio.run_coroutine_threadsafe(question, loop)
@@ -95,7 +105,9 @@ def asker(client):
     return wait
 
 
-async def events(client, path, body):
+async def events(
+    client: httpx.AsyncClient, path: str, body: dict[str, Any]
+) -> AsyncGenerator[dict[str, Any], None]:
     """The JSON objects of the server's event stream, as they come. Raises what ask() raises."""
     async with _opened(client, "POST", path, body) as response:
         async for line in _lines(response):
@@ -109,7 +121,7 @@ async def events(client, path, body):
 
 
 @asynccontextmanager
-async def patience(seconds=None):
+async def patience(seconds: float | None = None) -> AsyncIterator[None]:
     """What is done inside may take so many seconds, SILENCE_S for None. Raises Silence."""
     seconds = seconds or SILENCE_S
     try:
@@ -121,7 +133,9 @@ async def patience(seconds=None):
 
 
 @asynccontextmanager
-async def _opened(client, method, path, body):
+async def _opened(
+    client: httpx.AsyncClient, method: str, path: str, body: dict[str, Any] | None
+) -> AsyncIterator[httpx.Response]:
     """The response, whose status is good. What breaks while it is read becomes a Fault."""
     try:
         async with AsyncExitStack() as opened:
@@ -138,7 +152,7 @@ async def _opened(client, method, path, body):
         raise Fault(EngineError(sentence), failed=True) from error
 
 
-async def _check(response):
+async def _check(response: httpx.Response) -> None:
     """Raises what a compressed body, or a status other than 200, means."""
     status = response.status_code
     encoding = response.headers.get("content-encoding", "")
@@ -177,7 +191,7 @@ async def _check(response):
     raise Fault(EngineError(f"The model's server failed ({status}); try again."), failed=True)
 
 
-async def _all(response, most):
+async def _all(response: httpx.Response, most: int) -> bytes:
     """The body, of at most `most` bytes."""
     body = bytearray()
     async for chunk in response.aiter_raw():
@@ -187,12 +201,12 @@ async def _all(response, most):
     return bytes(body)
 
 
-async def _lines(response):
+async def _lines(response: httpx.Response) -> AsyncIterator[bytes]:
     """The lines of the body as they come, without their ends."""
     clock = asyncio.get_running_loop().time
     chunks, line, total, last = response.aiter_raw(), bytearray(), 0, clock() + REPLY_S
     while True:
-        whole = []
+        whole: list[bytes] = []
         async with patience():
             while not whole:
                 chunk = await anext(chunks, None)
@@ -210,14 +224,14 @@ async def _lines(response):
             yield each.rstrip(b"\r")
 
 
-def _object(data, most):
+def _object(data: bytes, most: int) -> dict[str, Any]:
     value = _json(data, most)
     if not isinstance(value, dict):
         raise garbage("no JSON object")
     return value
 
 
-def _json(data, most):
+def _json(data: bytes, most: int) -> object:
     """The value that is spelt in `data`; None for what is no JSON (NaN is none either), and where
     it has more parts than `most` bytes of an honest answer. How deep it is and how long a number
     is, Python limits itself."""
@@ -229,21 +243,21 @@ def _json(data, most):
         return None
 
 
-def _no_number(name):
+def _no_number(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON")
 
 
 _DECODER = json.JSONDecoder(parse_constant=_no_number)
 
 
-def detail(said):
+def detail(message: object) -> str:
     """What a server says about an error, as the end of a sentence: on one line, not too long.
-    said: bytes of JSON, or what was in it."""
-    said = _json(said, LINE_MAX) if isinstance(said, bytes) else said
+    message: bytes of JSON, or what was in it."""
+    message = _json(message, LINE_MAX) if isinstance(message, bytes) else message
     for _ in range(3):
-        if isinstance(said, dict):
-            said = said.get("error") or said.get("detail") or said.get("message")
-    text = " ".join(said.split()).rstrip(".") if isinstance(said, str) else ""
+        if isinstance(message, dict):
+            message = message.get("error") or message.get("detail") or message.get("message")
+    text = " ".join(message.split()).rstrip(".") if isinstance(message, str) else ""
     text = "".join(char for char in text if char.isprintable())
     if len(text) > DETAIL_MAX:
         text = text[:DETAIL_MAX] + "..."

@@ -6,17 +6,20 @@ on the hub, or behind a route of llama.cpp's server. Knows files and that route;
 
 import functools
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from assistant.engine.files import read_json
 from assistant.engine.protocol import Tokenizer
 from assistant.engine.remote import events
+from assistant.engine.remote.dialects import Dialect
 from assistant.engine.tokenizer import load_tokenizer
 from assistant.errors import EngineError, HubError, SettingsError
 from assistant.hub import fetch_file, fetch_snapshot
 from assistant.paths import MODELS
-from assistant.settings import EMBEDDED
+from assistant.settings import EMBEDDED, Settings
 from assistant.text import quoted
 
 TOKEN_CHARS_MAX = 1024  # of one token's text: runs of white space are the longest
@@ -37,14 +40,16 @@ class RemoteModel:
     embedded: bool
 
 
-def find_model(kind, settings, served):
-    """The RemoteModel of a server of that kind. served: gives a ServedTokenizer, where the server
-    has a route for it, else None. Raises SettingsError, HubError and CheckpointError."""
+def find_model(
+    kind: Dialect, settings: Settings, make_tokenizer: "Callable[[], ServedTokenizer] | None"
+) -> RemoteModel:
+    """What a server of that kind has. make_tokenizer: where it has routes for a tokenizer. Raises
+    SettingsError, HubError and CheckpointError."""
     given = settings.model if settings.model != EMBEDDED else None
     try:
         folder = _folder(given or kind.model, settings.revision, ours=bool(given))
     except HubError:
-        if given or not served:
+        if given or not make_tokenizer:
             raise
         folder = None
     if folder:
@@ -55,8 +60,8 @@ def find_model(kind, settings, served):
         name = given or kind.model
         name = folder.name if embedded or Path(name).is_dir() else name
         return RemoteModel(name, load_tokenizer(folder), window, embedded)
-    if served:
-        return RemoteModel(Path(kind.model).name, served(), None, False)
+    if make_tokenizer:
+        return RemoteModel(Path(kind.model).name, make_tokenizer(), None, False)
     raise SettingsError(
         f"The server's model is called {quoted(kind.model)}, and no tokenizer of that name is "
         "found here, without which the window cannot be kept: give the model's folder or its hub "
@@ -64,7 +69,7 @@ def find_model(kind, settings, served):
     )
 
 
-def _folder(name, revision, ours):
+def _folder(name: str, revision: str | None, ours: bool) -> Path | None:
     """The folder of the model `name`: itself, the one that ships under that name, or its small
     files from the hub. None if there is none. ours: the name was given to this program."""
     try:
@@ -82,10 +87,12 @@ def _folder(name, revision, ours):
 
 class ServedTokenizer:
     """The tokenizer behind /tokenize and /detokenize of llama.cpp's server. See the Tokenizer
-    protocol; all of it may wait for that server, and raise EngineError. wait: an asker() of
+    protocol; all of it may wait for that server, and raise EngineError. wait: a blocking_ask() of
     http. size: of the vocabulary. eos: the text of the token that ends a document."""
 
-    def __init__(self, wait, size, eos):
+    def __init__(
+        self, wait: Callable[[str, dict[str, Any]], dict[str, Any]], size: int, eos: str | None
+    ) -> None:
         self._wait = wait
         self._size = size
         self._alone = functools.lru_cache(1 << 18)(lambda token: self.decode([token]))
@@ -103,33 +110,33 @@ class ServedTokenizer:
         self.eos_id = self.special[eos]
         self._spelt = {token: text for text, token in self.special.items()}
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self._size
 
-    def encode(self, text, *, trusted=False):
+    def encode(self, text: str, *, trusted: bool = False) -> list[int]:
         text = text.encode("utf-8", "replace").decode()
-        asked = {"content": text, "add_special": False, "parse_special": trusted}
-        ids = self._ask("/tokenize", asked, "tokens")
+        body = {"content": text, "add_special": False, "parse_special": trusted}
+        ids: list[int] = self._ask("/tokenize", body, "tokens")
         if not all(type(token) is int and 0 <= token < self._size for token in ids):
             raise EngineError("The model's server made something else than tokens of a text.")
         return ids
 
-    def decode(self, ids):
+    def decode(self, ids: Sequence[int]) -> str:
         if all(token in self._spelt for token in ids):
             return "".join(self._spelt[token] for token in ids)
-        text = self._ask("/detokenize", {"tokens": list(ids)}, "content")
+        text: str = self._ask("/detokenize", {"tokens": list(ids)}, "content")
         if len(text) > TOKEN_CHARS_MAX * len(ids):  # it may be kept, for each of many tokens
             raise EngineError("The model's server made something else than a text of tokens.")
         return events.text(text)
 
-    def texts(self, ids):
+    def texts(self, ids: Sequence[int]) -> list[str]:
         return [self._alone(token) for token in ids]
 
-    def decoder(self):
+    def decoder(self) -> None:
         """None: asking for each token's text would take too long, and a part of a character has
         none there."""
 
-    def _ask(self, path, body, key):
+    def _ask(self, path: str, body: dict[str, Any], key: str) -> Any:
         value = self._wait(path, body).get(key)
         if not isinstance(value, list if key == "tokens" else str):
             raise EngineError("The model's server does not tokenize texts at present; try again.")

@@ -15,7 +15,7 @@ LISTS = b"[{"  # what opens a list or an object
 VALUES = LISTS + b","  # Gradio looks at each value of a call
 
 
-def parts(body: bytes, marks: bytes = LISTS) -> int:
+def count_parts(body: bytes, marks: bytes = LISTS) -> int:
     """How many of `marks` stand outside the strings of `body`; where there are few in all of it,
     those within too."""
     found = sum(map(body.count, marks))
@@ -29,7 +29,7 @@ def parts(body: bytes, marks: bytes = LISTS) -> int:
 def read_json(text: object) -> object:
     """The value of a JSON text, which the page has put into another. Raises ValueError for what is
     none, or holds more than PARTS_MAX lists and objects."""
-    if not isinstance(text, str) or parts(text.encode("utf-8", "surrogatepass")) > PARTS_MAX:
+    if not isinstance(text, str) or count_parts(text.encode("utf-8", "surrogatepass")) > PARTS_MAX:
         raise ValueError("no text, or too much in it")
     try:
         return json.loads(text)
@@ -50,7 +50,7 @@ class Parts:
             if message["type"] != "http.request":
                 return None
             body, call = message["body"], scope["path"].startswith("/gradio_api/")
-            if (found := parts(body, VALUES if call else LISTS)) > PARTS_MAX:
+            if (found := count_parts(body, VALUES if call else LISTS)) > PARTS_MAX:
                 what = "values" if call else "lists and objects"
                 sentence = f"A request may hold at most {PARTS_MAX:,} {what}, not {found:,}."
                 return await refuse(scope, send, self.errors, 413, sentence)

@@ -54,7 +54,7 @@ async def refuse_connection(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 # uvicorn's own is bare text.
-h11_impl.service_unavailable = refuse_connection  # type: ignore[attr-defined, assignment]  # no hook
+h11_impl.service_unavailable = refuse_connection  # type: ignore[assignment]  # no hook
 
 
 class Connection(H11Protocol):

@@ -11,9 +11,9 @@ HOST = re.compile(r"(?:([\w.-]+)|\[([\da-f:.]+)\])(?::(\d{0,5}))?", re.A | re.I)
 
 
 class Hosts:
-    """The names that this server answers to: loopback, what it was told, what it learns.
+    """The names that this server answers to: loopback, those that were given, those that it learns.
 
-    A name that was told is that of pages at the usual ports, or at the one that was told with it;
+    A given name is that of pages at the usual ports, or at the one that was given with it;
     one that was learnt, of pages at https.
     """
 
@@ -37,13 +37,13 @@ class Hosts:
 
     def own(self, origin: str, host: str, scheme: str = "http") -> bool:
         """Whether a page of `origin` may post to the server that was reached as `host`, by `scheme`
-        as far as it knows: in front of a name that it was told, a proxy may add TLS untold."""
+        as far as it knows: in front of a given name, a proxy may add TLS and not say so."""
         asked, _, place = origin.partition("://")
         page = _page(asked, place)
         if page is None or (asked, scheme) == ("http", "https"):
             return False
-        tls_untold = page[1] in self.names - LOOPBACK
-        same = page == _page(asked, host) and (asked == scheme or tls_untold)
+        tls_unseen = page[1] in self.names - LOOPBACK
+        same = page == _page(asked, host) and (asked == scheme or tls_unseen)
         return same or page in self.pages
 
 

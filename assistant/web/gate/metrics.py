@@ -10,7 +10,7 @@ from weakref import WeakSet
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
-from assistant.engine.protocol import Engine, Finished, Piece, Request, Stream, Waiting
+from assistant.engine.protocol import Engine, Finished, Piece, Reason, Request, Stream, Waiting
 from assistant.errors import AssistantError, EngineBusy, RequestError
 
 OUTCOMES = ("stop", "length", "cancelled", "error", "refused", "busy")
@@ -121,7 +121,7 @@ class MeasuredStream:
             self._measured.count_end(item.reason, item)
         return item
 
-    def close(self, reason: str = "cancelled") -> Finished:
+    def close(self, reason: Reason = "cancelled") -> Finished:
         finished = self._stream.close(reason)
         if self._end():
             self._measured.count_end(reason, finished)

@@ -54,6 +54,7 @@ BAD_CALL = (
 )
 FAILED = "Something went wrong inside the server; its log says more."
 
+Json: TypeAlias = dict[str, Any]
 Refusal: TypeAlias = tuple[int, str]  # status and sentence
 
 
@@ -62,7 +63,7 @@ class ErrorWriter(Protocol):
 
     def __call__(
         self, status: int, sentence: str, code: str | None = None, param: str | None = None
-    ) -> tuple[int, dict[str, Any]]: ...
+    ) -> tuple[int, Json]: ...
 
 
 # By (method, path); plain_error is that of all others.
@@ -262,7 +263,7 @@ async def refuse(
 
 def plain_error(
     status: int, sentence: str, code: str | None = None, param: str | None = None
-) -> tuple[int, dict[str, Any]]:
+) -> tuple[int, Json]:
     """(status, body) of an error as the clients of OpenAI's API and, under "detail", those of
     Gradio read it."""
     kinds = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}

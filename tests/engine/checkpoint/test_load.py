@@ -438,7 +438,7 @@ def test_auto_takes_no_more_than_half_of_the_memory(tiny_checkpoint, monkeypatch
 
 
 def test_a_device_that_does_not_exist(tiny_checkpoint, monkeypatch):
-    monkeypatch.setattr(card, "look", lambda: card.Machine("2.13.0"))
+    monkeypatch.setattr(card, "inspect_machine", lambda: card.Machine("2.13.0"))
     assert "torch sees 0 CUDA devices" in refusal(tiny_checkpoint, device="cuda:0")
 
 
@@ -448,7 +448,7 @@ def test_a_device_that_does_not_exist(tiny_checkpoint, monkeypatch):
 def test_the_numbers_are_those_of_the_card(tiny_checkpoint, monkeypatch, capability, dtype):
     read = []
     here = card.Card("a card", capability)
-    monkeypatch.setattr(card, "look", lambda: card.Machine("2.13.0", cards=(here,)))
+    monkeypatch.setattr(card, "inspect_machine", lambda: card.Machine("2.13.0", cards=(here,)))
     monkeypatch.setattr(card, "at", lambda device: here)
     monkeypatch.setattr(module, "free_bytes", lambda device: 10**10)
     monkeypatch.setattr(module, "read_tensors", lambda *given: read.append(given[1:]))

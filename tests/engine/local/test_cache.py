@@ -23,7 +23,7 @@ def compute(cache, slot, ids, start, *, cold=True):
     """Stands for a forward pass: a position's KV is made of all the ids up to it."""
     for position in range(start, len(ids)):
         cache.kv[0, slot, position] = hash(tuple(ids[: position + 1])) % 2**20
-    cache.computed(slot, list(ids[start:]), cold=cold)
+    cache.extend(slot, list(ids[start:]), cold=cold)
 
 
 def check(cache, slot, length, ids):
@@ -34,7 +34,7 @@ def check(cache, slot, length, ids):
 
 def run(cache, ids):
     """A request from admission to its end; how many tokens were there already."""
-    slot, length = cache.take(ids)
+    slot, length = cache.acquire(ids)
     check(cache, slot, length, ids)
     compute(cache, slot, ids, length)
     cache.release(slot)
@@ -60,7 +60,7 @@ def test_what_is_computed_anew_takes_nothing_over_and_can_be_used_again():
     cache = Cache(MODEL, 2)
     ids = list(range(20))
     first, _ = run(cache, ids)
-    slot, length = cache.take(ids, anew=True)
+    slot, length = cache.acquire(ids, anew=True)
     assert slot != first and length == 0 and cache.ids[slot] == []
     compute(cache, slot, ids, 0)
     cache.release(slot)
@@ -81,9 +81,9 @@ def test_branches_share_their_trunk_and_both_stay():
 def test_a_running_slot_lends_its_prefix():
     cache = Cache(MODEL, 2)
     ids = list(range(20))
-    slot, length = cache.take(ids)
+    slot, length = cache.acquire(ids)
     compute(cache, slot, ids, length)
-    other, length = cache.take([*ids, 1])
+    other, length = cache.acquire([*ids, 1])
     assert (other != slot, length) == (True, 20)
     check(cache, other, 20, ids)
 
@@ -91,7 +91,7 @@ def test_a_running_slot_lends_its_prefix():
 def test_a_pinned_prefix_outlives_every_slot():
     cache = Cache(MODEL, 1)
     preamble = list(range(10))
-    slot, _ = cache.take(preamble)
+    slot, _ = cache.acquire(preamble)
     compute(cache, slot, preamble, 0)
     cache.pin(slot)
     cache.release(slot)
@@ -110,7 +110,7 @@ def test_the_least_recently_used_slot_goes_first():
 
 def test_what_prefill_computed_is_told_from_what_decode_did():
     cache = Cache(MODEL, 2)
-    slot, _ = cache.take([1, 2, 3])
+    slot, _ = cache.acquire([1, 2, 3])
     compute(cache, slot, [1, 2, 3], 0)
     compute(cache, slot, [1, 2, 3, 4, 5], 3, cold=False)
     compute(cache, slot, [1, 2, 3, 4, 5, 6], 5)
@@ -118,7 +118,7 @@ def test_what_prefill_computed_is_told_from_what_decode_did():
     cache.pin(slot)
     cache.release(slot)
     for ids, cached, cold in [([1, 2, 9], 2, 2), ([1, 2, 3, 4, 9], 4, 3), ([7], 0, 0)]:
-        slot, length = cache.take(ids)
+        slot, length = cache.acquire(ids)
         assert (length, cache.cold[slot]) == (cached, cold)
         cache.release(slot)
     cache.forget(slot)
@@ -135,7 +135,7 @@ def test_what_a_slot_claims_to_hold_is_what_it_holds(prompts, data):
             if data.draw(st.integers(0, 9)) == 0:
                 cache.pin(slot)
             cache.release(running.pop(slot))
-        slot, length = cache.take(ids)
+        slot, length = cache.acquire(ids)
         assert slot not in running
         check(cache, slot, length, ids)
         compute(cache, slot, ids, length)

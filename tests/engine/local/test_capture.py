@@ -14,7 +14,7 @@ from assistant.engine.local import calibrate
 from assistant.engine.local.cache import Cache
 from assistant.engine.local.drafts import DRAFT_ROWS
 from assistant.engine.local.sampler import Sampler, alternatives
-from assistant.engine.local.step import _BUCKETS, Draw, Drawn, Row
+from assistant.engine.local.step import _BUCKETS, DecodeStep, Row, StepResult
 from assistant.engine.model import kernels
 from assistant.engine.model.int8 import SCALE_DTYPE, Quantized
 from assistant.engine.model.model import Chunk, Model
@@ -76,8 +76,8 @@ def cuda(programs):
         yield cuda
 
 
-def make_draw(int8, slots=SLOTS, dtype=torch.bfloat16):
-    """A Draw over StarCoder on meta tensors."""
+def make_decode_step(int8, slots=SLOTS, dtype=torch.bfloat16):
+    """A DecodeStep over StarCoder on meta tensors."""
     tensors = {
         name: torch.empty(shape, dtype=dtype, device=META)
         for name, shape in weights.expected_shapes(STARCODER).items()
@@ -90,7 +90,7 @@ def make_draw(int8, slots=SLOTS, dtype=torch.bfloat16):
                 tensors[name] = Quantized(values, values.new_empty(len(values), dtype=SCALE_DTYPE))
     model = Model(STARCODER, tensors)
     cache = Cache(model, slots)
-    return Draw(model, cache, Sampler(cache.kv.shape[1], model.vocab_size, META))
+    return DecodeStep(model, cache, Sampler(cache.kv.shape[1], model.vocab_size, META))
 
 
 PATHS = {
@@ -101,15 +101,15 @@ PATHS = {
 
 
 @pytest.fixture(params=PATHS)
-def draw(request, cuda, monkeypatch):
+def decode_step(request, cuda, monkeypatch):
     int8, path = PATHS[request.param]
     monkeypatch.setattr(kernels, "path", path)
-    return make_draw(int8)
+    return make_decode_step(int8)
 
 
-def test_a_step_of_every_size_can_be_captured(draw, cuda, programs):
-    draw.capture(256)
-    assert [count for count, *_ in draw.graphs] == list(_BUCKETS)
+def test_a_step_of_every_size_can_be_captured(decode_step, cuda, programs):
+    decode_step.capture(256)
+    assert [count for count, *_ in decode_step.graphs] == list(_BUCKETS)
     assert len(cuda.graphs) == len(_BUCKETS)  # each as it was warmed up: tests.support.card.Cuda
     assert cuda.streams == 1
     assert programs.attend_split.launches == 2 * 2 * len(_BUCKETS)
@@ -117,17 +117,17 @@ def test_a_step_of_every_size_can_be_captured(draw, cuda, programs):
     assert programs.add_norm.launches == 2 * 3 * len(_BUCKETS)
     linear = 2 * (4 * 2 + 1) * len(_BUCKETS) if kernels.path.int8 else 0
     assert programs.multiply_int8.launches == linear
-    for count, inputs, (tokens, logits), _ in draw.graphs:
+    for count, inputs, (tokens, logits), _ in decode_step.graphs:
         assert inputs.shape == (3, count) and tokens.shape == (count,)
         assert logits.shape == (count, 49152) and logits.dtype is torch.float32
 
 
 @pytest.mark.parametrize("greedy", [False, True])
 @pytest.mark.parametrize("penalised", [False, True])
-def test_a_step_of_every_kind_could_be_captured(draw, greedy, penalised):
+def test_a_step_of_every_kind_could_be_captured(decode_step, greedy, penalised):
     inputs = torch.zeros(3, 5, dtype=torch.long, device=META)  # rows of one slot: drafts
     with Strict():
-        tokens, logits = draw._decode(inputs, greedy, penalised)
+        tokens, logits = decode_step._decode(inputs, greedy, penalised)
         alternatives(logits, tokens, 20)
 
 
@@ -135,27 +135,31 @@ def prompt(count, **options):
     return Request(tuple(range(count)), Sampling(**options), 9, banned_ids=frozenset({3, 4}))
 
 
-def on_the_way(draw):
+def on_the_way(decode_step):
     """All that the scheduler asks for between two waits, by name."""
     rows = [Row(-1, 0, 5), Row(7, 1, 8191), Row(9, 1, 8190)]
     chunks = [Chunk([1, 2, 3], 0, 0), Chunk([4] * 300, SLOTS - 1, 512)]
     logits = torch.empty(2, 49152, device=META)
     tokens = torch.empty(2, dtype=torch.long, device=META)
-    cache = draw.cache
+    cache = decode_step.cache
     cache.ids[2] = list(range(50))
     return {
-        "admission": lambda: draw.sampler.start(1, prompt(40, seed=2**53 - 1)),
-        "admission, penalty": lambda: draw.sampler.start(0, prompt(40, repetition_penalty=1.2)),
-        "a prefix": lambda: cache.take(list(range(40))),
-        "a pinned prefix": lambda: cache.pin(2),
-        "prefill": lambda: draw.model.prefill(chunks, cache.kv),
-        "decode": lambda: draw.compute(rows, greedy=False, penalised=True),
-        "decode, greedy": lambda: draw.compute(rows, greedy=True, penalised=False),
-        "the first token": lambda: Drawn(
-            draw._sample(logits, *device.send([[0, 1], [4, 5]], META), False, True), logits, 5
+        "admission": lambda: decode_step.sampler.start(1, prompt(40, seed=2**53 - 1)),
+        "admission, penalty": lambda: decode_step.sampler.start(
+            0, prompt(40, repetition_penalty=1.2)
         ),
-        "scores": lambda: draw.model.logits(logits.new_empty(3, 6144, dtype=torch.bfloat16)),
-        "what was drawn": lambda: Drawn(tokens, logits, 20),
+        "a prefix": lambda: cache.acquire(list(range(40))),
+        "a pinned prefix": lambda: cache.pin(2),
+        "prefill": lambda: decode_step.model.prefill(chunks, cache.kv),
+        "decode": lambda: decode_step.compute(rows, greedy=False, penalised=True),
+        "decode, greedy": lambda: decode_step.compute(rows, greedy=True, penalised=False),
+        "the first token": lambda: StepResult(
+            decode_step._sample(logits, *device.send([[0, 1], [4, 5]], META), False, True),
+            logits,
+            5,
+        ),
+        "scores": lambda: decode_step.model.logits(logits.new_empty(3, 6144, dtype=torch.bfloat16)),
+        "what was drawn": lambda: StepResult(tokens, logits, 20),
     }
 
 
@@ -163,14 +167,14 @@ WAYS = list(on_the_way(SimpleNamespace(cache=SimpleNamespace(ids=[[]] * 3))))
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_nothing_on_a_steps_way_waits_for_the_device(draw, way, monkeypatch):
+def test_nothing_on_a_steps_way_waits_for_the_device(decode_step, way, monkeypatch):
     # torch's mask is a tensor of a kind that cannot be made while operators are watched.
     monkeypatch.setattr("torch.nn.attention.bias.causal_lower_right", lambda *size: None)
     if "decode" in way:
-        draw.capture(DRAFT_ROWS)
-        for *_, graph in draw.graphs:
+        decode_step.capture(DRAFT_ROWS)
+        for *_, graph in decode_step.graphs:
             graph.replay = lambda: None
-    compute = on_the_way(draw)[way]
+    compute = on_the_way(decode_step)[way]
     with Strict(capturing=False):
         compute()
 
@@ -178,12 +182,12 @@ def test_nothing_on_a_steps_way_waits_for_the_device(draw, way, monkeypatch):
 def test_a_row_more_in_a_step_takes_no_more_memory_than_is_reckoned(cuda, monkeypatch):
     """What is alive at a step's peak, and what is not seen here: see weights._DRAWING."""
     monkeypatch.setattr(kernels, "path", kernels.Path(kernels=True))
-    draw = make_draw(False)
+    decode_step = make_decode_step(False)
     peaks = []
     for count in (16, 64):
         inputs = torch.zeros(3, count, dtype=torch.long, device=META)
         with Alive() as alive:
-            draw._decode(inputs, False, True)
+            decode_step._decode(inputs, False, True)
         peaks.append(alive.peak)
     a_row = (peaks[1] - peaks[0]) / 48
     *smaller, most = _BUCKETS
@@ -212,7 +216,7 @@ class Alive(Strict):
         self.bytes -= size
 
 
-def test_the_trials_at_load_hand_over_what_kernels_can_read(draw, programs):
+def test_the_trials_at_load_hand_over_what_kernels_can_read(decode_step, programs):
     """The wrappers refuse rows that stand apart in memory, as a transposed batch has them."""
-    logits = calibrate._decode(draw.model, draw.cache, range(5))
+    logits = calibrate._decode(decode_step.model, decode_step.cache, range(5))
     assert logits.shape == (5, 49152) and programs.attend_split.launches == 2

@@ -135,14 +135,14 @@ def test_int8_is_the_dense_weights_it_stands_for(place, tiny_checkpoint, module)
 
 def test_what_fills_a_captured_step_up_touches_no_request(engine, oracle):  # noqa: F811
     """Its rows are at their own positions of a slot that nobody has."""
-    draw, seen = engine._scheduler.draw, []
-    cache = draw.cache
-    assert cache.kv.shape[1] == len(draw._last) == 7 and cache.spare == 6 not in cache.free
+    step, seen = engine._scheduler.decode_step, []
+    cache = step.cache
+    assert cache.kv.shape[1] == len(step._last) == 7 and cache.spare == 6 not in cache.free
 
     def watched(inputs, graph):
         return SimpleNamespace(replay=lambda: (seen.append(inputs.tolist()), graph.replay()))
 
-    draw.graphs = [(*others, watched(others[1], graph)) for *others, graph in draw.graphs]
+    step.graphs = [(*others, watched(others[1], graph)) for *others, graph in step.graphs]
     streams = [engine.generate(greedy(ids, 64)) for ids in PROMPTS[:3]]
     assert [read(stream)[1] for stream in streams] == oracle[:3]
     filled = 0
@@ -162,7 +162,7 @@ def test_the_card_is_set_up(engine, place):
     assert not torch.backends.cuda.cudnn_sdp_enabled()
     assert not matmul.allow_bf16_reduced_precision_reduction
     assert not matmul.allow_fp16_reduced_precision_reduction
-    counts = [count for count, *_ in engine._scheduler.draw.graphs]
+    counts = [count for count, *_ in engine._scheduler.decode_step.graphs]
     assert counts == [1, 2, 4, 8, DRAFT_ROWS]
     assert kernels.path == kernels.Path(kernels=True, graphs=True)
     if cuda := place[1]:

@@ -24,10 +24,10 @@ def test_right_guesses_become_longer_and_wrong_ones_rest():
     drafts = Drafts(ids)
     for _ in range(4):
         guessed = len(drafts.guess(99))
-        drafts.tell(guessed, guessed)
+        drafts.learn(guessed, guessed)
     assert len(drafts.guess(99)) == _MOST
     while guessed := len(drafts.guess(99)):
-        drafts.tell(guessed, 0)
+        drafts.learn(guessed, 0)
     assert drafts.guess(99) == []
     ids += [5] * (_REST - 1)
     assert drafts.guess(99) == []

@@ -181,7 +181,7 @@ def test_a_prompt_is_scored_beside_others(engine, oracle):
         for stream in scoring:
             _, ids, finished = read(stream)
             assert ids == oracle[5][:30]
-            assert finished.prompt_logprobs == alone or not engine._scheduler.steady
+            assert finished.prompt_logprobs == alone or not engine._scheduler.bitwise_stable
         assert [read(stream)[1] for stream in (*others, late)] == oracle[:3]
     healthy(engine, oracle)
 
@@ -211,7 +211,7 @@ def test_scoring_is_cancelled_within_one_step(engine, oracle, passes):
     with gate(engine) as steps:
         stream = engine.generate(greedy((PROMPTS[3] * 200)[:200], 9, prompt_logprobs=1))
         steps.release(passes)
-        until(lambda: stream.job.done == 64 * passes)
+        until(lambda: stream.job.computed == 64 * passes)
         finished = stream.close()
         steps.release(1)
         until(lambda: engine.status().running == 0)
@@ -233,7 +233,7 @@ def test_scoring_that_fails_ends_alone(engine, oracle, monkeypatch, caplog):
     with gate(engine) as steps:
         other = engine.generate(greedy(PROMPTS[0], 64))
         stream = engine.generate(greedy(PROMPTS[3], 9, prompt_logprobs=1))
-        failing_once(monkeypatch, engine._scheduler.draw, "scores", MemoryError())
+        failing_once(monkeypatch, engine._scheduler.decode_step, "scores", MemoryError())
         steps.release(10_000)
         with pytest.raises(EngineError, match="out of memory"):
             read(stream)
@@ -259,7 +259,7 @@ def unsteady(tiny_checkpoint, module):
         return noise(decode(ids, *places), len(ids))
 
     model.prefill, model.decode = noisy_prefill, noisy_decode
-    engine._scheduler.steady = False
+    engine._scheduler.bitwise_stable = False
     yield engine
     engine.close()
 
@@ -292,7 +292,7 @@ def test_a_cold_request_uses_no_cached_prefix(engine):
 
 def test_a_reply_says_whether_it_would_come_again(tiny_checkpoint, module):
     engine = make_engine(tiny_checkpoint, module, slots=2)
-    steady = engine._scheduler.steady  # as tried on this machine
+    steady = engine._scheduler.bitwise_stable  # as tried on this machine
     ids = PROMPTS[7]
     _, reply, first = read(engine.generate(greedy(ids, 20)))
     _, same, again = read(engine.generate(greedy(ids, 20)))
@@ -471,7 +471,7 @@ def test_a_failed_step_ends_with_a_sentence_and_the_next_request_works(
 @pytest.mark.parametrize("part", ["cache", "sampler"])
 def test_a_request_that_cannot_start_ends_alone(engine, oracle, monkeypatch, part, caplog):
     target, name = {
-        "cache": (engine._scheduler.cache, "take"),
+        "cache": (engine._scheduler.cache, "acquire"),
         "sampler": (engine._scheduler.sampler, "start"),
     }[part]
     failing_once(monkeypatch, target, name, RuntimeError("broken"))

@@ -6,7 +6,7 @@ import torch
 from assistant.engine.local.cache import Cache
 from assistant.engine.local.pace import _MOST, Pace
 from assistant.engine.local.sampler import Sampler
-from assistant.engine.local.step import Draw
+from assistant.engine.local.step import DecodeStep
 from tests.engine.model.test_model import make_model
 from tests.support.engines import load_module
 
@@ -15,7 +15,7 @@ from tests.support.engines import load_module
 def pace(tiny_checkpoint):
     model = make_model(load_module(tiny_checkpoint))
     with torch.inference_mode():
-        return Pace(Draw(model, Cache(model, 1), Sampler(1, model.vocab_size, model.device)))
+        return Pace(DecodeStep(model, Cache(model, 1), Sampler(1, model.vocab_size, model.device)))
 
 
 def cost(pace, base, each, growth=0.0, small=16):
@@ -63,18 +63,18 @@ def test_the_cost_is_measured_anew_with_every_chunk(pace, wrong):
     cost(pace, *wrong).decode_s = 0.004
     for _ in range(60):
         count = pace.tokens(0)
-        pace.read(0, count, (1 + 0.1 * count) / 1e3)
+        pace.note_chunk(0, count, (1 + 0.1 * count) / 1e3)
     assert expected / 2 <= pace.tokens(0) <= 2 * expected
 
 
 def test_one_slow_step_hardly_counts_and_many_do(pace, monkeypatch):
     monkeypatch.setattr(pace, "decode_s", 0.002)
-    pace.decoded(1.0)
+    pace.note_step(1.0)
     assert pace.decode_s == pytest.approx(0.0021)
     for _ in range(50):
-        pace.decoded(0.008)
+        pace.note_step(0.008)
     assert pace.decode_s == 0.008
-    pace.decoded(0.003)
+    pace.note_step(0.003)
     assert pace.decode_s == 0.003
 
 

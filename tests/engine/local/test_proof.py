@@ -148,7 +148,7 @@ def test_a_graph_that_fails(tiny_checkpoint, module, oracle, when):  # noqa: F81
         assert engine.numerics == "float32, kernels"
         (line,) = said
         assert "without graphs (RuntimeError: CUDA error: operation not permitted)" in line
-        assert not engine._scheduler.draw.graphs
+        assert not engine._scheduler.decode_step.graphs
         serves(engine, oracle)
 
 
@@ -166,10 +166,10 @@ def test_what_a_step_does_wrong_while_it_is_recorded_is_told(tiny_checkpoint, mo
             raise RuntimeError("CUDA error: due to a previous error")
 
     def break_(patch):
-        decode = proof.Draw._decode
+        decode = proof.DecodeStep._decode
         patch.setattr(torch.cuda, "graph", recording)
         patch.setattr(
-            proof.Draw, "_decode", lambda *given: fails(None)() if inside else decode(*given)
+            proof.DecodeStep, "_decode", lambda *given: fails(None)() if inside else decode(*given)
         )
 
     with opened(tiny_checkpoint, module, break_=break_) as (engine, said):
@@ -190,7 +190,7 @@ def test_what_a_step_does_wrong_while_it_is_recorded_is_told(tiny_checkpoint, mo
 )
 def test_a_graph_whose_numbers_are_wrong(tiny_checkpoint, module, oracle, what, why):  # noqa: F811
     def break_(patch):
-        compute = proof.Draw.compute
+        compute = proof.DecodeStep.compute
 
         def wrong(self, *given, **named):
             tokens, logits = compute(self, *given, **named)
@@ -199,7 +199,7 @@ def test_a_graph_whose_numbers_are_wrong(tiny_checkpoint, module, oracle, what, 
                 tokens = tokens + (why == "it draws other tokens")
             return tokens, logits
 
-        patch.setattr(proof.Draw, "compute", wrong)
+        patch.setattr(proof.DecodeStep, "compute", wrong)
 
     with opened(tiny_checkpoint, module, break_=break_) as (engine, said):
         assert engine.numerics == "float32, kernels"
@@ -288,7 +288,7 @@ def test_a_trial_that_does_not_end_well_leaves_out_what_it_was_at(
     text, why = OTHERS[kind]
 
     def ask(model):
-        return proof.ask(model, deadline_s=10)
+        return proof.try_elsewhere(model, deadline_s=10)
 
     def break_(patch):
         patch.setattr(proof, "_COMMAND", program(text))
@@ -314,7 +314,7 @@ if "graphs" not in refused:
 """
 
     def ask(model):
-        return proof.ask(model, deadline_s=10)
+        return proof.try_elsewhere(model, deadline_s=10)
 
     def break_(patch):
         patch.setattr(proof, "_COMMAND", program(text))
@@ -328,7 +328,7 @@ if "graphs" not in refused:
 @pytest.mark.parametrize("text", ["sys.exit('no device')", "sys.exit(0)", "time.sleep(600)"])
 def test_a_trial_that_cannot_begin_has_no_say(tiny_checkpoint, module, oracle, text):  # noqa: F811
     def ask(model):
-        return proof.ask(model, deadline_s=10)
+        return proof.try_elsewhere(model, deadline_s=10)
 
     def break_(patch):
         patch.setattr(proof, "_COMMAND", program(text))
@@ -340,7 +340,7 @@ def test_a_trial_that_cannot_begin_has_no_say(tiny_checkpoint, module, oracle, t
 
 ORPHAN = """
 import os, subprocess, sys, time
-from assistant.engine import trial
+from assistant.engine.local import trial
 trial.end_with_parent()
 compiler = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 with open(os.environ["SEEN"] + "~", "w") as file:
@@ -351,7 +351,7 @@ time.sleep(600)
 STARTER = """
 import sys, torch
 from types import SimpleNamespace as Some
-from assistant.engine import proof
+from assistant.engine.local import proof
 proof._COMMAND = [sys.executable, "-c", sys.argv[1]]
 layers = [Some(up=Some(weight=torch.ones(1, 1)))]
 shape = dict.fromkeys(("width", "heads", "window", "vocab_size"), 1)
@@ -430,8 +430,9 @@ def test_the_real_trial_finds_the_same(tiny_checkpoint, module, int8):  # noqa: 
 
 BROKEN_TRIAL = """
 import json, torch
-from tests import card
-from assistant.engine import kernels, trial
+from tests.support import card
+from assistant.engine.local import trial
+from assistant.engine.model import kernels
 def fails(*given):
     raise {error}
 with card.pretended():
@@ -506,10 +507,13 @@ def test_kernels_that_cannot_be_tried_are_no_matter_for_another_process(
     """The one for int8 does not mind a shape that others do not take."""
 
     def break_(patch):
-        patch.setattr(kernels, "refused", lambda *shape: refused)
+        patch.setattr(kernels, "unusable_steps", lambda *shape: refused)
         patch.setattr(proof, "_COMMAND", program(text) if text else ["/nowhere"])
 
-    with opened(tiny_checkpoint, module, int8=int8, ask=proof.ask, break_=break_) as (engine, log):
+    with opened(tiny_checkpoint, module, int8=int8, ask=proof.try_elsewhere, break_=break_) as (
+        engine,
+        log,
+    ):
         assert engine.numerics == numerics
         (line,) = log
         assert said in line and "graphs (they need the kernels)" in line

@@ -17,7 +17,7 @@ def module(tiny_checkpoint):
 def late(request, tiny_checkpoint, module):
     """An engine that reads what a step drew after it has launched the next one."""
     engine = make_engine(tiny_checkpoint, module, slots=8, queue=16, drafts=request.param)
-    engine._scheduler.draw.late = True
+    engine._scheduler.decode_step.late = True
     yield engine
     engine.close()
 
@@ -79,8 +79,8 @@ def test_one_step_late_a_failure_after_drawing_is_tried_again(
     monkeypatch,
     caplog,
 ):
-    draw = late._scheduler.draw
-    decode, calls = draw.decode, []
+    step = late._scheduler.decode_step
+    decode, calls = step.decode, []
 
     def failing(rows, **options):
         drawn = decode(rows, **options)
@@ -89,7 +89,7 @@ def test_one_step_late_a_failure_after_drawing_is_tried_again(
             raise MemoryError
         return drawn
 
-    monkeypatch.setattr(draw, "decode", failing)
+    monkeypatch.setattr(step, "decode", failing)
     with gate(late):  # until all have come
         streams = [late.generate(greedy(ids, 64)) for ids in PROMPTS[:8]]
     assert [read(stream)[1] for stream in streams] == oracle[:8]
@@ -101,7 +101,7 @@ def test_one_step_late_a_failure_after_drawing_is_tried_again(
 def test_one_step_late_what_is_computed_by_itself_gives_the_same_text(late, oracle, monkeypatch):  # noqa: F811
     """Cold requests, on a machine whose results depend on their company."""
     scheduler, rows = late._scheduler, []
-    monkeypatch.setattr(scheduler, "steady", False)
+    monkeypatch.setattr(scheduler, "bitwise_stable", False)
     launch = scheduler._launch
     monkeypatch.setattr(
         scheduler, "_launch", lambda jobs, spare: rows.append(jobs) or launch(jobs, spare)

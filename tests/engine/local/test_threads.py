@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from assistant.engine.local import threads as module
-from assistant.engine.local.threads import Threads, choices, usable_cores
+from assistant.engine.local.threads import Threads, thread_counts, usable_cores
 
 
 class Clock:
@@ -82,7 +82,7 @@ def test_cores_are_those_that_the_process_may_use(tmp_path, monkeypatch, files, 
 def test_what_may_be_tried(monkeypatch, cores, openmp, asked, expected):
     monkeypatch.setattr(module, "usable_cores", lambda: cores)
     monkeypatch.setattr(module.torch, "get_num_threads", lambda: openmp)
-    assert choices(asked) == expected
+    assert thread_counts(asked) == expected
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def test_every_kernel_compiles_and_fits(capability):
     ],
 )
 def test_supported(heads, head_dim, takes):
-    assert kernels.supported(heads, head_dim) is takes
+    assert kernels.is_supported(heads, head_dim) is takes
 
 
 def test_a_cpu_has_none(monkeypatch):
@@ -102,8 +102,8 @@ def test_nothing_is_used_that_was_not_tried():
 def test_a_shape_that_no_kernel_takes(monkeypatch):
     monkeypatch.setattr("assistant.engine.card.why_no_kernels", lambda device: None)
     cuda = torch.device("cuda")
-    assert kernels.refused(cuda, 48, 128) == {}
-    assert kernels.refused(cuda, 65, 64) == {"kernels": "no kernel takes 65 heads of 64"}
+    assert kernels.unusable_steps(cuda, 48, 128) == {}
+    assert kernels.unusable_steps(cuda, 65, 64) == {"kernels": "no kernel takes 65 heads of 64"}
 
 
 def test_every_step_has_one_name():

@@ -39,7 +39,7 @@ def test_every_product_has_the_shape_of_a_tile(monkeypatch, dtype, shape, tile):
     expected = torch.nn.functional.linear(rows.double(), weight.double(), bias.double())
     torch.testing.assert_close(whole.double(), expected, rtol=0.02, atol=0.2)
     one = rows[: layer.tiles[0]]
-    # On this machine; where it is not so, choose.is_steady says it of the model.
+    # On this machine; where it is not so, calibrate.is_bitwise_stable says it of the model.
     anywhere = torch.equal(layer(one.flip(0)), layer(one).flip(0))
     for count in (1, 2, 5, 17, 63, 64, 65, 150):
         assert torch.equal(layer(rows[:count]), whole[:count])

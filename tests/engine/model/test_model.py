@@ -107,7 +107,7 @@ def test_a_row_is_the_same_alone_and_in_company_where_that_is_said(module, int8)
         for row, alone in zip(together, rows, strict=True)
     ]
     with torch.inference_mode():
-        steady = calibrate.is_steady(
+        steady = calibrate.is_bitwise_stable(
             model, Cache(model, 4)
         )  # what is said of this machine must hold
     assert all(itertools.starmap(torch.equal, pairs)) or not steady

@@ -6,7 +6,7 @@ import pytest
 
 from assistant.engine.prefix import common_prefix
 from assistant.engine.remote import servers
-from assistant.engine.remote.fleet import ALIKE, SPREAD, Endpoint, choose
+from assistant.engine.remote.fleet import ALIKE, SPREAD, Endpoint, choose_endpoint
 from assistant.errors import EngineError, SettingsError
 from tests.engine.remote.test_engine import healthy
 from tests.support.reading import greedy, read
@@ -26,49 +26,53 @@ def prompt(number, length=60):
 
 def test_the_least_busy_takes_it():
     one, two, three = endpoints(2, 1, 2)
-    assert choose([one, two, three], prompt(1)) is two
+    assert choose_endpoint([one, two, three], prompt(1)) is two
     two.busy = 3
     one.taken = 1
-    assert choose([one, two, three], prompt(1)) is three  # of equals, who had less
+    assert choose_endpoint([one, two, three], prompt(1)) is three  # of equals, who had less
 
 
 def test_a_conversation_stays_where_its_prefix_is():
     one, two = endpoints(0, 0)
-    two.take(prompt(1))
+    two.begin(prompt(1))
     longer = (*prompt(1), *range(5000, 5040))
-    assert choose([one, two], longer, len(PREAMBLE)) is two
-    assert choose([one, two], prompt(2), len(PREAMBLE)) is one  # the preamble alone is no reason
-    one.take(longer)
-    assert choose([one, two], (*longer, 7), len(PREAMBLE)) is one  # the longest prefix counts
+    assert choose_endpoint([one, two], longer, len(PREAMBLE)) is two
+    assert (
+        choose_endpoint([one, two], prompt(2), len(PREAMBLE)) is one
+    )  # the preamble alone is no reason
+    one.begin(longer)
+    assert (
+        choose_endpoint([one, two], (*longer, 7), len(PREAMBLE)) is one
+    )  # the longest prefix counts
 
 
 def test_a_prefix_does_not_outweigh_a_crowd():
     one, two = endpoints(0, 0)
     for _ in range(SPREAD):
-        two.take(prompt(1))
-    assert choose([one, two], prompt(1), len(PREAMBLE)) is two
-    two.take(prompt(1))
-    assert choose([one, two], prompt(1), len(PREAMBLE)) is one
+        two.begin(prompt(1))
+    assert choose_endpoint([one, two], prompt(1), len(PREAMBLE)) is two
+    two.begin(prompt(1))
+    assert choose_endpoint([one, two], prompt(1), len(PREAMBLE)) is one
 
 
 def test_one_that_failed_is_left_out_unless_all_have():
     one, two = endpoints(0, 5)
     one.failed = True
-    assert choose([one, two], prompt(1)) is two
-    assert choose([one, two], prompt(1), avoid=two) is one
+    assert choose_endpoint([one, two], prompt(1)) is two
+    assert choose_endpoint([one, two], prompt(1), avoid=two) is one
     two.failed = True
-    assert choose([one, two], prompt(1)) is one
-    assert choose([one], prompt(1), avoid=one) is one
+    assert choose_endpoint([one, two], prompt(1)) is one
+    assert choose_endpoint([one], prompt(1), avoid=one) is one
     unknown = Endpoint(None)
-    assert choose([unknown, two], prompt(1)) is two
+    assert choose_endpoint([unknown, two], prompt(1)) is two
 
 
 def test_few_tokens_in_common_are_no_prefix():
     one, two = endpoints(0, 0)
     known = prompt(1)
-    two.take(known)
-    assert two.held((*known[: 100 + ALIKE], 1), 100) == 100 + ALIKE
-    assert two.held((*known[: 99 + ALIKE], 1, 2), 100) == 0
+    two.begin(known)
+    assert two.known_prefix((*known[: 100 + ALIKE], 1), 100) == 100 + ALIKE
+    assert two.known_prefix((*known[: 99 + ALIKE], 1, 2), 100) == 0
     assert common_prefix((1, 2, 3), (1, 2, 4)) == 2 and common_prefix((), (1,)) == 0
 
 

@@ -44,7 +44,7 @@ def add_source_check(sources: Sources) -> None:
             notes.append(explain_error(error, FAILED))
         if values.get("service") is True:
             try:
-                spans = await sources.known(text)
+                spans = await sources.ask_service(text)
                 answer["spans"] = [{"start": start, "end": end} for start, end in spans]
                 answer["service"] = sources.host
             except Exception as error:

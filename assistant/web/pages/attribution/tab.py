@@ -17,7 +17,7 @@ from assistant.web.pages.attribution.html import hit_cards, match_list, underlin
 from assistant.web.pages.doors import Untrusted, one_line, status_line
 from assistant.web.pages.events import QUIET_AND_FREE, Updates
 from assistant.web.pages.playground.tab_base import explain_error
-from assistant.web.sources import Building, Sources, plain
+from assistant.web.sources import Building, Sources, replace_surrogates
 
 ANY = "Any"
 SHIPPED = (
@@ -96,12 +96,14 @@ class AttributionTab:
         self, query: Untrusted, path: Untrusted, language: Untrusted, licence: Untrusted
     ) -> Updates:
         """The best places for a query."""
-        chosen = {
-            "path": str(path or ""),
-            "language": "" if language == ANY else str(language or ""),
-            "licence": "" if licence == ANY else str(licence or ""),
-        }
-        steps = self.sources.ask(partial(search, query=query, **chosen))
+        question = partial(
+            search,
+            query=query,
+            path=str(path or ""),
+            language="" if language == ANY else str(language or ""),
+            licence="" if licence == ANY else str(licence or ""),
+        )
+        steps = self.sources.ask(question)
         async for page in self._follow(self.status, steps, self.hits):
             if isinstance(page, dict):
                 yield page
@@ -111,7 +113,7 @@ class AttributionTab:
 
     async def check(self, text: Untrusted, service: Untrusted) -> Updates:
         """What of a text stands in the sources."""
-        text = plain(text) if isinstance(text, str) else ""
+        text = replace_surrogates(text) if isinstance(text, str) else ""
         if not text.strip():
             yield {self.checked: status_line("There is nothing to check."), self.matches: ""}
             return
@@ -128,7 +130,7 @@ class AttributionTab:
 
     async def _ask_service(self, text: str) -> str:
         try:
-            spans = await self.sources.known(text)
+            spans = await self.sources.ask_service(text)
         except Exception as error:
             return explain_error(error, FAILED)
         count = sum(end - start for start, end in spans)
