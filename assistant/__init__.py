@@ -2,7 +2,7 @@
 
 import os
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # How OpenMP's threads wait for each other, which it reads once, when torch is loaded: for long they
 # spin, and where another program has a core the spinning takes it from the very thread that is

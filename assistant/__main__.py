@@ -8,16 +8,19 @@ import gc
 import os
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from assistant.errors import AssistantError
-from assistant.settings import read_settings
+from assistant.settings import Settings, read_settings
+from assistant.text import allow_any_text
 from assistant.web.loading import answering
 from assistant.web.server import listen, local_address, serve, warnings
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """The exit code. What keeps the program from starting is one sentence on stderr, and 1."""
-    sys.stdout.reconfigure(errors="replace")  # a terminal may lack a character
+    allow_any_text(sys.stdout)
     try:
         start(read_settings(sys.argv[1:] if argv is None else argv, os.environ))
     except AssistantError as error:
@@ -28,11 +31,11 @@ def main(argv=None):
     return 0
 
 
-def start(settings):
+def start(settings: Settings) -> None:
     with listen(settings) as sock:
         for sentence in warnings(settings):
             say(sentence)
-        with answering(sock), kept():
+        with answering(sock), freeze_garbage_collector():
             app, took = load(settings)
         model = app.state.assistant.engine.model
         say(f"{model} is at {local_address(settings, sock)} ({took})")
@@ -40,7 +43,7 @@ def start(settings):
 
 
 @contextlib.contextmanager
-def kept():
+def freeze_garbage_collector() -> Iterator[None]:
     """What the block makes stays: the garbage collector does not look through it again and again,
     which would take a second of a start."""
     gc.disable()
@@ -51,13 +54,13 @@ def kept():
         gc.enable()
 
 
-def load(settings):
-    """The app, and a text that tells how long its parts took. Heavy imports wait until they are
-    needed, so that what is wrong shows as soon as it can."""
-    parts = {}
+def load(settings: Settings) -> tuple[Any, str]:
+    """The app (a FastAPI, which web/ alone imports), and a text that tells how long its parts took.
+    Heavy imports wait until they are needed, so that what is wrong shows as soon as it can."""
+    parts: dict[str, float] = {}
     clock = time.perf_counter()
 
-    def done(part):
+    def done(part: str) -> None:
         nonlocal clock
         clock, before = time.perf_counter(), clock
         parts[part] = clock - before
@@ -65,7 +68,7 @@ def load(settings):
     from assistant.attribution import Index
     from assistant.chat.assistant import Assistant
     from assistant.engine.open import open_engine
-    from assistant.prompting.template import load_template, suitable_template
+    from assistant.prompting.load import load_template, suitable_template
 
     if settings.sources:  # one that is not there shows before the model is loaded
         Index(settings.sources)
@@ -84,7 +87,7 @@ def load(settings):
     return app, ", ".join(f"{part} {seconds:.1f} s" for part, seconds in parts.items())
 
 
-def say(sentence):
+def say(sentence: str) -> None:
     print(sentence, flush=True)
 
 

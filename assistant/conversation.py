@@ -4,28 +4,32 @@ Knows roles and their order, not how turns are written into a prompt. Both class
 each change gives a new conversation. What a client sends is checked here before it becomes one.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, TypeAlias, get_args
 
+from assistant.engine.protocol import Tokenizer
 from assistant.errors import HistoryError, TextError
 from assistant.text import PROMPT_CHARS_MAX, check_message, clean, quoted
 
 TURNS_MAX = 1000
 _ID_MAX = 2**31  # no vocabulary is larger
-ROLES = ("user", "assistant")
-FINISHES = ("stop", "length", "cancelled", "error")
+Role: TypeAlias = Literal["user", "assistant"]
+ROLES: tuple[Role, Role] = ("user", "assistant")
+Finish: TypeAlias = Literal["stop", "length", "cancelled", "error"]
+FINISHES: tuple[Finish, ...] = get_args(Finish)
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
     """What one side said, stripped at both ends. ids: the tokens that were generated for it, where
-    known. pinned: never leaves the window. finish: how a reply ended, one of FINISHES."""
+    known. pinned: never leaves the window. finish: how a reply ended."""
 
-    role: Literal["user", "assistant"]
+    role: Role
     text: str
     ids: tuple[int, ...] | None = None
     pinned: bool = False
-    finish: str | None = None
+    finish: Finish | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,7 @@ class Conversation:
 
     turns: tuple[Turn, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for index, turn in enumerate(self.turns):
             if turn.role != ROLES[index % 2]:
                 raise HistoryError(
@@ -43,34 +47,36 @@ class Conversation:
                 )
 
     @property
-    def exchanges(self):
+    def exchanges(self) -> tuple[tuple[Turn, Turn], ...]:
         """The finished exchanges: pairs of a message and its reply."""
         return tuple(zip(self.turns[0::2], self.turns[1::2], strict=False))
 
     @property
-    def message(self):
+    def message(self) -> Turn:
         """The newest message, while it waits for its reply. Raises HistoryError without one."""
         if len(self.turns) % 2 == 0:
             raise HistoryError("The conversation has no message that waits for a reply.")
         return self.turns[-1]
 
-    def add_message(self, text):
+    def add_message(self, text: object) -> "Conversation":
         """With a message of the user. Raises TextError."""
         return Conversation((*self.turns, Turn("user", check_message(text))))
 
-    def add_reply(self, text, ids=None, finish=None):
+    def add_reply(
+        self, text: str, ids: Iterable[int] | None = None, finish: Finish | None = None
+    ) -> "Conversation":
         """With the model's reply, maybe empty. ids: the generated tokens."""
         ids = None if ids is None else tuple(ids)
         return Conversation((*self.turns, Turn("assistant", text.strip(), ids, finish=finish)))
 
-    def drop_reply(self):
+    def drop_reply(self) -> "Conversation":
         """Without the last reply, so that its message waits for a new one."""
         if len(self.turns) % 2:
             return self
         return Conversation(self.turns[:-1])
 
     @classmethod
-    def from_history(cls, history, *, last="assistant"):
+    def from_history(cls, history: object, *, last: Role | None = "assistant") -> "Conversation":
         """The conversation that a client sent: None, or a list of {"role", "content"} whose roles
         alternate from "user" to "assistant". content: a string, or a list of text blocks
         {"type": "text", "text"}; "ids" (see `trusted_ids`), "pinned" and "finish" may go with it
@@ -89,15 +95,17 @@ class Conversation:
         return cls(turns)
 
     @classmethod
-    def from_messages(cls, messages):
+    def from_messages(cls, messages: Sequence[object]) -> tuple[str, "Conversation"]:
         """(system text, conversation) of what the client of a chat API sent: as from_history, but
         neighbours of one role are joined by a blank line, and messages of the role "system" or
         "developer" may stand before the first turn. Raises HistoryError and TextError."""
         _check_count(messages)
-        system, turns = [], []
+        system: list[str] = []
+        turns: list[dict[str, Any]] = []
         for index, item in enumerate(messages):
-            item = item if isinstance(item, dict) else {}
-            role, text = item.get("role"), _content(f"Message {index + 1}", item.get("content"))
+            fields = item if isinstance(item, dict) else {}
+            role = fields.get("role")
+            text = _content(f"Message {index + 1}", fields.get("content"))
             if role in ("system", "developer"):
                 if turns:
                     raise HistoryError(
@@ -109,18 +117,18 @@ class Conversation:
                 turns[-1]["content"] += f"\n\n{text}"
             else:
                 turns.append({"role": role, "content": text})
-        system = "\n\n".join(system)
-        return check_message(system) if system.strip() else "", cls.from_history(turns, last=None)
+        whole = "\n\n".join(system)
+        return check_message(whole) if whole.strip() else "", cls.from_history(turns, last=None)
 
 
-def _check_count(turns):
+def _check_count(turns: Sequence[object]) -> None:
     if len(turns) > TURNS_MAX:
         raise HistoryError(
             f"A history may have at most {TURNS_MAX} turns; {len(turns)} were given."
         )
 
 
-def _turn(index, item):
+def _turn(index: int, item: object) -> Turn:
     where = f"Turn {index + 1} of the history"
     if not isinstance(item, dict):
         raise HistoryError(f"{where} must have a role and a content, not be {quoted(item)}.")
@@ -143,27 +151,29 @@ def _turn(index, item):
         )
     ids, finish = item.get("ids"), item.get("finish")
     if finish is not None and finish not in FINISHES:
-        known = ", ".join(FINISHES)
-        raise HistoryError(f"{where} must have one of {known} as finish, not {quoted(finish)}.")
-    known = isinstance(ids, list) and all(type(id) is int and 0 <= id < _ID_MAX for id in ids)
-    return Turn(role, clean(text).strip(), tuple(ids) if known else None, pinned, finish)
+        raise HistoryError(
+            f"{where} must have one of {', '.join(FINISHES)} as finish, not {quoted(finish)}."
+        )
+    if not isinstance(ids, list) or not all(type(id) is int and 0 <= id < _ID_MAX for id in ids):
+        ids = None
+    known = None if ids is None else tuple(ids)
+    return Turn(role, clean(text).strip(), known, pinned, finish)
 
 
-def _content(where, content):
+def _content(where: str, content: object) -> str:
     if isinstance(content, str):
         return content
-    blocks = content if isinstance(content, list) else [content]
-    for block in blocks:
-        if (
-            not isinstance(block, dict)
-            or block.get("type") != "text"
-            or not isinstance(block.get("text"), str)
-        ):
+    texts = []
+    for block in content if isinstance(content, list) else [content]:
+        block = block if isinstance(block, dict) else {}
+        text = block.get("text") if block.get("type") == "text" else None
+        if not isinstance(text, str):
             raise HistoryError(f"{where} must have text as its content.")
-    return "\n".join(block["text"] for block in blocks)
+        texts.append(text)
+    return "\n".join(texts)
 
 
-def trusted_ids(turn, tokenizer):
+def trusted_ids(turn: Turn, tokenizer: Tokenizer) -> tuple[int, ...] | None:
     """`turn.ids` if each is an ordinary token and together they decode to the turn's text, white
     space at the ends aside; else None: the text must be encoded anew."""
     ids = turn.ids

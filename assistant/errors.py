@@ -1,8 +1,8 @@
 """Every failure that a person can cause or meet, as one tree.
 
 The message of each is the one sentence that the person reads: what was wrong, the limit and the
-given value, or the next step to take. What is no AssistantError is a mistake of ours: it is logged,
-and the person reads only that something went wrong.
+given value, or the next step to take. What is not an AssistantError is a mistake of ours: it is
+logged, and the person reads only that something went wrong.
 
     AssistantError
     ├── StartError            the program cannot start: print the sentence, exit with 1
@@ -14,8 +14,8 @@ and the person reads only that something went wrong.
     ├── RequestError          what was asked cannot be done as given: nothing was computed
     │   ├── TextError             a message or a prompt: not text, empty, too long
     │   ├── SamplingError         a sampling parameter or a stop string out of range
-    │   ├── HistoryError          the turns that a client sent are no conversation
-    │   ├── ReceiptError          what a client sent is no receipt, or does not fit its reply
+    │   ├── HistoryError          the turns that a client sent are not a conversation
+    │   ├── ReceiptError          what a client sent is not a receipt, or does not fit its reply
     │   └── WindowError           the request does not fit the model's window
     ├── AttributionError      the index of sources, or the service that is asked, gives no answer
     │   ├── DamagedIndex          it must be built again

@@ -6,7 +6,9 @@ messages: those may hold signed addresses or request headers.
 """
 
 import errno
+import logging
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 from huggingface_hub import (
@@ -27,14 +29,16 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.utils import logging
+from huggingface_hub.utils import logging as hub_logging
 
 from assistant.errors import HubError
 
 _NO_SPACE = "Not enough free disk space"  # how the library's warning begins
 
 
-def fetch_file(repo, filename, *, repo_type="model", revision=None):
+def fetch_file(
+    repo: str, filename: str, *, repo_type: str = "model", revision: str | None = None
+) -> Path:
     """The path of one file in the hub's cache, fetched if it is not there or has changed.
 
     repo: "owner/name". repo_type: "model" or "dataset". revision: a branch, tag or commit; None is
@@ -42,32 +46,45 @@ def fetch_file(repo, filename, *, repo_type="model", revision=None):
     refuses, a cached copy is good enough. Raises HubError.
     """
 
-    def download(**options):
-        return hf_hub_download(repo, filename, repo_type=repo_type, revision=revision, **options)
+    def download(local_files_only: bool = False) -> str:
+        return hf_hub_download(
+            repo,
+            filename,
+            repo_type=repo_type,
+            revision=revision,
+            local_files_only=local_files_only,
+        )
 
     return _fetch(download, repo, filename, repo_type, revision)
 
 
-def fetch_snapshot(repo, *, revision, allow_patterns):
+def fetch_snapshot(repo: str, *, revision: str | None, allow_patterns: list[str]) -> Path:
     """The folder in the hub's cache with those files of a model that match `allow_patterns`.
 
     revision: best a commit, so that all files belong together. If the hub cannot be reached, the
     folder holds what is cached of them. Raises HubError.
     """
 
-    def download(**options):
-        return snapshot_download(repo, revision=revision, allow_patterns=allow_patterns, **options)
+    def download(local_files_only: bool = False) -> str:
+        return snapshot_download(
+            repo,
+            revision=revision,
+            allow_patterns=allow_patterns,
+            local_files_only=local_files_only,
+        )
 
     return _fetch(download, repo, "config.json", "model", revision)
 
 
-def _fetch(download, repo, filename, repo_type, revision):
+def _fetch(
+    download: Callable[..., str], repo: str, filename: str, repo_type: str, revision: str | None
+) -> Path:
     """Ask once whether `filename` is there, then download.
 
     The library alone would ask again and again for minutes before it says that there is no
     network, and would take a refusal for a lost connection.
     """
-    logging.set_verbosity_error()
+    hub_logging.set_verbosity(logging.ERROR)
     try:
         try:
             get_hf_file_metadata(hf_hub_url(repo, filename, repo_type=repo_type, revision=revision))
@@ -86,22 +103,26 @@ def _fetch(download, repo, filename, repo_type, revision):
         raise HubError(_sentence(error, repo, filename, repo_type, revision)) from error
 
 
-def _sentence(error, repo, filename, repo_type, revision):
+def _sentence(
+    error: BaseException, repo: str, filename: str, repo_type: str, revision: str | None
+) -> str:
     """What was wrong and the next step. More special errors come before those they inherit from."""
     if isinstance(error, LocalEntryNotFoundError) and error.__cause__:
         error = error.__cause__
     page = f"{constants.ENDPOINT}/{'datasets/' if repo_type == 'dataset' else ''}{repo}"
     tokens = f"{constants.ENDPOINT}/settings/tokens"
-    status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
+    response = error.response if isinstance(error, HfHubHTTPError) else None
+    status = None if response is None else response.status_code
+    detail = "" if response is None else response.headers.get("X-Error-Message", "")
 
     if isinstance(error, HFValidationError):
-        return f"{repo!r} is no hub id; those have the form owner/name, like bigcode/starcoder."
+        return f"{repo!r} is not a hub id; those have the form owner/name, like bigcode/starcoder."
     if isinstance(error, OfflineModeIsEnabled):
         return (
             f"HF_HUB_OFFLINE is set, and {filename} of {repo} is not in the cache "
             f"{constants.HF_HUB_CACHE}: unset it, or start once with a network."
         )
-    if status == 403 and "fine-grained" in error.response.headers.get("X-Error-Message", ""):
+    if status == 403 and "fine-grained" in detail:
         return (
             f"{repo} is gated and your fine-grained token may not read gated repositories: at "
             f"{tokens}, give it read access to public gated repositories, and start again."
@@ -140,7 +161,7 @@ def _sentence(error, repo, filename, repo_type, revision):
     return _transport_sentence(error, repo, filename)
 
 
-def _transport_sentence(error, repo, filename):
+def _transport_sentence(error: BaseException, repo: str, filename: str) -> str:
     """For what is neither an answer of the hub nor a question that cannot be asked."""
     name = type(error).__name__
     no_space = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

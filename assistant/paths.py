@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-MODELS = ROOT / "models"
+PACKAGE = Path(__file__).resolve().parent
+ROOT = PACKAGE.parent  # what Python imports the package from
+_DATA = PACKAGE / "data"  # in an installed package alone
+_BESIDE = _DATA if _DATA.is_dir() else ROOT
+MODELS = _BESIDE / "models"
 EMBEDDED_MODEL = MODELS / "tech-assistant-7m"
-PROMPTS = ROOT / "prompts"
-STATIC = Path(__file__).resolve().parent / "web" / "static"
+PROMPTS = _BESIDE / "prompts"
+STATIC = PACKAGE / "web" / "static"

@@ -22,7 +22,7 @@ STOPS_MAX = 4
 STOP_CHARS_MAX = 64
 
 
-def _number(name, value, low, high, *, above=False):
+def _number(name: str, value: object, low: float, high: float, *, above: bool = False) -> float:
     """`value` as a finite float in [low, high], or in (low, high] with `above`."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise SamplingError(f"{name} must be a number, not {quoted(value)}.")
@@ -32,7 +32,7 @@ def _number(name, value, low, high, *, above=False):
     return float(value)
 
 
-def _whole(name, value, low, high):
+def _whole(name: str, value: object, low: int, high: int) -> int:
     """`value` as an int in [low, high]; 40.0 passes, since sliders send floats."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
@@ -63,8 +63,10 @@ class Sampling:
     seed: int | None = None
     min_p: float = 0.0
 
-    def __post_init__(self):
-        put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731
+    def __post_init__(self) -> None:
+        def put(name: str, value: float) -> None:
+            object.__setattr__(self, name, value)
+
         temperature = _number("temperature", self.temperature, 0, TEMPERATURE_MAX)
         put("temperature", max(temperature, TEMPERATURE_MIN) if temperature else 0.0)
         put("top_p", _number("top_p", self.top_p, 0, 1, above=True))
@@ -75,24 +77,24 @@ class Sampling:
         if self.seed is not None:
             put("seed", _whole("seed", self.seed, 0, SEED_MAX))
 
-    def seeded(self):
+    def seeded(self) -> "Sampling":
         """The same with a seed: the one given, or a new one at random."""
         if self.seed is not None:
             return self
         return dataclasses.replace(self, seed=secrets.randbelow(SEED_DRAWN))
 
 
-def check_max_new_tokens(value, limit, least=1):
+def check_max_new_tokens(value: object, limit: int, least: int = 1) -> int:
     """`value` as an int from `least` to `limit` (the model's window). Raises SamplingError."""
     return _whole("max_new_tokens", value, least, limit)
 
 
-def check_logprobs(count, name="logprobs"):
+def check_logprobs(count: object, name: str = "logprobs") -> int | None:
     """None, or an int from 1 to 20. Raises SamplingError."""
     return None if count is None else _whole(name, count, 1, LOGPROBS_MAX)
 
 
-def check_stops(stops):
+def check_stops(stops: object) -> tuple[str, ...]:
     """Stop strings of a request as a tuple without repeats. Raises SamplingError."""
     if stops is None:
         return ()

@@ -1,12 +1,14 @@
 """Settings: flags, then ASSISTANT_* environment variables, then defaults; read once, frozen.
 
 Knows names, types and ranges. Whether a model or a template exists is found out by who opens it.
-The Hugging Face token is no setting: huggingface_hub reads HF_TOKEN itself.
+The Hugging Face token is not a setting: huggingface_hub reads HF_TOKEN itself.
 """
 
 import argparse
 import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NoReturn, cast
 from urllib.parse import urlsplit
 
 from assistant.errors import SettingsError
@@ -48,23 +50,23 @@ class Settings:
     on_space: bool = False
 
     @property
-    def on_loopback(self):
+    def on_loopback(self) -> bool:
         return self.host in ("127.0.0.1", "localhost", "::1")
 
 
 class _Parser(argparse.ArgumentParser):
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
         raise SettingsError(f"{message[:1].upper()}{message[1:]}; --help lists the flags.")
 
 
-def _flag(text):
+def _flag(text: str) -> bool:
     if text.lower() in _TRUE | _FALSE:
         return text.lower() in _TRUE
     raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
 
 
-def _count(low, high):
-    def check(text):
+def _count(low: int, high: int) -> Callable[[str], int]:
+    def check(text: str) -> int:
         if not text.isdecimal() or not low <= int(text) <= high:
             raise argparse.ArgumentTypeError(
                 f"must be a whole number from {low} to {high}, not {text!r}"
@@ -74,7 +76,7 @@ def _count(low, high):
     return check
 
 
-def _address(text):
+def _address(text: str) -> str:
     """A server's address. Raises ArgumentTypeError."""
     try:
         parts = urlsplit(text)
@@ -90,17 +92,17 @@ def _address(text):
     return text.rstrip("/")
 
 
-def _endpoint(text):
+def _endpoint(text: str) -> str:
     """A server's address as all of its routes begin: without the /v1 of some of them."""
     return _address(text).removesuffix("/v1").rstrip("/")
 
 
-def _attribution(text):
+def _attribution(text: str) -> str:
     """The address of a route /overlap."""
     return _address(text).removesuffix("/overlap") + "/overlap"
 
 
-def _key(name, path, key):
+def _key(name: str, path: str | None, key: str | None) -> str | None:
     """The secret in the file `path`, else `key`, which a variable held; None for neither. Raises
     SettingsError, which never quotes it."""
     what, value = f"The variable ASSISTANT_{name.upper()}", key
@@ -112,21 +114,21 @@ def _key(name, path, key):
             with open(path, encoding="utf-8") as file:
                 value = file.read(10_000).strip()
         except (OSError, ValueError) as error:
-            why = getattr(error, "strerror", None) or "it is no text"
+            why = getattr(error, "strerror", None) or "it is not text"
             raise SettingsError(f"The file {path} with a key cannot be read: {why}.") from None
     if value is not None and not re.fullmatch(r"[!-~]+", value):
         raise SettingsError(f"{what} must hold a key: one line of ASCII characters, no blanks.")
     return value
 
 
-def _auth(text):
+def _auth(text: str) -> tuple[str, str]:
     user, colon, password = text.partition(":")
     if not (user and colon and password):
         raise argparse.ArgumentTypeError("must have the form USER:PASSWORD")
     return user, password
 
 
-def _root_path(text):
+def _root_path(text: str) -> str:
     if text and not text.startswith("/"):
         raise argparse.ArgumentTypeError(f"must start with a slash, not {text!r}")
     return text.rstrip("/")
@@ -135,9 +137,9 @@ def _root_path(text):
 _DTYPES = ("auto", "float32", "bfloat16", "float16", "int8")
 
 
-def _parser(on_space):
+def _parser(on_space: bool) -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="app.py",
+        prog="tech-assistant",
         description="Chat with a base code model, and a playground for its prompts.",
         epilog="Every flag can also be set as an environment variable: --max-new-tokens is "
         "ASSISTANT_MAX_NEW_TOKENS. A flag wins over its variable.",
@@ -184,7 +186,7 @@ def _parser(on_space):
     return parser
 
 
-def read_settings(argv, environ):
+def read_settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
     """Settings from the command line and the environment. Raises SettingsError."""
     on_space = bool(environ.get("SPACE_ID"))
     parser = _parser(on_space)
@@ -193,7 +195,7 @@ def read_settings(argv, environ):
         if action.dest == "help" or name not in environ:
             continue
         try:
-            action.default = _from_environment(parser, action, environ[name])
+            action.default = _from_environment(action, environ[name])
         except (argparse.ArgumentTypeError, argparse.ArgumentError) as error:
             detail = getattr(error, "message", error)
             raise SettingsError(f"The variable {name} {detail}.") from None
@@ -206,13 +208,13 @@ def read_settings(argv, environ):
     return Settings(**values, space_host=environ.get("SPACE_HOST"), on_space=on_space)
 
 
-def _from_environment(parser, action, text):
+def _from_environment(action: argparse.Action, text: str) -> object:
     if isinstance(action, argparse._StoreTrueAction):
         return _flag(text)
+    check = cast(Callable[[str], object], action.type or str)
     if isinstance(action, argparse._AppendAction):
-        check = action.type or str
         return [check(part.strip()) for part in text.split(",") if part.strip()]
-    value = action.type(text) if action.type else text
+    value = check(text)
     if action.choices and value not in action.choices:
         raise argparse.ArgumentTypeError(
             f"must be one of {', '.join(action.choices)}, not {text!r}"

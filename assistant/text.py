@@ -3,7 +3,9 @@
 Knows characters, not tokens: how many tokens a text has is window.py's business.
 """
 
+import io
 import re
+from typing import TextIO
 
 from assistant.errors import TextError
 
@@ -44,7 +46,7 @@ _SHAPING = [  # where one hidden character, behind one that is seen, changes wha
 _HIDDEN = re.compile(rf"((?![{HIDDEN}])(?:{'|'.join(reversed(_SHAPING))}))|[{HIDDEN}]")
 
 
-def clean(text):
+def clean(text: str) -> str:
     """`text` with line ends as a newline, without control characters (tab and newline stay) and
     terminal escapes, and with U+FFFD for lone surrogates, which no encoding can carry.
 
@@ -59,28 +61,34 @@ def clean(text):
     return _SURROGATES.sub("\ufffd", text)
 
 
-def check_message(value):
+def check_message(value: object) -> str:
     """A chat message, cleaned and stripped. Raises TextError; length is checked before all else."""
-    text = clean(_checked("message", value, MESSAGE_CHARS_MAX)).strip()
+    text = clean(_check("message", value, MESSAGE_CHARS_MAX)).strip()
     if not text:
         raise TextError("The message is empty.")
     return text
 
 
-def check_prompt(value):
+def check_prompt(value: object) -> str:
     """A raw prompt, cleaned but not stripped. Raises TextError."""
-    text = clean(_checked("prompt", value, PROMPT_CHARS_MAX))
+    text = clean(_check("prompt", value, PROMPT_CHARS_MAX))
     if not text:
         raise TextError("The prompt is empty.")
     return text
 
 
-def _checked(name, value, limit):
+def _check(name: str, value: object, limit: int) -> str:
     if not isinstance(value, str):
         raise TextError(f"The {name} must be text, not {quoted(value)}.")
     if len(value) > limit:
         raise TextError(f"The {name} may have at most {limit:,} characters; it has {len(value):,}.")
     return value
+
+
+def allow_any_text(stream: TextIO) -> None:
+    """What a terminal's encoding lacks is printed as a question mark."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="replace")
 
 
 def quoted(value: object) -> str:

@@ -64,7 +64,7 @@ def serving(settings):
     """The engine, and the address of a server in front of it, in a thread of this process."""
     from assistant.chat.assistant import Assistant
     from assistant.engine.open import open_engine
-    from assistant.prompting.template import load_template, suitable_template
+    from assistant.prompting.load import load_template, suitable_template
     from assistant.web.app import build_app
     from assistant.web.server import listen, local_address, make_server
 

@@ -7,7 +7,8 @@ import keyword
 from assistant.chat.assistant import Assistant
 from assistant.conversation import Conversation
 from assistant.paths import MODELS
-from assistant.prompting.template import encode, load_template
+from assistant.prompting.load import load_template
+from assistant.prompting.template import encode
 from benchmarks.contenders import GREEDY
 
 TEMPLATE = "tech-assistant-short"

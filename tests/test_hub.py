@@ -150,8 +150,8 @@ def test_each_refusal_has_its_sentence(hub, environment, fault, token, words):
         ({"revision": "v9"}, ["org/x has no revision 'v9'"]),
         ({"name": "b.txt"}, ["org/x has no file b.txt"]),
         ({"repo": "org/none"}, ["no model org/none"]),
-        ({"repo": "a b/c"}, ["no hub id", "bigcode/starcoder"]),
-        ({"repo": "-/--"}, ["no hub id"]),
+        ({"repo": "a b/c"}, ["not a hub id", "bigcode/starcoder"]),
+        ({"repo": "-/--"}, ["not a hub id"]),
     ],
 )
 def test_what_does_not_exist(environment, arguments, words):

@@ -1,10 +1,11 @@
 """The rules that hold for the source itself: imports run one way, and modules stay small.
 
-Reads the source with ast; only the last tests import anything, each in a process of its own.
+Reads the source, Python with ast; only the last tests import anything, each in its own process.
 """
 
 import ast
 import graphlib
+import posixpath
 import re
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ import sys
 
 import pytest
 
-from assistant.paths import ROOT
+from assistant.paths import ROOT, STATIC
 
 LINES_MAX = 300
 
@@ -40,8 +41,9 @@ INSIDE = {
     "web": (
         {"app"},
         {"pages", "api"},
-        {"sources", "polling", "server", "gradio_inside"},
+        {"sources", "polling", "server", "scripts"},
         {"follow", "loading", "gate"},
+        {"gradio_inside"},
     ),
 }
 # It stands apart: the web alone joins it with replies, and it knows none of the others.
@@ -153,14 +155,19 @@ def violations(name, source, known=None):
 
 def circle(sources):
     """The modules of a circle of imports at module level, or None."""
-    graph = {
-        name: {
-            target
-            for target in imports(name, source, sources, late=False)
-            if target in sources and target != name
+    return circle_in(
+        {
+            name: {
+                target
+                for target in imports(name, source, sources, late=False)
+                if target in sources and target != name
+            }
+            for name, source in sources.items()
         }
-        for name, source in sources.items()
-    }
+    )
+
+
+def circle_in(graph):
     try:
         graphlib.TopologicalSorter(graph).prepare()
     except graphlib.CycleError as error:
@@ -220,8 +227,87 @@ def test_modules_are_small_and_say_what_they_are(name):
     assert ast.get_docstring(ast.parse(MODULES[name]))
 
 
+# -- the page's scripts ------------------------------------------------------------------------
+
+# What a folder of static/ may import beside itself; main.js joins them all.
+SCRIPT_ROOMS = {
+    "lib": set(),
+    "chat": {"lib"},
+    "playground": {"lib"},
+    "attribution": {"lib"},
+    "": {"lib", "chat", "playground", "attribution"},
+}
+CLASSIC = {"start.js", "stream.js"}  # they run within the page, as they are
+IMPORT = re.compile(r"""(?:^(?:import|export)\b[^"';=(]*?|\bimport\()["']([^"']+)["']""", re.M)
+SCRIPTS = {
+    path.relative_to(STATIC).as_posix(): path.read_text("utf-8")
+    for path in sorted(STATIC.rglob("*.js"))
+}
+
+
+def script_imports(name, source):
+    """The modules that a script imports, as paths in static/."""
+    folder = posixpath.dirname(name)
+    return {posixpath.normpath(posixpath.join(folder, each)) for each in IMPORT.findall(source)}
+
+
+def script_violations(name, source):
+    """What is wrong with the imports of one script, as sentences."""
+    room = posixpath.dirname(name)
+    return [
+        f"{name} imports {target}"
+        for target in sorted(script_imports(name, source))
+        if target not in SCRIPTS
+        or target in CLASSIC
+        or posixpath.dirname(target) not in SCRIPT_ROOMS[room] | {room}
+    ]
+
+
+@pytest.mark.parametrize("name", sorted(SCRIPTS.keys() - CLASSIC))
+def test_scripts_import_one_way(name):
+    assert script_violations(name, SCRIPTS[name]) == []
+
+
+def test_scripts_have_no_circle_and_each_is_imported():
+    graph = {name: script_imports(name, SCRIPTS[name]) for name in SCRIPTS.keys() - CLASSIC}
+    assert circle_in(graph) is None
+    assert set().union(*graph.values()) == graph.keys() - {"main.js"}
+
+
+@pytest.mark.parametrize(
+    "name, source",
+    [
+        ("lib/dom.js", 'import { open } from "../chat/chat.js";'),
+        ("chat/chat.js", 'import * as sources from "../attribution/sources.js";'),
+        ("chat/chat.js", 'import {\n  look,\n  dress,\n} from "../attribution/sources.js";'),
+        ("playground/playground.js", 'import "../chat/chat.js";'),
+        ("attribution/sources.js", 'export { open } from "../chat/chat.js";'),
+        ("chat/chat.js", 'const late = () => import("../playground/playground.js");'),
+        ("chat/chat.js", 'import "../lib/unheard-of.js";'),
+        ("main.js", 'import "./stream.js";'),
+    ],
+)
+def test_a_violation_in_a_script_is_found(name, source):
+    assert script_violations(name, source)
+
+
+def test_a_circle_of_scripts_is_found():
+    one, other = "lib/one.js", "lib/other.js"
+    graph = {
+        one: script_imports(one, 'import { a } from "./other.js";'),
+        other: script_imports(other, 'import { b } from "../lib/one.js";'),
+    }
+    assert circle_in(graph)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_scripts_are_small_and_say_what_they_are(name):
+    assert SCRIPTS[name].count("\n") < LINES_MAX
+    assert SCRIPTS[name].removeprefix("// @ts-nocheck\n").startswith("// ")
+
+
 PRIVATE = re.compile(r"/(?:work|root|home)/\w|\.\./shared|shared/(?:facts|data)|\bissue #?\d")
-TEXT = {".py", ".md", ".toml", ".txt", ".sh", ".css", ".js", ""}
+TEXT = {".py", ".md", ".toml", ".txt", ".sh", ".css", ".js", ".json", ""}
 
 
 def test_no_path_of_a_machine_in_tracked_files():

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
+import assistant
 from assistant.paths import ROOT
 from assistant.settings import _parser
 from assistant.web.gate.metrics import Measured
@@ -36,6 +37,19 @@ def requirement(name):
         for line in lines
         if (text := line.partition("#")[0].strip()) and (found := Requirement(text)).name == name
     )
+
+
+def test_the_package_needs_what_requirements_say():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    texts = filter(None, (line.partition("#")[0].strip() for line in lines))
+    assert [*map(Requirement, project["dependencies"])] == [*map(Requirement, texts)]
+
+
+def test_the_newest_version_in_the_changelog_is_the_program_s():
+    text = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    versions = re.findall(r"^## \[([\d.]+)\] - \d{4}-\d\d-\d\d$", text, re.MULTILINE)
+    assert versions[0] == assistant.__version__ and "0.1.0" in versions
 
 
 def pinned(name):

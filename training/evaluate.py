@@ -21,7 +21,7 @@ import torch
 from assistant.chat.assistant import Assistant
 from assistant.engine.device import choose_device
 from assistant.engine.open import open_engine
-from assistant.prompting.template import load_template
+from assistant.prompting.load import load_template
 from assistant.settings import Settings
 from training import continuations, corpus
 from training.answers import first_sentence, well_formed

@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,14 +21,15 @@ from tqdm import tqdm
 
 from assistant.attribution import Index, find_matches, search
 from assistant.attribution.corpus import Corpus
-from assistant.attribution.index import build
+from assistant.attribution.index import Progress, build
 from assistant.attribution.shipped import shipped_index
 from assistant.errors import AssistantError, AttributionError
+from assistant.text import allow_any_text
 
 SQLITE = b"SQLite format 3"
 
 
-def _parser():
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m assistant.attribution", allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True)
     build_ = commands.add_parser("build", help="make an index of a corpus")
@@ -47,10 +49,10 @@ def _parser():
     return parser
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """The exit code: 1 with one sentence on stderr, 130 for Ctrl-C; a build then goes on where it
     was when it is started again."""
-    sys.stdout.reconfigure(errors="replace")  # a terminal may lack a character
+    allow_any_text(sys.stdout)
     args = _parser().parse_args(argv)
     try:
         {"build": make, "check": check, "search": find}[args.command](args)
@@ -66,22 +68,22 @@ def main(argv=None):
 
 
 @contextmanager
-def bar():
-    """A progress(read, total), shown where a person looks on."""
-    with tqdm(unit="B", unit_scale=True, desc="index", disable=None) as shown:
+def progress_bar() -> Iterator[Progress]:
+    """A bar where a person looks on; none in a log."""
+    with tqdm(unit="B", unit_scale=True, desc="index", disable=None) as bar:
 
-        def progress(read, total):
-            shown.total = total
-            shown.update(read - shown.n)
+        def progress(read: int, total: int) -> None:
+            bar.total = total
+            bar.update(read - bar.n)
 
         yield progress
 
 
-def make(args):
+def make(args: argparse.Namespace) -> None:
     started = time.monotonic()
     if args.out.is_file() and not _head(args.out).startswith(SQLITE):
-        raise AttributionError(f"{args.out} is no index; give --out another name.")
-    with bar() as progress:
+        raise AttributionError(f"{args.out} is not an index; give --out another name.")
+    with progress_bar() as progress:
         built = build(Corpus(args.corpus), args.out, progress)
     if built is None:
         print(f"{args.out} is the index of this corpus already.")
@@ -94,21 +96,21 @@ def make(args):
     )
 
 
-def _head(path):
+def _head(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.read(16)
 
 
-def opened(args):
+def open_index(args: argparse.Namespace) -> Index:
     if args.index:
         return Index(args.index)
-    with bar() as progress:
+    with progress_bar() as progress:
         return shipped_index(progress)
 
 
-def check(args):
+def check(args: argparse.Namespace) -> None:
     text = sys.stdin.buffer.read().decode("utf-8", errors="replace")
-    matches = find_matches(opened(args), text)
+    matches = find_matches(open_index(args), text)
     if args.json:
         print(json.dumps([dataclasses.asdict(match) for match in matches], indent=1))
         return
@@ -117,13 +119,13 @@ def check(args):
         print(f"{match.length} characters match {match.path}, {lines}, {match.licence}")
 
 
-def find(args):
+def find(args: argparse.Namespace) -> None:
     # As one query: the shell has taken the quotes around a phrase off.
     query = " ".join(f'"{each}"' if " " in each else each for each in args.query)
     if len(args.query) == 1:
         (query,) = args.query
     filters = {"path": args.path, "language": args.language, "licence": args.licence}
-    hits = search(opened(args), query, **filters)
+    hits = search(open_index(args), query, **filters)
     if args.json:
         print(json.dumps([dataclasses.asdict(hit) for hit in hits], indent=1))
         return

@@ -1,7 +1,7 @@
 """A corpus: the documents of a folder, or of a file of JSON lines (.xz too) or Parquet, in order.
 
 Reads one record at a time, so that memory does not grow with the corpus. Knows no index. What is
-no text, or too large, is left out.
+not text, or too large, is left out.
 """
 
 import hashlib
@@ -9,10 +9,12 @@ import json
 import lzma
 import os
 import re
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import IO, TypeAlias
 
 from pygments.lexers import find_lexer_class_for_filename
 
@@ -48,10 +50,10 @@ class Document:
     url: str = ""
 
     @property
-    def language(self):
+    def language(self) -> str:
         return language(os.path.basename(self.path))
 
-    def parts(self):
+    def parts(self) -> Iterator["Document"]:
         """The document in parts of at most PART_CHARS, each but the first beginning where the one
         before is about to end."""
         if len(self.text) <= PART_CHARS:
@@ -63,32 +65,35 @@ class Document:
             line += self.text.count("\n", start, start + PART_CHARS - OVERLAP_CHARS)
 
 
-def language(name):
+def language(name: str) -> str:
     """The language of a file, by its name; "text" where that does not tell."""
     stem, dot, ending = name.removesuffix(".txt").rpartition(".")
     return _language("x." + ending if dot and stem else name)
 
 
 @lru_cache(maxsize=2_000)
-def _language(name):
+def _language(name: str) -> str:
     found = find_lexer_class_for_filename(name)
     return found.name if found else "text"
+
+
+Record: TypeAlias = tuple[int, Document | None]
 
 
 class Corpus:
     """What is at `path`: a folder, or a .jsonl, .jsonl.xz or .parquet file. `size`: its bytes;
     `fingerprint`: changes with it. Raises AttributionError."""
 
-    def __init__(self, path):
+    def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         try:
-            self.size, self.fingerprint = self._measured()
+            self.size, self.fingerprint = self._measure()
         except OSError as error:
             raise AttributionError(
                 f"The corpus {self.path} cannot be read: {error.strerror}."
             ) from None
 
-    def _measured(self):
+    def _measure(self) -> tuple[int, str]:
         digest, size = hashlib.sha256(), 0
         for file in self._files():
             stat = file.stat()
@@ -103,14 +108,14 @@ class Corpus:
                     digest.update(hashlib.file_digest(opened, "sha256").digest())
         return size, digest.hexdigest()
 
-    def records(self, skip=0):
+    def records(self, skip: int = 0) -> Iterator[Record]:
         """(bytes read so far, Document or None) of each record behind the first `skip`; None for
         what is left out."""
         if self.path.is_dir():
             return self._folder(skip)
         return self._parquet(skip) if self.path.suffix == ".parquet" else self._lines(skip)
 
-    def _files(self):
+    def _files(self) -> Iterator[Path]:
         """The files it is read from, in a fixed order; no hidden ones and no links."""
         if not self.path.is_dir():
             if not self.path.name.endswith((".jsonl", ".jsonl.xz", ".parquet")):
@@ -129,7 +134,7 @@ class Corpus:
                 if not name.startswith(".") and file.is_file() and not file.is_symlink():
                     yield file
 
-    def _folder(self, skip):
+    def _folder(self, skip: int) -> Iterator[Record]:
         nearest, read = licence.Nearest(self.path), 0
         for number, file in enumerate(self._files()):
             if number >= skip:
@@ -137,7 +142,7 @@ class Corpus:
             with suppress(OSError):  # it has gone since
                 read += file.stat().st_size
 
-    def _file(self, file, nearest):
+    def _file(self, file: Path, nearest: licence.Nearest) -> Document | None:
         try:
             if file.stat().st_size > RECORD_BYTES_MAX:
                 return None
@@ -150,7 +155,7 @@ class Corpus:
         found = licence.spdx(text) or nearest.of(file.parent)
         return Document(text, _SURROGATES.sub("\ufffd", path), found, self.path.name)
 
-    def _lines(self, skip):
+    def _lines(self, skip: int) -> Iterator[Record]:
         with self._open() as (file, raw):
             number = -1
             while line := file.readline(RECORD_BYTES_MAX):
@@ -163,7 +168,7 @@ class Corpus:
                     yield raw.tell(), _document(_json(line))
 
     @contextmanager
-    def _open(self):
+    def _open(self) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
         with self.path.open("rb") as raw:
             if self.path.suffix != ".xz":
                 yield raw, raw
@@ -174,7 +179,7 @@ class Corpus:
             except (lzma.LZMAError, EOFError):
                 raise AttributionError(f"The corpus {self.path} is damaged.") from None
 
-    def _parquet(self, skip):
+    def _parquet(self, skip: int) -> Iterator[Record]:
         try:
             from pyarrow import ArrowException, parquet
         except ImportError:
@@ -195,14 +200,14 @@ class Corpus:
             raise AttributionError(f"The corpus {self.path} is damaged: {error}.") from None
 
 
-def _json(line):
+def _json(line: bytes) -> object:
     try:
         return json.loads(line)
     except (ValueError, RecursionError):
         return None
 
 
-def _document(record):
+def _document(record: object) -> Document | None:
     """The Document of a record, or None where it is none."""
     if not isinstance(record, dict):
         return None
@@ -226,6 +231,6 @@ def _document(record):
     )
 
 
-def _plain(value):
+def _plain(value: object) -> str:
     """A text that SQLite can hold."""
     return _SURROGATES.sub("\ufffd", str(value))

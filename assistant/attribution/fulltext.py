@@ -5,9 +5,11 @@ A query is words and "exact phrases"; nothing in it is an operator. Knows no pag
 
 import re
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from time import monotonic
 
+from assistant.attribution.index import Index
 from assistant.errors import TextError
 
 HITS = 10
@@ -23,7 +25,7 @@ _TERM = re.compile(r'"([^"]*)"?|([^\s"]+)')
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A place in the corpus. text: its lines from start_line on; marks: [start, end] of what was
+    """A place in the corpus. text: its lines from start_line on; marks: (start, end) of what was
     searched for, in text."""
 
     path: str
@@ -34,10 +36,10 @@ class Hit:
     language: str
     url: str
     text: str
-    marks: list
+    marks: list[tuple[int, int]]
 
 
-def terms(query):
+def terms(query: object) -> list[str]:
     """The words and phrases of a query, white space as single blanks. Raises TextError."""
     if not isinstance(query, str) or not query.strip():
         raise TextError("There is nothing to search for.")
@@ -53,7 +55,15 @@ def terms(query):
     return found
 
 
-def search(index, query, *, path="", language="", licence="", hits=HITS):
+def search(
+    index: Index,
+    query: object,
+    *,
+    path: str = "",
+    language: str = "",
+    licence: str = "",
+    hits: int = HITS,
+) -> list[Hit]:
     """The best Hits for `query`: those with all of its terms, else with any. path: a part of it.
     Raises TextError and AttributionError."""
     wanted = terms(query)
@@ -88,7 +98,7 @@ def search(index, query, *, path="", language="", licence="", hits=HITS):
         return [_hit(db, number, wanted) for (number,) in rows]
 
 
-def choices(index):
+def choices(index: Index) -> tuple[list[str], ...]:
     """(languages, licences) that stand in the corpus, sorted."""
     with index.open() as db:
         return tuple(
@@ -97,11 +107,11 @@ def choices(index):
         )
 
 
-def _plain(value):
+def _plain(value: object) -> str:
     return str(value)[:QUERY_CHARS_MAX].replace("\0", "").encode(errors="replace").decode()
 
 
-def _hit(db, number, wanted):
+def _hit(db: sqlite3.Connection, number: int, wanted: Sequence[str]) -> Hit:
     query = "SELECT path, licence, source, language, url, line, text FROM documents WHERE id = ?"
     path, licence, source, language, url, line, text = db.execute(query, (number,)).fetchone()
     pattern = re.compile("|".join(map(_pattern, sorted(wanted, key=len, reverse=True))), re.I)
@@ -117,15 +127,15 @@ def _hit(db, number, wanted):
         language,
         url,
         shown,
-        [list(found.span()) for found in pattern.finditer(shown)],
+        [found.span() for found in pattern.finditer(shown)],
     )
 
 
-def _pattern(term):
+def _pattern(term: str) -> str:
     return r"\s+".join(map(re.escape, term.split()))
 
 
-def _best(text, wanted):
+def _best(text: str, wanted: Sequence[str]) -> int:
     """Where the longest term that is in `text` first stands; 0 for none, as some fold of letters
     that the index knows may make it."""
     for term in sorted(wanted, key=len, reverse=True):
@@ -134,8 +144,8 @@ def _best(text, wanted):
     return 0
 
 
-def _around(text, at):
-    """[start, end] of the lines around the one of `at`; of long lines a part."""
+def _around(text: str, at: int) -> tuple[int, int]:
+    """(start, end) of the lines around the one of `at`; of long lines a part."""
     start = text.rfind("\n", 0, at) + 1
     for _ in range(BEFORE):
         start = text.rfind("\n", 0, max(start - 1, 0)) + 1

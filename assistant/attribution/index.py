@@ -8,21 +8,25 @@ Built once, then only read. Knows no licence texts and no pages.
 import json
 import logging
 import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 from filelock import FileLock
 
-from assistant.attribution.corpus import Document
-from assistant.attribution.pieces import PIECE, hashed, squeeze, stored
+from assistant.attribution.corpus import Corpus, Document
+from assistant.attribution.pieces import PIECE, hash_rows, places_to_store, squeeze
 from assistant.errors import AttributionError, DamagedIndex
 
 VERSION = 1  # of the tables and of what stands in them
 PLACES_MAX = 200  # of one piece that are looked at: those of licences stand in every file
 COMMIT_CHARS = 8_000_000  # at most so much work is lost when a build is interrupted
 CACHE_KIB = 64_000
+
+Progress: TypeAlias = Callable[[int, int], None]  # bytes read, bytes in all
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +43,7 @@ class Index:
     """An index that was built. Raises AttributionError where there is none, and from every method
     where it is damaged; usable from any thread."""
 
-    def __init__(self, path):
+    def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         if not self.path.is_file():
             raise AttributionError(f"There is no index at {self.path}; build one first.")
@@ -51,7 +55,7 @@ class Index:
         self.documents, self.characters = facts["documents"], facts["characters"]
 
     @contextmanager
-    def open(self):
+    def open(self) -> Iterator[sqlite3.Connection]:
         """A connection that reads, closed behind the block."""
         address = f"{self.path.absolute().as_uri()}?mode=ro&immutable=1"
         try:
@@ -62,7 +66,7 @@ class Index:
             log.warning("the index %s failed: %s", self.path, type(error).__name__)
             raise DamagedIndex(f"The index {self.path} is damaged; build it again.") from None
 
-    def check(self):
+    def check(self) -> None:
         """Reads all of its structure; raises DamagedIndex."""
         with self.open() as db:
             (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
@@ -70,7 +74,7 @@ class Index:
                 raise sqlite3.DatabaseError(found)
 
     @staticmethod
-    def known(db, pieces):
+    def known(db: sqlite3.Connection, pieces: Sequence[int]) -> list[int]:
         """Those of `pieces`, hashes, that stand in the corpus."""
         query = (
             "SELECT value FROM json_each(?) WHERE EXISTS (SELECT 1 FROM pieces WHERE hash = value)"
@@ -78,14 +82,14 @@ class Index:
         return [each for (each,) in db.execute(query, (json.dumps(pieces),))]
 
     @staticmethod
-    def places(db, piece):
+    def places(db: sqlite3.Connection, piece: int) -> list[tuple[int, int]]:
         """(document, place) of a hash, at most PLACES_MAX; place: characters that are not blank
         before it."""
         query = "SELECT document, place FROM pieces WHERE hash = ? ORDER BY rowid LIMIT ?"
         return db.execute(query, (piece, PLACES_MAX)).fetchall()
 
     @staticmethod
-    def document(db, number):
+    def document(db: sqlite3.Connection, number: int) -> Document:
         row = db.execute(
             "SELECT text, path, licence, source, line, url FROM documents WHERE id = ?", (number,)
         ).fetchone()
@@ -101,10 +105,12 @@ class Built:
     characters: int
 
 
-def build(corpus, out, progress=lambda read, total: None):
-    """Makes the index `out` of the Corpus, and says what it Built; of what is there already, None.
+def build(
+    corpus: Corpus, out: str | Path, progress: Progress = lambda read, total: None
+) -> Built | None:
+    """Makes the index `out` of the corpus, and says what it built; of what is there already, None.
 
-    progress(bytes read, bytes in all). Goes on where an earlier build of the same corpus was
+    Goes on where an earlier build of the same corpus was
     interrupted; who comes second waits for the first. Memory does not grow with the corpus. Raises
     AttributionError.
     """
@@ -132,7 +138,7 @@ def build(corpus, out, progress=lambda read, total: None):
         raise AttributionError(f"The index {out} cannot be written: {error}.") from None
 
 
-def _same(path, corpus):
+def _same(path: Path, corpus: Corpus) -> bool:
     """Whether `path` is an index of this corpus, begun or whole."""
     if not path.is_file():
         return False
@@ -144,23 +150,22 @@ def _same(path, corpus):
         return False
 
 
-def _remove(part):
+def _remove(part: Path) -> None:
     for ending in ("", "-wal", "-shm"):
         part.with_name(part.name + ending).unlink(missing_ok=True)
 
 
-def _build(corpus, path, progress):
+def _build(corpus: Corpus, path: Path, progress: Progress) -> Built:
     with closing(sqlite3.connect(path)) as db:
         db.executescript(
             f"PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; "
             f"PRAGMA cache_size = -{CACHE_KIB}; PRAGMA temp_store = FILE;"
         )
-        facts = {"version": VERSION, "corpus": corpus.fingerprint, "records": 0, "left_out": 0,
-                 "documents": 0, "characters": 0}  # fmt: skip
         if not db.execute("SELECT 1 FROM sqlite_master").fetchone():
             db.executescript(_TABLES)
-            _keep(db, facts)
-        facts = dict(db.execute("SELECT name, value FROM facts"))
+            counts = dict.fromkeys(("records", "left_out", "documents", "characters"), 0)
+            _keep(db, {"version": VERSION, "corpus": corpus.fingerprint} | counts)
+        facts: dict[str, Any] = dict(db.execute("SELECT name, value FROM facts"))
         pending = 0
         for read, document in corpus.records(skip=facts["records"]):
             facts["records"] += 1
@@ -183,20 +188,20 @@ def _build(corpus, path, progress):
         return Built(facts["documents"], facts["left_out"], facts["characters"])
 
 
-def _keep(db, facts):
+def _keep(db: sqlite3.Connection, facts: Mapping[str, object]) -> None:
     db.executemany("REPLACE INTO facts VALUES (?, ?)", facts.items())
     db.commit()
 
 
-def _add(db, number, document):
+def _add(db: sqlite3.Connection, number: int, document: Document) -> None:
     row = (number, document.path, document.licence, document.source, document.line, document.url,
            document.language, document.text)  # fmt: skip
     db.execute("INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
     flat = " ".join(document.text.split())
     db.execute("INSERT INTO words (rowid, text) VALUES (?, ?)", (number, flat))
     codes, _ = squeeze(document.text)
-    places = stored(codes)
-    found = hashed(codes[places[:, None] + np.arange(PIECE)])
+    places = places_to_store(codes)
+    found = hash_rows(codes[places[:, None] + np.arange(PIECE)])
     rows = (
         (each, number, place) for each, place in zip(found.tolist(), places.tolist(), strict=True)
     )

@@ -4,7 +4,9 @@ Knows names of files and tell-tale sentences; it gives no legal advice.
 """
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
+from pathlib import Path
 
 UNKNOWN = "unknown"
 HEADER_CHARS = 4_000  # in which an SPDX header stands
@@ -33,27 +35,28 @@ _TELLTALES = (
 )
 
 
-def spdx(text):
+def spdx(text: str) -> str | None:
     """The expression of the SPDX header in the first lines of `text`, or None."""
     found = _SPDX.search(text, 0, HEADER_CHARS)
-    return found and found[1]
+    return found[1] if found else None
 
 
-def of_licence_text(text):
+def of_licence_text(text: str) -> str | None:
     """The SPDX name of the licence whose text this is, or None."""
     flat = " ".join(text[:40_000].split()).lower().replace(", version", " version")
+    named: list[tuple[int, str | None]]
     named = [(flat.find(sentence.lower()), name) for name, sentence in _TELLTALES]
     return spdx(text) or min((at, name) for at, name in [*named, (len(flat), None)] if at >= 0)[1]
 
 
 class Nearest:
-    """The licences of the folders below `root`, a Path, each looked up once."""
+    """The licences of the folders below `root`, each looked up once."""
 
-    def __init__(self, root):
+    def __init__(self, root: Path) -> None:
         self.root = root
-        self.of = lru_cache(maxsize=10_000)(self._of)
+        self.of: Callable[[Path], str] = lru_cache(maxsize=10_000)(self._of)
 
-    def _of(self, folder):
+    def _of(self, folder: Path) -> str:
         """The licence of the files in `folder`: of the nearest licence file up to the root."""
         for path in sorted(folder.iterdir()):
             if _FILE.fullmatch(path.name) and path.is_file() and not path.is_symlink():

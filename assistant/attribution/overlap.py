@@ -16,11 +16,13 @@ to be slow there are limits, far above what replies need: PLACES_MAX of index.py
 DOCUMENTS_MAX and MATCHES_MAX; what stands in fewest places is looked at first.
 """
 
+import sqlite3
 from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from assistant.attribution.index import Index
-from assistant.attribution.pieces import PIECE, hashes, is_rule, squeeze
+from assistant.attribution.pieces import PIECE, Codes, Offsets, hashes, is_rule, squeeze
 from assistant.errors import TextError
 
 CERTAIN = 99  # characters, white space as single blanks: a run of so many is found for certain
@@ -48,17 +50,18 @@ class Match:
     url: str
     length: int
     text: str
-    also: list = field(default_factory=list)
+    also: list[tuple[str, int, int]] = field(default_factory=list)
 
     @property
-    def link(self):
+    def link(self) -> str:
         """The url, with the lines where it is one of GitHub's."""
-        at = f"#L{self.start_line}-L{self.end_line}"
-        return self.url + at * self.url.startswith("https://github.com/")
+        if not self.url.startswith("https://github.com/"):
+            return self.url
+        return f"{self.url}#L{self.start_line}-L{self.end_line}"
 
 
-def find_matches(index, text):
-    """The longest runs of `text` in the Index, in the order of the text: none of less than SHORTEST
+def find_matches(index: Index, text: str) -> list[Match]:
+    """The longest runs of `text` in the index, in the order of the text: none of less than SHORTEST
     characters, none within another. Raises TextError and AttributionError."""
     codes, offsets = squeeze(check_length(text))
     with index.open() as db:
@@ -66,7 +69,7 @@ def find_matches(index, text):
     return sorted(_longest(matches), key=lambda match: match.start)
 
 
-def check_length(text):
+def check_length(text: str) -> str:
     """`text`, where it is not too long. Raises TextError."""
     if len(text) > TEXT_CHARS_MAX:
         raise TextError(
@@ -75,7 +78,7 @@ def check_length(text):
     return text
 
 
-def _matches(db, text, codes, offsets):
+def _matches(db: sqlite3.Connection, text: str, codes: Codes, offsets: Offsets) -> Iterator[Match]:
     """A Match for each run of each document."""
     for number, pairs in sorted(_near(db, codes).items()):
         document = Index.document(db, number)
@@ -93,18 +96,20 @@ def _matches(db, text, codes, offsets):
                         document.source, document.url, length, run)  # fmt: skip
 
 
-def _near(db, codes):
+def _near(db: sqlite3.Connection, codes: Codes) -> dict[int, list[tuple[int, int]]]:
     """Document to [(where a piece of the text begins, where it begins in the document)], in
     characters that are not blank."""
-    asked = {}
+    starts_of: dict[int, list[int]] = {}
     if len(codes) >= PIECE:
         pieces, rule = hashes(codes).tolist(), is_rule(codes).tolist()
         for start, piece in enumerate(pieces):
             if not rule[start]:
-                asked.setdefault(piece, []).append(start)
-    found = [(Index.places(db, piece), asked[piece]) for piece in Index.known(db, list(asked))]
+                starts_of.setdefault(piece, []).append(start)
+    known = Index.known(db, list(starts_of))
+    found = [(Index.places(db, piece), starts_of[piece]) for piece in known]
     found.sort(key=lambda pair: len(pair[0]) * len(pair[1]))
-    room, near = PAIRS_MAX + 5 * len(codes), {}
+    room = PAIRS_MAX + 5 * len(codes)
+    near: dict[int, list[tuple[int, int]]] = {}
     for places, starts in found:
         room -= len(places) * len(starts)
         if room < 0:
@@ -115,9 +120,11 @@ def _near(db, codes):
     return {number: near[number] for number, _ in most.most_common(DOCUMENTS_MAX)}
 
 
-def _runs(codes, body, pairs):
+def _runs(
+    codes: Codes, body: Codes, pairs: Iterable[tuple[int, int]]
+) -> Iterator[tuple[int, int, int]]:
     """(start, end, start in the body) of what `codes` and the body share around `pairs`."""
-    seen = {}  # how far the text stands in the body at this distance
+    seen: dict[int, int] = {}  # how far the text stands in the body at this distance
     for at, place in sorted(pairs):
         if at < seen.get(place - at, 0):
             continue
@@ -128,7 +135,7 @@ def _runs(codes, body, pairs):
             yield start, end, place - at + start
 
 
-def _alike(one, other):
+def _alike(one: Codes, other: Codes) -> int:
     """How many leading items two arrays share."""
     length = min(len(one), len(other))
     if not length:
@@ -138,9 +145,9 @@ def _alike(one, other):
     return first if differs[first] else length
 
 
-def _longest(matches):
+def _longest(matches: Sequence[Match]) -> Iterable[Match]:
     """Those that lie in no longer one; those of the same characters become one."""
-    kept = {}
+    kept: dict[tuple[int, int], Match] = {}
     for match in sorted(matches, key=lambda one: one.start - one.end):
         same = kept.get((match.start, match.end))
         if same:

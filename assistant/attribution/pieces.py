@@ -4,7 +4,13 @@ How a text is indented and where its lines break says nothing about where it com
 space does not count in comparisons at all. Knows no files and no index.
 """
 
+from typing import Any, TypeAlias
+
 import numpy as np
+from numpy.typing import NDArray
+
+Codes: TypeAlias = NDArray[np.integer[Any]]
+Offsets: TypeAlias = NDArray[np.int64]
 
 PIECE = 25  # characters that are hashed together
 BESIDE = 5
@@ -18,9 +24,10 @@ _LAST = len(_PRINTED) - 1  # stands for all code points above
 _POWERS = np.array([pow(0x9E6C63D0876A9A47, n, 2**64) for n in range(PIECE)], dtype=np.uint64)
 
 
-def squeeze(text):
-    """(codes, offsets): the code points of `text` that are not blank (integers), and where in it
-    each of them stands (int64). The same length both."""
+def squeeze(text: str) -> tuple[Codes, Offsets]:
+    """The code points of `text` that are not blank, and where in it each of them stands. The same
+    length both."""
+    codes: Codes
     if text.isascii():  # most of it, at a fifth of the cost
         codes = np.frombuffer(text.encode("ascii"), dtype=np.uint8)
         offsets = np.flatnonzero(_PRINTED[codes])
@@ -30,8 +37,8 @@ def squeeze(text):
     return codes[offsets], offsets
 
 
-def is_rule(codes):
-    """For each piece, at every place (bool), whether it holds at most two different characters:
+def is_rule(codes: Codes) -> NDArray[np.bool_]:
+    """For each piece, at every place, whether it holds at most two different characters:
     those of rules and table borders stand everywhere and say nothing."""
     held = np.uint64(1) << (codes.astype(np.uint64) & np.uint64(63))  # as a set of bits
     width = 1
@@ -39,10 +46,11 @@ def is_rule(codes):
         step = min(width, PIECE - width)
         held = held[:-step] | held[step:]
         width += step
-    return np.bitwise_count(held) <= 2
+    few: NDArray[np.bool_] = np.bitwise_count(held) <= 2
+    return few
 
 
-def stored(codes):
+def places_to_store(codes: Codes) -> Offsets:
     """Where the pieces begin that an index keeps of a text, in order: every PIECE characters,
     without rules; and at both ends of each rule a piece of 20 characters of it and 5 beside it."""
     if len(codes) < PIECE:
@@ -56,14 +64,14 @@ def stored(codes):
     return np.unique(np.concatenate([every[~rule[every]], sides]))
 
 
-def hashes(codes):
-    """The hash (int64) of the piece at every place of `codes`."""
+def hashes(codes: Codes) -> NDArray[np.int64]:
+    """The hash of the piece at every place of `codes`."""
     if len(codes) < PIECE:
         return np.empty(0, dtype=np.int64)
     pieces = np.lib.stride_tricks.sliding_window_view(codes, PIECE)
-    return hashed(pieces)
+    return hash_rows(pieces)
 
 
-def hashed(pieces):
+def hash_rows(pieces: Codes) -> NDArray[np.int64]:
     """The hashes of rows of PIECE codes."""
     return (pieces.astype(np.uint64) @ _POWERS).view(np.int64)

@@ -7,6 +7,8 @@ text leaves this machine. What it answers is checked; what it says is never show
 
 import asyncio
 import functools
+import ssl
+from collections.abc import Iterable, Mapping
 from typing import Annotated
 
 import httpx
@@ -31,7 +33,7 @@ async def ask_service(url: str, text: str) -> list[tuple[int, int]]:
     document = {"document": check_length(text)}
     try:
         async with asyncio.timeout(PATIENCE_S):
-            spans = _Answer.model_validate_json(await _asked(url, document)).spans
+            spans = _Answer.model_validate_json(await _post(url, document)).spans
     except TimeoutError:
         raise AttributionError(
             f"The attribution service gave no answer within {PATIENCE_S} seconds."
@@ -39,15 +41,17 @@ async def ask_service(url: str, text: str) -> list[tuple[int, int]]:
     except (httpx.HTTPError, httpx.InvalidURL):
         raise AttributionError("The attribution service cannot be reached.") from None
     except ValidationError:
-        raise AttributionError("The attribution service sent what is no list of spans.") from None
-    return _joined((start, end) for start, end in spans if start < end <= len(text))
+        raise AttributionError(
+            "The attribution service sent something that is not a list of spans."
+        ) from None
+    return _join((start, end) for start, end in spans if start < end <= len(text))
 
 
-async def _asked(url, document):
+async def _post(url: str, document: Mapping[str, str]) -> bytes:
     """The bytes of the answer. Patience has one clock: from the name's look-up to the last byte."""
     async with (
         httpx.AsyncClient(
-            verify=_trusted(), timeout=None, headers={"Accept-Encoding": "identity"}
+            verify=_ssl_context(), timeout=None, headers={"Accept-Encoding": "identity"}
         ) as client,
         client.stream("POST", url, json=document) as response,
     ):
@@ -56,7 +60,7 @@ async def _asked(url, document):
                 f"The attribution service answered with the error {response.status_code}."
             )
         answer = bytearray()
-        async for part in response.aiter_raw():  # what is compressed all the same is no JSON
+        async for part in response.aiter_raw():  # what is compressed all the same is not JSON
             answer += part
             if len(answer) > ANSWER_MAX:
                 raise AttributionError("The attribution service sent too long an answer.")
@@ -65,12 +69,12 @@ async def _asked(url, document):
 
 
 @functools.cache
-def _trusted():
+def _ssl_context() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
-def _joined(spans):
-    found = []
+def _join(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    found: list[tuple[int, int]] = []
     for start, end in sorted(spans):
         if found and start <= found[-1][1]:
             found[-1] = found[-1][0], max(end, found[-1][1])

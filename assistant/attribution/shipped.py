@@ -6,11 +6,12 @@ Several programs may start at once: one builds, the others wait for it.
 
 import os
 import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from assistant.attribution.corpus import Corpus
-from assistant.attribution.index import VERSION, Index, build
+from assistant.attribution.corpus import Corpus, Record
+from assistant.attribution.index import VERSION, Index, Progress, build
 from assistant.errors import DamagedIndex
 from assistant.paths import EMBEDDED_MODEL
 
@@ -26,33 +27,33 @@ ADDRESSES = {
 class ShippedCorpus(Corpus):
     """Its records, each with its address."""
 
-    def records(self, skip=0):
+    def records(self, skip: int = 0) -> Iterator[Record]:
         for read, document in super().records(skip):
             if document and document.source in ADDRESSES:
                 document = replace(document, url=ADDRESSES[document.source] + document.path)
             yield read, document
 
 
-def shipped_index(progress=lambda read, total: None):
-    """The Index, which is built where it is missing or damaged. Raises AttributionError."""
+def shipped_index(progress: Progress = lambda read, total: None) -> Index:
+    """The index, which is built where it is missing or damaged. Raises AttributionError."""
     corpus = ShippedCorpus(CORPUS)
     path = cache_dir() / f"sources-{VERSION}-{corpus.fingerprint[:16]}.db"
     build(corpus, path, progress)
     try:
-        return checked(path)
+        return open_checked(path)
     except DamagedIndex:
         path.unlink(missing_ok=True)
         build(corpus, path, progress)
-        return checked(path)
+        return open_checked(path)
 
 
-def checked(path):
+def open_checked(path: Path) -> Index:
     index = Index(path)
     index.check()
     return index
 
 
-def cache_dir():
+def cache_dir() -> Path:
     """Where this program may keep files: XDG_CACHE_HOME or ~/.cache, else the temporary folder."""
     try:
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tech-assistant"

@@ -5,19 +5,20 @@ Knows how the parts go together, and nothing of the web or of torch.
 
 import dataclasses
 from array import array
+from collections.abc import Collection, Sequence
 from functools import partial
 from hashlib import blake2b
 from itertools import chain
 
 from assistant.conversation import Conversation, Turn, trusted_ids
-from assistant.engine.protocol import Request
+from assistant.engine.protocol import Engine, Request
 from assistant.errors import HistoryError, TemplateError
 from assistant.generation.generate import generate
 from assistant.generation.reply import NOTHING, Reply
-from assistant.generation.stops import StopScanner, resumed
-from assistant.generation.window import Exchange, fit
-from assistant.prompting.template import Segment, encode
-from assistant.sampling import check_logprobs, check_max_new_tokens, check_stops
+from assistant.generation.stops import StopScanner, resume
+from assistant.generation.window import Exchange, Ledger, fit
+from assistant.prompting.template import PromptTemplate, Segment, encode
+from assistant.sampling import Sampling, check_logprobs, check_max_new_tokens, check_stops
 
 KNOWN_MAX = 2_000_000  # ids of turns that are kept, so that a draft's ledger encodes little
 
@@ -30,7 +31,14 @@ class Assistant:
     do not fit, EngineError when the preamble cannot be computed.
     """
 
-    def __init__(self, engine, template, *, max_new_tokens=512, pin=True):
+    def __init__(
+        self,
+        engine: Engine,
+        template: PromptTemplate,
+        *,
+        max_new_tokens: int = 512,
+        pin: bool = True,
+    ) -> None:
         template.check(engine.tokenizer)
         self.engine = engine
         self.template = template
@@ -43,11 +51,18 @@ class Assistant:
                 "choose a shorter template or shorter replies."
             )
         self._opening = encode(template.opening(), engine.tokenizer)
-        self._known, self._held = {}, 0  # see _ids
+        self._known: dict[bytes, array[int]] = {}  # see _ids
+        self._held = 0
         if pin and self._preamble:
             engine.pin(self._preamble)
 
-    def ledger(self, conversation, *, max_new_tokens=None, dropped=None):
+    def ledger(
+        self,
+        conversation: Conversation,
+        *,
+        max_new_tokens: int | None = None,
+        dropped: Sequence[int] | None = None,
+    ) -> Ledger:
         """The Ledger of a draft: of the reply to the conversation's last message, or to an empty
         one where that is not begun yet. Nothing is computed by the model.
 
@@ -58,10 +73,10 @@ class Assistant:
         limit = self._limit(max_new_tokens)
         return self._parts(conversation, limit, dropped)[0]
 
-    def segments(self, conversation, dropped=()):
+    def segments(self, conversation: Conversation, dropped: Collection[int] = ()) -> list[Segment]:
         """The prompt for the reply to the conversation's last message, or for going on with its
-        last reply, as a list of Segments; `encode` makes the ids of it that are sent. dropped: the
-        indices of the exchanges that left the window. Raises HistoryError."""
+        last reply; `encode` makes the ids of it that are sent. dropped: the indices of the
+        exchanges that left the window. Raises HistoryError."""
         template, parts = self.template, self.template.opening()
         exchanges, newest, before = self._split(conversation)
         for index, (message, reply) in enumerate(exchanges):
@@ -72,22 +87,22 @@ class Assistant:
 
     def reply(
         self,
-        conversation,
+        conversation: Conversation,
         *,
-        system="",
-        sampling=None,
-        max_new_tokens=None,
-        stop=(),
-        dropped=None,
-        cold=False,
-        logprobs=None,
-        wait_s=0.1,
-    ):
+        system: str = "",
+        sampling: Sampling | None = None,
+        max_new_tokens: int | None = None,
+        stop: Sequence[str] | None = (),
+        dropped: Sequence[int] | None = None,
+        cold: bool = False,
+        logprobs: int | None = None,
+        wait_s: float = 0.1,
+    ) -> Reply:
         """The Reply to the conversation's last message, or behind its last reply, checked and
         submitted at the call.
 
-        system: a checked text that joins the preamble. sampling: a Sampling, else the template's.
-        stop: further stop strings. dropped: the indices of the exchanges that leave the window,
+        system: a checked text that joins the preamble. sampling: None for the template's. stop:
+        further stop strings. dropped: the indices of the exchanges that leave the window,
         where that is decided already: WindowError if the others do not fit, so () refuses rather
         than let one leave. cold, logprobs: see Request. wait_s: the longest that one `next()`
         waits, in seconds. Raises RequestError, EngineBusy or EngineDead.
@@ -111,36 +126,44 @@ class Assistant:
         generation = generate(engine, request, scanner, wait_s=wait_s, held=held)
         return Reply(generation, ledger, sampling, stop=stops, before=before)
 
-    def _limit(self, max_new_tokens):
+    def _limit(self, max_new_tokens: int | None) -> int:
         limit = self.max_new_tokens if max_new_tokens is None else max_new_tokens
         return check_max_new_tokens(limit, self.engine.window)
 
-    def _parts(self, conversation, limit, dropped, system=""):
+    def _parts(
+        self,
+        conversation: Conversation,
+        limit: int,
+        dropped: Sequence[int] | None,
+        system: str = "",
+    ) -> tuple[Ledger, tuple[Sequence[int], ...], Turn]:
         """The Ledger, the ids of the prompt in parts, and the reply that is continued."""
         opening = self._opening
         if system:
             opening = encode(self.template.opening(system), self.engine.tokenizer)
         exchanges, newest, before = self._split(conversation)
-        if not set(dropped or ()) <= set(range(len(exchanges))):
+        if dropped and not set(dropped) <= set(range(len(exchanges))):
             raise HistoryError(
                 f"Exchange {max(dropped) + 1} cannot leave the window: the conversation has "
                 f"{len(exchanges)} before the newest message."
             )
-        turns, counts = [], []
+        turns: list[tuple[Sequence[int], ...]] = []
+        counts: list[Exchange] = []
         for message, reply in exchanges:
-            asked = answered = ()
+            asked: Sequence[int] = ()
+            answered: Sequence[int] = ()
             if reply.text:  # an empty reply would teach the model to say nothing
                 asked, answered = self._ids(message), self._ids(reply)
             turns.append((asked, answered))
             counts.append(Exchange(len(asked), len(answered), message.pinned or reply.pinned))
         last = self._ids(newest), before.ids or ()
-        message = sum(map(len, last))
-        ledger = fit(len(opening), counts, message, limit, self.engine.window, dropped)
+        size = sum(map(len, last))
+        ledger = fit(len(opening), counts, size, limit, self.engine.window, dropped)
         for index in ledger.dropped:
             turns[index] = ()
         return ledger, (opening, *chain.from_iterable(turns), *last), before
 
-    def _split(self, conversation):
+    def _split(self, conversation: Conversation) -> tuple[Sequence[tuple[Turn, Turn]], Turn, Turn]:
         """The exchanges before the newest message, that message, and the reply that goes on behind
         it: an empty one where none was begun."""
         if len(conversation.turns) % 2 or not conversation.turns:
@@ -163,7 +186,7 @@ class Assistant:
             )
         return exchanges, message, dataclasses.replace(reply, text=text, ids=tuple(ids))
 
-    def _ids(self, turn):
+    def _ids(self, turn: Turn) -> Sequence[int]:
         """Ids of a turn and of the marker behind it. Kept under a digest of the turn, since they
         are asked for again with every letter that a person types behind it."""
         parts = repr((turn.role, turn.text, turn.ids)).encode("utf-8", "surrogatepass")
@@ -179,10 +202,10 @@ class Assistant:
             self._held += len(ids)
         return ids
 
-    def _checked(self, turn):
+    def _checked(self, turn: Turn) -> Turn:
         return dataclasses.replace(turn, ids=trusted_ids(turn, self.engine.tokenizer))
 
-    def _scanner(self, stops, before):
+    def _scanner(self, stops: Sequence[str], before: str) -> tuple[StopScanner, int | None]:
         """A StopScanner that has read the text `before`, and how much of that it holds; a new one
         and None where nothing is continued."""
         template = self.template
@@ -193,4 +216,4 @@ class Assistant:
             strings=(*template.stop, *stops),
             strip=True,
         )
-        return resumed(new, before) if before else (new(), None)
+        return resume(new, before) if before else (new(), None)

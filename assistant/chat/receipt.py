@@ -6,20 +6,25 @@ lies in the visitor's browser, so what comes back from there is checked here.
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Any, Protocol
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
-from assistant.conversation import FINISHES, TURNS_MAX, Conversation, trusted_ids
+from assistant.conversation import TURNS_MAX, Conversation, Finish, trusted_ids
 from assistant.engine.prefix import common_prefix
+from assistant.engine.protocol import Engine, Tokenizer
 from assistant.errors import ReceiptError, SamplingError
+from assistant.generation.generate import Done
+from assistant.generation.reply import NOTHING, Reply
+from assistant.prompting.template import PromptTemplate
 from assistant.sampling import Sampling, check_stops
 from assistant.text import quoted
 
 
-def _rising(indices):
+def _rising(indices: tuple[int, ...]) -> tuple[int, ...]:
     if any(one >= other for one, other in pairwise(indices)):
         raise ValueError("not in order")
     return indices
@@ -31,6 +36,25 @@ _Name = Annotated[str, Field(min_length=1, max_length=255)]
 _Count = Annotated[int, Field(ge=0, le=_MOST)]
 _Rising = AfterValidator(_rising)
 _Number = Annotated[float, Field(ge=0, le=_MOST, allow_inf_nan=False)]
+
+
+class Answerer(Protocol):
+    """What a receipt needs of an Assistant."""
+
+    engine: Engine
+    template: PromptTemplate
+
+    def reply(
+        self,
+        conversation: Conversation,
+        *,
+        sampling: Sampling,
+        max_new_tokens: int,
+        stop: Sequence[str],
+        dropped: Sequence[int],
+        cold: bool,
+        wait_s: float,
+    ) -> Reply: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +83,7 @@ class Receipt:
     reply: _Count
     cached: _Count
     dropped: Annotated[tuple[_Count, ...], Field(max_length=TURNS_MAX, fail_fast=True), _Rising]
-    reason: Literal[FINISHES]
+    reason: Finish
     stopped_by: _Name | None
     ttft_s: _Number
     tokens_per_s: _Number | None
@@ -68,8 +92,8 @@ class Receipt:
     numerics: _Name | None = None
 
     @classmethod
-    def of(cls, assistant, reply, done):
-        """The receipt of a Reply of `assistant` that ended with `done`."""
+    def of(cls, assistant: Answerer, reply: Reply, done: Done) -> "Receipt":
+        """The receipt of a reply of `assistant` that ended with `done`."""
         ledger, finished = reply.ledger, done.finished
         return cls(
             model=assistant.engine.model,
@@ -94,18 +118,18 @@ class Receipt:
             numerics=assistant.engine.numerics,
         )
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """All fields as JSON has them; `from_dict` reads it."""
         values = dataclasses.asdict(self)
         return values | {"stop": list(self.stop), "dropped": list(self.dropped)}
 
     @classmethod
-    def from_dict(cls, value):
+    def from_dict(cls, value: object) -> "Receipt":
         """The receipt that a client sent; further keys are ignored. Raises ReceiptError."""
         if not isinstance(value, dict):
             raise ReceiptError(f"A receipt must be an object, not {quoted(value)}.")
         try:
-            # Strict: a "1" is no number, and true none either.
+            # Strict: "1" is not a number, and neither is true.
             receipt = _READER.validate_json(json.dumps(_MISSING | value), strict=True)
             stop = check_stops(receipt.stop)
         except ValidationError as error:
@@ -118,7 +142,7 @@ class Receipt:
             raise ReceiptError("The receipt has no seed, so its reply cannot be had again.")
         return dataclasses.replace(receipt, stop=stop)
 
-    def fits(self, assistant):
+    def mismatch(self, assistant: Answerer) -> str | None:
         """None, or the sentence why the reply cannot be had again from `assistant`."""
         engine, template = assistant.engine, assistant.template
         if self.model != engine.model:
@@ -128,7 +152,7 @@ class Receipt:
                 f"This reply is by the revision {quoted(self.revision)} of the model; here runs "
                 f"{quoted(engine.revision)}."
             )
-        if self.template_hash != template.hash:
+        if not template.has_hash(self.template_hash):
             same = "with another text" if self.template == template.name else quoted(template.name)
             return (
                 f"This reply was given with the prompt template {quoted(self.template)}; here it "
@@ -136,16 +160,18 @@ class Receipt:
             )
         return None
 
-    def otherwise(self, engine):
+    def numerics_mismatch(self, engine: Engine) -> str | None:
         """None, or the sentence that `engine` computes otherwise, so that a reply may differ."""
         if not self.numerics or not engine.numerics or self.numerics == engine.numerics:
             return None
         return f"It was computed in {quoted(self.numerics)} then, and in {engine.numerics} now."
 
-    def again(self, assistant, conversation, *, wait_s=0.1):
-        """A Reply to the same prompt, computed anew. conversation: ends with the reply that this
+    def run_again(
+        self, assistant: Answerer, conversation: Conversation, *, wait_s: float = 0.1
+    ) -> Reply:
+        """A reply to the same prompt, computed anew. conversation: ends with the reply that this
         is the receipt of. Raises ReceiptError where it cannot be had, and as Assistant.reply."""
-        if sentence := self.fits(assistant):
+        if sentence := self.mismatch(assistant):
             raise ReceiptError(sentence)
         return assistant.reply(
             self.before(conversation, assistant.engine.tokenizer),
@@ -157,12 +183,12 @@ class Receipt:
             wait_s=wait_s,
         )
 
-    def before(self, conversation, tokenizer):
+    def before(self, conversation: Conversation, tokenizer: Tokenizer) -> Conversation:
         """The conversation as it was before its last reply, or before that was continued. Raises
         ReceiptError where that is not known any more."""
         if not self.continued:
             return conversation.drop_reply()
-        *turns, reply = conversation.turns or (None,)
+        *turns, reply = conversation.turns or (NOTHING,)
         ids = trusted_ids(reply, tokenizer) if len(turns) % 2 else None
         if ids is None or len(ids) < self.continued:
             raise ReceiptError(
@@ -173,7 +199,7 @@ class Receipt:
         return Conversation((*turns, dataclasses.replace(reply, text=text, ids=ids)))
 
 
-def first_difference(ids, again):
+def first_difference(ids: Sequence[int], again: Sequence[int]) -> int | None:
     """The index of the first token in which two replies differ; None if they are the same."""
     same = common_prefix(ids, again)
     return None if same == len(ids) == len(again) else same

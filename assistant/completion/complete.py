@@ -5,19 +5,23 @@ tokens in the continuation are shown as they are spelt.
 """
 
 import dataclasses
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
 from assistant.completion.raw import Raw
-from assistant.engine.protocol import Request
+from assistant.engine.protocol import Engine, Request, Tokenizer
 from assistant.errors import RequestError, TextError
 from assistant.generation.generate import generate
 from assistant.generation.reply import Reply
-from assistant.generation.stops import StopScanner, resumed
+from assistant.generation.stops import StopScanner, resume
 from assistant.generation.window import fit
 from assistant.sampling import Sampling, check_logprobs, check_max_new_tokens, check_stops
 from assistant.text import quoted
 
 SAMPLES_MAX = 8
+
+Prompt: TypeAlias = str | Raw | list[int]  # ids are taken as they are
 
 PRESETS = {  # name: (Sampling, one line on what it is for)
     "Exact": (Sampling(temperature=0), "always the likeliest token"),
@@ -28,25 +32,24 @@ PRESETS = {  # name: (Sampling, one line on what it is for)
 
 
 def complete(
-    engine,
-    prompt,
+    engine: Engine,
+    prompt: Prompt,
     *,
-    sampling,
-    max_new_tokens,
-    stop=(),
-    special=True,
-    begun=(),
-    logprobs=None,
-    prompt_logprobs=None,
-    wait_s=0.1,
-):
-    """The continuation of `prompt`, as a Reply, checked and submitted at the call.
+    sampling: Sampling,
+    max_new_tokens: int,
+    stop: Sequence[str] | None = (),
+    special: bool = True,
+    begun: Sequence[int] = (),
+    logprobs: int | None = None,
+    prompt_logprobs: int | None = None,
+    wait_s: float = 0.1,
+) -> Reply:
+    """The continuation of `prompt`, checked and submitted at the call.
 
-    prompt: a str, a Raw, or a list of token ids, which is taken as it is. special: False reads
-    special tokens that the prompt spells as text. begun: ids that stand behind the prompt already,
-    such as a continuation so far or inspector.branch()'s: the Reply goes on from there and gives
-    only what is new. logprobs, prompt_logprobs: as in Request; with the latter max_new_tokens may
-    be 0. Raises RequestError, EngineBusy or EngineDead.
+    special: False reads special tokens that the prompt spells as text. begun: ids that stand
+    behind the prompt already, such as a continuation so far or inspector.branch()'s: the Reply goes
+    on from there and gives only what is new. logprobs, prompt_logprobs: as in Request; with the
+    latter max_new_tokens may be 0. Raises RequestError, EngineBusy or EngineDead.
     """
     engine.check_room()
     least = 1 if prompt_logprobs is None else 0
@@ -66,12 +69,12 @@ def complete(
         prompt_logprobs=check_logprobs(prompt_logprobs),
     )
     before = engine.tokenizer.decode(begun)
-    scanner, held = resumed(lambda: StopScanner(strings=stops), before)
+    scanner, held = resume(lambda: StopScanner(strings=stops), before)
     generation = generate(engine, request, scanner, wait_s=wait_s, held=held)
     return Reply(generation, ledger, sampling, stop=stops)
 
 
-def prompt_ids(prompt, tokenizer, *, special=True):
+def prompt_ids(prompt: Prompt, tokenizer: Tokenizer, *, special: bool = True) -> list[int]:
     """The ids of a prompt: see complete(). Raises RequestError."""
     if isinstance(prompt, list):
         if not prompt:
@@ -81,9 +84,11 @@ def prompt_ids(prompt, tokenizer, *, special=True):
     return raw.checked().ids(tokenizer, special=special)
 
 
-def samples(engine, prompt, count, *, sampling, **options):
-    """`count` continuations of one prompt, all submitted at once, as a list of Replies with the
-    seeds seed, seed + 1, ... (a random first one where none was given). options: as of complete().
+def samples(
+    engine: Engine, prompt: Prompt, count: int, *, sampling: Sampling, **options: Any
+) -> list[Reply]:
+    """`count` continuations of one prompt, all submitted at once, with the seeds seed,
+    seed + 1, ... (a random first one where none was given). options: as of complete().
 
     Raises what complete() raises, and then none of them runs.
     """
@@ -93,16 +98,23 @@ def samples(engine, prompt, count, *, sampling, **options):
     )
 
 
-def seeds(sampling, count):
+def seeds(sampling: Sampling, count: int) -> list[Sampling]:
     """`count` Samplings with the seeds seed, seed + 1, ...; a random first one where none is
     given. Raises SamplingError."""
-    first = sampling.seeded()
-    return [dataclasses.replace(first, seed=first.seed + n) for n in range(count)]
+    first = cast(int, sampling.seeded().seed)
+    return [dataclasses.replace(sampling, seed=first + n) for n in range(count)]
 
 
-def at_once(asks):
+class _Running(Protocol):
+    def close(self) -> None: ...
+
+
+_R = TypeVar("_R", bound=_Running)
+
+
+def at_once(asks: Iterable[Callable[[], _R]]) -> list[_R]:
     """The replies of `asks`, functions that submit one each; where one raises, none runs."""
-    replies = []
+    replies: list[_R] = []
     try:
         for ask in asks:
             replies.append(ask())
@@ -113,18 +125,20 @@ def at_once(asks):
     return replies
 
 
-def check_count(name, value, most=SAMPLES_MAX):
+def check_count(name: str, value: object, most: int = SAMPLES_MAX) -> int:
     """`value` as an int from 1 to `most`; sliders send floats. Raises RequestError."""
-    if isinstance(value, bool) or value not in range(1, most + 1):
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or value not in range(1, most + 1):
         raise RequestError(f"The number of {name} must be from 1 to {most}, not {quoted(value)}.")
-    return int(value)
+    return int(cast(float, value))
 
 
-def check_ids(ids, tokenizer):
+def check_ids(ids: object, tokenizer: Tokenizer) -> list[int]:
     """`ids`, which a page may have sent, as a list. Raises RequestError."""
-    ids = list(ids) if isinstance(ids, (list, tuple)) else [None]
-    if not all(type(token) is int and 0 <= token < len(tokenizer) for token in ids):
+    if not isinstance(ids, (list, tuple)) or not all(
+        type(token) is int and 0 <= token < len(tokenizer) for token in ids
+    ):
         raise RequestError(
             f"Token ids must be a list of whole numbers from 0 to {len(tokenizer) - 1}."
         )
-    return ids
+    return list(ids)

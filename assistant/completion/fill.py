@@ -11,17 +11,19 @@ stands after it the later holes are left out. Knows text and the three tokens; n
 
 import dataclasses
 import time
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 from assistant.completion.complete import at_once, check_count, seeds
-from assistant.engine.protocol import Request, Waiting
+from assistant.engine.protocol import Engine, Request, Tokenizer, Waiting
 from assistant.errors import EngineBusy, RequestError
-from assistant.generation.generate import Delta, Done, generate
+from assistant.generation.generate import Delta, Done, Event, generate
 from assistant.generation.reply import Reply
 from assistant.generation.stops import StopScanner
-from assistant.generation.window import fit
-from assistant.sampling import check_max_new_tokens, check_stops
+from assistant.generation.window import Ledger, fit
+from assistant.sampling import Sampling, check_max_new_tokens, check_stops
 from assistant.text import check_prompt, clean, quoted
 
 FILL_HERE = "<FILL_HERE>"
@@ -34,30 +36,32 @@ TOKENS = ("<fim_prefix>", "<fim_suffix>", "<fim_middle>")
 class Fill:
     """One hole with what the model wrote. text: that; whole: the whole text with it, what stands
     after it always there, later holes as FILL_HERE; start, end: where `text` stands in `whole`, and
-    in the `whole` of each later Fill too. hole: its number, from 0. reason: "stop", "length" or
-    "cancelled", behind which no hole is filled any more; None while it is being written."""
+    in the `whole` of each later Fill too. hole: its number, from 0. reason: None while it is
+    being written; behind "cancelled" no hole is filled any more."""
 
     text: str
     whole: str
     start: int
     end: int
-    reason: str | None
+    reason: Literal["stop", "length", "cancelled"] | None
     hole: int
 
 
-def lacking(tokenizer):
+def missing_tokens(tokenizer: Tokenizer) -> str | None:
     """None, or the sentence why the model cannot fill in."""
     if names := [text for text in TOKENS if text not in tokenizer.special]:
         return f"This model cannot fill in the middle: its tokenizer lacks {', '.join(names)}."
     return None
 
 
-def parts_of(text):
+def parts_of(text: object) -> list[str]:
     """The parts between the holes, cleaned. text: a str in which FILL_HERE marks them, or a
     sequence of the parts, such as (before, after). Raises RequestError."""
-    parts = text.split(FILL_HERE) if isinstance(text, str) else text
-    parts = list(parts) if isinstance(parts, (list, tuple)) else [parts]
-    check_prompt("".join(parts) if all(isinstance(part, str) for part in parts) else None)
+    if isinstance(text, str):
+        text = text.split(FILL_HERE)
+    given = text if isinstance(text, (list, tuple)) else [text]
+    parts = [part for part in given if isinstance(part, str)]
+    check_prompt("".join(parts) if len(parts) == len(given) else None)
     if not 2 <= len(parts) <= HOLES_MAX + 1:
         raise RequestError(
             f"Write {FILL_HERE} where something is missing, at 1 to {HOLES_MAX} places; "
@@ -66,14 +70,24 @@ def parts_of(text):
     return [clean(part) for part in parts]
 
 
-def fill(engine, text, *, sampling, max_new_tokens, order="PSM", count=1, stop=(), wait_s=0.1):
-    """`count` candidates, with the seeds seed, seed + 1, ...: a list of Fillings, whose first
-    holes are submitted at the call. text: see parts_of. max_new_tokens: for each hole.
+def fill(
+    engine: Engine,
+    text: str | Sequence[str],
+    *,
+    sampling: Sampling,
+    max_new_tokens: int,
+    order: str = "PSM",
+    count: int = 1,
+    stop: Sequence[str] | None = (),
+    wait_s: float = 0.1,
+) -> list["Filling"]:
+    """`count` candidates, with the seeds seed, seed + 1, ..., whose first holes are submitted at
+    the call. text: see parts_of. max_new_tokens: for each hole.
 
     Raises RequestError, EngineBusy or EngineDead, and then none of them runs.
     """
     engine.check_room()
-    if sentence := lacking(engine.tokenizer):
+    if sentence := missing_tokens(engine.tokenizer):
         raise RequestError(sentence)
     if order not in ORDERS:
         raise RequestError(f"The order must be one of {', '.join(ORDERS)}, not {quoted(order)}.")
@@ -83,7 +97,7 @@ def fill(engine, text, *, sampling, max_new_tokens, order="PSM", count=1, stop=(
     fit(0, (), size, limit * (len(parts) - 1), engine.window)  # the last hole must have room too
     stops = check_stops(stop)
 
-    def filling(seeded):
+    def filling(seeded: Sampling) -> Filling:
         ask = partial(_ask, engine, order, limit, seeded, stops, wait_s)
         return Filling(ask, parts, seeded, wait_s)
 
@@ -98,8 +112,14 @@ class Filling:
     Raises EngineError or WindowError while reading, behind all text that came before it.
     """
 
-    def __init__(self, ask, parts, sampling, wait_s):
-        self.fills = ()
+    def __init__(
+        self,
+        ask: Callable[[str, str], Reply],
+        parts: Sequence[str],
+        sampling: Sampling,
+        wait_s: float,
+    ) -> None:
+        self.fills: tuple[Fill, ...] = ()
         self.sampling = sampling
         self._ask, self._parts, self._wait_s = ask, parts, wait_s
         self._closed = False
@@ -107,44 +127,47 @@ class Filling:
         self._events = self._run()
 
     @property
-    def ledger(self):
+    def ledger(self) -> Ledger:
         """That of the hole which is being filled."""
         return self._reply.ledger
 
-    def __iter__(self):
+    def __iter__(self) -> "Filling":
         return self
 
-    def __next__(self):
+    def __next__(self) -> Event:
         return next(self._events)
 
-    def close(self):
+    def close(self) -> None:
         self._closed = True
         self._reply.close()
 
-    def _run(self):
-        before, done = self._parts[0], None
-        for hole in range(len(self._parts) - 1):
-            if hole:
-                yield from self._begin(before, "".join(self._parts[hole + 1 :]))
-                if self._closed:
-                    self._reply.close()
-                    done = dataclasses.replace(done, reason="cancelled")
-                    break
-            text = ""
-            for event in self._reply:
-                if isinstance(event, Delta):
-                    text += event.text
-                elif isinstance(event, Done):
-                    done = event
-                self._put(hole, before, text, done.reason if event is done else None)
-                if event is not done:
-                    yield event
+    def _run(self) -> Iterator[Event]:
+        before = self._parts[0]
+        done = yield from self._read(0, before)
+        for hole in range(1, len(self._parts) - 1):
             if done.reason == "cancelled":
                 break
-            before += text + self._parts[hole + 1]
+            before += done.text + self._parts[hole]
+            yield from self._begin(before, "".join(self._parts[hole + 1 :]))
+            if self._closed:
+                self._reply.close()
+                done = dataclasses.replace(done, reason="cancelled")
+                break
+            done = yield from self._read(hole, before)
         yield done
 
-    def _begin(self, before, after):
+    def _read(self, hole: int, before: str) -> Generator[Event, None, Done]:
+        """The events of one hole's reply; returns the last of them."""
+        text = ""
+        while not isinstance(event := next(self._reply), Done):
+            if isinstance(event, Delta):
+                text += event.text
+            self._put(hole, before, text, None)
+            yield event
+        self._put(hole, before, text, event.reason)
+        return event
+
+    def _begin(self, before: str, after: str) -> Iterator[Waiting]:
         """Submits a later hole; waits while the engine is full."""
         while not self._closed:
             try:
@@ -154,13 +177,28 @@ class Filling:
                 yield Waiting(1)
                 time.sleep(self._wait_s)
 
-    def _put(self, hole, before, text, reason):
+    def _put(
+        self,
+        hole: int,
+        before: str,
+        text: str,
+        reason: Literal["stop", "length", "cancelled"] | None,
+    ) -> None:
         whole = before + text + FILL_HERE.join(self._parts[hole + 1 :])
         end = len(before) + len(text)
         self.fills = (*self.fills[:hole], Fill(text, whole, len(before), end, reason, hole))
 
 
-def _ask(engine, order, limit, sampling, stops, wait_s, before, after):
+def _ask(
+    engine: Engine,
+    order: str,
+    limit: int,
+    sampling: Sampling,
+    stops: tuple[str, ...],
+    wait_s: float,
+    before: str,
+    after: str,
+) -> Reply:
     """The Reply that fills one hole. Any special token ends it: none belongs into a file."""
     ids = _ids(before, after, order, engine.tokenizer)
     request = Request(
@@ -175,10 +213,10 @@ def _ask(engine, order, limit, sampling, stops, wait_s, before, after):
     return Reply(generation, ledger, sampling, stop=stops)
 
 
-def _ids(before, after, order, tokenizer):
+def _ids(before: str, after: str, order: str, tokenizer: Tokenizer) -> list[int]:
     """The prompt's ids: in neither part can a special token arise."""
     prefix, suffix, middle = (tokenizer.special[text] for text in TOKENS)
-    before, after = tokenizer.encode(before), tokenizer.encode(after)
+    first, last = tokenizer.encode(before), tokenizer.encode(after)
     if order == "PSM":
-        return [prefix, *before, suffix, *after, middle]
-    return [prefix, suffix, *after, middle, *before]
+        return [prefix, *first, suffix, *last, middle]
+    return [prefix, suffix, *last, middle, *first]

@@ -5,11 +5,13 @@ computed anew, so it does not matter how the text came about. Knows ids, no page
 """
 
 import functools
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from typing import cast
 
 from assistant.completion.complete import check_ids
-from assistant.engine.protocol import Finished, Request, Waiting
+from assistant.engine.protocol import Engine, Finished, Logprob, Request, Tokenizer, Waiting
 from assistant.errors import EngineError, RequestError
 from assistant.sampling import Sampling, check_logprobs
 
@@ -29,9 +31,16 @@ class Token:
     top: tuple[tuple[int, str, float], ...]
 
 
-def scoring(engine, prompt_ids, ids, top=TOP, *, wait_s=0.1):
-    """Yields Waiting while it is computed, then a tuple with a Token for each of `ids`, which
-    stand behind `prompt_ids`. Closing it cancels. top: 1 to 20. wait_s: the longest that one
+def scoring(
+    engine: Engine,
+    prompt_ids: Sequence[int],
+    ids: Sequence[int],
+    top: int = TOP,
+    *,
+    wait_s: float = 0.1,
+) -> Generator[Waiting | tuple[Token, ...], None, None]:
+    """Yields Waiting while it is computed, then a Token for each of `ids`, which stand behind
+    `prompt_ids`. Closing it cancels. top: 1 to 20. wait_s: the longest that one
     next() waits, in seconds; 0 never blocks.
 
     Raises RequestError, EngineBusy, EngineDead or EngineError, at the first next() at the soonest.
@@ -52,27 +61,35 @@ def scoring(engine, prompt_ids, ids, top=TOP, *, wait_s=0.1):
             elif isinstance(item, Finished):
                 if item.prompt_logprobs is None:
                     raise EngineError("The engine was closed before the tokens were computed.")
-                yield tuple(_tokens(ids, item.prompt_logprobs[len(prompt) :], engine.tokenizer))
+                known = [each for each in item.prompt_logprobs[len(prompt) :] if each is not None]
+                yield tuple(_tokens(ids, known, engine.tokenizer))
 
 
-def score(engine, prompt_ids, ids, top=TOP):
+def score(
+    engine: Engine, prompt_ids: Sequence[int], ids: Sequence[int], top: int = TOP
+) -> tuple[Token, ...]:
     """The Tokens of scoring(), in one call that waits for them."""
     *_, tokens = scoring(engine, prompt_ids, ids, top)
-    return tokens
+    return cast(tuple[Token, ...], tokens)
 
 
-def _tokens(ids, logprobs, tokenizer):
-    alone = functools.cache(lambda id: tokenizer.decode([id]))
+def _tokens(
+    ids: Sequence[int], logprobs: Sequence[Logprob], tokenizer: Tokenizer
+) -> Iterator[Token]:
+    @functools.cache
+    def alone(id: int) -> str:
+        return tokenizer.decode([id])
+
     for token, text, known in zip(ids, tokenizer.texts(ids), logprobs, strict=True):
         top = tuple((id, alone(id), value) for id, value in known.top)
         yield Token(token, text, known.logprob, top)
 
 
-def branch(tokens, index, choice):
+def branch(tokens: Sequence[Token], index: object, choice: object) -> tuple[int, ...]:
     """The ids from which to go on with another token: those before tokens[index], then `choice`,
     the id of one of its alternatives. For complete(begun=...). Raises RequestError."""
-    if type(index) is not int or not 0 <= index < len(tokens):
+    if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < len(tokens):
         raise RequestError(f"The text has the tokens 0 to {len(tokens) - 1}; choose one of them.")
     if choice not in [id for id, *_ in tokens[index].top]:
-        raise RequestError("What was chosen is no alternative of this token.")
+        raise RequestError("What was chosen is not an alternative of this token.")
     return (*(token.id for token in tokens[:index]), choice)

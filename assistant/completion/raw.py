@@ -7,10 +7,12 @@ from elsewhere, such as a chat's message or a value that was filled in, stays te
 
 import re
 from bisect import bisect_left
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from assistant.engine.prefix import common_prefix
+from assistant.engine.protocol import Tokenizer
 from assistant.errors import TextError
 from assistant.prompting.template import Segment, encode
 from assistant.text import check_prompt, clean, quoted
@@ -31,62 +33,66 @@ class Chip(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Raw:
     """text: the prompt. plain: ranges (start, end) of characters in which spellings of special
-    tokens stay text; sorted, apart, and cut to the text here. Raises TextError for what are no
-    ranges, since they may come from a page."""
+    tokens stay text; sorted, apart, and cut to the text here. Raises TextError for
+    anything else, since they may come from a page."""
 
     text: str
     plain: tuple[tuple[int, int], ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not isinstance(self.text, str):
             raise TextError(f"The prompt must be text, not {quoted(self.text)}.")
         object.__setattr__(self, "plain", _ranges(self.plain, len(self.text)))
 
     @classmethod
-    def from_segments(cls, segments):
-        """The prompt that `segments` (prompt.Segment) make up; the untrusted ones are plain."""
-        text, plain = "", []
+    def from_segments(cls, segments: Iterable[Segment]) -> "Raw":
+        """The prompt that `segments` make up; the untrusted ones are plain."""
+        text = ""
+        plain: list[tuple[int, int]] = []
         for segment in segments:
             if not segment.trusted:
                 plain.append((len(text), len(text) + len(segment.text)))
             text += segment.text
         return cls(text, tuple(plain))
 
-    def checked(self):
+    def checked(self) -> "Raw":
         """The prompt as it can be sent: see text.check_prompt. Raises TextError."""
         if check_prompt(self.text) == self.text:
             return self
-        parts, at = [], 0
+        parts: list[Segment] = []
+        at = 0
         for start, end in self.plain:
             parts += [Segment(clean(self.text[at:start]), trusted=True)]
             parts += [Segment(clean(self.text[start:end]))]
             at = end
         return Raw.from_segments([*parts, Segment(clean(self.text[at:]), trusted=True)])
 
-    def edited(self, text):
+    def edited(self, text: str) -> "Raw":
         """The prompt after an edit that made its text `text`. Ranges move along, as far as the old
         and the new text begin and end alike; one around the whole edit grows with it. Of others,
         what looks like a special token stays plain, where it is found again in the same order."""
         return Raw(text, tuple(_moved(self.text, Raw(text).text, self.plain)))
 
-    def segments(self, tokenizer, *, special=True):
+    def segments(self, tokenizer: Tokenizer, *, special: bool = True) -> list[Segment]:
         """Trusted segments, each a special token, and all the text between two of them as one that
         is untrusted: plain ranges have no joints, at which words would be cut into other tokens."""
-        found, at = [], 0
+        found: list[Segment] = []
+        at = 0
         for start, end in self._special(tokenizer) if special else ():
             found += [Segment(self.text[at:start]), Segment(self.text[start:end], trusted=True)]
             at = end
         found.append(Segment(self.text[at:]))
         return [segment for segment in found if segment.text]
 
-    def ids(self, tokenizer, *, special=True):
+    def ids(self, tokenizer: Tokenizer, *, special: bool = True) -> list[int]:
         """Token ids. special: False reads all as text."""
         return encode(self.segments(tokenizer, special=special), tokenizer)
 
-    def pieces(self, tokenizer, *, special=True):
+    def pieces(self, tokenizer: Tokenizer, *, special: bool = True) -> list[Chip]:
         """A Chip for each of ids(); their texts together are the prompt's."""
-        chips, at, plain = [], 0, self._mask()
-        known = set(tokenizer.special.values()) if special else ()
+        chips: list[Chip] = []
+        at, plain = 0, self._mask()
+        known = set(tokenizer.special.values()) if special else set()
         ids = self.ids(tokenizer, special=special)
         for token, text in zip(ids, tokenizer.texts(ids), strict=True):
             end = at + max(len(text), 1)  # a part of a character stands where that does
@@ -95,7 +101,7 @@ class Raw:
             at += len(text)
         return chips
 
-    def _special(self, tokenizer):
+    def _special(self, tokenizer: Tokenizer) -> Iterator[tuple[int, int]]:
         """Where special tokens stand that count: those that touch no plain range."""
         spelt = sorted(tokenizer.special, key=len, reverse=True)  # the longest wins
         pattern = re.compile("|".join(map(re.escape, spelt)) or r"(?!)")
@@ -107,7 +113,7 @@ class Raw:
             else:
                 at = start + 1
 
-    def _mask(self):
+    def _mask(self) -> bytearray:
         """1 for each character in a plain range, else 0."""
         mask = bytearray(len(self.text))
         for start, end in self.plain:
@@ -115,7 +121,7 @@ class Raw:
         return mask
 
 
-def _ranges(plain, length):
+def _ranges(plain: Any, length: int) -> tuple[tuple[int, int], ...]:
     try:
         pairs = sorted((start, end) for start, end in plain)
         whole = all(type(edge) is int for pair in pairs for edge in pair)
@@ -123,7 +129,7 @@ def _ranges(plain, length):
         whole = False
     if not whole:
         raise TextError("The plain ranges of a prompt must be pairs of whole numbers.")
-    ranges = []
+    ranges: list[tuple[int, int]] = []
     for start, end in pairs:
         start, end = max(start, 0, ranges[-1][1] if ranges else 0), min(end, length)
         if start < end:
@@ -131,12 +137,13 @@ def _ranges(plain, length):
     return tuple(ranges)
 
 
-def _moved(old, new, plain):
+def _moved(old: str, new: str, plain: tuple[tuple[int, int], ...]) -> Iterator[tuple[int, int]]:
     """The ranges of `plain`, which is about `old`, in `new`."""
     start = common_prefix(old, new)
     tail = common_prefix(old[start:][::-1], new[start:][::-1])
     end, longer = len(old) - tail, len(new) - len(old)
-    spots = {}  # what looks like a special token in the changed part, and where
+    # What looks like a special token in the changed part, and where.
+    spots: dict[str, list[int]] = {}
     for match in LOOKALIKE.finditer(new, start, end + longer):
         spots.setdefault(match[0], []).append(match.start())
     at = start

@@ -9,32 +9,36 @@ import argparse
 import os
 import re
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import NoReturn
 
 from tqdm import tqdm
 
 from assistant.chat.assistant import Assistant
 from assistant.engine.open import open_engine
+from assistant.engine.protocol import Engine
 from assistant.errors import AssistantError, EngineDead, SettingsError
-from assistant.evaluation.evaluate import evaluate
-from assistant.evaluation.questions import OURS, load_questions
+from assistant.evaluation.evaluate import Result, evaluate
+from assistant.evaluation.questions import OURS, Question, load_questions
 from assistant.evaluation.report import in_order, table, to_csv, to_json
 from assistant.evaluation.run_code import check_system
-from assistant.prompting.template import load_template, suitable_template
+from assistant.prompting.load import load_template, suitable_template
+from assistant.prompting.template import PromptTemplate
 from assistant.settings import read_settings
-from assistant.text import quoted
+from assistant.text import allow_any_text, quoted
 
 SEEDS_MAX = 100
 PROMPTS_MAX = 16
 
 
 class _Parser(argparse.ArgumentParser):
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
         raise SettingsError(f"{message[:1].upper()}{message[1:]}; --help lists the flags.")
 
 
-def _parser():
+def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m assistant.evaluation", allow_abbrev=False)
     command = parser.add_subparsers(dest="command", required=True).add_parser(
         "eval",
@@ -65,9 +69,9 @@ def _parser():
     return parser
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """The exit code: 1 with one sentence on stderr, 130 where Ctrl-C ended it before its end."""
-    sys.stdout.reconfigure(errors="replace")  # a terminal may lack a character
+    allow_any_text(sys.stdout)
     try:
         args, rest = _parser().parse_known_args(sys.argv[1:] if argv is None else argv)
         settings = read_settings(rest, os.environ)
@@ -90,7 +94,7 @@ def main(argv=None):
         return 130
 
 
-def check(args):
+def check(args: argparse.Namespace) -> None:
     """What would otherwise show when all is computed. Raises SettingsError."""
     if not re.fullmatch(r"0*[1-9]\d{0,2}", args.seeds) or int(args.seeds) > SEEDS_MAX:
         raise SettingsError(
@@ -105,19 +109,27 @@ def check(args):
             raise SettingsError(f"{path} cannot be written: there is no such folder.")
 
 
-def measure(engine, templates, questions, args, max_new_tokens):
-    """Evaluates and prints; gives the exit code. templates: name to PromptTemplate."""
+def measure(
+    engine: Engine,
+    templates: Mapping[str, PromptTemplate],
+    questions: Sequence[Question],
+    args: argparse.Namespace,
+    max_new_tokens: int,
+) -> int:
+    """Evaluates and prints; gives the exit code. templates: by name."""
     assistants = {
         name: Assistant(engine, template, max_new_tokens=max_new_tokens)
         for name, template in templates.items()
     }
-    seeds, code, results = int(args.seeds), 0, []
+    seeds, code = int(args.seeds), 0
+    results: list[Result] = []
     planned = len(templates) * len(questions) * seeds
     try:
         with closing(evaluate(assistants, questions, seeds, run=args.run_code)) as stream:
             # A bar where a person looks on; none in a log.
             for result in tqdm(stream, "replies", planned, disable=None):
-                results.append(result)
+                if result:
+                    results.append(result)
     except KeyboardInterrupt:
         code = 130
     except EngineDead as error:
@@ -130,14 +142,15 @@ def measure(engine, templates, questions, args, max_new_tokens):
         say(f"{len(failed)} of {planned} replies failed, the first: {failed[0].error}")
     print(f"{engine.model}: {len(questions)} questions, seeds: {seeds}\n")
     print(table(results, templates))
-    if hidden := sum(question.run is not None for question in questions) * (not args.run_code):
-        print(f"\n{hidden} questions are judged only with --run-code, and left out above.")
+    unjudged = 0 if args.run_code else sum(each.run is not None for each in questions)
+    if unjudged:
+        print(f"\n{unjudged} questions are judged only with --run-code, and left out above.")
     write(args.csv, lambda: to_csv(results))
     write(args.json, lambda: to_json(results, assistants, seeds, args.run_code))
     return code
 
 
-def write(path, text):
+def write(path: Path | None, text: Callable[[], str]) -> None:
     if path is not None:
         try:
             path.write_text(text(), encoding="utf-8", newline="")
@@ -145,7 +158,7 @@ def write(path, text):
             raise SettingsError(f"{path} cannot be written: {error.strerror}.") from None
 
 
-def say(sentence):
+def say(sentence: object) -> None:
     print(sentence, file=sys.stderr)
 
 

@@ -7,11 +7,12 @@ import ast
 import doctest
 import re
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from markdown_it import MarkdownIt
 
-from assistant.prompting.template import SPECIAL
+from assistant.prompting.escape import SPECIAL
 
 PYTHON = ("python", "py", "python3", "pycon")
 _ROLE = re.compile(r"[ \t>*_#]*(?:human|user|assistant|system|ai|bot)[*_]*:", re.IGNORECASE)
@@ -39,10 +40,10 @@ class Checks:
     python_parses: bool | None
 
 
-def check(text, reason):
+def check(text: str, reason: str) -> Checks:
     """The Checks of a reply. reason: its finish reason."""
     found = blocks(text)
-    sources = python(found)
+    sources = python_sources(found)
     return Checks(
         stopped=reason == "stop",
         no_role_text=not _has_role_text(text, found),
@@ -51,12 +52,12 @@ def check(text, reason):
     )
 
 
-def blocks(text):
+def blocks(text: str) -> list[Block]:
     """The fenced blocks of `text`, those in lists and quotations too."""
     lines = text.split("\n")
     found = []
     for token in _COMMONMARK.parse(text):
-        if token.type == "fence":
+        if token.type == "fence" and token.map:
             first, end = token.map
             last = lines[end - 1].strip(" \t>") if end - first > 1 else ""
             closed = last.startswith(token.markup) and not last.strip(token.markup[0])
@@ -65,19 +66,19 @@ def blocks(text):
     return found
 
 
-def python(found):
+def python_sources(found: Iterable[Block]) -> list[str]:
     """The source of each Python block; of a session with prompts, what was typed in."""
     sources = []
     for block in found:
         if block.language in PYTHON:
             code = block.code
             if code.lstrip().startswith(">>>"):
-                code = _typed(code)
+                code = _session_input(code)
             sources.append(code)
     return sources
 
 
-def parses(source):
+def parses(source: str) -> bool:
     """Whether `source` is Python by the grammar of the running interpreter."""
     try:
         with warnings.catch_warnings():
@@ -88,14 +89,14 @@ def parses(source):
     return True
 
 
-def _typed(session):
+def _session_input(session: str) -> str:
     try:
         return "".join(example.source for example in doctest.DocTestParser().get_examples(session))
     except ValueError:
-        return session  # no session after all; it will not parse
+        return session  # not a session after all; it will not parse
 
 
-def _has_role_text(text, found):
+def _has_role_text(text: str, found: Iterable[Block]) -> bool:
     """A marker of some role at the start of a line outside of code, or a special token's name."""
     inside = {line for block in found for line in range(*block.lines)}
     return any(

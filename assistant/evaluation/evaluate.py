@@ -6,9 +6,11 @@ Knows the Assistant, questions and checks; how results are written down is repor
 import dataclasses
 import queue
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Generator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
+from assistant.chat.assistant import Assistant
 from assistant.conversation import Conversation
 from assistant.errors import AssistantError, EngineBusy, EngineDead
 from assistant.evaluation.checks import Checks, check
@@ -39,17 +41,26 @@ class Result:
     error: str | None = None
 
 
-def evaluate(assistants, questions, seeds, *, run=False, at_once=None, wait_s=None):
+def evaluate(
+    assistants: Mapping[str, Assistant],
+    questions: Sequence[Question],
+    seeds: int,
+    *,
+    run: bool = False,
+    at_once: int | None = None,
+    wait_s: float | None = None,
+) -> Generator[Result | None, None, None]:
     """Yields a Result for each of assistants x questions x seeds, as they come.
 
-    assistants: name of the prompt to Assistant, all of one engine. Sampling is the template's, with
+    assistants: by the name of their prompt, all of one engine. Sampling is the template's, with
     seeds 0 to `seeds` - 1. run: run the code of replies (run_code). at_once: how many replies;
     None for as many as the engine has slots. wait_s: the longest that one next() waits, after
     which it gives None. Closing the iterator cancels what still runs; a full engine is asked
     again. Raises EngineDead; any other failure is that reply's `error`.
     """
     (engine,) = {id(a.engine): a.engine for a in assistants.values()}.values()
-    stopped, ended = threading.Event(), queue.SimpleQueue()
+    stopped = threading.Event()
+    ended: queue.SimpleQueue[Future[tuple[Done, str | None]]] = queue.SimpleQueue()
     pool = ThreadPoolExecutor(at_once or engine.status().slots)
     try:
         # Prompts change fastest, so that what there is after Ctrl-C compares them fairly.
@@ -79,7 +90,7 @@ def evaluate(assistants, questions, seeds, *, run=False, at_once=None, wait_s=No
             except EngineDead:
                 raise
             except AssistantError as error:
-                right = False if _judged(question, run) else None
+                right = False if _can_judge(question, run) else None
                 yield Result(name, question, seed, right=right, error=str(error))
             else:
                 yield judge(name, question, seed, done, failure, run)
@@ -88,7 +99,9 @@ def evaluate(assistants, questions, seeds, *, run=False, at_once=None, wait_s=No
         pool.shutdown(wait=False, cancel_futures=True)  # who closes may be an event loop
 
 
-def _ask(assistant, question, seed, run, stopped):
+def _ask(
+    assistant: Assistant, question: Question, seed: int, run: bool, stopped: threading.Event
+) -> tuple[Done, str | None]:
     """(the reply's Done, None or why its code failed)."""
     sampling = dataclasses.replace(assistant.template.sampling, seed=seed)
     chat = Conversation().add_message(question.ask)
@@ -112,7 +125,9 @@ def _ask(assistant, question, seed, run, stopped):
     return done, run_code(question.code(done.text), question.run)
 
 
-def judge(name, question, seed, done, failure, run):
+def judge(
+    name: str, question: Question, seed: int, done: Done, failure: str | None, run: bool
+) -> Result:
     """The Result of a Done. failure: None or why its code failed, where `run`."""
     faults = question.faults(done.text) + ((f"code: {failure}",) if failure else ())
     return Result(
@@ -123,12 +138,12 @@ def judge(name, question, seed, done, failure, run):
         reason=done.reason,
         stop=done.stop,
         tokens=done.finished.new_tokens,
-        right=not faults if _judged(question, run) else None,
+        right=not faults if _can_judge(question, run) else None,
         faults=faults,
         checks=check(done.text, done.reason),
     )
 
 
-def _judged(question, run):
+def _can_judge(question: Question, run: bool) -> bool:
     """Whether anything here tells a right answer from a wrong one."""
     return question.checked and (run or not question.run)

@@ -6,11 +6,13 @@ Knows data and text, not who answers. The questions of ours are questions.toml.
 import dataclasses
 import re
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from assistant.errors import SettingsError
-from assistant.evaluation.checks import PYTHON, blocks, parses, python
+from assistant.evaluation.checks import PYTHON, blocks, parses, python_sources
 from assistant.text import check_message, quoted
 
 OURS = Path(__file__).with_name("questions.toml")
@@ -38,22 +40,22 @@ class Question:
     run: str | None = None
 
     @property
-    def checked(self):
+    def checked(self) -> bool:
         """Whether anything tells a right answer from a wrong one."""
         return bool(self.facts or self.never or self.language)
 
-    def code(self, text):
+    def code(self, text: str) -> str:
         """The Python of a reply, all blocks together."""
-        return "\n".join(python(blocks(text)))
+        return "\n".join(python_sources(blocks(text)))
 
-    def faults(self, text):
+    def faults(self, text: str) -> tuple[str, ...]:
         """What is wrong with a reply, as far as can be seen without running its code."""
         found = []
         for alternatives in self.facts:
             if not any(_finds(pattern, text) for pattern in alternatives):
                 found.append(f"missing: {' or '.join(alternatives)}")
         found += [f"wrong: {pattern}" for pattern in self.never if _finds(pattern, text)]
-        names = LANGUAGES.get(self.language, ())
+        names = LANGUAGES.get(self.language or "", ())
         if names and not any(block.language in names for block in blocks(text)):
             found.append(f"no {self.language} block")
         if self.language == "python" and not parses(self.code(text)):
@@ -61,23 +63,21 @@ class Question:
         return tuple(found)
 
 
-def typed(asks):
-    """Questions that a person typed, a list of str, whose answers nothing checks. Raises
-    TextError."""
-    asks = [check_message(ask) for ask in asks]
-    return [Question(f"typed-{n}", "typed", ask) for n, ask in enumerate(asks, 1)]
+def unchecked_questions(asks: Iterable[object]) -> list[Question]:
+    """Questions that a person typed, whose answers nothing checks. Raises TextError."""
+    texts = [check_message(ask) for ask in asks]
+    return [Question(f"typed-{n}", "typed", text) for n, text in enumerate(texts, 1)]
 
 
-def _finds(pattern, text):
-    return re.search(pattern, text, re.IGNORECASE | re.MULTILINE)
+def _finds(pattern: str, text: str) -> bool:
+    return bool(re.search(pattern, text, re.IGNORECASE | re.MULTILINE))
 
 
-def load_questions(path=OURS):
+def load_questions(path: Path = OURS) -> list[Question]:
     """The Questions of a TOML file of [[question]] tables, whose keys are Question's fields.
 
     Raises SettingsError with the question and what is wrong with it.
     """
-    path = Path(path)
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -92,12 +92,12 @@ def load_questions(path=OURS):
     return questions
 
 
-def _question(table, where):
-    def refuse(reason):
+def _question(table: object, where: str) -> Question:
+    def refuse(reason: str) -> NoReturn:
         raise SettingsError(f"{where} is not usable: {reason}.")
 
     if not isinstance(table, dict):
-        refuse("it is no table")
+        refuse("it is not a table")
     known = {field.name for field in dataclasses.fields(Question)}
     if unknown := sorted(set(table) - known):
         refuse(f"it has the unknown key {quoted(unknown[0])}")
@@ -128,7 +128,7 @@ def _question(table, where):
     return question
 
 
-def _is_patterns(value):
+def _is_patterns(value: object) -> bool:
     try:
         return isinstance(value, list) and all(re.compile(pattern) for pattern in value)
     except (re.error, TypeError, OverflowError, RecursionError):

@@ -8,7 +8,14 @@ import dataclasses
 import io
 import json
 import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from assistant.chat.assistant import Assistant
+from assistant.evaluation.evaluate import Result
+from assistant.evaluation.questions import Question
 
 CHECKS = {
     "stopped": "ended by itself",
@@ -31,27 +38,39 @@ class Row:
     counts: tuple[int, ...]
 
 
-def figures(results, prompts):
-    """The Rows of a table or a bar chart: right answers in each area and in all, the share of
+def figures(results: Sequence[Result], prompts: Iterable[str]) -> list[Row]:
+    """The rows of a table or a bar chart: right answers in each area and in all, the share of
     replies that pass each check, the median length. Of the replies that could be judged."""
     columns = [[r for r in results if r.prompt == name] for name in prompts]
 
-    def row(label, of, reduce=statistics.fmean):
+    def row(
+        label: str,
+        of: Callable[[Result], float | None],
+        reduce: Callable[[list[float]], float] = statistics.fmean,
+    ) -> Row:
         values = [[v for v in map(of, column) if v is not None] for column in columns]
         reduced = tuple(reduce(each) if each else None for each in values)
         return Row(label, reduced, tuple(map(len, values)))
 
     rows = []
     for area in dict.fromkeys(result.question.area for result in results):
-        rows.append(row(area, lambda r, area=area: r.right if r.question.area == area else None))
+        rows.append(row(area, partial(_right_in, area)))
     rows.append(row("all areas", lambda r: r.right))
     for name, label in CHECKS.items():
-        rows.append(row(label, lambda r, name=name: getattr(r.checks, name, None)))
+        rows.append(row(label, partial(_passes, name)))
     rows.append(row(LENGTH, lambda r: r.tokens if r.checks else None, statistics.median))
     return rows
 
 
-def table(results, prompts):
+def _right_in(area: str, result: Result) -> bool | None:
+    return result.right if result.question.area == area else None
+
+
+def _passes(name: str, result: Result) -> bool | None:
+    return getattr(result.checks, name, None)
+
+
+def table(results: Sequence[Result], prompts: Iterable[str]) -> str:
     """Markdown, one column for each of `prompts`. Percentages are of the replies that could be
     judged, their number in brackets where it is the same for all prompts."""
     rows = [["right", *prompts]]
@@ -68,12 +87,12 @@ def table(results, prompts):
     return _markdown(rows)
 
 
-def percent(share):
+def percent(share: float | None) -> str:
     return NONE if share is None else f"{100 * share:.0f} %"
 
 
-def _markdown(rows):
-    rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+def _markdown(table: Iterable[Sequence[str]]) -> str:
+    rows = [[cell.replace("|", "\\|") for cell in row] for row in table]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     lines = []
@@ -85,16 +104,18 @@ def _markdown(rows):
     return "\n".join(lines)
 
 
-def in_order(results, questions, prompts):
+def in_order(
+    results: Iterable[Result], questions: Iterable[Question], prompts: Iterable[str]
+) -> list[Result]:
     """By question, then prompt, then seed: replies come in any order."""
-    questions, prompts = [q.key for q in questions], list(prompts)
+    keys, names = [question.key for question in questions], list(prompts)
     return sorted(
         results,
-        key=lambda r: (questions.index(r.question.key), prompts.index(r.prompt), r.seed),
+        key=lambda r: (keys.index(r.question.key), names.index(r.prompt), r.seed),
     )
 
 
-def flat(result):
+def flat(result: Result) -> dict[str, Any]:
     """A Result as a dict of plain values."""
     checks = result.checks
     return {
@@ -114,7 +135,7 @@ def flat(result):
     }
 
 
-def to_csv(results):
+def to_csv(results: Iterable[Result]) -> str:
     """A line for each Result. Yes and no are 1 and 0, what is not known is empty. Text that a
     spreadsheet would run as a formula gets an apostrophe before it; JSON holds it unchanged."""
     rows = [flat(result) for result in results]
@@ -127,13 +148,15 @@ def to_csv(results):
     return text.getvalue()
 
 
-def _cell(value):
+def _cell(value: object) -> object:
     if isinstance(value, bool):
         return int(value)
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULAS) else value
 
 
-def to_json(results, assistants, seeds, run):
+def to_json(
+    results: Iterable[Result], assistants: Mapping[str, Assistant], seeds: int, run: bool
+) -> str:
     """All that is needed to read the results later: model, prompts by hash, sampling, replies."""
     engine = next(iter(assistants.values())).engine
     document = {

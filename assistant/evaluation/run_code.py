@@ -44,7 +44,7 @@ _LIMITS = {
 }
 
 
-def check_system():
+def check_system() -> None:
     """Raises SettingsError where processes cannot be limited."""
     if os.name != "posix":
         raise SettingsError(
@@ -53,7 +53,7 @@ def check_system():
         )
 
 
-def run_code(code, asserts, *, wall_s=WALL_S):
+def run_code(code: str, asserts: str, *, wall_s: float = WALL_S) -> str | None:
     """None where `code` runs and all `asserts` hold behind it; else in a few words why not.
 
     wall_s: seconds after which the process group is killed.

@@ -6,21 +6,34 @@ Events are the engine's Waiting, then Delta after Delta, then one Done.
 
 import dataclasses
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
-from assistant.engine.protocol import Finished, Waiting
+from assistant.engine.protocol import (
+    Engine,
+    Finished,
+    Logprob,
+    Piece,
+    Request,
+    Tokenizer,
+    Waiting,
+)
 from assistant.errors import EngineError
+from assistant.generation.stops import StopScanner
+
+Token: TypeAlias = tuple[
+    int, Logprob | None
+]  # its id; None unless log-probabilities were asked for
 
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """Text to add to what is shown. tokens: (id, Logprob) of each token whose text is whole with
-    it; the Logprob is None unless it was asked for. A token that a stop cut through never comes.
-    bare: no tokens will come for this text, since the engine gives none."""
+    """Text to add to what is shown. tokens: those whose text is whole with it; one that a stop cut
+    through never comes. bare: no tokens will come for this text, since the engine gives none."""
 
     text: str
-    tokens: tuple = ()
+    tokens: tuple[Token, ...] = ()
     bare: bool = False
 
 
@@ -38,11 +51,21 @@ class Done:
     stop: str | None
     finished: Finished
     cut: int = 0
-    tokens: tuple = ()
+    tokens: tuple[Token, ...] = ()
 
 
-def generate(engine, request, scanner, *, wait_s=0.1, held=None):
-    """Submit `request` now, and give its events as a Generation. scanner: a fresh StopScanner.
+Event: TypeAlias = Waiting | Delta | Done
+
+
+def generate(
+    engine: Engine,
+    request: Request,
+    scanner: StopScanner,
+    *,
+    wait_s: float = 0.1,
+    held: int | None = None,
+) -> "Generation":
+    """Submit `request` now, and give its events. scanner: a fresh one.
     wait_s: the longest that one `next()` waits for the engine, in seconds; 0 never blocks.
     held: for a reply that goes on behind text which `scanner` has read already, how many
     characters of it the scanner still holds: they are not given out again.
@@ -57,37 +80,47 @@ class Generation:
     """Iterator over Waiting, Delta and one Done. `close()` cancels what still runs; who reads on
     gets what was held back, and Done with the reason "cancelled"."""
 
-    def __init__(self, engine, request, scanner, wait_s, held):
+    def __init__(
+        self,
+        engine: Engine,
+        request: Request,
+        scanner: StopScanner,
+        wait_s: float,
+        held: int | None,
+    ) -> None:
         self._stream = engine.generate(request, wait_s=wait_s)
         self._held = held or 0
         self._stripped = scanner.strip and held is None  # at its start
         self._events = self._run(engine.tokenizer, scanner)
 
-    def __iter__(self):
+    def __iter__(self) -> "Generation":
         return self
 
-    def __next__(self):
+    def __next__(self) -> Event:
         return next(self._events)
 
-    def close(self):
+    def close(self) -> None:
         self._stream.close()
 
-    def _new(self, text):
+    def _new(self, text: str) -> str:
         """Of what the scanner gives, that which was not there before this generation."""
         new = text[self._held :]
         self._held -= len(text) - len(new)
         return new
 
-    def _run(self, tokenizer, scanner):
-        raw, shown, ids = [], [], []
-        tokens, finished = _Tokens(tokenizer, self._stripped), None
+    def _run(self, tokenizer: Tokenizer, scanner: StopScanner) -> Iterator[Event]:
+        raw: list[str] = []
+        shown: list[str] = []
+        ids: list[int] = []
+        tokens = _Tokens(tokenizer, self._stripped)
+        finished: Finished | None = None
 
-        def new_tokens(text):
-            new = tokens.shown(text)
+        def new_tokens(text: str) -> tuple[Token, ...]:
+            new = tokens.release(text)
             ids.extend(token for token, _ in new)
             return new
 
-        def delta(text):
+        def delta(text: str) -> Delta:
             return Delta(text, new_tokens(text), not tokens.known)
 
         try:
@@ -139,17 +172,18 @@ class _Tokens:
     that was read it is shown; where `stripped`, the white space at its start counts as shown.
     known: there are tokens at all."""
 
-    def __init__(self, tokenizer, stripped):
+    def __init__(self, tokenizer: Tokenizer, stripped: bool) -> None:
         self.end, self.known = 0, False
         self._blank = stripped
         self._decoder = tokenizer.decoder()
-        self._waiting, self._length = deque(), 0
+        self._waiting: deque[tuple[int, Token]] = deque()  # each with where its text ends
+        self._length = 0
 
-    def add(self, piece):
+    def add(self, piece: Piece) -> None:
         self.known = self.known or bool(piece.ids)
         logprobs = piece.logprobs or (None,) * len(piece.ids)
         for token, logprob in zip(piece.ids, logprobs, strict=True):
-            text = self._decoder.feed([token])
+            text = self._decoder.feed([token]) if self._decoder else ""
             self._length += len(text)
             # A part of a character ends where that will.
             self._waiting.append((self._length + (not text), (token, logprob)))
@@ -158,10 +192,10 @@ class _Tokens:
             self.end += len(piece.text) - len(body)
             self._blank = not body
 
-    def shown(self, text):
+    def release(self, text: str) -> tuple[Token, ...]:
         """Those that are whole with `text`, which is given out now."""
         self.end += len(text)
-        found = []
+        whole = []
         while self._waiting and self._waiting[0][0] <= self.end:
-            found.append(self._waiting.popleft()[1])
-        return tuple(found)
+            whole.append(self._waiting.popleft()[1])
+        return tuple(whole)

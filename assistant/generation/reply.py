@@ -3,29 +3,39 @@
 import dataclasses
 
 from assistant.conversation import Turn
-from assistant.generation.generate import Delta, Done
+from assistant.generation.generate import Delta, Done, Event, Generation
+from assistant.generation.window import Ledger
+from assistant.sampling import Sampling
 
 NOTHING = Turn("assistant", "")
 
 
 class Reply:
-    """Iterator over the events of generate.py. ledger: where the window's tokens go. sampling: as
-    used, with its seed. stop: the stop strings that were asked for. before: the reply that this one
-    continues, an empty one where it continues none. `close()` cancels what still runs; its end can
-    still be read."""
+    """Iterator over the events of generate.py. sampling: as used, with its seed. stop: the stop
+    strings that were asked for. before: the reply that this one continues, an empty one where it
+    continues none. `close()` cancels what still runs; its end can still be read."""
 
-    def __init__(self, generation, ledger, sampling, *, stop=(), before=NOTHING):
+    def __init__(
+        self,
+        generation: Generation,
+        ledger: Ledger,
+        sampling: Sampling,
+        *,
+        stop: tuple[str, ...] = (),
+        before: Turn = NOTHING,
+    ) -> None:
         self._generation = generation
-        self._texts, self._done = [], None
+        self._texts: list[str] = []
+        self._done: Done | None = None
         self.ledger = ledger
         self.sampling = sampling
         self.stop = stop
         self.before = before
 
-    def __iter__(self):
+    def __iter__(self) -> "Reply":
         return self
 
-    def __next__(self):
+    def __next__(self) -> Event:
         event = next(self._generation)
         if isinstance(event, Delta):
             self._texts.append(event.text)
@@ -34,7 +44,7 @@ class Reply:
         return event
 
     @property
-    def turn(self):
+    def turn(self) -> Turn:
         """The whole reply as a Turn, as far as it was read, behind what it continues. Its ids and
         its finish reason are known at the end only."""
         done, new = self._done, "".join(self._texts)
@@ -46,5 +56,5 @@ class Reply:
                 ids = (*(self.before.ids or ()), *done.ids)
         return dataclasses.replace(self.before, text=text.strip(), ids=ids, finish=finish)
 
-    def close(self):
+    def close(self) -> None:
         self._generation.close()

@@ -5,10 +5,12 @@ what stands before the stop is the reply. Text that may still become a stop is h
 `flush` gives it out at the end, so a streamed reply equals the same reply read at once.
 """
 
+from collections.abc import Callable, Sequence
+
 from assistant.prompting.fences import BLANKS, Fences
 
 
-def resumed(new_scanner, before):
+def resume(new_scanner: Callable[[], "StopScanner"], before: str) -> tuple["StopScanner", int]:
     """A StopScanner that has read the text `before`, and how many characters of that it still
     holds: for a reply that goes on behind it. `new_scanner()` gives a fresh one."""
     scanner = new_scanner()
@@ -32,22 +34,31 @@ class StopScanner:
     fired: the stop that fired, or None; after it nothing more is given out.
     """
 
-    def __init__(self, *, markers=(), separator=None, strings=(), strip=False):
+    def __init__(
+        self,
+        *,
+        markers: Sequence[str] = (),
+        separator: str | None = None,
+        strings: Sequence[str] = (),
+        strip: bool = False,
+    ) -> None:
         self.strip = strip
-        self.fired = None
+        self.fired: str | None = None
         self._markers = tuple(markers)
         self._separator = separator
         self._strings = tuple(strings)
         self._reach = max(map(len, self._strings), default=0)
         self._fences = Fences()
         self._blank = True  # nothing but white space so far
-        self._line = []  # the characters of the current line
-        self._head = ""  # the line so far while it may become a marker or a separator, else None
+        self._line: list[str] = []  # the characters of the current line
+        # The line so far while it may become a marker or a separator, else None.
+        self._head: str | None = ""
         self._tail = ""  # the last `_reach` characters
         self._held = ""  # not given out: it may become a stop
-        self._white = None  # not given out: white space that `strip` drops if nothing follows
+        # Not given out: white space that `strip` drops if nothing follows. None before all text.
+        self._white: list[str] | None = None
 
-    def feed(self, text):
+    def feed(self, text: str) -> str:
         """The text that `text` makes safe to show, maybe empty."""
         if self.fired is not None:
             return ""
@@ -63,22 +74,22 @@ class StopScanner:
         self._held = held[keep:]
         return self._give(held[:keep])
 
-    def flush(self):
+    def flush(self) -> str:
         """What was held back, once the reply has ended."""
         if self.fired is not None:
             return ""
         held, self._held = self._held, ""
-        if self._at_separator():
+        if line := self._separator_line():
             self.fired = self._separator
-            held = held[: len(held) - len(self._head)]
+            held = held[: len(held) - len(line)]
         return self._give(held)
 
-    def _step(self, char):
+    def _step(self, char: str) -> tuple[str | None, int]:
         """Take one character; the stop that it completes and the stop's length, or (None, 0)."""
-        stops = []
+        stops: list[tuple[str | None, int]] = []
         if char == "\n":
-            if self._at_separator():
-                stops.append((self._separator, len(self._head) + 1))
+            if line := self._separator_line():
+                stops.append((self._separator, len(line) + 1))
             self._fences.line("".join(self._line))
             self._line.clear()
             self._head = ""
@@ -98,7 +109,7 @@ class StopScanner:
             stops += [(stop, len(stop)) for stop in self._strings if self._tail.endswith(stop)]
         return max(stops, key=lambda stop: stop[1], default=(None, 0))
 
-    def _may_stop(self, line):
+    def _may_stop(self, line: str) -> bool:
         if any(marker.startswith(line) for marker in self._markers):
             return True
         if self._separator is None or self._fences:
@@ -108,15 +119,12 @@ class StopScanner:
         # What came before passed this test already: only the last character is new.
         return line.startswith(self._separator) and line[-1] in BLANKS
 
-    def _at_separator(self):
-        return (
-            bool(self._head)
-            and self._separator is not None
-            and not self._fences
-            and self._head.rstrip(BLANKS) == self._separator
-        )
+    def _separator_line(self) -> str:
+        """The line so far where it is the separator, else an empty one."""
+        line = self._head or ""
+        return line if line.rstrip(BLANKS) == self._separator and not self._fences else ""
 
-    def _hold(self):
+    def _hold(self) -> int:
         """How many characters at the end may still become a stop."""
         hold = len(self._head or "")
         for stop in self._strings:
@@ -127,7 +135,7 @@ class StopScanner:
                     break
         return hold
 
-    def _give(self, text):
+    def _give(self, text: str) -> str:
         if not self.strip:
             return text
         if self._white is None:

@@ -3,6 +3,8 @@
 Knows token counts alone. Counts are exact, since the parts of a prompt are encoded apart.
 """
 
+from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from assistant.errors import WindowError
@@ -20,7 +22,7 @@ class Exchange:
     pinned: bool = False
 
     @property
-    def tokens(self):
+    def tokens(self) -> int:
         return self.message + self.reply
 
 
@@ -39,57 +41,82 @@ class Ledger:
     pinned: int = 0
 
     @property
-    def prompt(self):
+    def prompt(self) -> int:
         return self.preamble + self.history + self.message
 
     @property
-    def free(self):
+    def free(self) -> int:
         return self.window - self.prompt - self.reply
 
 
-def fit(preamble, exchanges, message, max_new_tokens, window, dropped=None):
-    """The Ledger of a prompt: `preamble` tokens, then `exchanges` (Exchange), then `message`.
+def fit(
+    preamble: int,
+    exchanges: Sequence[Exchange],
+    message: int,
+    max_new_tokens: int,
+    window: int,
+    dropped: Sequence[int] | None = None,
+) -> Ledger:
+    """The Ledger of a prompt: `preamble` tokens, then `exchanges`, then `message` tokens.
 
-    The preamble and the newest message stay, pinned exchanges too; others leave oldest first, and
-    when some must, so many leave that the rest fills three quarters of the room. The conversation
-    is replayed from its start for that: what left at an earlier message stays away at this one, so
-    the prompt goes on from a prefix that the engine has in its cache. The last exchange leaves
-    only where it cannot stay. dropped: the indices of those that leave, where that is decided
-    already; () keeps all.
+    The preamble and the newest message stay, pinned exchanges too; others leave oldest first.
+    dropped: the indices of those that leave, where that is decided already; () keeps all.
 
     Raises WindowError with the counts when what must stay does not fit.
     """
-    decided = dropped is not None
-    stay = [e for n, e in enumerate(exchanges) if (n not in dropped if decided else e.pinned)]
-    history = sum(exchange.tokens for exchange in stay)
-    pinned = sum(exchange.tokens for exchange in stay if exchange.pinned)
+    if dropped is None:
+        pinned = _tokens(exchange for exchange in exchanges if exchange.pinned)
+        _check_room(preamble, "pinned turns", pinned, message, max_new_tokens, window)
+        dropped = _leaving(exchanges, message, window - preamble - max_new_tokens)
+    stay = [exchange for index, exchange in enumerate(exchanges) if index not in dropped]
+    history, pinned = _tokens(stay), _tokens(each for each in stay if each.pinned)
+    _check_room(preamble, "earlier turns", history, message, max_new_tokens, window)
+    return Ledger(window, preamble, history, message, max_new_tokens, tuple(dropped), pinned)
+
+
+def _check_room(
+    preamble: int, name: str, turns: int, message: int, max_new_tokens: int, window: int
+) -> None:
+    """Raises WindowError. name: what `turns` counts."""
     parts = {
         "the prompt template": preamble,
-        "earlier turns" if decided else "pinned turns": history,
+        name: turns,
         "the text": message,
         "the reply": max_new_tokens,
     }
     if sum(parts.values()) > window:
         counts = " + ".join(f"{count} for {part}" for part, count in parts.items() if count)
-        leave = "let earlier turns leave, " if decided and history else ""
+        leave = "let earlier turns leave, " if name == "earlier turns" and turns else ""
         raise WindowError(
             f"The model's window holds {window} tokens, and {counts} are {sum(parts.values())}; "
             f"{leave}shorten the text or ask for fewer new tokens."
         )
-    if decided:
-        return Ledger(window, preamble, history, message, max_new_tokens, tuple(dropped), pinned)
-    dropped = []
-    kept = 0
-    oldest = 0  # the first exchange that may still leave
-    for now in range(len(exchanges) + 1):
-        newest = exchanges[now].message if now < len(exchanges) else message
-        room = window - preamble - newest - max_new_tokens
-        if kept > room:
-            while oldest < now and (kept > room or (kept > KEEP * room and oldest < now - 1)):
-                if not exchanges[oldest].pinned:
-                    dropped.append(oldest)
-                    kept -= exchanges[oldest].tokens
-                oldest += 1
-        if now < len(exchanges):
-            kept += exchanges[now].tokens
-    return Ledger(window, preamble, kept, message, max_new_tokens, tuple(dropped), pinned)
+
+
+def _leaving(exchanges: Sequence[Exchange], message: int, room: int) -> list[int]:
+    """The indices of the exchanges that leave, oldest first. room: for turns and `message`.
+
+    When one must leave, so many do that the rest fills three quarters of the room; the last
+    exchange leaves only where it cannot stay. The conversation is replayed from its start, one
+    message after the other: what left at an earlier one stays away, so that the prompt goes on
+    from a prefix that the engine has in its cache.
+    """
+    leaving: list[int] = []
+    may_leave: deque[int] = deque()
+    history = 0  # tokens of what stays
+    for last, newest in enumerate([*(each.message for each in exchanges), message], -1):
+        if last >= 0:
+            history += exchanges[last].tokens
+            if not exchanges[last].pinned:
+                may_leave.append(last)
+        most = room - newest
+        if history <= most:
+            continue
+        while may_leave and history > (most if may_leave[0] == last else KEEP * most):
+            leaving.append(may_leave.popleft())
+            history -= exchanges[leaving[-1]].tokens
+    return leaving
+
+
+def _tokens(exchanges: Iterable[Exchange]) -> int:
+    return sum(exchange.tokens for exchange in exchanges)

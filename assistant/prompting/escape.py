@@ -22,7 +22,9 @@ _END = rf"(?=[^\S{_BREAKS}]*(?:[{_BREAKS}]|\Z))"
 _SIGNS = ">|\\~^·"
 
 
-def escape(text, user, assistant, turn_end, separator=None):
+def escape(
+    text: str, user: str, assistant: str, turn_end: str, separator: str | None = None
+) -> str:
     """`text` with a sign and a space before each line that begins as a turn does, or that is
     `turn_end` or `separator` alone; inside of an open code fence the latter stays, as it ends no
     reply there. user, assistant: what opens a turn. Where turns follow each other on one line, the
@@ -46,14 +48,16 @@ class _Marks:
     """The places, as patterns, at which the sign goes into a text."""
 
     sign: str
-    starts: re.Pattern
-    inside: re.Pattern
-    separator: re.Pattern
+    starts: re.Pattern[str]
+    inside: re.Pattern[str]
+    separator: re.Pattern[str]
 
 
 @lru_cache(maxsize=256)
-def _marks(user, assistant, turn_end, separator):
-    starts, inside, plain = [], [], separator or ""
+def _marks(user: str, assistant: str, turn_end: str, separator: str | None) -> _Marks:
+    starts: list[str] = []
+    inside: list[str] = []
+    plain = separator or ""
     for ahead, mark in (("", turn_end), (turn_end, user), (turn_end, assistant)):
         core = (mark.strip().splitlines() or [""])[0]
         if not core or SPECIAL.search(core):
@@ -63,7 +67,8 @@ def _marks(user, assistant, turn_end, separator):
         if not (ahead + before).endswith(tuple(_BREAKS)):
             inside.append(f"(?<={re.escape(core[:-1])})(?={re.escape(core[-1])})")
         else:
-            starts.append(re.escape(core) + _END * behind.startswith(tuple(_BREAKS)))
+            alone = behind.startswith(tuple(_BREAKS))
+            starts.append(re.escape(core) + (_END if alone else ""))
     return _Marks(
         next((sign for sign in _SIGNS if sign not in plain), _SIGNS[-1]),
         re.compile(f"{_START}(?={'|'.join(starts)})" if starts else "(?!)"),

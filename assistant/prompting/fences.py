@@ -1,4 +1,4 @@
-"""Code fences, told line by line."""
+"""Code fences, found line by line."""
 
 import re
 
@@ -8,15 +8,16 @@ _FENCE = re.compile(r"(?P<indent>[ \t]*)(?P<run>`{3,}(?=[^`]*$)|~{3,})(?P<rest>.
 
 
 class Fences:
-    """Whether the next line stands inside a code fence, told line by line."""
+    """Whether the next line stands inside a code fence: true while one is open."""
 
-    def __init__(self):
-        self._open = None  # the run of the opening fence and its indent in columns
+    def __init__(self) -> None:
+        # The run of the opening fence and its indent in columns.
+        self._open: tuple[str, int] | None = None
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         return self._open is not None
 
-    def line(self, line):
+    def line(self, line: str) -> None:
         match = _FENCE.match(line)
         if not match:
             return

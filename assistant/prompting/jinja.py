@@ -1,8 +1,8 @@
 """A prompt template as a Jinja chat template, for servers that render one.
 
-Knows the shape of such a template; how a prompt is put together is prompt.py's. Whoever renders it
-makes one text of markers and messages, and reads the special tokens in both: here nothing keeps a
-message from spelling a turn. Only the prompts that this program writes itself are safe from that.
+Knows the shape of such a template; how a prompt is put together is template.py's. Whoever renders
+it makes one text of markers and messages, and reads the special tokens in both: here nothing keeps
+a message from spelling a turn. Only the prompts that this program writes itself are safe from that.
 """
 
 import json
@@ -27,22 +27,30 @@ _SYSTEM = """\
 """
 
 
-def chat_template(template, space_after):
-    """The chat template that writes what the PromptTemplate `template` does. space_after: gives
-    the space between a marker and its text."""
+def chat_template(
+    opening: str,
+    user: str,
+    assistant: str,
+    marker: str,
+    turn_end: str,
+    system: tuple[str, str] | None,
+) -> str:
+    """The chat template that writes these parts around messages: `opening` before the first one,
+    `user` before later ones, `assistant` before a reply, `turn_end` behind each, `marker` at the
+    end. system: what is around a system message; None where there is no place for one."""
     parts = {
-        "OPENING": template.opening()[0].text + space_after(template.user),
-        "USER": template.user + space_after(template.user),
-        "ASSISTANT": template.assistant + space_after(template.assistant),
-        "TURN_END": template.turn_end,
-        "MARKER": template.assistant,
+        "OPENING": opening,
+        "USER": user,
+        "ASSISTANT": assistant,
+        "TURN_END": turn_end,
+        "MARKER": marker,
     }
-    known = template.system is not None
-    if known:  # a message of this role may stand first: what is around it
-        before, _, behind = template.opening("x")
-        parts["BEFORE"] = before.text + space_after(before.text)
-        parts["BEHIND"] = behind.text.removesuffix(template.user)
-    roles = "system (first), user and assistant" if known else "user and assistant"
-    jinja = _TEMPLATE.replace("_SYSTEM_", _SYSTEM if known else "").replace("_ROLES_", roles)
-    spell = lambda match: json.dumps(parts[match[0]], ensure_ascii=False)  # noqa: E731
+    if system:
+        parts["BEFORE"], parts["BEHIND"] = system
+    roles = "system (first), user and assistant" if system else "user and assistant"
+    jinja = _TEMPLATE.replace("_SYSTEM_", _SYSTEM if system else "").replace("_ROLES_", roles)
+
+    def spell(match: re.Match[str]) -> str:
+        return json.dumps(parts[match[0]], ensure_ascii=False)
+
     return re.sub("|".join(parts), spell, jinja)

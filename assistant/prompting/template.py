@@ -1,4 +1,4 @@
-"""PromptTemplate: load, check, render turns into segments; export to a Jinja chat template.
+"""PromptTemplate: turns into segments; export to a Jinja chat template.
 
 Knows how a conversation is written down for the model, and nothing of windows or engines. Turns
 are written one way only: no turn is ever found again by parsing text.
@@ -10,21 +10,15 @@ are written one way only: no turn is ever found again by parsing text.
 import dataclasses
 import hashlib
 import json
-import re
-import tomllib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from assistant.errors import HistoryError, SamplingError, TemplateError, TextError
-from assistant.paths import PROMPTS
+from assistant.conversation import Turn
+from assistant.engine.protocol import Tokenizer
+from assistant.errors import HistoryError, TemplateError
 from assistant.prompting.escape import SPECIAL, escape
 from assistant.prompting.jinja import chat_template
-from assistant.prompting.toml import read_toml
-from assistant.sampling import Sampling, check_stops
-from assistant.text import quoted
-
-HUB_FILE = "TA_prompt_v1.txt"
-MARKER_CHARS_MAX = 200  # and of a name; each message is looked through for markers
+from assistant.sampling import Sampling
 
 PLACE = "{system}"  # where a system message stands in a template's `system`
 
@@ -39,18 +33,20 @@ class Segment:
     ids: tuple[int, ...] | None = None
 
 
-def encode(segments, tokenizer):
+def encode(segments: Iterable[Segment], tokenizer: Tokenizer) -> list[int]:
     """Ids of `segments`: each encoded apart, neighbours that are both trusted as one text."""
-    joined = []
+    joined: list[Segment] = []
     for segment in segments:
         if joined and joined[-1].trusted and segment.trusted:
             joined[-1] = Segment(joined[-1].text + segment.text, trusted=True)
         else:
             joined.append(segment)
-    ids = []
+    ids: list[int] = []
     for segment in joined:
-        known = segment.ids is not None
-        ids += segment.ids if known else tokenizer.encode(segment.text, trusted=segment.trusted)
+        if segment.ids is not None:
+            ids += segment.ids
+        else:
+            ids += tokenizer.encode(segment.text, trusted=segment.trusted)
     return ids
 
 
@@ -69,26 +65,29 @@ class PromptTemplate:
     assistant: str
     turn_end: str
     preamble: str
-    kind: str = "chat"
     separator: str | None = None
     system: str | None = None
     stop: tuple[str, ...] = ()
     sampling: Sampling = field(default_factory=Sampling)
 
     @property
-    def hash(self):
-        """SHA-256 of all that the template holds, in hexadecimal."""
-        content = json.dumps(dataclasses.asdict(self), sort_keys=True)
-        return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
+    def hash(self) -> str:
+        """SHA-256 of all keys that differ from their default, in hexadecimal."""
+        return _sha256(_changed(self) | {"sampling": _changed(self.sampling)})
+
+    def has_hash(self, hash: str) -> bool:
+        """Whether `hash` is this template's. Receipts of version 0.1.0 hold one of all keys, and of
+        `kind`, which is gone."""
+        return hash in (self.hash, _sha256(dataclasses.asdict(self) | {"kind": "chat"}))
 
     @property
-    def short(self):
+    def short(self) -> str:
         """The first 12 digits of the hash."""
         return self.hash[:12]
 
     # Writing
 
-    def opening(self, system=""):
+    def opening(self, system: str = "") -> list[Segment]:
         """From the preamble to the first user marker. system: the text of a system message, which
         stands between the two. Raises HistoryError where the template has no place for it.
 
@@ -106,16 +105,19 @@ class PromptTemplate:
                 f"The template {self.name!r} has no place for a system message; leave it out."
             )
         before, _, behind = self.system.partition(PLACE)
-        before = Segment(opened + before.rstrip(" "), trusted=True)
-        text = Segment(self.escaped(_space_after(before.text) + system))
-        return [before, text, Segment(behind + self.user, trusted=True)]
+        before = opened + before.rstrip(" ")
+        return [
+            Segment(before, trusted=True),
+            Segment(self.escaped(_space_after(before) + system)),
+            Segment(behind + self.user, trusted=True),
+        ]
 
-    def message(self, turn):
+    def message(self, turn: Turn) -> list[Segment]:
         """A user's turn, and the marker that opens its reply."""
         marker = Segment(self.turn_end + self.assistant, trusted=True)
         return [Segment(self.escaped(_space_after(self.user) + turn.text)), marker]
 
-    def reply(self, turn):
+    def reply(self, turn: Turn) -> list[Segment]:
         """A reply, and the marker that opens the next message. Its ids are used where they spell
         no marker, not even behind white space that the text has lost."""
         marker = Segment(self.turn_end + self.user, trusted=True)
@@ -123,42 +125,47 @@ class PromptTemplate:
         text = self.escaped(_space_after(self.assistant) + turn.text)
         return [Segment(text, ids=ids), marker]
 
-    def escaped(self, text):
+    def escaped(self, text: str) -> str:
         """`text` as the model is shown it: what could pass for a turn's beginning or end is broken
         up, visibly. The conversation keeps the text as it is."""
         return escape(text, self.user, self.assistant, self.turn_end, self.separator)
 
-    def render(self, turns):
-        """The segments of the prompt for `turns`, whose last is the user's."""
+    def render(self, turns: Iterable[Turn]) -> list[Segment]:
+        """The segments of a prompt that holds all of `turns`."""
         segments = self.opening()
         for turn in turns:
             segments += self.message(turn) if turn.role == "user" else self.reply(turn)
         return segments
 
-    def to_jinja(self):
+    def to_jinja(self) -> str:
         """The same prompt as a chat template for transformers, vLLM, TGI and llama.cpp; what looks
         like a marker in a message is not broken up by it."""
-        return chat_template(self, _space_after)
+        user, assistant = (m + _space_after(m) for m in (self.user, self.assistant))
+        opening, system = self.opening()[0].text + _space_after(self.user), None
+        if self.system is not None:  # what is around such a message
+            before, _, behind = (segment.text for segment in self.opening("x"))
+            system = before + _space_after(before), behind.removesuffix(self.user)
+        return chat_template(opening, user, assistant, self.assistant, self.turn_end, system)
 
     # Reading what the model writes
 
     @property
-    def markers(self):
+    def markers(self) -> tuple[str, ...]:
         """The turn markers that stop a reply at the start of a line: those of plain text."""
         plain = (marker.strip() for marker in (self.user, self.assistant))
         return tuple(dict.fromkeys(m for m in plain if not SPECIAL.search(m)))
 
-    def stop_ids(self, tokenizer):
+    def stop_ids(self, tokenizer: Tokenizer) -> frozenset[int]:
         """The special tokens that end a reply: the end of the text, and those of a turn."""
         spelt = self.turn_end + self.user + self.assistant
         ending = {token for text, token in tokenizer.special.items() if text in spelt}
         return frozenset({tokenizer.eos_id, *ending})
 
-    def banned_ids(self, tokenizer):
+    def banned_ids(self, tokenizer: Tokenizer) -> frozenset[int]:
         """The special tokens that a reply must not contain: all others."""
         return frozenset(tokenizer.special.values()) - self.stop_ids(tokenizer)
 
-    def check(self, tokenizer):
+    def check(self, tokenizer: Tokenizer) -> None:
         """Raises TemplateError naming the special tokens that the model's tokenizer lacks."""
         parts = (self.preamble, self.system or "", self.user, self.assistant, self.turn_end)
         spelt = SPECIAL.findall("".join(parts))
@@ -170,131 +177,18 @@ class PromptTemplate:
             )
 
 
-def _space_after(marker):
+def _space_after(marker: str) -> str:
     """The space between a marker and its text. It belongs to the text, whose first word it makes
     another token."""
     return "" if marker[-1:].isspace() else " "
 
 
-# Loading
+def _changed(values: PromptTemplate | Sampling) -> dict[str, object]:
+    """The fields that differ from their default."""
+    pairs = ((field, getattr(values, field.name)) for field in dataclasses.fields(values))
+    return {field.name: value for field, value in pairs if value != field.default}
 
 
-def suitable_template(engine):
-    """The name of the template that suits an engine's model, where none was chosen."""
-    if "<|assistant|>" in engine.tokenizer.special:
-        return "starchat"
-    return "tech-assistant-short" if engine.embedded else "tech-assistant"
-
-
-def load_template(spec):
-    """The PromptTemplate that `spec` names: a name in prompts/, the path of a .toml file, or
-    hub:OWNER/NAME[/FILE], a dataset's text file of "Human:" and "Assistant:" dialogues.
-
-    Raises TemplateError, for the hub HubError.
-    """
-    if spec.startswith("hub:"):
-        return _from_hub(spec)
-    path = Path(spec) if spec.endswith(".toml") else PROMPTS / f"{spec}.toml"
-    if not (path.is_file() if spec.endswith(".toml") else spec in template_names()):
-        raise TemplateError(
-            f"There is no prompt template {quoted(spec)}; give the path of a .toml file, "
-            f"hub:OWNER/NAME or one of: {', '.join(template_names())}."
-        )
-    try:
-        return parse_template(tomllib.loads(path.read_text(encoding="utf-8")), path.name)
-    except (OSError, ValueError, RecursionError) as error:
-        raise TemplateError(f"The prompt template {path} cannot be read: {error}.") from None
-
-
-def template_names():
-    """The names of the templates in prompts/, where saved questions lie beside them."""
-    return sorted(path.stem for path in PROMPTS.glob("*.toml") if path.stem != "questions")
-
-
-def read_template(toml):
-    """The PromptTemplate of the text of a template file, such as a page's editor holds.
-
-    Raises TemplateError, whose sentence names the line or the key that is wrong.
-    """
-    try:
-        return parse_template(read_toml(toml), "in the editor")
-    except TextError as error:
-        raise TemplateError(str(error)) from None
-    except (ValueError, RecursionError) as error:
-        raise TemplateError(f"The prompt template cannot be read: {error}.") from None
-
-
-_STRINGS = ("name", "user", "assistant", "turn_end", "preamble")
-
-
-def parse_template(values, where):
-    """A PromptTemplate from the keys and values of a template file. where: the file's name, for
-    messages. Raises TemplateError."""
-
-    def refuse(reason):
-        raise TemplateError(f"The prompt template {where} is not usable: {reason}.")
-
-    known = {field.name for field in dataclasses.fields(PromptTemplate)}
-    if unknown := sorted(set(values) - known):
-        refuse(f"it has the unknown key {quoted(unknown[0])}")
-    if missing := [key for key in _STRINGS if key not in values]:
-        refuse(f"the key {missing[0]!r} is missing")
-    values = dict(values)
-    for key in (*_STRINGS, "kind", "separator", "system"):
-        if not isinstance(values.get(key, ""), str):
-            refuse(f"{key!r} must be a string")
-        if key not in ("preamble", "system") and len(values.get(key, "")) > MARKER_CHARS_MAX:
-            refuse(f"{key!r} may have at most {MARKER_CHARS_MAX} characters")
-    if not values["name"]:
-        refuse("'name' is empty")
-    if values.get("kind", "chat") != "chat":
-        refuse(f"'kind' must be 'chat', not {quoted(values['kind'])}")
-    for key in ("user", "assistant"):
-        if not values[key].strip() or "\n" in values[key].strip():
-            refuse(f"{key!r} must be a marker on one line")
-        if values[key].endswith((" ", "\t")):
-            refuse(f"{key!r} must not end in a space: the space belongs to the message")
-    if "separator" in values and not re.fullmatch(r"\S(.*\S)?", values["separator"]):
-        refuse("'separator' must be one line without blanks at its ends")
-    if values.get("system", PLACE).count(PLACE) != 1:
-        refuse(f"'system' must hold {PLACE} once, where a system message stands")
-    if not isinstance(values.get("sampling", {}), dict):
-        refuse("'sampling' must be a table")
-    try:
-        values["stop"] = check_stops(values.get("stop"))
-        values["sampling"] = Sampling(**values.get("sampling", {}))
-    except TypeError:
-        fields = [field.name for field in dataclasses.fields(Sampling)]
-        unknown = sorted(set(values["sampling"]) - set(fields))
-        refuse(f"[sampling] has the unknown key {quoted(unknown[0])}")
-    except SamplingError as error:
-        refuse(str(error).rstrip("."))
-    # White space at its end becomes one newline, never a blank line: see `opening`.
-    preamble = values["preamble"]
-    values["preamble"] = preamble.rstrip() + "\n" * (preamble != preamble.rstrip())
-    return PromptTemplate(**values)
-
-
-def _from_hub(spec):
-    from assistant.hub import fetch_file
-
-    match = re.fullmatch(r"hub:([\w.-]+/[\w.-]+)(?:/([\w./-]+))?", spec)
-    if not match:
-        raise TemplateError(f"A prompt on the hub is named hub:OWNER/NAME, not {quoted(spec)}.")
-    repo, filename = match[1], match[2] or HUB_FILE
-    try:
-        text = fetch_file(repo, filename, repo_type="dataset").read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise TemplateError(f"The prompt {filename} of {repo} cannot be read: {error}.") from None
-    separators = list(re.finditer(r"^-----[ \t]*$", text, re.MULTILINE))
-    if separators:
-        text = text[: separators[-1].start()] + "-----\n"
-    values = {
-        "name": f"{repo}/{filename}",
-        "user": "Human:",
-        "assistant": "Assistant:",
-        "turn_end": "\n\n",
-        "separator": "-----",
-        "preamble": text,
-    }
-    return parse_template(values, filename)
+def _sha256(content: Mapping[str, object]) -> str:
+    text = json.dumps(content, sort_keys=True)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -7,6 +7,7 @@ pass. Knows no keys.
 
 import re
 import tomllib
+from typing import Any
 
 from assistant.errors import TextError
 from assistant.text import check_prompt
@@ -24,21 +25,21 @@ _TEXTS = re.compile(
 )
 
 
-def read_toml(text: object) -> dict:
+def read_toml(text: object) -> dict[str, Any]:
     """The keys and values of `text`, which may have PROMPT_CHARS_MAX characters and, outside
     strings and comments, MARKS_MAX dots, commas, equals signs and opening brackets.
 
-    Raises TextError for more, and ValueError, which names the line, for what is no TOML.
+    Raises TextError for more, and ValueError, which names the line, for what is not TOML.
     """
-    text = check_prompt(text)
-    marks = len(_MARKS.findall(_TEXTS.sub("", text)))
+    checked = check_prompt(text)
+    marks = len(_MARKS.findall(_TEXTS.sub("", checked)))
     if marks > MARKS_MAX:
         raise TextError(
             f"A template may have at most {MARKS_MAX} dots, commas, equals signs and opening "
             f"brackets outside strings, not {marks:,}: perhaps a quotation mark is missing."
         )
     try:
-        return tomllib.loads(text)
+        return tomllib.loads(checked)
     except tomllib.TOMLDecodeError:
         raise
     except ValueError:  # Python's own bound

@@ -3,52 +3,61 @@
 import asyncio
 import os
 import time
+from collections.abc import Sequence
 
-# Read by Gradio when it is imported: no calls home, and no statistics of every event.
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = str(10**9)
+from fastapi import Depends, FastAPI
+from fastapi.responses import JSONResponse, Response
+from fastapi.routing import APIRoute
+from gradio import mount_gradio_app
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.routing import Route
 
-import gradio as gr  # noqa: E402
-from fastapi import Depends, FastAPI  # noqa: E402
-from fastapi.responses import JSONResponse, Response  # noqa: E402
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest  # noqa: E402
-from starlette.routing import Route  # noqa: E402
-
+from assistant.chat.assistant import Assistant
 from assistant.paths import ROOT
-from assistant.web.api.openai import v1_router  # noqa: E402
-from assistant.web.api.overlap import overlap_router  # noqa: E402
-from assistant.web.api.replies import OtherMethods, add_errors, check_key  # noqa: E402
-from assistant.web.api.tgi import TGI_ERRORS, tgi_router  # noqa: E402
-from assistant.web.gate.access import Access  # noqa: E402
-from assistant.web.gate.bodies import Parts  # noqa: E402
-from assistant.web.gate.hosts import Hosts  # noqa: E402
-from assistant.web.gate.limit import Limit, free_events  # noqa: E402
-from assistant.web.gate.login import TOLD, login_check, login_router  # noqa: E402
-from assistant.web.gate.metrics import Measured  # noqa: E402
-from assistant.web.gate.security import Gate  # noqa: E402
-from assistant.web.gradio_inside import bound_calls  # noqa: E402
-from assistant.web.pages.page import EXAMPLES, SESSIONS_MAX, build_page, look  # noqa: E402
-from assistant.web.sources import Sources  # noqa: E402
+from assistant.settings import Settings
+from assistant.web.api.openai import openai_router
+from assistant.web.api.overlap import overlap_router
+from assistant.web.api.replies import OtherMethods, add_errors, check_key
+from assistant.web.api.tgi import TGI_ERRORS, tgi_router
+from assistant.web.gate.access import Access
+from assistant.web.gate.bodies import Parts
+from assistant.web.gate.hosts import Hosts
+from assistant.web.gate.limit import Limit
+from assistant.web.gate.login import ATTEMPTS_NOTE, login_check, login_router
+from assistant.web.gate.metrics import Measured
+from assistant.web.gate.security import BAD_CALL, Gate, Json, plain_error
+from assistant.web.gradio_inside import (
+    forget_space,
+    free_events,
+    mounted_app,
+    refuse_misfits,
+    set_limits,
+)
+from assistant.web.pages.page import EXAMPLES, SESSIONS_MAX, build_page, look
+from assistant.web.scripts import Scripts
+from assistant.web.sources import Sources
 
 
-def build_app(assistant, settings, examples=EXAMPLES):
+def build_app(
+    assistant: Assistant, settings: Settings, examples: Sequence[str] = EXAMPLES
+) -> FastAPI:
     """The ASGI app. `app.state` has hosts (a Hosts), the assistant, whose engine is Measured from
     here on, and gradio (Gradio's app)."""
 
-    async def build():
+    async def build() -> FastAPI:
         return _build(assistant, settings, examples)
 
     # For each lock that it makes, Gradio opens an event loop, unless one is running.
     return asyncio.run(build())
 
 
-def _build(assistant, settings, examples):
+def _build(assistant: Assistant, settings: Settings, examples: Sequence[str]) -> FastAPI:
     assistant.engine = engine = Measured(assistant.engine)
     started = time.monotonic()
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
-    @app.get("/health")
-    async def health():
+    @app.get("/health", response_model=None)
+    async def health() -> Json | Response:
         status = engine.status()
         body = {
             "model": engine.model,
@@ -65,34 +74,33 @@ def _build(assistant, settings, examples):
     key = check_key(settings)
 
     @app.get("/metrics", dependencies=[Depends(key)])
-    async def metrics():
+    async def metrics() -> Response:
         return Response(generate_latest(engine.registry), media_type=CONTENT_TYPE_LATEST)
 
     sources = Sources(settings.attribution, settings.sources)
-    routers = [v1_router(assistant, key), tgi_router(engine, key), overlap_router(sources, key)]
+    routers = [openai_router(assistant, key), tgi_router(engine, key), overlap_router(sources, key)]
     if settings.auth:
         routers.append(login_router(settings))
     routes = [*app.routes, *(route for router in routers for route in router.routes)]
     for router in routers:
         app.include_router(router)
     for route in routes:
-        if route.path != "/":  # which is the page's, too
+        if isinstance(route, APIRoute) and route.path != "/":  # which is the page's, too
             app.router.routes.append(Route(route.path, OtherMethods(route)))
-    add_errors(app, TGI_ERRORS, engine.refused)
+    add_errors(app, TGI_ERRORS, engine.count_refusal)
+    app.mount("/page/static", Scripts())
 
     page = build_page(assistant, examples, sources, settings.accept_license)
     # The engine's waiting room is the only one: Gradio lets all that it admits run at once.
     events = 4 * (settings.slots + settings.queue) + 40
-    page.max_threads = events
-    page.queue(max_size=events, api_open=False, default_concurrency_limit=None)
-    page.state_session_capacity = SESSIONS_MAX
-    page.space_id = None  # on a Space it would load a header and fonts from other hosts
-    gr.mount_gradio_app(
+    set_limits(page, events=events, sessions=SESSIONS_MAX)
+    forget_space(page)
+    mount_gradio_app(
         app,
         page,
         path="/",
         auth=settings.auth,
-        auth_message=TOLD,
+        auth_message=ATTEMPTS_NOTE,
         root_path=settings.root_path or None,
         show_error=False,
         enable_monitoring=False,
@@ -107,8 +115,8 @@ def _build(assistant, settings, examples):
     )
     app.state.hosts = Hosts(settings)
     app.state.assistant = assistant
-    app.state.gradio = app.routes[-1].app
-    bound_calls(page, app.state.gradio)
+    app.state.gradio = mounted_app(app)
+    refuse_misfits(page, app.state.gradio, BAD_CALL, plain_error(400, BAD_CALL)[1])
     if limit := settings.max_requests_per_minute:
         app.add_middleware(Limit, limit=limit, free=free_events(page), errors=TGI_ERRORS)
     app.add_middleware(Parts, errors=TGI_ERRORS)

@@ -5,10 +5,12 @@ at once that there is nothing new, and the time until the next look is slept awa
 """
 
 import asyncio
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from assistant.engine.protocol import Waiting
 from assistant.generation.generate import Delta, Done
+from assistant.generation.reply import Reply
 
 TICK_S = 0.03  # between two looks
 PULSE_S = 0.25  # a step at least this often: only a step lets a closed page end its reply
@@ -23,17 +25,19 @@ class Step:
     done: Done | None
 
 
-async def follow(reply):
+async def follow(reply: Reply) -> AsyncGenerator[Step, None]:
     """The Steps of `reply`, which is closed when this generator ends or is closed.
 
     The pause after a step is longer than the step took to handle, so that pages which are costly
     to update cannot fill the loop. Raises EngineError.
     """
     clock = asyncio.get_running_loop().time
-    text, place, seen, next_pulse = "", 0, None, 0.0
+    text, place, next_pulse = "", 0, 0.0
+    seen: tuple[str, int] | None = None
     try:
         while True:
-            done = failure = None
+            done: Done | None = None
+            failure: Exception | None = None
             ended = False
             try:
                 for event in reply:
@@ -67,13 +71,13 @@ async def follow(reply):
 class Waits:
     """What a place in line is worth: how long the replies of this server took lately."""
 
-    def __init__(self):
-        self._mean = None
+    def __init__(self) -> None:
+        self._mean: float | None = None
 
-    def add(self, seconds):
+    def add(self, seconds: float) -> None:
         """A reply took so many seconds from its slot on."""
         self._mean = seconds if self._mean is None else 0.8 * self._mean + 0.2 * seconds
 
-    def seconds(self, place, slots):
+    def seconds(self, place: int, slots: int) -> float | None:
         """Until the request in this place gets a slot; None before any reply has ended."""
         return None if self._mean is None else self._mean * -(-place // max(slots, 1))

@@ -1,25 +1,115 @@
-"""Calls that do not fit any of Gradio's functions: one sentence, whatever was sent.
+"""All that reaches into Gradio's inside, for which it has no public way.
 
-Gradio itself sends all of it back, once for each value that is missing, and writes it to the log.
+Each function has a test of its own that fails where Gradio changes there. Knows no other room.
 """
 
-import gradio as gr
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from typing import Any
 
-from assistant.web.gate.security import BAD_CALL, plain_error
+# Read when Blocks are made: no calls home, and no statistics of every event.
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = str(10**9)
+
+import gradio as gr  # noqa: E402
+from fastapi import FastAPI, Request  # noqa: E402
+from fastapi.exceptions import RequestValidationError  # noqa: E402
+from fastapi.responses import JSONResponse  # noqa: E402
+from gradio import networking, tunneling  # noqa: E402
+from gradio.routes import App  # noqa: E402
+from starlette.routing import Mount  # noqa: E402
+
+# Options of an event that writes no reply.
+FREE: dict[str, Any] = {"concurrency_id": "no reply", "concurrency_limit": None}
 
 
-def bound_calls(page, app):
-    """page: Gradio's Blocks. app: the FastAPI app that it is served by."""
+def set_limits(page: gr.Blocks, *, events: int, sessions: int) -> None:
+    """events: that run at once. sessions: open pages that are served; the oldest leave."""
+    page.max_threads = events  # which queue() reads
+    page.queue(max_size=events, api_open=False, default_concurrency_limit=None)
+    page.state_session_capacity = sessions
 
-    def validate_inputs(function, inputs):
+
+def forget_space(page: gr.Blocks) -> None:
+    """On a Space the page would load a header and fonts from other hosts."""
+    page.space_id = None
+
+
+def mounted_app(app: FastAPI) -> App:
+    """Gradio's own app, right after mount_gradio_app(app, ...)."""
+    mount = app.routes[-1]
+    if not (isinstance(mount, Mount) and isinstance(mount.app, App)):
+        raise TypeError("Gradio mounts its app in another way")
+    return mount.app
+
+
+def refuse_misfits(page: gr.Blocks, app: App, sentence: str, body: dict[str, Any]) -> None:
+    """Calls that do not fit a function get `sentence`, or `body` with the status 400. Gradio sends
+    all of it back, once for each value that is missing, and writes it to the log."""
+
+    def validate_inputs(function: Any, inputs: list[Any]) -> None:
         if len(inputs) < len(function.inputs):
-            raise gr.Error(BAD_CALL, print_exception=False)
+            raise gr.Error(sentence, print_exception=False)
 
-    async def answer(request, error):
-        status, body = plain_error(400, BAD_CALL)
-        return JSONResponse(body, status)
+    async def answer(request: Request, error: Exception) -> JSONResponse:
+        return JSONResponse(body, 400)
 
-    page.validate_inputs = validate_inputs
+    page.validate_inputs = validate_inputs  # type: ignore[method-assign, assignment]  # no hook
     app.add_exception_handler(RequestValidationError, answer)
+
+
+def free_events(page: gr.Blocks) -> frozenset[int]:
+    """The numbers of the events that write no reply: only those that give their values step by
+    step write one, and of these not those with the options FREE."""
+    free = FREE["concurrency_id"]
+    return frozenset(
+        number
+        for number, function in page.fns.items()
+        if not function.types_generator or function.concurrency_id == free
+    )
+
+
+def event_number(body: bytes) -> int | None:
+    """The event's number in a request of the page; None where there is no such number."""
+    try:
+        number = json.loads(body)["fn_index"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return number if type(number) is int else None
+
+
+def session_cookie(app: App) -> str:
+    """The name of the cookie that holds a session's token."""
+    return f"access-token-{app.cookie_id}"
+
+
+def open_session(app: App, user: str) -> str:
+    """The token of a new session."""
+    token = secrets.token_urlsafe(16)
+    app.tokens[token] = user
+    return token
+
+
+def has_session(app: App, cookies: Mapping[str, str]) -> bool:
+    return cookies.get(session_cookie(app)) in app.tokens
+
+
+def close_session(app: App, cookies: Mapping[str, str]) -> None:
+    app.tokens.pop(cookies.get(session_cookie(app)), None)
+
+
+def end_heartbeats(app: App) -> None:
+    """End the streams that open pages keep for ever."""
+    app.stop_event.set()
+
+
+def open_tunnel(host: str, port: int) -> str:
+    """The public address of a tunnel to host:port. Fails in many ways."""
+    return networking.setup_tunnel(host, port, secrets.token_urlsafe(32), None, None)
+
+
+def close_tunnels() -> None:
+    for tunnel in tunneling.CURRENT_TUNNELS:
+        tunnel.kill()

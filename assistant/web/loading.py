@@ -10,7 +10,9 @@ import math
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 SENTENCE = "The model is being loaded; try again in a few seconds."
 RETRY_S = 3
@@ -29,12 +31,12 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'"
 
 
 @contextlib.contextmanager
-def answering(sock):
+def answering(sock: socket.socket) -> Iterator[None]:
     """Answer who comes to the listening socket until the block is left. Who comes later waits for
     the server that takes over: nobody is turned away in between."""
     server = _Server(sock)
 
-    def serve():
+    def serve() -> None:
         server.serve_forever(0.05)
         time.sleep(PATIENCE_S)
         server.drop_before(math.inf)
@@ -47,29 +49,29 @@ def answering(sock):
 
 
 class _Server(ThreadingHTTPServer):
-    def __init__(self, sock):
+    def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock.getsockname(), _Handler, bind_and_activate=False)
         self.socket.close()
         self.socket = sock
-        self._open = {}  # connection: when it came, the oldest first
+        self._open: dict[socket.socket, float] = {}  # connection: when it came, the oldest first
         self._places = threading.BoundedSemaphore(OPEN_MAX)
 
-    def process_request(self, request, client_address):
+    def process_request(self, request: Any, client_address: Any) -> None:
         if not self._places.acquire(blocking=False):
             self.drop_before(min(self._open.values(), default=0))
             self._places.acquire()
         self._open[request] = time.monotonic()
         super().process_request(request, client_address)
 
-    def shutdown_request(self, request):
+    def shutdown_request(self, request: Any) -> None:
         self._open.pop(request, None)
         super().shutdown_request(request)
         self._places.release()
 
-    def service_actions(self):  # twenty times a second
+    def service_actions(self) -> None:  # twenty times a second
         self.drop_before(time.monotonic() - PATIENCE_S)
 
-    def drop_before(self, moment):
+    def drop_before(self, moment: float) -> None:
         """End the connections that came at `moment` or before: their threads read an end."""
         for request, came in list(self._open.items()):
             if came <= moment:
@@ -80,11 +82,11 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
-    def handle(self):
+    def handle(self) -> None:
         with contextlib.suppress(OSError):  # who breaks off wants no answer
             super().handle()
 
-    def do_GET(self):
+    def do_GET(self) -> None:
         length = self.headers.get("content-length", "")
         if length.isdecimal():
             self.rfile.read(min(int(length[:9]), DRAIN_MAX))  # int() takes no endless number
@@ -107,5 +109,5 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_HEAD = do_POST = do_OPTIONS = do_GET
 
-    def log_message(self, *_):
+    def log_message(self, *_: Any) -> None:
         pass

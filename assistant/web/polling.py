@@ -4,24 +4,38 @@ Knows nothing of pages, nor of what the events mean.
 """
 
 import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from typing import Protocol, TypeVar
 
 from assistant.engine.protocol import Waiting
 from assistant.web.follow import PULSE_S, TICK_S
 
+Event = TypeVar("Event", covariant=True)
 
-async def side_by_side(sources):
+
+class Source(Protocol[Event]):
+    """An iterator that never blocks: Waiting or None where there is nothing new."""
+
+    def __next__(self) -> Event: ...
+
+    def close(self) -> object: ...
+
+
+async def side_by_side(
+    sources: Sequence[Source[Event]],
+) -> AsyncGenerator[list[tuple[int, Event | Exception]], None]:
     """Yields lists of (index, event) from whichever of `sources` has something new, until all have
     ended; an empty list now and then, since only a step lets a closed page end them. What a source
     raises is its last event. Closing this generator closes them all.
 
-    sources: iterators that never block, and give Waiting or None where there is nothing new. As in
-    `follow`, the pause after a step is longer than the step took to handle.
+    As in `follow`, the pause after a step is longer than the step took to handle.
     """
     clock = asyncio.get_running_loop().time
-    live, places, next_pulse = dict(enumerate(sources)), {}, 0.0
+    live, next_pulse = dict(enumerate(sources)), 0.0
+    places: dict[int, int] = {}
     try:
         while live:
-            news = []
+            news: list[tuple[int, Event | Exception]] = []
             for index, source in list(live.items()):
                 try:
                     event = next(source)
@@ -40,7 +54,8 @@ async def side_by_side(sources):
             if news or begun >= next_pulse:
                 yield news
                 next_pulse = clock() + PULSE_S
-            await asyncio.sleep(min(max(TICK_S, 2 * (clock() - begun)), PULSE_S) * bool(live))
+            if live:
+                await asyncio.sleep(min(max(TICK_S, 2 * (clock() - begun)), PULSE_S))
     finally:
         for source in sources:
             source.close()

@@ -10,16 +10,18 @@ import asyncio
 import os
 import re
 import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from anyio import BrokenWorkerProcess, CapacityLimiter, to_process
 
-from assistant.attribution import Index, find_matches
-from assistant.attribution.service import ask_service
+from assistant.attribution import Index, Match, find_matches, service
 from assistant.attribution.shipped import shipped_index
 from assistant.errors import AttributionError, DamagedIndex, SourcesBusy
 
@@ -32,8 +34,11 @@ FULL = (
     f"Look-ups of sources are busy ({PROCESSES} at work, {WAITING} in line); try again in a moment."
 )
 SERVICE_FULL = f"The service is being asked about {ASKED_MAX} texts already; try again in a moment."
-TOLD_CHARS = 8_000  # of a match's text that a page is told
-ALSO_TOLD = 3
+JSON_TEXT_CHARS = 8_000  # of a match's text that a page gets
+ALSO_MAX = 3
+
+Answer = TypeVar("Answer")
+Progress = Callable[[int, int], None]  # of bytes: read, in all
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,7 @@ class Building:
 
     part: float
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"Building the index of sources: {self.part:.0%}"
 
 
@@ -50,7 +55,12 @@ class Sources:
     """url: a membership service that may be asked too, or None. path: of an index that was built,
     else the shipped one. open_index(progress): gives the Index in their place."""
 
-    def __init__(self, url=None, path=None, open_index=None):
+    def __init__(
+        self,
+        url: str | None = None,
+        path: str | Path | None = None,
+        open_index: Callable[[Progress], Index] | None = None,
+    ) -> None:
         self.url, self.host = url, urlsplit(url).hostname if url else None
         self.path = path
         self._open_index = open_index or (shipped_index if path is None else lambda _: Index(path))
@@ -58,9 +68,12 @@ class Sources:
         self._places = asyncio.Semaphore(PROCESSES + WAITING)
         self._asked = asyncio.Semaphore(ASKED_MAX)
         self._lock = threading.Lock()
-        self._opened, self._part = None, 0.0
+        self._opened: Future[Index] | None = None
+        self._part = 0.0
 
-    async def ask(self, question):
+    async def ask(
+        self, question: Callable[[Index], Answer]
+    ) -> AsyncGenerator[Building | Answer, None]:
         """Building, now and then, until the index is there; last what question(index), called in
         another process, gives: all three must be what pickle takes. Raises what that raises, and
         AttributionError; SourcesBusy where too many ask."""
@@ -71,10 +84,10 @@ class Sources:
                 await asyncio.sleep(LOOK_S)
             try:
                 async with _place(self._places, FULL):
-                    found = await to_process.run_sync(
+                    answer = await to_process.run_sync(
                         _behind_all_else, question, opened.result(), limiter=self._processes
                     )
-                yield found
+                yield answer
                 return
             except DamagedIndex:
                 self._forget(opened)
@@ -83,20 +96,20 @@ class Sources:
             except BrokenWorkerProcess:  # out of memory, or killed
                 raise AttributionError("The look-up broke off; try again.") from None
 
-    async def check(self, text):
+    async def check(self, text: str) -> AsyncGenerator[Building | list[dict[str, Any]], None]:
         """The same, for the matches of `text`, as dicts for a page."""
-        async for step in self.ask(partial(found_in, plain(text))):
+        async for step in self.ask(partial(matches_in, replace_surrogates(text))):
             yield step
 
-    async def known(self, text):
+    async def ask_service(self, text: str) -> list[tuple[int, int]]:
         """The spans of `text` that the service knows; what the page asks for by its own wish.
         Raises AttributionError, SourcesBusy and TextError."""
         if self.url is None:
             raise AttributionError("No attribution service is set here; start with --attribution.")
         async with _place(self._asked, SERVICE_FULL):
-            return await ask_service(self.url, plain(text))
+            return await service.ask_service(self.url, replace_surrogates(text))
 
-    def _begin(self):
+    def _begin(self) -> Future[Index]:
         with self._lock:
             failed = self._opened and self._opened.done() and self._opened.exception()
             if self._opened is None or failed:
@@ -104,34 +117,34 @@ class Sources:
                 threading.Thread(target=self._open, args=[self._opened], daemon=True).start()
             return self._opened
 
-    def _open(self, opened):
+    def _open(self, opened: Future[Index]) -> None:
         try:
             opened.set_result(self._open_index(self._progress))
         except BaseException as error:  # whoever waits for it hears it
             opened.set_exception(error)
 
-    def _progress(self, read, total):
+    def _progress(self, read: int, total: int) -> None:
         self._part = read / max(total, 1)
 
-    def _forget(self, opened):
+    def _forget(self, opened: Future[Index]) -> None:
         with self._lock:
             if self._opened is opened:
                 self._opened = None
 
 
-def _behind_all_else(question, index):
+def _behind_all_else(question: Callable[[Index], Answer], index: Index) -> Answer:
     if hasattr(os, "setpriority"):
         os.setpriority(os.PRIO_PROCESS, 0, max(NICE, os.getpriority(os.PRIO_PROCESS, 0)))
     return question(index)
 
 
-def found_in(text, index):
-    """The matches of `text`, as a page is told them."""
-    return [told(match) for match in find_matches(index, text)]
+def matches_in(text: str, index: Index) -> list[dict[str, Any]]:
+    """The matches of `text`, as a page gets them."""
+    return [to_json(match) for match in find_matches(index, text)]
 
 
 @asynccontextmanager
-async def _place(places, full):
+async def _place(places: asyncio.Semaphore, full: str) -> AsyncIterator[None]:
     """One of `places`, a semaphore. Raises SourcesBusy, which says `full`, where none is free."""
     if places.locked():
         raise SourcesBusy(full)
@@ -139,16 +152,16 @@ async def _place(places, full):
         yield
 
 
-def plain(text):
+def replace_surrogates(text: str) -> str:
     """`text` with U+FFFD for each lone surrogate, which no encoding has; as long as it was."""
     return re.sub("[\ud800-\udfff]", "\ufffd", text)
 
 
-def told(match):
-    """A Match as a page is told it: JSON."""
+def to_json(match: Match) -> dict[str, Any]:
+    """A Match as a page gets it."""
     return asdict(match) | {
-        "text": match.text[:TOLD_CHARS],
-        "also": [path for path, _, _ in match.also[:ALSO_TOLD]],
+        "text": match.text[:JSON_TEXT_CHARS],
+        "also": [path for path, _, _ in match.also[:ALSO_MAX]],
         "others": len(match.also),
         "url": match.link,
     }

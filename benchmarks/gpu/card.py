@@ -48,7 +48,7 @@ def card(place: Place) -> Iterator[Line]:
     """The embedded model opens and answers a question that it knows."""
     from assistant.chat.assistant import Assistant
     from assistant.conversation import Conversation
-    from assistant.prompting.template import load_template
+    from assistant.prompting.load import load_template
     from benchmarks.chats import TEMPLATE, examples
     from benchmarks.contenders import GREEDY
 

@@ -465,7 +465,7 @@ def test_an_index_does_not_overwrite_what_is_none(tmp_path, capsys):
     (tmp_path / "notes.txt").write_text("mine")
     argv = ["build", str(corpus.path), "--out", str(tmp_path / "notes.txt")]
     assert command.main(argv) == 1
-    assert "is no index" in capsys.readouterr().err
+    assert "is not an index" in capsys.readouterr().err
     assert (tmp_path / "notes.txt").read_text() == "mine"
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "a.py").write_text(CODE)

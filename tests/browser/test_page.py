@@ -234,6 +234,21 @@ def test_nothing_but_conversations_is_kept_in_the_browser(page, script):
     assert page.evaluate("document.cookie") == ""
 
 
+@pytest.mark.parametrize("failing", ["lib/store.js", "main.js"])
+@pytest.mark.parametrize("how", [{"status": 503}, {"body": "{", "content_type": "text/javascript"}])
+def test_a_script_that_does_not_load_is_said(browser, server, script, failing, how):
+    script("Yes.")
+    page = browser.new_page()
+    page.route(f"**/page/static/{failing}", lambda route: route.fulfill(**how))
+    page.goto(server.url)
+    page.wait_for_selector("[role=alert]:has-text('did not load')")
+    page.unroute_all()
+    page.reload()
+    send(page, "hi")
+    finished(page)
+    page.close()
+
+
 def test_on_a_space_nothing_is_asked_of_other_hosts(browser, monkeypatch):
     monkeypatch.setenv("SYSTEM", "spaces")
     monkeypatch.setenv("SPACE_ID", "me/mine")

@@ -68,7 +68,7 @@ def test_again_is_the_same_prompt_computed_cold():
     receipt, conversation = receipt_of(helper, long_talk().add_message("Hello"), stop=["END"])
     helper.engine.window = 8192
     turns = [dataclasses.replace(turn, pinned=True) for turn in conversation.turns]
-    reply = sent(receipt).again(helper, Conversation(tuple(turns)))
+    reply = sent(receipt).run_again(helper, Conversation(tuple(turns)))
     done = read(reply)
     first, second = helper.engine.requests
     assert receipt.dropped and second == dataclasses.replace(first, cold=True)
@@ -84,7 +84,7 @@ def test_a_reply_that_was_continued_is_continued_again():
     _, begun = receipt_of(helper, HELLO, max_new_tokens=6)
     receipt, whole = receipt_of(helper, begun)
     assert (receipt.continued, receipt.reply) == (6, len(" two, three."))
-    reply = sent(receipt).again(helper, whole)
+    reply = sent(receipt).run_again(helper, whole)
     read(reply)
     assert reply.turn == whole.turns[-1]
     assert helper.engine.requests[2] == dataclasses.replace(helper.engine.requests[1], cold=True)
@@ -99,7 +99,7 @@ def test_where_a_reply_was_continued_must_be_known(change):
     changed = dataclasses.replace(whole.turns[-1], **change)
     for conversation in (Conversation((*HELLO.turns, changed)), HELLO, Conversation()):
         with pytest.raises(ReceiptError, match="was continued, and where"):
-            receipt.again(helper, conversation)
+            receipt.run_again(helper, conversation)
 
 
 @pytest.mark.parametrize(
@@ -114,11 +114,11 @@ def test_where_a_reply_was_continued_must_be_known(change):
 def test_what_does_not_fit_is_said_and_not_run(change, sentence):
     helper = assistant()
     receipt, conversation = receipt_of(helper, HELLO)
-    assert receipt.fits(helper) is None
+    assert receipt.mismatch(helper) is None
     other = sent(dataclasses.replace(receipt, **change))
-    assert other.fits(helper).endswith(sentence)
+    assert other.mismatch(helper).endswith(sentence)
     with pytest.raises(ReceiptError, match="This reply"):
-        other.again(helper, conversation)
+        other.run_again(helper, conversation)
     assert len(helper.engine.requests) == 1
 
 
@@ -127,11 +127,11 @@ def test_what_fits_no_more_is_refused():
     receipt, conversation = receipt_of(helper, long_talk().add_message("Hello"))
     helper.engine.window = 150
     with pytest.raises(WindowError):
-        receipt.again(helper, conversation)
+        receipt.run_again(helper, conversation)
     with pytest.raises(SamplingError):
-        dataclasses.replace(receipt, max_new_tokens=151).again(helper, conversation)
+        dataclasses.replace(receipt, max_new_tokens=151).run_again(helper, conversation)
     with pytest.raises(Exception, match="cannot leave"):
-        dataclasses.replace(receipt, dropped=(9,)).again(helper, conversation)
+        dataclasses.replace(receipt, dropped=(9,)).run_again(helper, conversation)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_a_real_engine_repeats_a_receipt(tiny_checkpoint):
         )
     replies = []
     for _ in range(2):
-        reply = sent(receipt).again(helper, conversation)
+        reply = sent(receipt).run_again(helper, conversation)
         assert read(reply).finished.repeatable
         replies.append(reply.turn.ids)
     assert replies[0] == replies[1]
@@ -236,7 +236,7 @@ def test_any_json_is_a_receipt_or_refused(field, value):
     except ReceiptError:
         return
     json.dumps(receipt.to_dict(), allow_nan=False)
-    assert receipt.fits(helper)
+    assert receipt.mismatch(helper)
 
 
 @pytest.mark.parametrize("key", ["dropped", "stop"])

@@ -14,7 +14,7 @@ import pytest
 from assistant.completion.complete import complete
 from assistant.completion.inspector import score
 from assistant.engine.open import open_engine
-from assistant.prompting.template import load_template
+from assistant.prompting.load import load_template
 from assistant.sampling import Sampling
 from assistant.settings import Settings
 from tests.support.server import running

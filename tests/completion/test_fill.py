@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assistant.completion.fill import FILL_HERE, HOLES_MAX, ORDERS, fill, lacking, parts_of
+from assistant.completion.fill import FILL_HERE, HOLES_MAX, ORDERS, fill, missing_tokens, parts_of
 from assistant.engine.protocol import Waiting
 from assistant.errors import (
     EngineBusy,
@@ -260,8 +260,8 @@ def test_a_model_without_the_tokens_says_so(special):
     engine = FakeEngine(special=special)
     with pytest.raises(RequestError, match="lacks <fim_prefix>, <fim_suffix>, <fim_middle>"):
         start(engine, f"a{FILL_HERE}b")
-    assert lacking(engine.tokenizer) and engine.requests == []
-    assert lacking(TOKENIZER) is None
+    assert missing_tokens(engine.tokenizer) and engine.requests == []
+    assert missing_tokens(TOKENIZER) is None
 
 
 @pytest.mark.parametrize("more, fits", [(0, True), (1, False)])

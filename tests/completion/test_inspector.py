@@ -14,7 +14,8 @@ from assistant.engine.open import open_engine
 from assistant.engine.protocol import Waiting
 from assistant.errors import EngineError, RequestError, SamplingError, WindowError
 from assistant.generation.generate import Done
-from assistant.prompting.template import encode, load_template
+from assistant.prompting.load import load_template
+from assistant.prompting.template import encode
 from assistant.sampling import Sampling
 from assistant.settings import Settings
 from tests.support.fake_engine import FakeEngine
@@ -134,7 +135,7 @@ def test_a_branch_at_no_token(index, choice):
 @pytest.mark.parametrize("choice", [0, -1, 10**9, None, "5", [5]])
 def test_a_branch_to_no_alternative(choice):
     tokens = score(engine := FakeEngine(), [9], engine.tokenizer.encode("abc"), 3)
-    with pytest.raises(RequestError, match="no alternative"):
+    with pytest.raises(RequestError, match="not an alternative"):
         branch(tokens, 1, choice)
 
 

@@ -57,7 +57,7 @@ def test_what_ships():
 @pytest.mark.parametrize("entry", EVERY, ids=lambda entry: entry.key)
 def test_each_says_why_and_can_be_filled_in(entry):
     assert 20 < len(entry.why) < 130 and not entry.why.endswith(".")
-    assert entry.lacking(TOKENIZER) is None
+    assert entry.missing_tokens(TOKENIZER) is None
     text = entry.fill(example(entry)).text
     for variable in entry.variables:
         assert variable.label and f"{{{variable.name}}}" not in text
@@ -104,7 +104,7 @@ def test_the_model_that_ships_continues_each():
     engine = open_engine(Settings(device="cpu"))
     try:
         for entry in COMPLETIONS.values():
-            assert entry.lacking(engine.tokenizer) is None
+            assert entry.missing_tokens(engine.tokenizer) is None
             reply = complete(
                 engine, entry.fill({}), sampling=Sampling(temperature=0), max_new_tokens=4
             )
@@ -190,12 +190,12 @@ def test_a_wrong_value_is_refused_in_one_sentence(variable, value, sentence):
 
 
 def test_a_tokenizer_without_the_tokens():
-    sentence = COMPLETIONS["commit"].lacking(ByteTokenizer(("<|endoftext|>",)))
+    sentence = COMPLETIONS["commit"].missing_tokens(ByteTokenizer(("<|endoftext|>",)))
     assert sentence == (
         "Commit needs special tokens that this model's tokenizer lacks: "
         "<commit_before>, <commit_msg>, <commit_after>."
     )
-    assert COMPLETIONS["function"].lacking(ByteTokenizer(("<|endoftext|>",))) is None
+    assert COMPLETIONS["function"].missing_tokens(ByteTokenizer(("<|endoftext|>",))) is None
 
 
 # Files
@@ -234,7 +234,7 @@ def test_the_least_that_a_file_needs(tmp_path, monkeypatch):
         (GOOD + 'kind = "number"\ndefault = "x"', "default of 'x' is refused: x must be a whole"),
         (GOOD + "default = 5", "'default' must be a string"),
         (GOOD.replace("[variables.x]", "variables = 5"), "'variables' must be tables"),
-        (GOOD.replace("[variables.x]", "[variables]\nx = 5"), "5 is no table"),
+        (GOOD.replace("[variables.x]", "[variables]\nx = 5"), "5 is not a table"),
     ],
 )
 def test_a_broken_file_is_named(tmp_path, monkeypatch, toml, words):

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from assistant.completion.raw import Raw
 from assistant.conversation import Conversation
 from assistant.errors import TextError
-from assistant.prompting.template import Segment, encode, load_template, template_names
+from assistant.prompting.load import load_template, template_names
+from assistant.prompting.template import Segment, encode
 from assistant.text import PROMPT_CHARS_MAX
 from tests.support.checkpoints import SPECIAL, make_tokenizer
 from tests.support.fake_engine import STARCHAT, ByteTokenizer

@@ -1,6 +1,7 @@
 """Each question takes a right answer and refuses a near-miss; question files are checked."""
 
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -58,7 +59,7 @@ GOOD = '[[question]]\nkey = "k"\narea = "a"\nask = "?"\nfacts = [["x"]]\n'
     [
         ("", r"must be \[\[question\]\] tables"),
         ("question = 3", "must be"),
-        ("question = [3]", "Question 1 .* it is no table"),
+        ("question = [3]", "Question 1 .* it is not a table"),
         ("[[question]", "cannot be read"),
         (GOOD + GOOD, "the key 'k' twice"),
         (GOOD + "fact = 1", "unknown key 'fact'"),
@@ -86,4 +87,4 @@ def test_a_bad_file_is_refused_in_a_sentence(tmp_path, text, sentence):
 
 def test_no_file():
     with pytest.raises(SettingsError, match="cannot be read"):
-        load_questions("/nowhere/q.toml")
+        load_questions(Path("/nowhere/q.toml"))

@@ -20,7 +20,7 @@ from assistant.evaluation import evaluate as evaluate_module
 from assistant.evaluation.__main__ import _parser, main, measure
 from assistant.evaluation.checks import check
 from assistant.evaluation.evaluate import Result, evaluate
-from assistant.evaluation.questions import Question, typed
+from assistant.evaluation.questions import Question, unchecked_questions
 from assistant.evaluation.report import (
     CHECKS,
     LENGTH,
@@ -31,9 +31,10 @@ from assistant.evaluation.report import (
     to_csv,
     to_json,
 )
-from assistant.evaluation.workbench import Job, Tally, pairs, tally
+from assistant.evaluation.workbench import Comparison, Tally, pairs, tally
 from assistant.paths import ROOT
-from assistant.prompting.template import PromptTemplate, load_template
+from assistant.prompting.load import load_template
+from assistant.prompting.template import PromptTemplate
 from assistant.sampling import Sampling
 from tests.support.fake_engine import FakeEngine
 from tests.support.waiting import until
@@ -117,7 +118,10 @@ def test_a_reply_that_fails_is_told_and_the_others_go_on():
     assert (one.error, one.right, one.checks) == ("Out of memory.", False, None)
     assert two.error is None and two.checks.stopped
     failing = FakeEngine([[EngineError("Out of memory.")]])
-    for question in (*typed(["What is 1 + 1?"]), TWO):  # nothing would have judged them
+    for question in (
+        *unchecked_questions(["What is 1 + 1?"]),
+        TWO,
+    ):  # nothing would have judged them
         (failed,) = evaluate(assistants(failing, "p"), [question], 1)
         assert (failed.error, failed.right) == ("Out of memory.", None)
 
@@ -177,7 +181,7 @@ def test_percent(share, shown):
 
 def job(engine, names="pq", questions=(ONE,), seeds=1, **options):
     templates = {name: template(f"{name}.\n") for name in names}
-    return Job(engine, templates, questions, seeds, max_new_tokens=100, **options)
+    return Comparison(engine, templates, questions, seeds, max_new_tokens=100, **options)
 
 
 @pytest.mark.parametrize("wait_s", [0, 0.1, 5])
@@ -270,17 +274,17 @@ def test_a_job_that_is_too_large_is_refused(options, words):
 
 def test_a_job_with_a_template_that_does_not_fit():
     with pytest.raises(TemplateError, match="lacks: <|user|>"):
-        Job(FakeEngine(), {"p": load_template("starchat")}, [ONE], 1)
+        Comparison(FakeEngine(), {"p": load_template("starchat")}, [ONE], 1)
 
 
 def test_typed_questions_are_asked_and_not_judged():
-    questions = typed(["  What is 1 + 1?", "And 2?\nPlease."])
+    questions = unchecked_questions(["  What is 1 + 1?", "And 2?\nPlease."])
     assert [question.ask for question in questions] == ["What is 1 + 1?", "And 2?\nPlease."]
     results = [result for result in job(FakeEngine("two"), questions=questions) if result]
     assert len(results) == 4
     assert all(r.right is None and r.faults == () and r.checks.stopped for r in results)
     with pytest.raises(TextError, match="empty"):
-        typed(["a", " "])
+        unchecked_questions(["a", " "])
 
 
 # Figures, votes, files

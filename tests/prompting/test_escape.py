@@ -13,7 +13,8 @@ from assistant.generation.stops import StopScanner
 from assistant.paths import EMBEDDED_MODEL
 from assistant.prompting.escape import escape
 from assistant.prompting.fences import Fences
-from assistant.prompting.template import PromptTemplate, encode, load_template, template_names
+from assistant.prompting.load import load_template, template_names
+from assistant.prompting.template import PromptTemplate, encode
 from tests.support.fake_engine import STARCHAT, ByteTokenizer
 
 MODEL = EMBEDDED_MODEL

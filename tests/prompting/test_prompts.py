@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 
 from assistant.paths import PROMPTS
-from assistant.prompting.template import template_names
+from assistant.prompting.load import template_names
 from assistant.sampling import Sampling
 
 BUDGETS = {"tech-assistant": 2600, "tech-assistant-short": 700}  # StarCoder tokens
 DIALOGUES = {"tech-assistant": 10, "tech-assistant-short": 3}  # at least
-KEYS = {"name", "kind", "user", "assistant", "turn_end", "separator", "system", "stop", "preamble"}
+KEYS = {"name", "user", "assistant", "turn_end", "separator", "system", "stop", "preamble"}
 FENCE = re.compile(r"^```(.*)\n((?:.*\n)*?)```$", re.MULTILINE)
 CLAIM = re.compile(r"`([^`\n]+)` (?:returns|is) `([^`\n]+)`")
 SPECIAL = re.compile(
@@ -70,7 +70,6 @@ def test_keys_and_sampling(name):
     template = dict(load(name))
     Sampling(**template.pop("sampling"))
     assert KEYS - {"separator"} <= set(template) <= KEYS
-    assert template["kind"] == "chat"
 
 
 @pytest.mark.parametrize("path", FILES, ids=str)

@@ -1,4 +1,6 @@
 import dataclasses
+import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -11,18 +13,16 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from assistant.conversation import Conversation, Turn
 from assistant.errors import HistoryError, TemplateError
+from assistant.paths import PROMPTS
 from assistant.prompting.editor import to_toml
-from assistant.prompting.template import (
-    PROMPTS,
-    PromptTemplate,
-    Segment,
-    encode,
+from assistant.prompting.load import (
     load_template,
     parse_template,
     read_template,
     suitable_template,
     template_names,
 )
+from assistant.prompting.template import PromptTemplate, Segment, encode
 from assistant.sampling import Sampling
 from tests.support.checkpoints import SPECIAL, make_tokenizer
 from tests.support.fake_engine import STARCHAT, ByteTokenizer, FakeEngine
@@ -357,7 +357,7 @@ def test_parse():
         ({"system": "Rule:"}, "'system' must hold {system} once"),
         ({"system": "{system}{system}"}, "'system' must hold {system} once"),
         ({"kind": "completion"}, "'kind' must be 'chat', not 'completion'"),
-        ({"kind": 1}, "'kind' must be a string"),
+        ({"kind": 1}, "'kind' must be 'chat', not 1"),
         ({"user": " \n"}, "'user' must be a marker"),
         ({"user": "x" * 201}, "'user' may have at most 200 characters"),
         ({"assistant": "x" * 201}, "'assistant' may have at most 200 characters"),
@@ -510,7 +510,7 @@ def test_a_prompt_from_the_hub(tmp_path):
         environment = {**os.environ, "HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path)}
         code = (
             "import sys\n"
-            "from assistant.prompting.template import load_template\n"
+            "from assistant.prompting.load import load_template\n"
             "for spec in sys.argv[1:]:\n"
             "    template = load_template(spec)\n"
             "    print(repr((template.name, template.opening()[0].text, template.separator)))\n"
@@ -547,6 +547,39 @@ def test_the_hash_changes_with_every_part():
     others = {parse_template(GOOD | {k: v}, "x").hash for k, v in changes.items()}
     assert len(others | {template.hash}) == len(changes) + 1
     assert len(template.hash) == 64 and template.hash.startswith(template.short)
+
+
+OLD_HASHES = {  # as receipts of version 0.1.0 hold them
+    "starchat": "36fd65e1a7f0f4d7ae24004a60e282a32940afe61292289f8f4def911d8d688d",
+    "tech-assistant": "4dbd1e85314934b53b57eb524bdff39d110732a84dec489e010921e875399069",
+    "tech-assistant-short": "7ef1ae6b4f198d2294e3204872b93658dbe9c45635d555f289a1087afe634e8e",
+}
+
+
+@pytest.mark.parametrize("name", OLD_HASHES)
+def test_the_hash_in_an_old_receipt_is_known(name):
+    template = load_template(name)
+    assert template.has_hash(OLD_HASHES[name]) and template.has_hash(template.hash)
+    assert template.hash != OLD_HASHES[name]
+    changed = dataclasses.replace(template, stop=("x",))
+    assert not changed.has_hash(OLD_HASHES[name]) and not changed.has_hash(template.hash)
+
+
+def test_an_old_file_is_read_and_its_hash_is_known():
+    text = 'name = "A"\nuser = "U:"\nassistant = "A:"\nturn_end = "\\n"\npreamble = "p"\n'
+    template = read_template(f'kind = "chat"\n{text}')
+    assert template == read_template(text)
+    assert template.has_hash("b956f01e0607e441ceec5240975f4acf8f25d6902c56dc2671e41410827bc8bc")
+
+
+def test_a_key_at_its_default_leaves_the_hash_alone():
+    least = {key: GOOD[key] for key in ("name", "user", "assistant", "turn_end", "preamble")}
+    default = {"stop": [], "sampling": {"temperature": Sampling().temperature}}
+    assert parse_template(least, "x").hash == parse_template(least | default, "x").hash
+    template = parse_template(least, "x")
+    digest = hashlib.sha256(json.dumps({**least, "preamble": "Hi.\n-----\n", "sampling": {}},
+        sort_keys=True).encode()).hexdigest()  # fmt: skip
+    assert template.hash == digest
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import given, strategies
 from assistant.errors import TemplateError, TextError
 from assistant.paths import PROMPTS
 from assistant.prompting.editor import to_toml
-from assistant.prompting.template import load_template, read_template, template_names
+from assistant.prompting.load import load_template, read_template, template_names
 from assistant.prompting.toml import MARKS_MAX, read_toml
 
 SIZE = 190_000  # characters, nearly all that may be

@@ -9,16 +9,16 @@ from assistant.errors import DamagedIndex
 from assistant.web import sources
 from tests.support.waiting import until
 
-found_in = sources.found_in
+matches_in = sources.matches_in
 
 
 def found_held(text, index):
-    """As found_in(), once there is a file "go" in the folder that the text's first line names;
+    """As matches_in(), once there is a file "go" in the folder that the text's first line names;
     until then with a file of its own there."""
     folder = Path(text.partition("\n")[0])
     if folder.is_absolute():
         wait(folder, index)
-    return found_in(text, index)
+    return matches_in(text, index)
 
 
 def wait(folder, index):

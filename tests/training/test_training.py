@@ -10,7 +10,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from assistant.conversation import Turn
-from assistant.prompting.template import encode, load_template
+from assistant.prompting.load import load_template
+from assistant.prompting.template import encode
 from training import corpus, train
 from training.dialogues import Dialogues, question
 from training.facts import Fact, facts, parameters

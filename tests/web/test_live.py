@@ -11,7 +11,7 @@ from gradio_client import Client
 from assistant.paths import ROOT
 from assistant.settings import Settings
 from assistant.web.gate.security import BAD_CALL, BODY_MAX, FAILED
-from assistant.web.pages.chat.tab import BUSY
+from assistant.web.pages.chat.running import BUSY
 from tests.support.fake_engine import FakeEngine
 from tests.support.server import Page, call_all, running, slowly
 from tests.support.waiting import FREED_S, STOPPED_S, keeps, until

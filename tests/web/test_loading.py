@@ -138,7 +138,7 @@ def test_the_server_takes_over_without_a_gap(monkeypatch, capsys):
         left.set()
         thread.join()
 
-    monkeypatch.setattr("assistant.engine.open_engine", open_engine)
+    monkeypatch.setattr("assistant.engine.open.open_engine", open_engine)
     monkeypatch.setattr(app, "serve", serve)
     asking = threading.Thread(target=ask)
     asking.start()
@@ -156,6 +156,6 @@ def test_a_model_that_does_not_load_ends_the_program(monkeypatch, capsys):
     def open_engine(settings):
         raise CheckpointError("There is no such checkpoint.")
 
-    monkeypatch.setattr("assistant.engine.open_engine", open_engine)
+    monkeypatch.setattr("assistant.engine.open.open_engine", open_engine)
     assert app.main(["--port", "0"]) == 1
     assert capsys.readouterr().err == "There is no such checkpoint.\n"

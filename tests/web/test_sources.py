@@ -25,7 +25,7 @@ from assistant.attribution.service import ANSWER_MAX
 from assistant.errors import AttributionError, DamagedIndex, SourcesBusy, TextError
 from assistant.settings import Settings
 from assistant.web.pages.about import about
-from assistant.web.pages.attribution.html import hits, listed, underlined
+from assistant.web.pages.attribution.html import hit_cards, match_list, underline
 from assistant.web.pages.licence import licence_of
 from assistant.web.sources import FULL, PROCESSES, SERVICE_FULL, WAITING, Building, Sources
 from tests.support import held
@@ -151,14 +151,14 @@ def test_a_service_is_asked_as_the_editors_extension_asks():
 @pytest.mark.parametrize(
     "answer, status, sentence",
     [
-        (b"no json", 200, "no list of spans"),
-        (b'{"spans": [[-1, 5]]}', 200, "no list of spans"),
-        (b'{"spans": [["a", 5]]}', 200, "no list of spans"),
-        (b'{"spans": [[1, 5, 7]]}', 200, "no list of spans"),
-        (b"[]", 200, "no list of spans"),
+        (b"no json", 200, "not a list of spans"),
+        (b'{"spans": [[-1, 5]]}', 200, "not a list of spans"),
+        (b'{"spans": [["a", 5]]}', 200, "not a list of spans"),
+        (b'{"spans": [[1, 5, 7]]}', 200, "not a list of spans"),
+        (b"[]", 200, "not a list of spans"),
         (b"[" * (ANSWER_MAX + 1), 200, "too long"),
-        (b"[" * (ANSWER_MAX - 1), 200, "no list of spans"),
-        (b'{"spans": [' + b"1," * 400_000 + b"1]}", 200, "no list of spans"),
+        (b"[" * (ANSWER_MAX - 1), 200, "not a list of spans"),
+        (b'{"spans": [' + b"1," * 400_000 + b"1]}", 200, "not a list of spans"),
         (b"<b>no</b>", 500, "the error 500"),
         (b"", 302, "the error 302"),
     ],
@@ -226,7 +226,7 @@ def test_an_answer_is_not_unpacked():
     with service(bomb, headers=[("content-encoding", "gzip")]) as (url, _):
         tracemalloc.start()
         try:
-            with pytest.raises(AttributionError, match="no list of spans"):
+            with pytest.raises(AttributionError, match="not a list of spans"):
                 ask_service(url, "x")
             assert tracemalloc.get_traced_memory()[1] < 20_000_000
         finally:
@@ -350,7 +350,7 @@ def test_what_a_service_fails_at_is_told_beside_the_matches():
 @pytest.fixture
 def slow(index, monkeypatch, tmp_path):
     """A server whose look-ups of `slow.text` take until `slow.go()`."""
-    monkeypatch.setattr("assistant.web.sources.found_in", held.found_held)
+    monkeypatch.setattr("assistant.web.sources.matches_in", held.found_held)
     with running(FakeEngine("def f(): pass"), Settings(port=0, sources=str(index.path))) as server:
         server.text, server.go = f"{tmp_path}\n{CODE}", (tmp_path / "go").touch
         server.begun = lambda: len(list(tmp_path.iterdir()))
@@ -460,9 +460,9 @@ def test_a_hung_service_leaves_look_ups_and_everything_else_alone(index, monkeyp
 def test_nothing_of_a_source_becomes_html(index):
     (match,) = steps(Sources(open_index=lambda progress: index).check(f"<b>{CODE[:200]}"))[-1]
     assert match["text"] == CODE[:200].strip()
-    shown = underlined(f"<b>{CODE[:200]}", [match]) + listed([match])
+    shown = underline(f"<b>{CODE[:200]}", [match]) + match_list([match])
     asked = partial(search, query="value")
-    shown += hits(steps(Sources(open_index=lambda _: index).ask(asked))[-1])
+    shown += hit_cards(steps(Sources(open_index=lambda _: index).ask(asked))[-1])
     assert "<img" not in shown and "<b>" not in shown and shown.count("</mark>") >= 8
     assert 'href="https://github.com/x/&quot;&gt;&lt;b&gt;#L1-L9"' in shown
 

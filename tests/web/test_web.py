@@ -31,9 +31,9 @@ from assistant.prompting.template import Segment, encode
 from assistant.settings import Settings
 from assistant.web.follow import Waits, follow
 from assistant.web.gate.hosts import Hosts
-from assistant.web.pages.chat.prompt_tokens import parting, tokens
+from assistant.web.pages.chat.prompt_tokens import find_parting, tokens
 from assistant.web.pages.chat.templates import Assistants
-from assistant.web.pages.doors import Path
+from assistant.web.pages.doors import OpenPath
 from assistant.web.server import listen, local_address, warnings
 from tests.support.fake_engine import FakeEngine
 from tests.support.server import TEMPLATE, Page, running
@@ -214,12 +214,12 @@ TURNS = [
 
 
 def test_a_path_is_read_up_to_the_turn_that_counts():
-    path = Path.of(json.dumps({"id": "c1", "turns": TURNS, "settings": {"seed": 1}}))
+    path = OpenPath.of(json.dumps({"id": "c1", "turns": TURNS, "settings": {"seed": 1}}))
     assert [turn.text for turn in path.conversation.turns] == ["One?", "Two.", "Three?"]
     assert path.conversation.turns[2].pinned and path.settings == {"seed": 1}
     assert (path.after(0), path.after(2)) == (None, "n2")
     for keep in ({"keep": 1}, {}):
-        path = Path.of(json.dumps({"turns": TURNS, **keep}), None if keep else 1)
+        path = OpenPath.of(json.dumps({"turns": TURNS, **keep}), None if keep else 1)
         assert path.nids == ("n1",) and len(path.conversation.turns) == 1
 
 
@@ -235,12 +235,12 @@ def test_a_path_is_read_up_to_the_turn_that_counts():
 )
 def test_what_is_no_path_is_a_sentence(text):
     with pytest.raises(HistoryError):
-        Path.of(text)
+        OpenPath.of(text)
 
 
 def test_ids_of_the_browser_are_words_of_bounded_length():
     turns = [{**TURNS[0], "nid": "x" * 1000}]
-    path = Path.of(json.dumps({"id": ["x"], "turns": turns, "keep": -5, "settings": 5}))
+    path = OpenPath.of(json.dumps({"id": ["x"], "turns": turns, "keep": -5, "settings": 5}))
     assert (path.id, path.nids, path.settings) == ("", ("",), {})
 
 
@@ -255,14 +255,14 @@ def test_templates_that_fit_are_offered_and_made_when_chosen():
     assert "tech-assistant" in assistants.names and "starchat" not in assistants.names
     assert assistants.get() is assistants.get(assistants.name) is assistants.default
     assert len(engine.pinned) == 1
-    chosen, options = assistants.chosen({"template": "tech-assistant", "seed": 4, "x": 1})
+    chosen, options = assistants.for_settings({"template": "tech-assistant", "seed": 4, "x": 1})
     assert len(engine.pinned) == 2 and chosen is assistants.get("tech-assistant")
     assert options["sampling"].seed == 4 and options["max_new_tokens"] is None
     for name in ("../secret", "starchat", 5, ["a"]):
         with pytest.raises(TemplateError, match="tech-assistant"):
             assistants.get(name)
     with pytest.raises(SamplingError):
-        assistants.chosen({"temperature": "hot"})
+        assistants.for_settings({"temperature": "hot"})
 
 
 def test_while_a_template_is_made_the_others_are_there():
@@ -304,7 +304,7 @@ def test_tokens_add_up_to_the_prompt_and_say_where_they_come_from():
     ],
 )
 def test_where_two_replies_part(was, now, finish, at):
-    told = parting(
+    told = find_parting(
         Turn("assistant", was, finish=finish), Turn("assistant", now), FakeEngine().tokenizer
     )
     assert told["at"] == at

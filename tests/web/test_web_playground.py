@@ -24,8 +24,8 @@ from assistant.web.pages.playground import tab_base
 from assistant.web.pages.playground.continue_state import UNREADABLE, Continuation
 from assistant.web.pages.playground.continue_tab import CARDS_MAX, FULL
 from assistant.web.pages.playground.controls import read_seed, read_stops, show_stops
-from assistant.web.pages.playground.html import SHOWN_MAX, band, data, filled, inspector, strip
-from assistant.web.pages.playground.tab_base import pressed
+from assistant.web.pages.playground.html import SHOWN_MAX, band, data, inspector, show_fills, strip
+from assistant.web.pages.playground.tab_base import read_action
 from assistant.web.polling import side_by_side
 from tests.support.fake_engine import ByteTokenizer, FakeEngine
 from tests.support.server import Page, call_all, running
@@ -119,7 +119,7 @@ def test_leaving_closes_all():
     ],
 )
 def test_what_a_button_sent(sent, meaning):
-    assert pressed(sent) == meaning
+    assert read_action(sent) == meaning
 
 
 @pytest.mark.parametrize(
@@ -153,9 +153,8 @@ def test_no_text_becomes_an_element():
     chips = [Chip(text, 7, special, True) for special in (True, False)]
     assert tags(strip(chips, 3, ids=True)) <= {"p", "div", "span", "small"}
     fills = (Fill(text, text, 0, len(text), "stop", 0),)
-    assert tags(filled(fills)) <= {"span", "ins"}
-    card = type("Card", (), {"title": text, "tokens": (Token(1, text, -1.0, ((1, text, -1.0),)),)})
-    shown = inspector(card, 0)
+    assert tags(show_fills(fills)) <= {"span", "ins"}
+    shown = inspector(text, [Token(1, text, -1.0, ((1, text, -1.0),))], 0)
     assert tags(shown) <= {"section", "div", "h2", "button", "p", "span", "pre"}
     for line in (shown, data({"text": text}), strip(chips, 3, ids=True)):
         assert "\n" not in line and "%%%LATEX" not in line
@@ -183,13 +182,12 @@ def test_bands(share, name):
 
 def test_a_token_without_a_probability_has_a_band_of_its_own():
     assert band(None) == "p5"
-    card = type("Card", (), {"title": "t", "tokens": (Token(1, "a", None, ()),)})
-    assert "on average" not in inspector(card, 0)
+    assert "on average" not in inspector("t", [Token(1, "a", None, ())], 0)
 
 
 def lines(*fills):
     """The lines that are shown: "+" before what is new, [] around what was filled in."""
-    shown = filled(fills)
+    shown = show_fills(fills)
     shown = re.sub("</?ins>", lambda m: "]" if "/" in m[0] else "[", shown)
     found = re.findall(r'<span class="(line new|line|gap)">(.*?)</span>', shown)
     return [{"line new": "+", "line": " ", "gap": "~"}[kind] + text for kind, text in found]
@@ -354,7 +352,7 @@ def test_the_chats_reply_comes_along_to_be_inspected(server):
         )
         assert "The text has the tokens 0 to 3" in told
         told = page.run(page.event("play-go", "click"), ['["branch", 0, 1, 5]', False, *CONTINUE])
-        assert "no alternative" in told
+        assert "not an alternative" in told
 
 
 def test_a_branch_may_begin_in_half_a_character():

@@ -4,35 +4,40 @@ Knows what these answers look like. Chat messages are never trusted; a raw promp
 says it is, and ids are taken as they are.
 """
 
-import secrets
 import time
 from collections import defaultdict
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
+from itertools import product
+from typing import cast
 
-from anyio import to_thread
 from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi.responses import Response
 
+from assistant.chat.assistant import Assistant
 from assistant.completion.complete import at_once, check_count, complete, prompt_ids, seeds
-from assistant.completion.fill import fill
+from assistant.completion.fill import Filling, fill
 from assistant.conversation import Conversation
-from assistant.engine.protocol import Finished
+from assistant.engine.protocol import Engine, Finished
 from assistant.errors import RequestError
-from assistant.generation.generate import Delta, Done
+from assistant.generation.generate import Done
+from assistant.generation.reply import Reply
 from assistant.sampling import Sampling
 from assistant.text import quoted
-from assistant.web.api.openai_logprobs import chat_logprobs, check_top, completion_logprobs
-from assistant.web.api.openai_schema import ChatBody, CompletionBody, ErrorBody
+from assistant.web.api.openai_answer import Answer
+from assistant.web.api.openai_logprobs import Pair, chat_logprobs, check_top, completion_logprobs
+from assistant.web.api.openai_schema import ChatBody, CompletionBody
+from assistant.web.api.replies import Replies
+from assistant.web.gate.security import Json
 
 OWNER = "tech-assistant"  # by which another copy of this program knows that it talks to one
 MAX_TOKENS = 16  # of a completion that does not say; OpenAI's own default
-FINISH = {"stop": "stop", "length": "length", "cancelled": "abort"}
 
 
-def v1_router(assistant, key):
+def openai_router(assistant: Assistant, key: Callable[..., object]) -> APIRouter:
     """The routes. key: a dependency that checks the key."""
     engine = assistant.engine
-    errors = {"4XX": {"model": ErrorBody}, "5XX": {"model": ErrorBody}}
-    router = APIRouter(prefix="/v1", dependencies=[Depends(key)], responses=errors)
+    router = APIRouter(prefix="/v1", dependencies=[Depends(key)])
     card = {
         "id": engine.model,
         "object": "model",
@@ -41,26 +46,26 @@ def v1_router(assistant, key):
         "max_model_len": engine.window,
     }
 
-    @router.get("/models")
-    async def models():
+    @router.get("/models", response_model=None)
+    async def models() -> Json:
         return {"object": "list", "data": [card]}
 
-    @router.get("/models/{model:path}")
-    async def model(model: str):
+    @router.get("/models/{model:path}", response_model=None)
+    async def model(model: str) -> Json:
         check_model(model)
         return card
 
-    @router.post("/completions")
-    async def completions(body: CompletionBody, request: Request):
+    @router.post("/completions", response_model=None)
+    async def completions(body: CompletionBody, request: Request) -> Json | Response:
         check_model(body.model)
         return await Completion(engine, body).answer(request)
 
-    @router.post("/chat/completions")
-    async def chat(body: ChatBody, request: Request):
+    @router.post("/chat/completions", response_model=None)
+    async def chat(body: ChatBody, request: Request) -> Json | Response:
         check_model(body.model)
         return await ChatCompletion(assistant, body).answer(request)
 
-    def check_model(name):
+    def check_model(name: str | None) -> None:
         if name not in (None, engine.model):
             raise HTTPException(
                 404, f"There is no model {quoted(name)} here; this server has {engine.model}."
@@ -69,149 +74,69 @@ def v1_router(assistant, key):
     return router
 
 
-class _Answer:
-    """One request. start() submits its replies; opening(index) and choice(...) are entries of
-    `choices`: before a stream's first, and for a part of a reply in a stream or for all of it."""
-
-    def __init__(self, engine, body):
-        self.engine, self.body = engine, body
-        self.count = 1 if body.n is None else check_count("replies", body.n)
-        self.finished = {}  # index: Finished
-        self.head = {
-            "id": f"{self.prefix}-{secrets.token_hex(12)}",
-            "created": int(time.time()),
-            "model": engine.model,
-        }
-        ids = body.return_token_ids
-        wanted = (("logprobs", self.top is not None), ("ids", ids), ("tokens", ids))
-        for name, asked in wanted:
-            if asked and name in engine.limitations:
-                raise RequestError(engine.limitations[name])
-
-    async def answer(self, request):
-        if self.body.stream:
-            replies = await to_thread.run_sync(self.start)
-            openings = [self.opening(index) for index in range(len(replies))]
-            before = [self._chunk([choice]) for choice in openings if choice]
-            return replies.Events(replies, self._chunks, before=before, after=self._last)
-        texts, tokens, ends = defaultdict(str), defaultdict(list), {}
-
-        def take(index, event):
-            tokens[index] += event.tokens
-            if isinstance(event, Delta):
-                texts[index] += event.text
-            else:
-                ends[index] = event
-
-        if await replies.read(request, self.start, take) is None:
-            return replies.gone()
-        self.finished = {index: done.finished for index, done in ends.items()}
-        choices = [
-            self.choice(index, texts[index], tokens[index], done)
-            for index, done in sorted(ends.items())
-        ]
-        return {**self.head, "object": self.object, "choices": choices, "usage": self._usage()}
-
-    def _chunks(self, index, event):
-        done, text = None, ""
-        if isinstance(event, Delta):
-            text = event.text
-        else:
-            done, self.finished[index] = event, event.finished
-        return [self._chunk([self.choice(index, text, event.tokens, done)])]
-
-    def _chunk(self, choices, usage=None):
-        chunk = {**self.head, "object": self.chunk_object, "choices": choices}
-        return {**chunk, "usage": usage} if self.body.usage_wanted else chunk
-
-    def _last(self):
-        usage = [self._chunk([], self._usage())] if self.body.usage_wanted else []
-        return [*usage, "[DONE]"]
-
-    def _usage(self):
-        """A prompt counts once, however many replies it has."""
-        prompts = [end for index, end in self.finished.items() if index % self.count == 0]
-        prompt = sum(finished.prompt_tokens for finished in prompts)
-        new = sum(finished.new_tokens for finished in self.finished.values())
-        return {
-            "prompt_tokens": prompt,
-            "completion_tokens": new,
-            "total_tokens": prompt + new,
-            "prompt_tokens_details": {"cached_tokens": sum(f.cached_tokens for f in prompts)},
-        }
-
-    def parts(self, index, tokens, done, logprobs):
-        """What both kinds of choice have. tokens: those of this part. logprobs(tokens): its
-        log-probabilities, which are there for the special token that ended the reply, too."""
-        if done and done.finished.stop_id is not None:
-            tokens = [*tokens, (done.finished.stop_id, done.finished.stop_logprob)]
-        choice = {
-            "index": index,
-            "logprobs": None if self.top is None else logprobs(tokens),
-            "finish_reason": FINISH[done.reason] if done else None,
-        }
-        if self.body.return_token_ids:
-            choice["token_ids"] = [token for token, _ in tokens]
-        return choice
-
-
-class Completion(_Answer):
+class Completion(Answer):
     prefix, object, chunk_object = "cmpl", "text_completion", "text_completion"
 
-    def __init__(self, engine, body):
-        self.top = check_top("logprobs", body.logprobs)
-        super().__init__(engine, body)
+    body: CompletionBody
+
+    def __init__(self, engine: Engine, body: CompletionBody) -> None:
+        super().__init__(engine, body, check_top("logprobs", body.logprobs))
         check_count("replies", self.count * len(body.prompts))
         if body.suffix and (body.echo or self.top is not None):
             raise RequestError("suffix cannot be combined with echo or logprobs; leave one out.")
         if body.echo and body.stream and self.top is not None:
             raise RequestError("echo with logprobs cannot be streamed; leave stream out.")
-        self.prompts = []  # of each, its ids
-        self.echoes = []  # and its text, where that is asked for
-        self.offsets = defaultdict(int)  # index: where in the whole text its next token begins
+        self.prompts: list[list[int]] = []  # of each, its ids
+        self.echoes: list[str] = []  # and its text, where that is asked for
+        # By index: where in the whole text its next token begins.
+        self.offsets: dict[int, int] = defaultdict(int)
 
-    def start(self):
+    def start(self) -> Replies:
         body, engine = self.body, self.engine
         engine.check_room()
         limit = MAX_TOKENS if body.max_tokens is None else body.max_tokens
-        options = {"max_new_tokens": limit, "stop": body.stops, "wait_s": 0}
+        options: Json = {"max_new_tokens": limit, "stop": body.stops, "wait_s": 0}
+
+        def seeded() -> list[Sampling]:
+            return seeds(body.sampling(Sampling()), self.count)
+
         if body.suffix:
-            prompts = body.prompts
 
-            def ask(prompt, sampling):
-                return fill(engine, (prompt, body.suffix), sampling=sampling, **options)[0]
+            def fill_in(prompt: object, sampling: Sampling) -> Filling:
+                parts = cast(tuple[str, str], (prompt, body.suffix))  # fill() refuses ids
+                return fill(engine, parts, sampling=sampling, **options)[0]
 
-        else:
-            tokenizer = engine.tokenizer
-            prompts = self.prompts = [prompt_ids(prompt, tokenizer) for prompt in body.prompts]
-            self.echoes = [tokenizer.decode(ids) for ids in prompts if body.echo]
-            if self.top is not None:
-                options["logprobs"] = max(self.top, 1)
-                options["prompt_logprobs"] = max(self.top, 1) if body.echo else None
-            only_echo = body.echo and self.top is None and not limit
+            pairs = product(body.prompts, seeded())
+            return at_once(partial(fill_in, *pair) for pair in pairs)
+        tokenizer = engine.tokenizer
+        self.prompts = [prompt_ids(prompt, tokenizer) for prompt in body.prompts]
+        self.echoes = [tokenizer.decode(ids) for ids in self.prompts if body.echo]
+        if self.top is not None:
+            options["logprobs"] = max(self.top, 1)
+            options["prompt_logprobs"] = max(self.top, 1) if body.echo else None
+        only_echo = body.echo and self.top is None and not limit
 
-            def ask(ids, sampling):
-                if only_echo:
-                    return _nothing(ids)
-                return complete(engine, ids, sampling=sampling, **options)
+        def go_on(ids: list[int], sampling: Sampling) -> Reply | Generator[Done, None, None]:
+            if only_echo:
+                return _nothing(ids)
+            return complete(engine, ids, sampling=sampling, **options)
 
-        each = seeds(body.sampling(Sampling()), self.count)
-        return at_once(partial(ask, prompt, seeded) for prompt in prompts for seeded in each)
+        return at_once(partial(go_on, *pair) for pair in product(self.prompts, seeded()))
 
-    def opening(self, index):
+    def opening(self, index: int) -> Json | None:
         if not self.body.echo:
             return None
         text = self.echoes[index // self.count]
         return {"index": index, "text": text, "logprobs": None, "finish_reason": None}
 
-    def choice(self, index, text, tokens, done):
-        before = ()
-        if self.body.echo and not self.body.stream:
+    def choice(self, index: int, text: str, tokens: Sequence[Pair], done: Done | None) -> Json:
+        before: Sequence[Pair] = ()
+        if self.body.echo and not self.body.stream and done:
             ids = self.prompts[index // self.count]
             text = self.echoes[index // self.count] + text
             before = list(zip(ids, done.finished.prompt_logprobs or [None] * len(ids), strict=True))
 
-        def logprobs(tokens):
+        def logprobs(tokens: Sequence[Pair]) -> Json:
             pairs, as_ids = [*before, *tokens], self.body.return_tokens_as_token_ids
             texts = self.engine.tokenizer.texts([token for token, _ in pairs])
             start = self.offsets[index]
@@ -222,21 +147,22 @@ class Completion(_Answer):
         return {"text": text, **self.parts(index, tokens, done, logprobs)}
 
 
-def _nothing(ids):
+def _nothing(ids: list[int]) -> Generator[Done, None, None]:
     """The reply of no tokens to a prompt of `ids`, for which no engine is needed."""
     yield Done("", (), "length", None, Finished("length", len(ids), 0, 0, 0.0, 0.0, 0.0))
 
 
-class ChatCompletion(_Answer):
+class ChatCompletion(Answer):
     prefix, object, chunk_object = "chatcmpl", "chat.completion", "chat.completion.chunk"
 
-    def __init__(self, assistant, body):
-        top = body.top_logprobs or 0
-        self.top = check_top("top_logprobs", top if body.logprobs else None)
-        super().__init__(assistant.engine, body)
+    body: ChatBody
+
+    def __init__(self, assistant: Assistant, body: ChatBody) -> None:
+        top = (body.top_logprobs or 0) if body.logprobs else None
+        super().__init__(assistant.engine, body, check_top("top_logprobs", top))
         self.assistant = assistant
 
-    def start(self):
+    def start(self) -> Replies:
         body, assistant = self.body, self.assistant
         assistant.engine.check_room()
         system, conversation = Conversation.from_messages(body.messages)
@@ -255,17 +181,17 @@ class ChatCompletion(_Answer):
         each = seeds(body.sampling(assistant.template.sampling), self.count)
         return at_once(partial(ask, sampling=seeded) for seeded in each)
 
-    def opening(self, index):
+    def opening(self, index: int) -> Json:
         delta = {"role": "assistant", "content": ""}
         return {"index": index, "delta": delta, "logprobs": None, "finish_reason": None}
 
-    def choice(self, index, text, tokens, done):
-        said = {"content": text} if text or not self.body.stream else {}
+    def choice(self, index: int, text: str, tokens: Sequence[Pair], done: Done | None) -> Json:
+        message = {"content": text} if text or not self.body.stream else {}
         if not self.body.stream:
-            said["role"] = "assistant"
+            message["role"] = "assistant"
 
-        def logprobs(tokens):
+        def logprobs(tokens: Sequence[Pair]) -> Json:
             return chat_logprobs(tokens, self.top, self.engine.tokenizer)
 
         parts = self.parts(index, tokens, done, logprobs)
-        return {"delta" if self.body.stream else "message": said, **parts}
+        return {"delta" if self.body.stream else "message": message, **parts}

@@ -5,12 +5,15 @@ those that would change the answer, and are not supported, are refused by name. 
 that is wrong is enough: a body can hold half a million, and FastAPI has each of them described.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-BAD_JSON = "The body of the request is no JSON."
+from assistant.sampling import Sampling
+
+BAD_JSON = "The body of the request is not JSON."
 FORMS = {  # what pydantic says of a choice of types is about one of them only
     "prompt": "must be text, a list of token ids, or a list of either",
     "stop": "must be text or a list of texts",
@@ -52,20 +55,20 @@ class Body(BaseModel):
 
     @field_validator("presence_penalty", "frequency_penalty", "logit_bias", mode="before")
     @classmethod
-    def _unsupported(cls, value):
+    def _unsupported(cls, value: object) -> object:
         if value:
             raise ValueError("is not supported here; leave it out")
         return value
 
     @field_validator("best_of")
     @classmethod
-    def _best_of(cls, value, info):
+    def _best_of(cls, value: int | None, info: ValidationInfo) -> int | None:
         if (value or 1) > (info.data.get("n") or 1):
             raise ValueError("must not be above n: all replies are given back")
         return value
 
-    def sampling(self, default):
-        """A Sampling: what was not given is as in `default`. Raises SamplingError."""
+    def sampling(self, default: Sampling) -> Sampling:
+        """What was not given is as in `default`. Raises SamplingError."""
         names = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed")
         given = {name: getattr(self, name) for name in names}
         if self.top_k == -1:  # how some clients switch it off
@@ -73,11 +76,11 @@ class Body(BaseModel):
         return replace(default, **{name: v for name, v in given.items() if v is not None})
 
     @property
-    def stops(self):
+    def stops(self) -> list[str] | None:
         return [self.stop] if isinstance(self.stop, str) else self.stop
 
     @property
-    def usage_wanted(self):
+    def usage_wanted(self) -> bool:
         return bool(self.stream_options and self.stream_options.include_usage)
 
 
@@ -90,10 +93,9 @@ class CompletionBody(Body):
     echo: bool | None = None
 
     @property
-    def prompts(self):
-        """A list of prompts, each a str or a list of ids."""
+    def prompts(self) -> list[str | list[int]]:
         one = not isinstance(self.prompt, list) or not self.prompt or type(self.prompt[0]) is int
-        return [self.prompt] if one else self.prompt
+        return cast(list[str | list[int]], [self.prompt] if one else self.prompt)
 
 
 class ChatBody(Body):
@@ -108,32 +110,20 @@ class ChatBody(Body):
 
     @field_validator("tools", "functions")
     @classmethod
-    def _no_tools(cls, value):
+    def _no_tools(cls, value: list[Any] | None) -> list[Any] | None:
         if value:
             raise ValueError("are not supported here; leave them out")
         return value
 
     @field_validator("response_format")
     @classmethod
-    def _plain_text(cls, value):
+    def _plain_text(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
         if value and value.get("type") != "text":
             raise ValueError('must be of the type "text", the only one that is supported here')
         return value
 
 
-class Error(BaseModel):
-    message: str
-    type: str
-    param: str | None = Field(description="the key of the body that was wrong, where one was")
-    code: str | None
-
-
-class ErrorBody(BaseModel):
-    error: Error
-    detail: str
-
-
-def sentence_of(error):
+def explain_invalid(error: Mapping[str, Any]) -> tuple[str, str | None, str | None]:
     """(sentence, code, param) of one of the errors that pydantic found in a body."""
     keys = [key for key in error["loc"][1:] if key != "parameters"] or error["loc"][1:]
     param = keys[0] if keys and isinstance(keys[0], str) else None

@@ -1,19 +1,23 @@
 """What the two APIs share: the key, replies that are read on the event loop, and errors over HTTP.
 
-Knows requests, replies and server-sent events; what an answer looks like is v1.py's and tgi.py's.
+Knows requests, replies and server-sent events; not what an answer looks like.
 """
 
 import asyncio
 import json
 import logging
 import secrets
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
+from typing import TypeAlias
 
 from anyio import to_thread
-from fastapi import HTTPException, Request
+from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from assistant.engine.protocol import Waiting
 from assistant.errors import (
@@ -24,9 +28,11 @@ from assistant.errors import (
     SourcesBusy,
     WindowError,
 )
-from assistant.web.api.openai_schema import BAD_JSON, sentence_of
-from assistant.web.gate.security import FAILED, plain_error
-from assistant.web.polling import side_by_side
+from assistant.generation.generate import Delta, Done
+from assistant.settings import Settings
+from assistant.web.api.openai_schema import BAD_JSON, explain_invalid
+from assistant.web.gate.security import FAILED, ErrorWriters, Json, plain_error
+from assistant.web.polling import Source, side_by_side
 
 log = logging.getLogger(__name__)
 
@@ -35,11 +41,16 @@ QUIET_S = 5  # of a stream, until a comment tells that it waits: silence is take
 GONE = 499  # nobody reads it: the client has left
 CODES = {401: "invalid_api_key", 404: "model_not_found"}
 
+Event: TypeAlias = Delta | Done
+Replies: TypeAlias = Sequence[Source[Waiting | Delta | Done]]
+Values: TypeAlias = Iterable[Json | str]  # that are sent for one event
+Explanation: TypeAlias = tuple[int, str, str | None, str | None]  # status, sentence, code, param
 
-def check_key(settings):
+
+def check_key(settings: Settings) -> Callable[[Request], Awaitable[None]]:
     """A dependency of routes: 401 for a request without the key, where one is asked for."""
 
-    async def check(request: Request):
+    async def check(request: Request) -> None:
         if settings.api_key is None:
             if settings.auth is None:
                 return
@@ -63,11 +74,11 @@ def check_key(settings):
 # Errors
 
 
-def told(error):
-    """(status, sentence, code, param) of whatever kept a request from its answer."""
+def explain_error(error: Exception) -> Explanation:
+    """Of whatever kept a request from its answer."""
     match error:
         case RequestValidationError():
-            return 400, *sentence_of(error.errors()[0])
+            return 400, *explain_invalid(error.errors()[0])
         case StarletteHTTPException(status_code=400):  # FastAPI's own, of what no parser reads
             return 400, BAD_JSON, None, None
         case StarletteHTTPException():
@@ -85,19 +96,21 @@ def told(error):
     return 500, FAILED, None, None
 
 
-def add_errors(app, errors, refused):
-    """Let `app` answer with the errors that the clients of each API read. errors: as of
-    security.refuse(). refused: hears of each error of what cannot be done as asked."""
+def add_errors(
+    app: FastAPI, errors: ErrorWriters, count_refusal: Callable[[Exception], None]
+) -> None:
+    """Let `app` answer with the errors that the clients of each API read. count_refusal: is called
+    with each error of a request that cannot be done as it is."""
 
-    async def answer(request, error):
+    async def answer(request: Request, error: Exception) -> Response:
         if isinstance(error, RequestError | RequestValidationError):
-            refused(error)
-        status, *rest = told(error)
+            count_refusal(error)
+        status, sentence, code, param = explain_error(error)
         headers = dict(getattr(error, "headers", None) or {})
         if status == 429:
             headers.setdefault("Retry-After", str(RETRY_S))
         write = errors.get((request.method, request.scope["path"]), plain_error)
-        status, body = write(status, *rest)
+        status, body = write(status, sentence, code, param)
         return JSONResponse(body, status, headers)
 
     for kind in (AssistantError, RequestValidationError, StarletteHTTPException):
@@ -108,10 +121,10 @@ class OtherMethods:
     """An ASGI endpoint behind `route`, at its path: 405, which what is mounted below would not
     say."""
 
-    def __init__(self, route):
-        self._allowed = ", ".join(sorted(route.methods))
+    def __init__(self, route: Route) -> None:
+        self._allowed = ", ".join(sorted(route.methods or ()))
 
-    async def __call__(self, scope, receive, send):
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         sentence = f"There is no {scope['method']} at this address; send {self._allowed}."
         raise HTTPException(405, sentence, {"Allow": self._allowed})
 
@@ -119,20 +132,22 @@ class OtherMethods:
 # Replies
 
 
-async def read(request, start, take):
+async def read_replies(
+    request: Request, start: Callable[[], Replies], take: Callable[[int, Event], object]
+) -> bool:
     """Reads the replies that `start()`, called in a thread, gives, to their end: take(index, event)
-    of each event. Gives the replies, or None where the client has left."""
+    of each event. False where the client has left."""
     replies = await to_thread.run_sync(start)
     async with aclosing(_events(replies)) as events:
-        async for found in events:
-            if found:
-                take(*found)
+        async for item in events:
+            if item:
+                take(*item)
             elif await request.is_disconnected():
-                return None
-    return replies
+                return False
+    return True
 
 
-async def _events(replies):
+async def _events(replies: Replies) -> AsyncGenerator[tuple[int, Event] | None, None]:
     """(index, event) of what `replies` give, and None now and then. Raises what one raises."""
     async with aclosing(side_by_side(replies)) as steps:
         async for news in steps:
@@ -144,39 +159,54 @@ async def _events(replies):
             yield None
 
 
-def gone():
+def no_reader() -> Response:
     return Response(status_code=GONE)
 
 
-class Events(StreamingResponse):
+class EventStream(StreamingResponse):
     """Server-sent events, which end the replies when the client leaves.
 
     write(index, event) gives the values to send for an event, JSON or text; before and after()
-    those at the start and the end; failed(told(error)) those where it fails.
+    those at the start and the end; write_error() those where it fails.
     """
 
-    def __init__(self, replies, write, *, before=(), after=tuple, failed=None):
-        self._replies, self._name = replies, None
-        lines = self._lines(write, before, after, failed or _failed)
+    def __init__(
+        self,
+        replies: Replies,
+        write: Callable[[int, Event], Values],
+        *,
+        before: Values = (),
+        after: Callable[[], Values] = tuple,
+        write_error: Callable[[Explanation], Values] = lambda why: [plain_error(*why)[1]],
+    ) -> None:
+        self._replies = replies
+        self._request_id: str | None = None
+        lines = self._lines(write, before, after, write_error)
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         super().__init__(lines, media_type="text/event-stream", headers=headers)
 
-    async def __call__(self, scope, receive, send):
-        self._name = scope.get("request_id")
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._request_id = scope.get("request_id")
         try:
             await super().__call__(scope, receive, send)
         finally:  # it may never have begun
             for reply in self._replies:
                 reply.close()
 
-    async def _lines(self, write, before, after, failed):
+    async def _lines(
+        self,
+        write: Callable[[int, Event], Values],
+        before: Values,
+        after: Callable[[], Values],
+        write_error: Callable[[Explanation], Values],
+    ) -> AsyncGenerator[str, None]:
         clock = asyncio.get_running_loop().time
         try:
             yield _lines(before)
             last = clock()
             async with aclosing(_events(self._replies)) as events:
-                async for found in events:
-                    text = _lines(write(*found)) if found else ""
+                async for item in events:
+                    text = _lines(write(*item)) if item else ""
                     if not text and clock() - last >= QUIET_S:
                         text = ": waiting\n\n"
                     if text:
@@ -184,17 +214,13 @@ class Events(StreamingResponse):
                         last = clock()
             yield _lines(after())
         except Exception as error:
-            status, *rest = told(error)
-            if status == 500:
-                log.exception("the request %s failed", self._name)
-            yield _lines(failed((status, *rest)))
+            explanation = explain_error(error)
+            if explanation[0] == 500:
+                log.exception("the request %s failed", self._request_id)
+            yield _lines(write_error(explanation))
 
 
-def _failed(told):
-    return [plain_error(*told)[1]]
-
-
-def _lines(values):
+def _lines(values: Values) -> str:
     texts = (
         value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
         for value in values

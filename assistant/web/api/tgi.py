@@ -4,15 +4,22 @@ Knows what huggingface_hub's InferenceClient and editors' plug-ins send and read
 what spells a special token becomes it, so that plug-ins can fill in the middle.
 """
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Request
-from pydantic import BaseModel, ConfigDict, field_validator
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 from assistant.completion.complete import complete, prompt_ids
-from assistant.generation.generate import Delta
+from assistant.engine.protocol import Engine, Logprob
+from assistant.generation.generate import Delta, Done
+from assistant.generation.reply import Reply
 from assistant.sampling import STOPS_MAX, Sampling
-from assistant.web.api import replies
 from assistant.web.api.openai_schema import Texts
+from assistant.web.api.replies import Event, EventStream, Explanation, no_reader, read_replies
+from assistant.web.gate.security import Json
 
 MAX_NEW_TOKENS = 100  # where a request does not say, as in that server
 
@@ -40,25 +47,25 @@ class Parameters(BaseModel):
     typical_p: float | None = None
     frequency_penalty: float | None = None
     watermark: bool | None = None
-    grammar: dict | None = None
+    grammar: Json | None = None
     adapter_id: str | None = None
 
     @field_validator("best_of", "top_n_tokens", "typical_p", "frequency_penalty", "watermark",
                      "grammar", "adapter_id")  # fmt: skip
     @classmethod
-    def _unsupported(cls, value, info):
+    def _unsupported(cls, value: object, info: ValidationInfo) -> object:
         if value and not (info.field_name in ("best_of", "typical_p") and value == 1):
             raise ValueError("is not supported here; leave it out")
         return value
 
     @field_validator("truncate")
     @classmethod
-    def _truncate(cls, value):
+    def _truncate(cls, value: int | None) -> int | None:
         if value is not None and value < 1:
             raise ValueError("must be at least 1")
         return value
 
-    def sampling(self):
+    def sampling(self) -> Sampling:
         """Greedy, unless sampling or something that it needs was asked for."""
         drawn = self.do_sample or {self.temperature, self.top_p, self.top_k} != {None}
         temperature = 1.0 if self.temperature is None else self.temperature
@@ -82,7 +89,9 @@ class RootBody(Body):
     stream: bool | None = None
 
 
-def tgi_error(status, sentence, code=None, param=None):
+def tgi_error(
+    status: int, sentence: str, code: str | None = None, param: str | None = None
+) -> tuple[int, Json]:
     """(status, body) of an error as that server has them; 503 is for an engine that is dead."""
     if code != "engine_dead":
         status = {400: 422, 503: 424}.get(status, status)
@@ -97,12 +106,12 @@ TGI_ERRORS = {
 }
 
 
-def tgi_router(engine, key):
+def tgi_router(engine: Engine, key: Callable[..., object]) -> APIRouter:
     """The routes. key: a dependency that checks the key."""
     router = APIRouter(dependencies=[Depends(key)])
 
-    @router.get("/info")
-    async def info():
+    @router.get("/info", response_model=None)
+    async def info() -> Json:
         status = engine.status()
         return {
             "model_id": engine.model,
@@ -115,16 +124,16 @@ def tgi_router(engine, key):
             "router": "tech-assistant",
         }
 
-    @router.post("/generate")
-    async def generate(body: Body, request: Request):
+    @router.post("/generate", response_model=None)
+    async def generate(body: Body, request: Request) -> Json | Response:
         return await Generation(engine, body).whole(request)
 
     @router.post("/generate_stream")
-    async def generate_stream(body: Body):
+    async def generate_stream(body: Body) -> EventStream:
         return await Generation(engine, body).stream()
 
-    @router.post("/")
-    async def root(body: RootBody, request: Request):
+    @router.post("/", response_model=None)
+    async def root(body: RootBody, request: Request) -> list[Any] | Response:
         generation = Generation(engine, body)
         if body.stream:
             return await generation.stream()
@@ -137,15 +146,16 @@ def tgi_router(engine, key):
 class Generation:
     """One request. Each token is an event of its own; the last carries the whole text."""
 
-    def __init__(self, engine, body):
+    def __init__(self, engine: Engine, body: Body) -> None:
         self.engine, self.inputs = engine, body.inputs
-        self.asked = body.parameters or Parameters()
+        self.parameters = body.parameters or Parameters()
         self.special = set(engine.tokenizer.special.values())
-        self.count, self.held = 0, None  # events that were sent; the newest token, not yet sent
-        self.told = 0  # characters of the reply's text that its tokens so far have
+        self.count = 0  # events that were sent
+        self.held: Json | None = None  # the newest token, not yet sent
+        self.length = 0  # characters of the reply's text that its tokens so far have
 
-    def start(self):
-        asked, engine = self.asked, self.engine
+    def start(self) -> list[Reply]:
+        asked, engine = self.parameters, self.engine
         engine.check_room()
         self.ids = prompt_ids(self.inputs, engine.tokenizer)[-(asked.truncate or 0) :]
         self.before = engine.tokenizer.decode(self.ids) if asked.return_full_text else ""
@@ -163,67 +173,75 @@ class Generation:
         )
         return [self.reply]
 
-    async def whole(self, request):
-        tokens, ends = [], []
+    async def whole(self, request: Request) -> Json | Response:
+        tokens: list[Json] = []
+        ends: list[Done] = []
 
-        def take(_, event):
+        def take(_: int, event: Event) -> None:
             tokens.extend(self._tokens(event))
             if not isinstance(event, Delta):
                 ends.append(event)
 
-        if await replies.read(request, self.start, take) is None:
-            return replies.gone()
+        if not await read_replies(request, self.start, take):
+            return no_reader()
         (done,) = ends
-        answer = {"generated_text": self.before + done.text}
-        if self.asked.details or self.asked.decoder_input_details:
-            prefill = self._prefill(done) if self.asked.decoder_input_details else []
+        answer: Json = {"generated_text": self.before + done.text}
+        if self.parameters.details or self.parameters.decoder_input_details:
+            prefill = self._prefill(done) if self.parameters.decoder_input_details else []
             answer["details"] = {**self._details(done), "prefill": prefill, "tokens": tokens}
         return answer
 
-    async def stream(self):
+    async def stream(self) -> EventStream:
         replies = await to_thread.run_sync(self.start)
-        return replies.Events(replies, self._events, failed=self._failed)
+        return EventStream(replies, self._events, write_error=self._error)
 
-    def _events(self, _, event):
+    def _events(self, _: int, event: Event) -> list[Json]:
         tokens = [self.held, *self._tokens(event)] if self.held else self._tokens(event)
         if isinstance(event, Delta):
-            *sent, self.held = tokens or [None]
-            return [self._event(token) for token in sent]
+            self.held = tokens.pop() if tokens else None
+            return [self._event(token) for token in tokens]
         last = tokens.pop() if tokens else self._token(self.engine.tokenizer.eos_id, "", None)
         sent = [self._event(token) for token in tokens]
         return [*sent, self._event(last, self.before + event.text, self._details(event))]
 
-    def _failed(self, told):
+    def _error(self, explanation: Explanation) -> list[Json]:
         held = [self._event(self.held)] if self.held else []
-        return [*held, tgi_error(*told)[1]]
+        return [*held, tgi_error(*explanation)[1]]
 
-    def _event(self, token, text=None, details=None):
+    def _event(
+        self,
+        token: Json,
+        text: str | None = None,
+        details: Json | None = None,
+    ) -> Json:
         self.count += 1
         return {"index": self.count, "token": token, "generated_text": text, "details": details}
 
-    def _tokens(self, event):
+    def _tokens(self, event: Event) -> list[Json]:
         """The tokens that come with an event; behind the last, the one that ended the reply. Text
         that belongs to none, of an engine that gives no ids or before a stop, is one without id."""
         texts = self.engine.tokenizer.texts([token for token, _ in event.tokens])
         tokens = [self._token(token, text, known)
                   for (token, known), text in zip(event.tokens, texts, strict=True)]  # fmt: skip
-        self.told += sum(map(len, texts))
-        ended = not isinstance(event, Delta)
-        rest = event.text[self.told :] if ended else event.text if event.bare else ""
+        self.length += sum(map(len, texts))
+        if isinstance(event, Done):
+            rest = event.text[self.length :]
+        else:
+            rest = event.text if event.bare else ""
         if rest:
             tokens.append(self._token(None, rest, None))
-            self.told += len(rest)
-        if ended and event.finished.stop_id is not None:
+            self.length += len(rest)
+        if isinstance(event, Done) and event.finished.stop_id is not None:
             stop = event.finished.stop_id
             (text,) = self.engine.tokenizer.texts([stop])
             tokens.append(self._token(stop, text, event.finished.stop_logprob))
         return tokens
 
-    def _token(self, token, text, known):
-        logprob = known and known.logprob
+    def _token(self, token: int | None, text: str, known: Logprob | None) -> Json:
+        logprob = known.logprob if known else None
         return {"id": token, "text": text, "logprob": logprob, "special": token in self.special}
 
-    def _details(self, done):
+    def _details(self, done: Done) -> Json:
         stopped = "eos_token" if done.finished.stop_id is not None else "stop_sequence"
         return {
             "finish_reason": {"stop": stopped, "cancelled": "abort"}.get(done.reason, done.reason),
@@ -232,8 +250,8 @@ class Generation:
             "seed": self.reply.sampling.seed,
         }
 
-    def _prefill(self, done):
+    def _prefill(self, done: Done) -> list[Json]:
         texts = self.engine.tokenizer.texts(self.ids)
-        known = done.finished.prompt_logprobs or [None] * len(texts)
+        known: Sequence[Logprob | None] = done.finished.prompt_logprobs or [None] * len(texts)
         pairs = zip(self.ids, texts, known, strict=True)
-        return [{"id": i, "text": t, "logprob": k and k.logprob} for i, t, k in pairs]
+        return [{"id": i, "text": t, "logprob": k.logprob if k else None} for i, t, k in pairs]

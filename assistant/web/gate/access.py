@@ -12,6 +12,8 @@ import secrets
 import sys
 import time
 
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
 log = logging.getLogger(__name__)
 
 GIVEN_ID = re.compile(rb"[A-Za-z0-9-]{1,64}")
@@ -24,18 +26,19 @@ class Access:
     """ASGI middleware: X-Request-ID, the client's own if it is a plain word, on every answer, and
     in the scope as "request_id". write: whether each request leaves a line in the log."""
 
-    def __init__(self, app, *, write):
+    def __init__(self, app: ASGIApp, *, write: bool) -> None:
         self.app, self.write = app, write
 
-    async def __call__(self, scope, receive, send):
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         given = dict(scope["headers"]).get(b"x-request-id", b"")
         name = given if GIVEN_ID.fullmatch(given) else secrets.token_hex(8).encode()
         scope = {**scope, "request_id": name.decode()}
-        begun, status, size = time.perf_counter(), None, 0
+        begun, size = time.perf_counter(), 0
+        status: int | None = None
 
-        async def send_with_id(message):
+        async def send_with_id(message: Message) -> None:
             nonlocal status, size
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -52,7 +55,7 @@ class Access:
                 log.info("%s", _line(scope, status, time.perf_counter() - begun, size))
 
 
-def _line(scope, status, seconds, size):
+def _line(scope: Scope, status: int | None, seconds: float, size: int) -> str:
     now = datetime.datetime.now(datetime.UTC)
     return json.dumps(
         {
@@ -68,7 +71,7 @@ def _line(scope, status, seconds, size):
     )
 
 
-def write_to_stdout():
+def write_to_stdout() -> None:
     """Let the lines go to stdout, and nowhere else."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("%(message)s"))

@@ -6,9 +6,13 @@ that never ends, nor for an answer that nobody takes, and each connection holds 
 
 import heapq
 import logging
+from asyncio import AbstractEventLoop, Transport
 from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias, cast
 
 import h11
+from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http import h11_impl
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -25,9 +29,10 @@ QUIET_S = 60  # between two lines of the log about sockets that fail
 # takes 64 kB of an answer; and for how many seconds. Of a body the Gate says so first.
 NEXT, HEAD, BODY, TAKE = range(4)
 PATIENCE_S = (10, 10, BODY_S + 5, 60)
+Wait: TypeAlias = tuple[int, object]  # for what, and a mark that changes when it moves on
 
 
-def places():
+def places() -> int:
     """How many connections there may be: half of the process's descriptors, so that files and other
     servers have the rest; at most PLACES_MAX."""
     try:
@@ -37,10 +42,10 @@ def places():
     return min(resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2, PLACES_MAX)
 
 
-async def full(scope, receive, send):
+async def refuse_connection(scope: Scope, receive: Receive, send: Send) -> None:
     """What uvicorn serves in place of the app to who finds no place."""
 
-    async def closing(message):
+    async def closing(message: Message) -> None:
         if "headers" in message:  # who stays keeps the place that it did not get
             message["headers"].append((b"connection", b"close"))
         await send(message)
@@ -48,7 +53,8 @@ async def full(scope, receive, send):
     await refuse(scope, closing, {}, 503, FULL, RETRY_S)
 
 
-h11_impl.service_unavailable = full  # uvicorn's own is bare text
+# uvicorn's own is bare text.
+h11_impl.service_unavailable = refuse_connection  # type: ignore[assignment]  # no hook
 
 
 class Connection(H11Protocol):
@@ -57,16 +63,22 @@ class Connection(H11Protocol):
     between two requests, then who was waited for longest. Where none does, and one address has more
     than half of the places, its oldest connection ends; else the answer is 503."""
 
-    def connection_made(self, transport):
+    limit_concurrency: int
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as uvicorn
         super().connection_made(transport)
-        self._taken, self.waited_for = 0, (HEAD, None)
+        self._taken = 0
+        self.waited_for: Wait | None = (HEAD, None)
         self.came = self.since = self.loop.time()
         if len(self.connections) >= self.limit_concurrency:
             self._make_room()
 
-    def _make_room(self):
+    def _others(self) -> set["Connection"]:
+        return cast(set[Connection], self.connections) - {self}
+
+    def _make_room(self) -> None:
         now, waiting = self.loop.time(), []
-        for connection in self.connections - {self}:
+        for connection in self._others():
             if waits := connection.waits_for():
                 since = connection.since if connection.waited_for else now  # or served till now
                 waiting.append((waits[0] != NEXT, since, id(connection), connection))
@@ -76,27 +88,26 @@ class Connection(H11Protocol):
         if not waiting:
             self._end_one_of_many()
 
-    def _end_one_of_many(self):
-        of_each = defaultdict(list)
-        for connection in self.connections - {self}:
-            of_each[connection.client and connection.client[0]].append(connection)
+    def _end_one_of_many(self) -> None:
+        of_each: dict[str, list[Connection]] = defaultdict(list)
+        for connection in self._others():
+            of_each[connection.client[0] if connection.client else ""].append(connection)
         most = max(of_each.values(), key=len)
         if len(most) > self.limit_concurrency // 2:
             min(most, key=lambda connection: connection.came).drop()
 
-    def resume_writing(self):
+    def resume_writing(self) -> None:
         super().resume_writing()
         self._taken += 1
 
-    def send_400_response(self, msg):
+    def send_400_response(self, msg: str) -> None:
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             super().send_400_response(msg)
         else:  # what is no request comes behind one that is being answered
             self.drop()
 
-    def waits_for(self):
-        """What the client is waited for, and a mark that changes when it has moved on; None while
-        it waits for the server."""
+    def waits_for(self) -> Wait | None:
+        """What the client is waited for; None while it waits for the server."""
         if self.transport.get_write_buffer_size():
             return TAKE, self._taken
         if self.conn.their_state is h11.IDLE:
@@ -105,12 +116,12 @@ class Connection(H11Protocol):
             return BODY, self.cycle
         return None
 
-    def drop(self):
+    def drop(self) -> None:
         self.connections.discard(self)
         self.transport.abort()
 
 
-def drop_late(connections, now):
+def drop_late(connections: Iterable[Connection], now: float) -> None:
     """End the connections whose client was waited for too long; to be called about twice a second.
     now: seconds, of the event loop."""
     for connection in list(connections):
@@ -121,18 +132,18 @@ def drop_late(connections, now):
             connection.drop()
 
 
-def quiet_handler():
+def quiet_handler() -> Callable[[AbstractEventLoop, dict[str, Any]], None]:
     """An event loop's exception handler: about sockets that fail the log gets one line in QUIET_S,
     where asyncio writes a traceback for each."""
-    told = None
+    last_line: float | None = None
 
-    def handle(loop, context):
-        nonlocal told
+    def handle(loop: AbstractEventLoop, context: dict[str, Any]) -> None:
+        nonlocal last_line
         error = context.get("exception")
         if not isinstance(error, OSError) or context.keys().isdisjoint({"socket", "transport"}):
             loop.default_exception_handler(context)
-        elif told is None or loop.time() - told >= QUIET_S:
-            told = loop.time()
+        elif last_line is None or loop.time() - last_line >= QUIET_S:
+            last_line = loop.time()
             log.warning("a connection failed: %s", error.strerror or type(error).__name__)
 
     return handle

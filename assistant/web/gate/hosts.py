@@ -11,20 +11,20 @@ HOST = re.compile(r"(?:([\w.-]+)|\[([\da-f:.]+)\])(?::(\d{0,5}))?", re.A | re.I)
 
 
 class Hosts:
-    """The names that this server answers to: loopback, what it was told, what it learns.
+    """The names that this server answers to: loopback, those that were given, those that it learns.
 
-    A name that was told is that of pages at the usual ports, or at the one that was told with it;
+    A given name is that of pages at the usual ports, or at the one that was given with it;
     one that was learnt, of pages at https.
     """
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: Settings) -> None:
         given = [*settings.allow_host, settings.host]
         self.names = {_hostname(name) for name in given} - {None, "0.0.0.0", "::"}
         self.pages = {_page(scheme, name) for name in settings.allow_host for scheme in PORTS}
         if settings.space_host:
             self.add(settings.space_host)
 
-    def add(self, name: str):
+    def add(self, name: str) -> None:
         self.names.add(name.lower())
         self.pages.add(_page("https", name))
 
@@ -37,13 +37,13 @@ class Hosts:
 
     def own(self, origin: str, host: str, scheme: str = "http") -> bool:
         """Whether a page of `origin` may post to the server that was reached as `host`, by `scheme`
-        as far as it knows: in front of a name that it was told, a proxy may add TLS untold."""
+        as far as it knows: in front of a given name, a proxy may add TLS and not say so."""
         asked, _, place = origin.partition("://")
         page = _page(asked, place)
         if page is None or (asked, scheme) == ("http", "https"):
             return False
-        tls_untold = page[1] in self.names - LOOPBACK
-        same = page == _page(asked, host) and (asked == scheme or tls_untold)
+        tls_unseen = page[1] in self.names - LOOPBACK
+        same = page == _page(asked, host) and (asked == scheme or tls_unseen)
         return same or page in self.pages
 
 
@@ -70,7 +70,7 @@ def _page(scheme: str, host: str) -> tuple[str, str, int] | None:
     return scheme, place[0], place[1] or PORTS[scheme]
 
 
-def _plain_address(address):
+def _plain_address(address: str | None) -> str | None:
     """`address` without the IPv6 form of an IPv4 address."""
     try:
         ip = ip_address(address or "")

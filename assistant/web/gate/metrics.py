@@ -4,9 +4,13 @@ Knows the Engine protocol, which it wraps, and Prometheus' text format. Each app
 own.
 """
 
+from collections.abc import Sequence
+from typing import Any
+from weakref import WeakSet
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
-from assistant.engine.protocol import Finished
+from assistant.engine.protocol import Engine, Finished, Piece, Reason, Request, Stream, Waiting
 from assistant.errors import AssistantError, EngineBusy, RequestError
 
 OUTCOMES = ("stop", "length", "cancelled", "error", "refused", "busy")
@@ -18,15 +22,16 @@ class Measured:
     """An Engine that counts what `engine` is asked for. registry: the figures, for
     prometheus_client.generate_latest."""
 
-    def __init__(self, engine):
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._counted: WeakSet[RequestError] = WeakSet()
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
 
-        def counter(name, text):
+        def counter(name: str, text: str) -> Counter:
             return Counter(f"assistant_{name}", text, registry=registry)
 
-        def histogram(name, text, buckets):
+        def histogram(name: str, text: str, buckets: Sequence[float]) -> Histogram:
             return Histogram(f"assistant_{name}", text, buckets=buckets, registry=registry)
 
         running = Gauge("assistant_requests_running", "Requests in a slot", registry=registry)
@@ -48,33 +53,39 @@ class Measured:
         self._cached = counter("prompt_tokens_cached", "Of these, the ones not computed anew")
         self._new = counter("generated_tokens", "Tokens that were written")
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
 
-    def check_room(self):
-        self._counted(self._engine.check_room)
-
-    def generate(self, request, *, wait_s=0.1):
-        return MeasuredStream(
-            self._counted(self._engine.generate, request, wait_s=wait_s), self.ended
-        )
-
-    def refused(self, error):
-        """`error` is told to a client whose request cannot be done as asked: a request that ended,
-        unless the engine itself said so and has been counted."""
-        if not getattr(error, "counted", False):
-            self.ended("refused")
-
-    def _counted(self, call, *values, **options):
-        """What the call gives; what it raises is an outcome."""
+    def check_room(self) -> None:
         try:
-            return call(*values, **options)
+            self._engine.check_room()
         except AssistantError as error:
-            self.ended(_outcome(error))
+            self.count_failure(error)
             raise
 
-    def ended(self, outcome, finished=None):
-        """A request has ended. finished: its Finished, where it was begun."""
+    def generate(self, request: Request, *, wait_s: float = 0.1) -> Stream:
+        try:
+            return MeasuredStream(self._engine.generate(request, wait_s=wait_s), self)
+        except AssistantError as error:
+            self.count_failure(error)
+            raise
+
+    def count_refusal(self, error: Exception) -> None:
+        """A client reads `error`, since its request cannot be done as it is: a request that ended,
+        unless the engine itself said so and has counted it."""
+        if error not in self._counted:
+            self.count_end("refused")
+
+    def count_failure(self, error: Exception, finished: Finished | None = None) -> None:
+        """A request has ended with `error`."""
+        if isinstance(error, RequestError):
+            self._counted.add(error)
+        kinds = {EngineBusy: "busy", RequestError: "refused", Exception: "error"}
+        outcome = next(name for kind, name in kinds.items() if isinstance(error, kind))
+        self.count_end(outcome, finished)
+
+    def count_end(self, outcome: str, finished: Finished | None = None) -> None:
+        """A request has ended, by one of OUTCOMES. finished: where it was begun."""
         self._outcomes[outcome].inc()
         if finished is None:
             return
@@ -87,40 +98,36 @@ class Measured:
             self._itl.observe(1 / speed)
 
 
-def _outcome(error):
-    """By which of OUTCOMES `error` is counted, which it remembers."""
-    error.counted = True
-    kinds = {EngineBusy: "busy", RequestError: "refused", Exception: "error"}
-    return next(name for kind, name in kinds.items() if isinstance(error, kind))
-
-
 class MeasuredStream:
-    """The Stream `stream`. ended: called once, at its end, see Measured.ended."""
+    """`stream`, whose end is counted once."""
 
-    def __init__(self, stream, ended):
-        self._stream, self._ended, self._open = stream, ended, True
+    def __init__(self, stream: Stream, measured: Measured) -> None:
+        self._stream, self._measured, self._open = stream, measured, True
 
-    def __iter__(self):
+    def __iter__(self) -> "MeasuredStream":
         return self
 
-    def __next__(self):
+    def __next__(self) -> Waiting | Piece | Finished:
         try:
             item = next(self._stream)
         except StopIteration:
             raise
         except Exception as error:
-            self._end(_outcome(error), self._stream.close())
+            finished = self._stream.close()
+            if self._end():
+                self._measured.count_failure(error, finished)
             raise
-        if isinstance(item, Finished):
-            self._end(item.reason, item)
+        if isinstance(item, Finished) and self._end():
+            self._measured.count_end(item.reason, item)
         return item
 
-    def close(self, reason="cancelled"):
-        counts = self._stream.close(reason)
-        self._end(reason, counts)
-        return counts
+    def close(self, reason: Reason = "cancelled") -> Finished:
+        finished = self._stream.close(reason)
+        if self._end():
+            self._measured.count_end(reason, finished)
+        return finished
 
-    def _end(self, outcome, finished):
-        if self._open:
-            self._open = False
-            self._ended(outcome, finished)
+    def _end(self) -> bool:
+        """Whether it had not ended before."""
+        was_open, self._open = self._open, False
+        return was_open

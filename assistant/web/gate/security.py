@@ -7,8 +7,12 @@ import asyncio
 import json
 import logging
 import re
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeAlias
 
-from assistant.web.gate.hosts import PORTS
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from assistant.web.gate.hosts import PORTS, Hosts
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +37,7 @@ OPEN_PATHS = re.compile(
     r"/|/v1/(?:models(?:/.{1,300})?|(?:chat/)?completions)|/generate(?:_stream)?|/info"
     r"|/health|/metrics|/overlap"
     r"|/config/?|/theme\.css|/robots\.txt|/favicon\.ico"
+    r"|/page/static/[\w/]{1,100}\.js"
     r"|/(?:static|assets|svelte)/.{1,200}"
     r"|/gradio_api/(?:info/?|user/?|login_check/?|app_id/?|theme\.css|startup-events"
     r"|queue/join|queue/data|call/.+|cancel|reset/?|heartbeat/[^/]+)"
@@ -49,6 +54,21 @@ BAD_CALL = (
 )
 FAILED = "Something went wrong inside the server; its log says more."
 
+Json: TypeAlias = dict[str, Any]
+Refusal: TypeAlias = tuple[int, str]  # status and sentence
+
+
+class ErrorWriter(Protocol):
+    """(status, body) of an error as the clients of one API read it."""
+
+    def __call__(
+        self, status: int, sentence: str, code: str | None = None, param: str | None = None
+    ) -> tuple[int, Json]: ...
+
+
+# By (method, path); plain_error is that of all others.
+ErrorWriters: TypeAlias = Mapping[tuple[str, str], ErrorWriter]
+
 
 class Gate:
     """ASGI middleware: refuses what is not for us, caps bodies, sets the security headers, and
@@ -56,21 +76,29 @@ class Gate:
 
     root_path: the prefix of a reverse proxy; requests may come with it or without. logged_in:
     tells from the cookies' header whether a visitor has logged in; None where no login is asked.
-    errors: as of refuse().
     """
 
-    def __init__(self, app, *, hosts, errors, root_path="", framed_by_hub=False, logged_in=None):
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        hosts: Hosts,
+        errors: ErrorWriters,
+        root_path: str = "",
+        framed_by_hub: bool = False,
+        logged_in: Callable[[str], bool] | None = None,
+    ) -> None:
         self.app = app
         self.hosts, self.errors = hosts, errors
         self.root_path = root_path
         self.logged_in = logged_in
         self.headers = [
-            (b"content-security-policy", (CSP + HUB_FRAMES * framed_by_hub).encode()),
+            (b"content-security-policy", (CSP + (HUB_FRAMES if framed_by_hub else "")).encode()),
             (b"x-content-type-options", b"nosniff"),
             (b"referrer-policy", b"no-referrer"),
         ]
 
-    async def __call__(self, scope, receive, send):
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             return await self.app(scope, receive, send)
         if scope["type"] != "http":
@@ -78,7 +106,7 @@ class Gate:
 
         names = {name for name, _ in self.headers}
 
-        async def send_with_headers(message):
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 # Gradio's own access-control headers would let pages of other sites read answers.
                 kept = [
@@ -94,7 +122,7 @@ class Gate:
         if refusal is None and scope["method"] not in ("GET", "HEAD"):
             try:
                 async with asyncio.timeout(BODY_S):
-                    body = await _read(receive)
+                    body = await _read_body(receive)
             except TimeoutError:
                 refusal = 408, f"A request must be whole within {BODY_S} seconds; this one was not."
             else:
@@ -107,16 +135,16 @@ class Gate:
                     )
                 receive = replay(body, receive)
         if refusal is None:
-            scope = {**scope, "headers": self._believed(scope)}
+            scope = {**scope, "headers": self._trusted_headers(scope)}
             refusal = await self._pass_on(scope, receive, send_with_headers)
         if refusal is not None:
             await refuse(scope, send_with_headers, self.errors, *refusal)
 
-    async def _pass_on(self, scope, receive, send):
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> Refusal | None:
         """Let the app answer. Where it fails before its answer has begun: a refusal instead."""
         begun = failed = False
 
-        async def send_if_whole(message):
+        async def send_if_whole(message: Message) -> None:
             nonlocal begun, failed
             if message["type"] == "http.response.start":
                 failed = message["status"] == 500  # Gradio says so, and raises afterwards
@@ -136,19 +164,19 @@ class Gate:
             return 500, FAILED
         return (500, FAILED) if failed else None
 
-    def _without_prefix(self, scope):
+    def _without_prefix(self, scope: Scope) -> Scope:
         path = scope["path"]
         if self.root_path and (path + "/").startswith(self.root_path + "/"):
             path = path[len(self.root_path) :] or "/"
             scope = {**scope, "path": path, "raw_path": path.encode()}
         return scope
 
-    def _believed(self, scope):
+    def _trusted_headers(self, scope: Scope) -> list[tuple[bytes, bytes]]:
         """The headers without those that would have Gradio write another server's address into the
         page: X-Gradio-Server, and X-Forwarded-Host unless it names a page of ours."""
         host = dict(scope["headers"])[b"host"].decode("latin-1")
 
-        def ours(value):
+        def ours(value: bytes) -> bool:
             name = value.decode("latin-1").partition(",")[0].strip()
             pages = (f"{scheme}://{name}" for scheme in PORTS)
             return any(self.hosts.own(page, host, scope["scheme"]) for page in pages)
@@ -159,8 +187,8 @@ class Gate:
             if name != b"x-gradio-server" and (name != b"x-forwarded-host" or ours(value))
         ]
 
-    def _refusal(self, scope):
-        """Status and sentence why this request is not served, or None."""
+    def _refusal(self, scope: Scope) -> Refusal | None:
+        """Why this request is not served."""
         headers = {name.decode("latin-1"): value for name, value in scope["headers"]}
         host = headers.get("host", b"").decode("latin-1")
         if not self.hosts.allow(host, (scope.get("server") or ("",))[0]):
@@ -182,7 +210,7 @@ class Gate:
         return None
 
 
-async def _read(receive):
+async def _read_body(receive: Receive) -> bytes | None:
     """The body, or of a longer one more than BODY_MAX bytes; None where the client has left."""
     body, size = bytearray(), 0
     while size <= DRAIN_MAX:
@@ -198,11 +226,11 @@ async def _read(receive):
     return bytes(body)
 
 
-def replay(body, receive):
+def replay(body: bytes, receive: Receive) -> Receive:
     """A `receive` that gives `body` once, then what the connection brings (its end)."""
     sent = False
 
-    async def again():
+    async def again() -> Message:
         nonlocal sent
         if sent:
             return await receive()
@@ -212,9 +240,15 @@ def replay(body, receive):
     return again
 
 
-async def refuse(scope, send, errors, status, sentence, retry_s=None):
-    """Answer with a sentence. errors: (method, path) to a function as plain_error, which is that
-    of all others. retry_s: seconds until it is worth asking again."""
+async def refuse(
+    scope: Scope,
+    send: Send,
+    errors: ErrorWriters,
+    status: int,
+    sentence: str,
+    retry_s: int | None = None,
+) -> None:
+    """Answer with a sentence. retry_s: seconds until it is worth asking again."""
     write = errors.get((scope["method"], scope["path"]), plain_error)
     status, value = write(status, sentence)
     body = json.dumps(value).encode()
@@ -227,7 +261,9 @@ async def refuse(scope, send, errors, status, sentence, retry_s=None):
     await send({"type": "http.response.body", "body": body})
 
 
-def plain_error(status, sentence, code=None, param=None):
+def plain_error(
+    status: int, sentence: str, code: str | None = None, param: str | None = None
+) -> tuple[int, Json]:
     """(status, body) of an error as the clients of OpenAI's API and, under "detail", those of
     Gradio read it."""
     kinds = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}

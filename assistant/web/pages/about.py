@@ -6,9 +6,9 @@ Knows figures of public model cards, and the card of the model that ships with t
 import re
 from html import escape
 
-import gradio as gr
 from markdown_it import MarkdownIt
 
+from assistant.engine.protocol import Engine
 from assistant.paths import EMBEDDED_MODEL
 from assistant.web.pages.doors import one_line
 from assistant.web.pages.licence import ADDRESS, licence_of
@@ -61,7 +61,7 @@ DS-1000, completion: 26.0. None of these figures says how it does as a chat assi
 """
 
 
-def about(engine):
+def about(engine: Engine) -> str:
     """The tab's HTML."""
     licence = licence_of(engine.model)
     under = f" It stands under the licence {escape(licence['name'])}." if licence else ""
@@ -77,10 +77,3 @@ def about(engine):
     for wide in ("<table", "<pre"):  # on a phone they scroll, with the keyboard too
         shown = shown.replace(wide, f'{wide} tabindex="0"')
     return one_line(now + shown)
-
-
-class AboutTab:
-    """Builds the tab inside the layout that is open."""
-
-    def __init__(self, engine):
-        gr.Markdown(about(engine), latex_delimiters=[], elem_id="about")

@@ -6,12 +6,13 @@ counts.
 """
 
 import re
+from typing import Any
 
 ADDRESS = "https://huggingface.co/spaces/bigcode/bigcode-model-license-agreement"
 # What is made from it keeps its terms.
 _FAMILY = re.compile(r"star(coder|chat)|santacoder|gpt_bigcode|octocoder|wizardcoder", re.I)
 
-LICENCE = {
+LICENCE: dict[str, Any] = {
     "name": "BigCode OpenRAIL-M v1",
     "url": ADDRESS,
     "asks": [
@@ -27,6 +28,6 @@ LICENCE = {
 }
 
 
-def licence_of(model):
+def licence_of(model: str) -> dict[str, Any] | None:
     """LICENCE, where the model of this name stands under it, else None."""
     return LICENCE if _FAMILY.search(model) else None

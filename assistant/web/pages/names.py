@@ -5,34 +5,40 @@ is handed to checks it.
 """
 
 import logging
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from typing import Any
 
 import gradio as gr
 from anyio import to_thread
+from gradio.events import api
 
+from assistant.chat.assistant import Assistant
 from assistant.completion.complete import complete
 from assistant.conversation import Conversation
 from assistant.errors import AssistantError
+from assistant.generation.reply import Reply
 from assistant.sampling import Sampling
 from assistant.web.follow import follow
-from assistant.web.pages.chat.tab import INTERNAL
+from assistant.web.pages.chat.running import INTERNAL
 
 log = logging.getLogger(__name__)
 
 
-def add_api(assistant):
+def add_api(assistant: Assistant) -> None:
     """Adds both names to the Blocks that is open."""
 
-    async def chat(
+    # Gradio reads as the type of what they return what each step gives.
+    async def chat(  # type: ignore[misc]
         message: str,
-        history: list[dict] | None = None,
+        history: list[dict[str, Any]] | None = None,
         temperature: float = 0.2,
         top_p: float = 0.95,
         top_k: int = 0,
         max_new_tokens: int = 256,
         seed: int | None = None,
     ) -> str:
-        def start():
+        def start() -> Reply:
             conversation = Conversation.from_history(history).add_message(message)
             sampling = Sampling(temperature, top_p, top_k, seed=seed)
             return assistant.reply(
@@ -43,7 +49,7 @@ def add_api(assistant):
             async for text in texts:
                 yield text
 
-    async def continuation(
+    async def continuation(  # type: ignore[misc]
         prompt: str,
         temperature: float = 0.2,
         top_p: float = 0.95,
@@ -51,7 +57,7 @@ def add_api(assistant):
         max_new_tokens: int = 256,
         seed: int | None = None,
     ) -> str:
-        def start():
+        def start() -> Reply:
             sampling = Sampling(temperature, top_p, top_k, seed=seed)
             return complete(
                 assistant.engine,
@@ -65,11 +71,11 @@ def add_api(assistant):
             async for text in texts:
                 yield text
 
-    gr.api(chat, api_name="chat")
-    gr.api(continuation, api_name="complete")
+    api(chat, api_name="chat")
+    api(continuation, api_name="complete")
 
 
-async def _texts(start):
+async def _texts(start: Callable[[], Reply]) -> AsyncGenerator[str, None]:
     """The text so far, again and again; every failure is one sentence."""
     try:
         reply = await to_thread.run_sync(start)

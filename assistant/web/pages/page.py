@@ -1,45 +1,30 @@
 """The page: the tabs together, its look, and the example questions of a checkpoint."""
 
 import json
+from collections.abc import Sequence
 from html import escape
+from typing import Any
 
 import gradio as gr
 
+from assistant.chat.assistant import Assistant
+from assistant.engine.protocol import Engine
 from assistant.paths import MODELS, STATIC
-from assistant.web.pages.about import AboutTab
-from assistant.web.pages.attribution.check import SourceCheck
+from assistant.web.pages.about import about
+from assistant.web.pages.attribution.check import add_source_check
 from assistant.web.pages.attribution.tab import AttributionTab
 from assistant.web.pages.chat.tab import ChatTab
 from assistant.web.pages.chat.templates import Assistants
+from assistant.web.pages.events import QUIET
 from assistant.web.pages.licence import licence_of
 from assistant.web.pages.names import add_api
-from assistant.web.pages.playground.tab import PlaygroundTab
+from assistant.web.pages.playground.tab import build_playground
 from assistant.web.sources import Sources
 
 TITLE = "Tech Assistant"
-# Each script in a tag of its own, so that one that fails leaves the others alone.
 STYLES = ("page.css", "chat/chat.css", "playground/playground.css", "attribution/sources.css")
-SCRIPTS = (
-    "stream.js",
-    "lib/dom.js",
-    "lib/records.js",
-    "lib/store.js",
-    "lib/files.js",
-    "lib/share.js",
-    "chat/receipts.js",
-    "chat/ledger.js",
-    "chat/settings.js",
-    "lib/marks.js",
-    "attribution/sources.js",
-    "chat/turns.js",
-    "chat/sidebar.js",
-    "chat/chat.js",
-    "chat/bar.js",
-    "main.js",
-    "playground/handover.js",
-    "playground/playground.js",
-    "consent.js",
-)
+# Within the page itself, and before Gradio builds it; start.js asks for all the others.
+SCRIPTS = ("stream.js", "start.js")
 FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
 COLOURS = {
@@ -88,9 +73,14 @@ EXAMPLES = (
 SESSIONS_MAX = 500  # open pages that are served at once; the oldest leave
 
 
-def build_page(assistant, examples=EXAMPLES, sources=None, accept_license=False):
+def build_page(
+    assistant: Assistant,
+    examples: Sequence[str] = EXAMPLES,
+    sources: Sources | None = None,
+    accept_license: bool = False,
+) -> gr.Blocks:
     """The Blocks with its tabs and the API. examples: questions that the model can answer.
-    sources: a Sources. accept_license: no visitor is asked to accept the model's licence."""
+    accept_license: no visitor is asked to accept the model's licence."""
     assistants, sources = Assistants(assistant), sources or Sources()
     engine = assistant.engine
     facts = {
@@ -98,26 +88,26 @@ def build_page(assistant, examples=EXAMPLES, sources=None, accept_license=False)
         "licence": None if accept_license else licence_of(engine.model),
         "service": sources.host,
     }
-    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
+    page = gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True)
+    with page:
         gr.Markdown(_header(assistant), latex_delimiters=[], elem_id="header")
         with gr.Tabs():
             with gr.Tab("Chat", elem_id="chat"):
                 chat = ChatTab(assistants, examples, facts)
-                SourceCheck(sources)
+                add_source_check(sources)
             # Its doors are there before it is opened: turns of the chat come in through them.
             with gr.Tab("Playground", render_children=True):
-                PlaygroundTab(assistants, sources)
+                build_playground(assistants, sources)
             with gr.Tab("Attribution") as tab:
                 AttributionTab(sources, tab)
             with gr.Tab("About"):
-                AboutTab(engine)
+                gr.Markdown(about(engine), latex_delimiters=[], elem_id="about")
         add_api(assistant)
-        quiet = {"show_progress": "hidden", "api_visibility": "private"}
-        page.load(chat.start, None, chat.facts, **quiet)
+        page.load(chat.start, None, chat.facts, **QUIET)
     return page
 
 
-def _header(assistant):
+def _header(assistant: Assistant) -> str:
     model, template = escape(assistant.engine.model), escape(assistant.template.name)
     return (
         f'<div class="bar"><h1>{TITLE}</h1><span class="chip" title="Model">{model}</span>'
@@ -126,7 +116,7 @@ def _header(assistant):
     )
 
 
-def look():
+def look() -> dict[str, Any]:
     """Theme, styles and scripts, as mount_gradio_app takes them. No font comes from a network."""
     theme = gr.themes.Base(
         primary_hue="indigo",
@@ -136,19 +126,25 @@ def look():
         font=FONT,
         font_mono=MONO,
     ).set(**COLOURS, **{f"{name}_dark": value for name, value in DARK.items()})
+    # Asked for at once, not one after the other as they import each other
+    preloads = (
+        f'<link rel="modulepreload" href="page/static/{path.relative_to(STATIC).as_posix()}">'
+        for path in sorted(STATIC.rglob("*/*.js"))
+    )
+    scripts = (f"<script>{(STATIC / name).read_text()}</script>" for name in SCRIPTS)
     return {
         "theme": theme,
         "css": "".join((STATIC / name).read_text() for name in STYLES),
-        "head": "".join(f"<script>{(STATIC / name).read_text()}</script>" for name in SCRIPTS),
+        "head": "".join([*preloads, *scripts]),
     }
 
 
-def examples_for(engine):
+def examples_for(engine: Engine) -> tuple[str, ...]:
     """Questions that the model can answer: the embedded checkpoint brings its own."""
     if not engine.embedded:
         return EXAMPLES
     try:
-        found = json.loads((MODELS / engine.model / "examples.json").read_text(encoding="utf-8"))
+        examples = json.loads((MODELS / engine.model / "examples.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return EXAMPLES
-    return tuple(found)[:6]
+    return tuple(examples)[:6]

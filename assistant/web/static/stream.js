@@ -47,7 +47,9 @@
       if (!ended.delete(event)) waiting.add(event);
     }
     if (!response.ok || !again) return response;
-    const body = new ReadableStream({ start: (controller) => void joined(again, response, controller) });
+    const body = new ReadableStream({
+      start: (controller) => void joined(again, response, controller),
+    });
     return new Response(body, { headers: response.headers });
   };
 })();

@@ -14,7 +14,8 @@ from assistant.conversation import Conversation, Turn
 from assistant.engine.open import open_engine
 from assistant.engine.tokenizer import load_tokenizer
 from assistant.paths import MODELS
-from assistant.prompting.template import encode, load_template
+from assistant.prompting.load import load_template
+from assistant.prompting.template import encode
 from assistant.sampling import Sampling
 from assistant.settings import Settings
 from training.answers import judge

@@ -21,7 +21,7 @@ from assistant.engine.remote.dialects import TextGeneration
 from assistant.engine.remote.http import ask
 from assistant.errors import EngineError
 from assistant.paths import MODELS
-from assistant.prompting.template import load_template
+from assistant.prompting.load import load_template
 from assistant.settings import Settings
 from tests.support.reading import GREEDY, greedy, read
 from tests.support.server import running

@@ -10,13 +10,13 @@ import openai
 import pytest
 
 from assistant.chat.assistant import Assistant
-from assistant.completion.fill import lacking
+from assistant.completion.fill import missing_tokens
 from assistant.completion.inspector import score
 from assistant.conversation import Conversation
 from assistant.engine.open import open_engine
 from assistant.engine.protocol import Request
 from assistant.errors import EngineDead, EngineError
-from assistant.prompting.template import load_template
+from assistant.prompting.load import load_template
 from assistant.sampling import Sampling
 from assistant.settings import Settings, read_settings
 from assistant.web.api import replies
@@ -737,7 +737,7 @@ def test_the_embedded_model_scores_and_fills(embedded, model):
     expected = [token.logprob for token in scored]
     assert found.token_logprobs[1:-1] == pytest.approx(expected, abs=1e-3)
     assert max(found.top_logprobs[-1].values()) == found.token_logprobs[-1]  # greedy
-    if lacking(tokenizer) is None:
+    if missing_tokens(tokenizer) is None:
         filled = model.completions.create(
             model=name, prompt="def add(a, b):\n    return", suffix=" b\n", max_tokens=5
         )

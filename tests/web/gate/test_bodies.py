@@ -16,11 +16,11 @@ from assistant.attribution.index import build
 from assistant.conversation import TURNS_MAX
 from assistant.errors import HistoryError, TextError
 from assistant.settings import Settings
-from assistant.web.gate.bodies import LISTS, PARTS_MAX, VALUES, parts, read_json
+from assistant.web.gate.bodies import LISTS, PARTS_MAX, VALUES, count_parts, read_json
 from assistant.web.gate.security import FAILED
 from assistant.web.pages import doors
 from assistant.web.pages.playground.continue_state import from_chat
-from assistant.web.pages.playground.tab_base import pressed
+from assistant.web.pages.playground.tab_base import read_action
 from tests.support.fake_engine import ByteTokenizer, FakeEngine
 from tests.support.server import Page, running
 
@@ -252,7 +252,7 @@ def held(value):
 def test_brackets_in_strings_are_not_counted(value, plain):
     # The last list is long enough that the strings before it are looked into.
     body = json.dumps([value, [[]] * PARTS_MAX], ensure_ascii=plain)
-    assert parts(body.encode()) == held(value) + PARTS_MAX + 2
+    assert count_parts(body.encode()) == held(value) + PARTS_MAX + 2
 
 
 @pytest.mark.parametrize(
@@ -270,8 +270,8 @@ def test_brackets_in_strings_are_not_counted(value, plain):
     ],
 )
 def test_what_is_counted(body, found):
-    assert parts(body, LISTS) == found
-    assert parts(body, VALUES) == found + body.count(b",")
+    assert count_parts(body, LISTS) == found
+    assert count_parts(body, VALUES) == found + body.count(b",")
 
 
 @pytest.mark.parametrize(
@@ -283,8 +283,8 @@ def test_json_within_json_that_is_none(text):
     assert read_json('{"a": ["[[[", 1.5]}') == {"a": ["[[[", 1.5]}
     assert read_json(json.dumps("\ud800")) == "\ud800"
     with pytest.raises(HistoryError, match="sent nothing that can be read"):
-        doors.read(text)
-    assert pressed(text) == ("", [])
+        doors.read_object(text)
+    assert read_action(text) == ("", [])
     with pytest.raises(TextError):
         from_chat(text, ByteTokenizer())
 

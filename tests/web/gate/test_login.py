@@ -10,6 +10,7 @@ from assistant.settings import Settings
 from assistant.web.gate import login
 from assistant.web.gate.limit import PerMinute
 from assistant.web.gate.login import ATTEMPTS
+from assistant.web.gradio_inside import session_cookie
 from tests.support.fake_engine import FakeEngine
 from tests.support.server import Page, running
 from tests.web.gate.test_limit import Clock
@@ -158,7 +159,7 @@ def test_a_person_can_log_out(server, browser):
 
 
 def test_cookies_of_any_shape_let_nobody_in(server):
-    name = login.cookie_name(server.app.state.gradio)
+    name = session_cookie(server.app.state.gradio)
     for value in ("", '"', "x" * 4000, "a; b=c; =; ;", f"{name}=", "é".encode()):
         for path in ("/config", "/gradio_api/app_id"):
             headers = {"cookie": value if isinstance(value, bytes) else f"{name}={value}"}

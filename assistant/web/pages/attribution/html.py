@@ -3,30 +3,32 @@
 Every text is untrusted and only ever escaped. Knows no events and no index.
 """
 
+from collections.abc import Iterable, Sequence
 from html import escape
+from typing import Any
 
-from assistant.attribution import CERTAIN
+from assistant.attribution import CERTAIN, Hit
 from assistant.web.pages.doors import one_line
 
 
-def _lines(first, last):
+def _lines(first: int, last: int) -> str:
     return f"line {first}" if first == last else f"lines {first}–{last}"
 
 
-def _place(path, first, last, licence, url):
+def _place(path: str, first: int, last: int, licence: str, url: str) -> str:
     name = escape(path)
     if url.startswith(("https://", "http://")):
         name = f'<a href="{escape(url)}" target="_blank" rel="noopener noreferrer">{name}</a>'
     return f"{name}, {_lines(first, last)}, {escape(licence)}"
 
 
-def sentence(match):
-    """A match, as sources.told() gives it, in one line of text."""
+def describe(match: dict[str, Any]) -> str:
+    """A match, as the sources give it, in one line of text."""
     lines = _lines(match["start_line"], match["end_line"])
     return f"Matches {match['path']}, {lines}, {match['licence']}"
 
 
-def underlined(text, matches):
+def underline(text: str, matches: Sequence[dict[str, Any]]) -> str:
     """`text` with its matches underlined, each in its own place."""
     parts, at = [], 0
     for match in matches:
@@ -34,17 +36,17 @@ def underlined(text, matches):
         if end <= start:
             continue
         kind = "long" if match["length"] >= CERTAIN else "short"
-        mark = f'<mark class="match {kind}" title="{escape(sentence(match))}">'
+        mark = f'<mark class="match {kind}" title="{escape(describe(match))}">'
         parts.append(escape(text[at:start]))
         for line in text[start:end].splitlines(keepends=True):
-            said = line.strip()  # no line under indentation
-            before, _, after = line.partition(said) if said else (line, "", "")
-            parts.append(escape(before) + f"{mark}{escape(said)}</mark>" * bool(said) + after)
+            core = line.strip()  # no line under indentation
+            before, _, after = line.partition(core) if core else (line, "", "")
+            parts.append(escape(before) + (f"{mark}{escape(core)}</mark>" if core else "") + after)
         at = end
     return "".join([*parts, escape(text[at:])])
 
 
-def listed(matches):
+def match_list(matches: Iterable[dict[str, Any]]) -> str:
     """The matches as a list."""
     items = []
     for match in matches:
@@ -58,7 +60,7 @@ def listed(matches):
     return one_line(f'<ul class="sources">{"".join(items)}</ul>') if items else ""
 
 
-def hits(found):
+def hit_cards(found: Iterable[Hit]) -> str:
     """Hits of a search as cards, what was searched for marked in its lines."""
     cards = []
     for hit in found:

@@ -3,20 +3,21 @@
 Knows components and events; what an index is and how it is searched is assistant/attribution's.
 """
 
+from collections.abc import AsyncGenerator, AsyncIterator
 from functools import partial
+from typing import Any
 
 import gradio as gr
 from anyio import to_thread
 
 from assistant.attribution import search
 from assistant.attribution.fulltext import choices
-from assistant.web.gate.limit import FREE
 from assistant.web.pages.attribution.check import FAILED
-from assistant.web.pages.attribution.html import hits, listed, underlined
-from assistant.web.pages.doors import one_line, said
-from assistant.web.pages.playground.controls import QUIET
-from assistant.web.pages.playground.tab_base import sentence
-from assistant.web.sources import Building, plain
+from assistant.web.pages.attribution.html import hit_cards, match_list, underline
+from assistant.web.pages.doors import Untrusted, one_line, status_line
+from assistant.web.pages.events import QUIET_AND_FREE, Updates
+from assistant.web.pages.playground.tab_base import explain_error
+from assistant.web.sources import Building, Sources, replace_surrogates
 
 ANY = "Any"
 SHIPPED = (
@@ -29,17 +30,17 @@ NONE = "No run of 50 characters or more stands in the sources."
 
 
 class AttributionTab:
-    """Builds the tab inside the layout that is open. sources: a Sources."""
+    """Builds the tab inside the layout that is open, which is `tab`."""
 
-    def __init__(self, sources, tab):
+    def __init__(self, sources: Sources, tab: gr.Tab) -> None:
         self.sources = sources
         self._build()
         self._connect(tab)
 
-    def _build(self):
+    def _build(self) -> None:
         with gr.Tabs(elem_id="attribution"):
             with gr.Tab("Search"):
-                info = SHIPPED * (self.sources.path is None) + INTRO
+                info = INTRO if self.sources.path else SHIPPED + INTRO
                 with gr.Row(elem_classes="play-row"):
                     self.query = gr.Textbox(label="Search for", info=info,
                                             elem_id="source-query",
@@ -52,7 +53,7 @@ class AttributionTab:
                     self.go = gr.Button("Search", variant="primary", size="md", min_width=110,
                                         scale=0, elem_id="source-search")  # fmt: skip
                     self.status = gr.Markdown("", elem_id="source-status", elem_classes="status")
-                self.found = gr.Markdown("", latex_delimiters=[], elem_id="source-hits")
+                self.hits = gr.Markdown("", latex_delimiters=[], elem_id="source-hits")
             with gr.Tab("Check code"):
                 self.code = gr.Textbox(label="Code", lines=10, max_lines=24, elem_id="source-code",
                                        elem_classes="mono",
@@ -69,18 +70,18 @@ class AttributionTab:
                     self.checked = gr.Markdown("", elem_id="check-status", elem_classes="status")
                 self.matches = gr.Markdown("", latex_delimiters=[], elem_id="source-matches")
 
-    def _connect(self, tab):
-        asked = [self.query, self.path, self.language, self.licence]
-        shown = [self.status, self.found]
-        tab.select(self.opened, None, [self.status, self.language, self.licence], **QUIET, **FREE)
+    def _connect(self, tab: gr.Tab) -> None:
+        inputs = [self.query, self.path, self.language, self.licence]
+        outputs = [self.status, self.hits]
+        tab.select(self.open, None, [self.status, self.language, self.licence], **QUIET_AND_FREE)
         for event in (self.go.click, self.query.submit, self.path.submit):
-            event(self.search, asked, shown, **QUIET, **FREE)
+            event(self.search, inputs, outputs, **QUIET_AND_FREE)
         self.check_go.click(self.check, [self.code, self.service], [self.checked, self.matches],
-                            **QUIET, **FREE)  # fmt: skip
+                            **QUIET_AND_FREE)  # fmt: skip
 
-    async def opened(self):
+    async def open(self) -> Updates:
         """The tab is shown: the index is opened, and what it can be filtered by is known."""
-        async for page in self._told(self.status, self.sources.ask(choices)):
+        async for page in self._follow(self.status, self.sources.ask(choices)):
             if isinstance(page, dict):
                 yield page
                 continue
@@ -88,55 +89,61 @@ class AttributionTab:
             yield {
                 self.language: gr.update(choices=[ANY, *languages]),
                 self.licence: gr.update(choices=[ANY, *licences]),
-                self.status: said(""),
+                self.status: status_line(""),
             }
 
-    async def search(self, query, path, language, licence):
+    async def search(
+        self, query: Untrusted, path: Untrusted, language: Untrusted, licence: Untrusted
+    ) -> Updates:
         """The best places for a query."""
-        chosen = {
-            "path": str(path or ""),
-            "language": "" if language == ANY else str(language or ""),
-            "licence": "" if licence == ANY else str(licence or ""),
-        }
-        asked = self.sources.ask(partial(search, query=query, **chosen))
-        async for page in self._told(self.status, asked, self.found):
+        question = partial(
+            search,
+            query=query,
+            path=str(path or ""),
+            language="" if language == ANY else str(language or ""),
+            licence="" if licence == ANY else str(licence or ""),
+        )
+        steps = self.sources.ask(question)
+        async for page in self._follow(self.status, steps, self.hits):
             if isinstance(page, dict):
                 yield page
             else:
                 note = "" if page else NOTHING
-                yield {self.status: said(note), self.found: hits(page)}
+                yield {self.status: status_line(note), self.hits: hit_cards(page)}
 
-    async def check(self, text, service):
+    async def check(self, text: Untrusted, service: Untrusted) -> Updates:
         """What of a text stands in the sources."""
-        text = plain(text) if isinstance(text, str) else ""
+        text = replace_surrogates(text) if isinstance(text, str) else ""
         if not text.strip():
-            yield {self.checked: said("There is nothing to check."), self.matches: ""}
+            yield {self.checked: status_line("There is nothing to check."), self.matches: ""}
             return
-        async for page in self._told(self.checked, self.sources.check(text), self.matches):
+        async for page in self._follow(self.checked, self.sources.check(text), self.matches):
             if isinstance(page, dict):
                 yield page
                 continue
-            shown = await to_thread.run_sync(underlined, text, page) if page else ""
-            body = f'<pre class="written">{shown}</pre>' if page else ""
+            marked = await to_thread.run_sync(underline, text, page) if page else ""
+            body = f'<pre class="written">{marked}</pre>' if page else ""
             note = "" if page else NONE
             if service is True:
-                note = f"{note} {await self._known(text)}".strip()
-            yield {self.checked: said(note), self.matches: one_line(body + listed(page))}
+                note = f"{note} {await self._ask_service(text)}".strip()
+            yield {self.checked: status_line(note), self.matches: one_line(body + match_list(page))}
 
-    async def _known(self, text):
+    async def _ask_service(self, text: str) -> str:
         try:
-            spans = await self.sources.known(text)
+            spans = await self.sources.ask_service(text)
         except Exception as error:
-            return sentence(error, FAILED)
+            return explain_error(error, FAILED)
         count = sum(end - start for start, end in spans)
         return f"{self.sources.host} knows {count:,} of the {len(text):,} characters."
 
-    async def _told(self, status, steps, result=None):
+    async def _follow(
+        self, status: gr.Markdown, steps: AsyncIterator[Any], result: gr.Markdown | None = None
+    ) -> AsyncGenerator[Any, None]:
         """What `steps` give; pages in the place of what delays or ends them. result: what is empty
         then."""
         try:
             async for step in steps:
-                yield {status: said(str(step))} if isinstance(step, Building) else step
+                yield {status: status_line(str(step))} if isinstance(step, Building) else step
         except Exception as error:
             empty = {result: ""} if result else {}
-            yield {status: said(sentence(error, FAILED)), **empty}
+            yield {status: status_line(explain_error(error, FAILED)), **empty}

@@ -5,10 +5,14 @@ request or dialog can come from a text. What a user said is shown to the letter,
 script. Knows nothing of events or of the engine.
 """
 
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from html import escape
+from typing import Any, cast
 
 from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
@@ -30,7 +34,7 @@ CELLS_MAX = 5_000  # of tables; a wide one of many short lines costs the square 
 CACHED_MAX = 8_000  # characters of a reply that is kept as HTML, which may be ten times as long
 
 
-def _code(text, language, coloured):
+def _code(text: str, language: str, coloured: bool) -> str:
     """A block of code: its language, a copy button, and the text."""
     body = escape(text)
     if coloured and language.lower() in COLOURED:
@@ -42,28 +46,34 @@ def _code(text, language, coloured):
     )
 
 
-def _button(act, label, number=0):
+def _button(act: str, label: str, number: int = 0) -> str:
     # The page's sanitiser keeps classes, not data attributes: the number travels as a class.
     return f'<button type="button" class="act act-{act} number-{number}">{escape(label)}</button>'
 
 
-def _markdown():
-    markdown = MarkdownIt("commonmark", {"html": False, "breaks": True})
-    markdown.enable(["table", "strikethrough"]).disable("image")
-    markdown.validateLink = lambda url: url.lower().startswith(("https://", "http://"))
+class _Parser(MarkdownIt):
+    def validateLink(self, url: str) -> bool:
+        return url.lower().startswith(("https://", "http://"))
 
-    def fence(tokens, index, options, env):
+
+def _markdown() -> MarkdownIt:
+    markdown = _Parser("commonmark", {"html": False, "breaks": True})
+    markdown.enable(["table", "strikethrough"]).disable("image")
+    renderer = cast(RendererHTML, markdown.renderer)
+
+    def fence(tokens: Sequence[Token], index: int, options: Any, env: dict[str, int]) -> str:
         token = tokens[index]
         language = token.info.split(maxsplit=1)[0] if token.info.strip() else ""
         coloured = 0 < len(token.content) <= env["colour"]
-        env["colour"] -= len(token.content) * coloured
+        if coloured:
+            env["colour"] -= len(token.content)
         return _code(token.content.removesuffix("\n"), language[:20], coloured)
 
-    def heading(tokens, index, options, env):
+    def heading(tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
         tokens[index].tag = f"h{min(int(tokens[index].tag[1:]) + 2, 6)}"  # below the page's own
-        return markdown.renderer.renderToken(tokens, index, options, env)
+        return renderer.renderToken(tokens, index, options, env)
 
-    rules = markdown.renderer.rules
+    rules = cast(dict[str, Any], renderer.rules)
     rules["fence"] = rules["code_block"] = fence
     rules["heading_open"] = rules["heading_close"] = heading
     return markdown
@@ -72,7 +82,7 @@ def _markdown():
 _MARKDOWN, _WITHOUT_TABLES = _markdown(), _markdown().disable("table")
 
 
-def _reader(text):
+def _reader(text: str) -> MarkdownIt:
     """The parser for `text`: where its tables could have too many cells, they stay text."""
     lines = text.split("\n")
     rules = (line for line in lines if "|" in line and "-" in line and not line.strip(" \t>|:-"))
@@ -80,34 +90,34 @@ def _reader(text):
     return _MARKDOWN if columns * len(lines) <= CELLS_MAX else _WITHOUT_TABLES
 
 
-def markdown(text, colour=COLOURED_MAX):
+def markdown(text: str, colour: int = COLOURED_MAX) -> str:
     """A reply's Markdown as HTML. colour: characters of code that may be coloured."""
     text = clean(text)
-    return _reader(text).render(text, {"colour": colour})
+    return str(_reader(text).render(text, {"colour": colour}))
 
 
 # What was rendered once is asked for again when the page is loaded anew.
 _finished = lru_cache(maxsize=512)(markdown)
 
 
-def replies(texts):
+def replies(texts: Iterable[str]) -> list[str]:
     """Finished replies, each as an article on one line."""
     return [
         _article(_finished(text) if len(text) <= CACHED_MAX else markdown(text)) for text in texts
     ]
 
 
-def live(text):
+def live(text: str) -> str:
     """The reply that is being written: rendered at every tick, so its code is not coloured yet."""
-    said = markdown(text, colour=0) if text else '<p class="dots"><i></i><i></i><i></i></p>'
-    return _article(said)
+    dots = '<p class="dots"><i></i><i></i><i></i></p>'
+    return _article(markdown(text, colour=0) if text else dots)
 
 
-def _article(said):
-    return one_line(f'<article class="turn assistant"><div class="said">{said}</div></article>')
+def _article(html: str) -> str:
+    return one_line(f'<article class="turn assistant"><div class="said">{html}</div></article>')
 
 
-def welcome(examples, intro):
+def welcome(examples: Iterable[str], intro: str) -> str:
     """What stands in an empty transcript. examples: questions, each a button. intro: a sentence."""
     buttons = "".join(_button("example", text, index) for index, text in enumerate(examples))
     return one_line(

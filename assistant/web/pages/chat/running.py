@@ -1,17 +1,19 @@
-"""Writing: one reply at a time of an open page, from the moment it is asked for to its end.
+"""ReplyRun: one reply at a time of an open page, from the moment it is asked for to its end.
 
 Knows runs, their failures and how they are stopped; nothing of what is shown.
 """
 
 import logging
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
 
 from anyio import to_thread
 
 from assistant.errors import AssistantError
+from assistant.generation.generate import Done
 from assistant.generation.reply import Reply
-from assistant.web.follow import follow
+from assistant.web.follow import Step, follow
 
 log = logging.getLogger(__name__)
 
@@ -19,54 +21,52 @@ BUSY = "A reply is being written; stop it first."
 INTERNAL = "Something went wrong inside the server; its log says more. Try again."
 
 
-@dataclass(eq=False, slots=True)
-class Run:
-    """A reply that is being written: its text so far. It can be stopped before it has begun; what
-    was held back, and the counts, still come after a stop."""
+class HasReply(Protocol):
+    """What asking for a reply gives."""
 
-    text: str = ""
-    reply: Reply | None = None
-    stopped: bool = False
+    @property
+    def reply(self) -> Reply: ...
 
-    def begin(self, reply):
-        self.reply = reply
-        if self.stopped:
-            reply.close()
 
-    def stop(self):
-        self.stopped = True
-        if self.reply is not None:
-            self.reply.close()
+Request = TypeVar("Request", bound=HasReply)
 
 
 class Session:
     """What the server keeps for one open page. run: the reply being written."""
 
-    def __init__(self):
-        self.run = None
+    def __init__(self) -> None:
+        self.run: ReplyRun[Any] | None = None
 
 
-class Writing:
-    """asked: what was asked for, once it is accepted; its `reply` is what is followed. done: the
-    last event. failure: the sentence that tells why there is no reply, or no more of it."""
+class ReplyRun(Generic[Request]):
+    """request: what was asked for, there once it is accepted; its `reply` is what is followed.
+    done: the last event. failure: the sentence that tells why there is no reply, or no more of
+    it."""
 
-    def __init__(self, session):
+    request: Request
+
+    def __init__(self, session: Session) -> None:
         self.session = session
-        self.asked, self.done, self.failure = None, None, None
+        self.accepted = False
+        self.done: Done | None = None
+        self.failure: str | None = None
+        self._stopped = False
 
-    async def steps(self, ask):
+    async def steps(self, ask: Callable[[], Request]) -> AsyncGenerator[Step | None, None]:
         """None once the reply that `ask()` asks for is accepted, then its Steps. ask is called in a
         thread; what it raises, and what the reply raises, is `failure` afterwards."""
         session = self.session
         if session.run:
             self.failure = BUSY
             return
-        run = session.run = Run()
+        session.run = self
         try:
-            self.asked = await to_thread.run_sync(ask)
-            run.begin(self.asked.reply)
+            self.request = await to_thread.run_sync(ask)
+            self.accepted = True
+            if self._stopped:
+                self.request.reply.close()
             yield None
-            async with aclosing(follow(self.asked.reply)) as steps:
+            async with aclosing(follow(self.request.reply)) as steps:
                 async for step in steps:
                     self.done = step.done
                     yield step
@@ -77,11 +77,17 @@ class Writing:
             self.failure = INTERNAL
         finally:
             session.run = None
-            if self.asked is not None:
-                self.asked.reply.close()  # a page can be closed before its reply is followed
+            if self.accepted:
+                self.request.reply.close()  # a page can be closed before its reply is followed
+
+    def stop(self) -> None:
+        """It can be stopped before it has begun; what was held back, and the counts, still come."""
+        self._stopped = True
+        if self.accepted:
+            self.request.reply.close()
 
     @property
-    def finish(self):
+    def finish(self) -> str:
         """The finish reason of the reply."""
         if self.done:
             return self.done.reason

@@ -6,20 +6,24 @@ preamble is computed then.
 
 import threading
 from dataclasses import replace
+from typing import Any
 
 from assistant.chat.assistant import Assistant
+from assistant.chat.receipt import Receipt
 from assistant.errors import AssistantError, TemplateError
-from assistant.prompting.template import load_template, template_names
+from assistant.prompting.load import load_template, template_names
+from assistant.prompting.template import PromptTemplate
 from assistant.text import quoted
+from assistant.web.pages.doors import Untrusted
 
 
 class Assistants:
-    """default: the Assistant of the template that the program was started with. names: name to
-    PromptTemplate, of those in prompts/ that fit, the default's among them. engine: theirs."""
+    """default: that of the template with which the program was started. names: the templates in
+    prompts/ that fit, the default's among them. engine: theirs."""
 
-    def __init__(self, default):
+    def __init__(self, default: Assistant) -> None:
         self.default, self.engine = default, default.engine
-        self.names = {}
+        self.names: dict[str, PromptTemplate] = {}
         for name in template_names():
             try:
                 template = load_template(name)
@@ -27,13 +31,13 @@ class Assistants:
             except AssistantError:
                 continue  # of another kind, for another model, or longer than its window
             self.names[name] = template
-        same = (name for name, found in self.names.items() if found.hash == default.template.hash)
+        same = (name for name, each in self.names.items() if each.hash == default.template.hash)
         self.name = next(same, "")
         self.names[self.name] = default.template
         self._made = {self.name: default}
         self._making = threading.Lock()
 
-    def get(self, name=None):
+    def get(self, name: Untrusted = None) -> Assistant:
         """The Assistant of the template called `name`, else the default. Raises TemplateError for
         one that is not there or does not fit, EngineError when its preamble cannot be computed."""
         name = self.name if name is None else name
@@ -49,26 +53,26 @@ class Assistants:
                 self._made[name] = self._assistant(self.names[name])
             return self._made[name]
 
-    def _assistant(self, template, **options):
+    def _assistant(self, template: PromptTemplate, *, pin: bool = True) -> Assistant:
         limit = self.default.max_new_tokens
-        return Assistant(self.engine, template, max_new_tokens=limit, **options)
+        return Assistant(self.engine, template, max_new_tokens=limit, pin=pin)
 
-    def chosen(self, settings):
+    def for_settings(self, settings: dict[str, Any]) -> tuple[Assistant, dict[str, Any]]:
         """The Assistant that the page's settings name, and what they ask of `reply`. Raises
         TemplateError, SamplingError and EngineError."""
         assistant = self.get(settings.get("template"))
-        asked = {name: settings[name] for name in ("temperature", "seed") if name in settings}
+        changes = {name: settings[name] for name in ("temperature", "seed") if name in settings}
         return assistant, {
-            "sampling": replace(assistant.template.sampling, **asked),
+            "sampling": replace(assistant.template.sampling, **changes),
             "max_new_tokens": settings.get("max_new_tokens"),
             "dropped": () if settings.get("keep_all") is True else None,
         }
 
-    def of_receipt(self, receipt):
+    def for_receipt(self, receipt: Receipt) -> Assistant:
         """The Assistant of the template that a receipt names. Raises TemplateError where it is not
         here."""
         for name, template in self.names.items():
-            if template.hash == receipt.template_hash:
+            if template.has_hash(receipt.template_hash):
                 return self.get(name)
         raise TemplateError(
             f"This reply was given with the prompt template {quoted(receipt.template)}, which is "

@@ -3,12 +3,15 @@
 Every text is untrusted and only ever escaped. Knows Results and Rows, no events.
 """
 
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import groupby
 
-from assistant.evaluation.report import CHECKS, LENGTH, NONE, percent
-from assistant.web.pages.doors import one_line, said
+from assistant.evaluation.evaluate import Result
+from assistant.evaluation.report import CHECKS, LENGTH, NONE, Row, percent
+from assistant.evaluation.workbench import Pair, Tally
+from assistant.web.pages.doors import one_line, status_line
 from assistant.web.pages.playground.html import button, cards
 
 OPEN_MAX = 3  # questions whose replies are unfolded
@@ -25,7 +28,7 @@ class Cell:
     over: bool = True
 
 
-def progress(done, planned):
+def progress(done: int, planned: int) -> str:
     """How far a run is."""
     share = 100 * done / planned
     return one_line(
@@ -34,8 +37,8 @@ def progress(done, planned):
     )
 
 
-def chart(rows, prompts):
-    """Bars for each figure and prompt. rows: report.figures()."""
+def chart(rows: Iterable[Row], prompts: Collection[str]) -> str:
+    """Bars for each figure and prompt."""
     parts = []
     for row in rows:
         known = [value for value in row.values if value is not None]
@@ -54,54 +57,54 @@ def chart(rows, prompts):
     return one_line(f'<section class="chart"><h2>Summary</h2>{"".join(parts)}</section>')
 
 
-def _value(label, value):
+def _value(label: str, value: float | None) -> str:
     if label == LENGTH and value is not None:
         return f"{value:g}"
     return NONE if value is None else percent(value)
 
 
-def grid(results):
+def grid(results: Iterable[Result]) -> str:
     """The replies, those to one question beside each other. results: in order of the questions."""
     parts = []
     questions = groupby(results, key=lambda result: result.question)
-    for number, (question, found) in enumerate(questions):
-        found = list(found)
+    for number, (question, group) in enumerate(questions):
+        found = list(group)
         marks = " ".join(map(_right, found))
         shown = cards([_cell(result) for result in found], acts=())
         parts.append(
-            f"<details{' open' * (number < OPEN_MAX)}><summary>{escape(question.ask)} "
+            f"<details{' open' if number < OPEN_MAX else ''}><summary>{escape(question.ask)} "
             f'<span class="marks">{marks}</span></summary>{shown}</details>'
         )
     return one_line(f'<section class="grid">{"".join(parts)}</section>')
 
 
-def _cell(result):
+def _cell(result: Result) -> Cell:
     return Cell(f"{result.prompt}, seed {result.seed}", escape(result.text), _foot(result))
 
 
-def _foot(result):
+def _foot(result: Result) -> str:
     """What is said of a reply; why it is wrong is folded, since it names patterns."""
     if result.error:
-        return said(result.error)
+        return status_line(result.error)
     checks = [
         f"{YES if passed else NO} {label}"
         for name, label in CHECKS.items()
         if (passed := getattr(result.checks, name)) is not None
     ]
     right = [f"{YES} right"] if result.right else []
-    line = said(" · ".join([*right, *checks, f"{result.tokens:,} tokens"]))
+    line = status_line(" · ".join([*right, *checks, f"{result.tokens:,} tokens"]))
     why = "".join(f"<li>{escape(fault)}</li>" for fault in result.faults)
     wrong = f"<details><summary>{NO} wrong</summary><ul>{why}</ul></details>" if why else ""
     return wrong + line
 
 
-def _right(result):
+def _right(result: Result) -> str:
     if result.right is None:
         return NONE
     return YES if result.right else NO
 
 
-def vote(pairs, place):
+def vote(pairs: Sequence[Pair], place: int) -> str:
     """The pair that is voted on next."""
     pair = pairs[place]
     shown = cards(
@@ -118,7 +121,7 @@ def vote(pairs, place):
     )
 
 
-def verdict(tally, left, right):
+def verdict(tally: Tally, left: str, right: str) -> str:
     """What the votes said."""
     wins = [f"{escape(name)}: {tally.wins.get(name, 0)}" for name in (left, right)]
     return one_line(

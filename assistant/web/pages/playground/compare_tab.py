@@ -5,52 +5,63 @@ Knows components and events; how replies are asked for and judged is assistant/e
 
 import secrets
 from collections import Counter
+from collections.abc import Sequence
 
 import gradio as gr
+from gradio.blocks import Block
 
+from assistant.chat.assistant import Assistant
 from assistant.completion.complete import check_count
-from assistant.evaluation.questions import load_questions, typed
+from assistant.evaluation.questions import load_questions, unchecked_questions
 from assistant.evaluation.report import figures, to_csv, to_json
 from assistant.evaluation.workbench import (
     QUESTIONS_MAX,
     SEEDS_MAX,
     TEMPLATES_MAX,
-    Job,
+    Comparison,
+    Pair,
     pairs,
     tally,
 )
+from assistant.prompting.template import PromptTemplate
 from assistant.sampling import check_max_new_tokens
-from assistant.web.pages.doors import said
+from assistant.web.pages.chat.templates import Assistants
+from assistant.web.pages.doors import Untrusted, status_line
+from assistant.web.pages.events import QUIET, Update, Updates
 from assistant.web.pages.playground.compare_html import chart, grid, progress, verdict, vote
-from assistant.web.pages.playground.controls import QUIET
 from assistant.web.pages.playground.html import file
-from assistant.web.pages.playground.tab_base import Runs, Work, pressed
+from assistant.web.pages.playground.tab_base import Card, Runs, TabSession, read_action
 
 VOTES = ("first", "second", "tie")
 TWO = "Choose two prompts that were compared."
 ALIKE = "These two gave the same replies: there is nothing to vote on."
 
 
-class Session:
-    """What the server keeps for one open page. edited: name to the PromptTemplate of an edited
-    copy. shown: how many results the page shows. pairs, votes, sides: the vote."""
+class Session(TabSession[Card]):
+    """What the server keeps for one open page. edited: the edited copies of templates. on_page: how
+    many results the page shows. pairs, votes, sides: the vote."""
 
-    def __init__(self):
-        self.work, self.job, self.edited, self.shown = Work(), None, {}, 0
-        self.pairs, self.votes, self.sides = [], [], ()
+    def __init__(self) -> None:
+        super().__init__()
+        self.job: Comparison | None = None
+        self.edited: dict[str, PromptTemplate] = {}
+        self.on_page = 0
+        self.pairs: list[Pair] = []
+        self.votes: list[str] = []
+        self.sides: Sequence[str] = ()
 
 
-class WorkbenchTab(Runs):
-    """Builds the tab inside the layout that is open. assistants: an Assistants."""
+class WorkbenchTab(Runs[Session]):
+    """Builds the tab inside the layout that is open."""
 
-    def __init__(self, assistants):
+    def __init__(self, assistants: Assistants) -> None:
         self.engine = assistants.engine
         self.templates = {template.name: template for template in assistants.names.values()}
         self.questions = load_questions()
         self._build(assistants.default)
         self._connect()
 
-    def _build(self, default):
+    def _build(self, default: Assistant) -> None:
         areas = Counter(question.area for question in self.questions)
         choices = [(f"{area} ({count})", area) for area, count in areas.items()]
         with gr.Row(elem_classes="play-row"):
@@ -102,12 +113,12 @@ class WorkbenchTab(Runs):
         self.file = gr.Markdown("", visible="hidden", elem_id="compare-file")
         self.session = gr.State(Session())
 
-    def _connect(self):
-        asked = [self.names, self.areas, self.typed, self.seeds, self.limit, self.session]
-        shown = [self.progress, self.chart, self.grid, self.vote]
-        shown += [self.after, self.voting, self.left, self.right]
+    def _connect(self) -> None:
+        inputs = [self.names, self.areas, self.typed, self.seeds, self.limit, self.session]
+        outputs: list[Block] = [self.progress, self.chart, self.grid, self.vote]
+        outputs += [self.after, self.voting, self.left, self.right]
         self.run.click(
-            self.compare, asked, [*self.running, *shown], trigger_mode="multiple", **QUIET
+            self.compare, inputs, [*self.running, *outputs], trigger_mode="multiple", **QUIET
         )
         self.stop.click(self.end, self.session, None, **QUIET)
         self.csv.click(self.save_csv, self.session, self.file, **QUIET)
@@ -118,40 +129,50 @@ class WorkbenchTab(Runs):
 
     # Asking
 
-    async def compare(self, names, areas, lines, seeds, limit, session):
+    async def compare(
+        self,
+        names: Untrusted,
+        areas: Untrusted,
+        lines: Untrusted,
+        seeds: Untrusted,
+        limit: Untrusted,
+        session: Session,
+    ) -> Updates:
         """One run, while its replies come in."""
 
-        def start():
+        def start() -> list[Comparison]:
             known = {**self.templates, **session.edited}
             templates = {name: known[name] for name in _texts(names) if name in known}
             chosen = set(_texts(areas))
-            asked = [question for question in self.questions if question.area in chosen]
+            questions = [question for question in self.questions if question.area in chosen]
             own = [line for line in str(lines or "").splitlines() if line.strip()]
-            check_count("questions", len(asked) + len(own), QUESTIONS_MAX)
-            asked += typed(own)
+            check_count("questions", len(questions) + len(own), QUESTIONS_MAX)
+            questions += unchecked_questions(own)
             count = check_max_new_tokens(limit, self.engine.window)
-            job = Job(self.engine, templates, asked, seeds, max_new_tokens=count, wait_s=0)
-            session.job, session.shown, session.pairs = job, 0, []
+            job = Comparison(
+                self.engine, templates, questions, seeds, max_new_tokens=count, wait_s=0
+            )
+            session.job, session.on_page, session.pairs = job, 0, []
             return [job]
 
-        def take(_, event):
+        def take(_: int, event: object) -> None:
             if isinstance(event, Exception):
                 raise event
 
         async for page in self.work(session, start, take):
             yield page
 
-    def results(self, session):
+    def results(self, session: Session) -> Update:
         """How far it is; at the end with what there is to do then. The grid is large, so it is sent
         anew only when it has grown a bit."""
         job = session.job
         if job is None:
             return {}
         done = job.results
-        page = {self.progress: progress(len(done), job.planned)}
+        page: Update = {self.progress: progress(len(done), job.planned)}
         over = not session.work.running
-        if over or len(done) > 1.2 * session.shown:
-            session.shown = len(done)
+        if over or len(done) > 1.2 * session.on_page:
+            session.on_page = len(done)
             rows = figures(done, job.assistants)
             page |= {self.chart: chart(rows, job.assistants), self.grid: grid(done)}
         if over:
@@ -167,47 +188,44 @@ class WorkbenchTab(Runs):
 
     # Voting
 
-    def begin_vote(self, left, right, session):
+    def begin_vote(self, left: Untrusted, right: Untrusted, session: Session) -> Update:
         """The first pair of two prompts' replies."""
-        sides = (
-            [name for name in session.job.assistants if name in (left, right)]
-            if session.job
-            else []
-        )
-        if len(sides) != 2:
-            return {self.status: said(TWO)}
-        session.pairs = pairs(session.job.results, *sides, secrets.randbelow(2**31))
+        job = session.job
+        sides = [name for name in job.assistants if name in (left, right)] if job else []
+        if not job or len(sides) != 2:
+            return {self.status: status_line(TWO)}
+        session.pairs = pairs(job.results, sides[0], sides[1], secrets.randbelow(2**31))
         session.votes, session.sides = [], sides
         if not session.pairs:
-            return {self.status: said(ALIKE)}
+            return {self.status: status_line(ALIKE)}
         return {self.vote: vote(session.pairs, 0)}
 
-    def cast(self, action, session):
+    def cast(self, action: Untrusted, session: Session) -> Update:
         """A vote for one side or none, or the end of the vote."""
-        name, numbers = pressed(action)
+        name, numbers = read_action(action)
         if not session.pairs or name not in ("vote", "reveal"):
-            return gr.skip()
+            return {self.vote: gr.skip()}
         session.votes += [VOTES[number] for number in numbers if number < len(VOTES)]
         if name == "vote" and len(session.votes) < len(session.pairs):
-            return vote(session.pairs, len(session.votes))
+            return {self.vote: vote(session.pairs, len(session.votes))}
         counted = tally(session.pairs, session.votes)
         session.pairs = []
-        return verdict(counted, *session.sides)
+        return {self.vote: verdict(counted, session.sides[0], session.sides[1])}
 
     # Saving
 
-    def save_csv(self, session):
+    def save_csv(self, session: Session) -> Update:
         if session.job is None:
-            return gr.skip()
-        return file("comparison.csv", "text/csv", to_csv(session.job.results))
+            return {self.file: gr.skip()}
+        return {self.file: file("comparison.csv", "text/csv", to_csv(session.job.results))}
 
-    def save_json(self, session):
+    def save_json(self, session: Session) -> Update:
         job = session.job
         if job is None:
-            return gr.skip()
+            return {self.file: gr.skip()}
         text = to_json(job.results, job.assistants, job.seeds, run=False)
-        return file("comparison.json", "application/json", text)
+        return {self.file: file("comparison.json", "application/json", text)}
 
 
-def _texts(value):
+def _texts(value: Untrusted) -> list[str]:
     return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []

@@ -3,23 +3,26 @@
 Knows replies, their events and what the chat hands over, no components.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from assistant.completion.inspector import Token
 from assistant.completion.raw import Raw
 from assistant.conversation import Turn, trusted_ids
+from assistant.engine.protocol import Tokenizer
 from assistant.errors import TextError
 from assistant.generation.generate import Delta, Done
 from assistant.prompting.template import Segment
 from assistant.sampling import check_stops
 from assistant.web.gate.bodies import read_json
-from assistant.web.pages.attribution.html import underlined
-from assistant.web.pages.playground.tab_base import Card, Work
+from assistant.web.pages.attribution.html import underline
+from assistant.web.pages.doors import Untrusted
+from assistant.web.pages.playground.tab_base import Card, TabSession, Written
 
 # A dialogue shows what a base model does: it answers, and then goes on to write the next question.
 PROMPT = "-----\n\nHuman: How do I read a file line by line?\n\nAssistant:"
-UNREADABLE = "What came from the chat is no prompt; open the turn again."
+UNREADABLE = "What came from the chat is not a prompt; open the turn again."
 
 
 @dataclass(eq=False, slots=True)
@@ -28,19 +31,19 @@ class Continuation(Card):
     before anything was written; decode: their tokenizer's. ids: those of all the text, None where
     unknown. tokens: its tokens, once they were inspected."""
 
-    raw: Raw = None
+    raw: Raw = Raw("")
     special: bool = True
     begun: tuple[int, ...] = ()
-    decode: Callable = None
+    decode: Callable[[Sequence[int]], str] | None = None
     text: str = ""
     ids: tuple[int, ...] | None = None
     tokens: tuple[Token, ...] = ()
 
     @property
-    def body(self):
-        return underlined(self.text, self.matches or ())
+    def body(self) -> str:
+        return underline(self.text, self.matches or ())
 
-    def take(self, event, reply):
+    def take(self, event: object, reply: Written) -> None:
         Card.take(self, event, reply)
         if isinstance(event, Delta):
             self.text += event.text
@@ -48,35 +51,40 @@ class Continuation(Card):
             self.text = self.text[: -event.cut]
         elif isinstance(event, Done) and event.ids is not None:
             self.ids = (*self.begun, *event.ids)
-            if self.begun:  # its last token may be the first half of a character
+            if self.begun and self.decode:  # its last token may be the first half of a character
                 self.text = self.decode(self.ids)
 
 
-class Session:
+class Session(TabSession[Continuation]):
     """What the server keeps for one open page. raw: the prompt, with what is plain in it; former:
     the one that it replaced. origin: where in the chat it came from, in the browser's words;
     opened: the prompt that came from there."""
 
-    def __init__(self):
-        self.raw, self.former = Raw(PROMPT), None
-        self.origin, self.opened = None, ""
-        self.cards, self.inspected, self.work = [], None, Work()
+    def __init__(self) -> None:
+        super().__init__()
+        self.raw = Raw(PROMPT)
+        self.former: Raw | None = None
+        self.origin: dict[str, Any] | None = None
+        self.opened = ""
+        self.inspected: Continuation | None = None
 
-    def edit(self, prompt):
+    def edit(self, prompt: Untrusted) -> Raw:
         """The prompt that stands in the box now. Raises TextError."""
         self.raw = self.raw.edited(Raw(prompt).text)
         return self.raw
 
 
-def from_chat(message, tokenizer):
+def from_chat(
+    message: Untrusted, tokenizer: Tokenizer
+) -> tuple[Raw, Sequence[str], dict[str, Any], Continuation]:
     """A turn that the chat's script hands over: (its prompt, the strings that end a reply to it,
-    where it stands in the browser's words, the reply that is there as a Continuation).
+    where it stands in the browser's words, the reply that is there).
 
     message: JSON of {"segments": [[text, trusted], ...], "stop", "text", "ids", "id", "after"}.
     Raises RequestError.
     """
     try:
-        value = read_json(message)
+        value: Untrusted = read_json(message)
         segments = [Segment(text, trusted is True) for text, trusted in value["segments"]]
         raw, stops = Raw.from_segments(segments).checked(), check_stops(value.get("stop"))
         turn = Turn("assistant", str(value.get("text") or "").strip(), value.get("ids"))

@@ -3,23 +3,28 @@
 Knows components and events; what a prompt is and how it goes on is assistant/completion's.
 """
 
+from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import gradio as gr
 from anyio import CapacityLimiter
 
 from assistant.completion.complete import complete, samples
 from assistant.completion.inspector import branch, scoring
-from assistant.completion.library import completions, questions
+from assistant.completion.library import Entry, completions, questions
 from assistant.completion.raw import Raw
+from assistant.engine.protocol import Engine
 from assistant.errors import RequestError, TextError
-from assistant.web.pages.doors import said
+from assistant.generation.reply import Reply
+from assistant.web.pages.doors import Untrusted, status_line
+from assistant.web.pages.events import ASIDE, QUIET, Update, Updates
 from assistant.web.pages.playground.continue_state import PROMPT, Continuation, Session, from_chat
-from assistant.web.pages.playground.controls import ASIDE, QUIET, Controls, read, show_stops
+from assistant.web.pages.playground.controls import Controls, read_controls, show_stops
 from assistant.web.pages.playground.html import cards, data, inspector, strip
-from assistant.web.pages.playground.library_form import LibraryForm
-from assistant.web.pages.playground.library_form import read as read_form
-from assistant.web.pages.playground.tab_base import Runs, pressed, told, visible
+from assistant.web.pages.playground.library_form import LibraryForm, read_form
+from assistant.web.pages.playground.tab_base import Runs, Source, read_action, visible, with_status
+from assistant.web.sources import Sources
 
 CARDS_MAX = 8
 ACTS = (("append", "Append"), ("inspect", "Inspect"), ("copy", "Copy"))
@@ -32,16 +37,16 @@ OPENED = "This is the chat's prompt as the model saw it."
 FULL = f"There are {CARDS_MAX} continuations already; Continue starts anew."
 
 
-class CompletionTab(Runs):
-    """Builds the tab inside the layout that is open. sources: a Sources."""
+class CompletionTab(Runs[Session]):
+    """Builds the tab inside the layout that is open."""
 
-    def __init__(self, engine, sources):
+    def __init__(self, engine: Engine, sources: Sources) -> None:
         self.engine, self.sources = engine, sources
         self.threads = CapacityLimiter(ASIDE)
         self._build()
         self._connect()
 
-    def _build(self):
+    def _build(self) -> None:
         tokenizer = self.engine.tokenizer
         with gr.Row(elem_classes="play-row"):
             with gr.Column(scale=3, min_width=300):
@@ -73,11 +78,11 @@ class CompletionTab(Runs):
         self.to_chat = gr.Markdown("", visible="hidden", elem_id="to-chat")
         self.session = gr.State(Session())
 
-    def _connect(self):
+    def _connect(self) -> None:
         prompt = [self.prompt, self.literal, self.ids, self.session]
-        asked = [self.prompt, self.literal, *self.controls.inputs, self.session]
+        inputs = [self.prompt, self.literal, *self.controls.inputs, self.session]
         box = [self.prompt, self.strip, self.undo, self.status]
-        shown = [*self.running, self.written, self.tokens]
+        outputs = [*self.running, self.written, self.tokens]
         # Not `input`, which Gradio's textbox knows of keys alone, not of what is pasted or cut.
         seen = [self.strip, self.status]
         self.prompt.change(self.look, prompt, seen, trigger_mode="always_last", **QUIET)
@@ -89,65 +94,72 @@ class CompletionTab(Runs):
             button.click(partial(self.use, entry), [*fields, *prompt], box, **QUIET)
         for entry, fields, button in asked_often:
             button.click(partial(self.ask, entry), fields, [self.to_chat, self.status], **QUIET)
-        self.run.click(self.continue_, asked, shown, trigger_mode="multiple", **QUIET)
+        self.run.click(self.continue_, inputs, outputs, trigger_mode="multiple", **QUIET)
         self.stop.click(self.end, self.session, None, **QUIET)
-        self.go.click(self.act, [self.action, self.ids, *asked], [*box[:-1], *shown, self.back],
+        self.go.click(self.act, [self.action, self.ids, *inputs], [*box[:-1], *outputs, self.back],
                       trigger_mode="multiple", **QUIET)  # fmt: skip
         self.open.click(self.take_over, [self.opened, *prompt],
-                        [*box[:-1], *shown, self.controls.stops], **QUIET)  # fmt: skip
+                        [*box[:-1], *outputs, self.controls.stops], **QUIET)  # fmt: skip
 
     # The prompt
 
-    @told
-    def look(self, prompt, literal, ids, session):
+    @with_status
+    def look(self, prompt: Untrusted, literal: object, ids: object, session: Session) -> Update:
         """What the prompt in the box is for the model."""
         return {self.strip: self._strip(session.edit(prompt), literal, ids)}
 
-    def _strip(self, raw, literal, ids):
+    def _strip(self, raw: Raw, literal: object, ids: object) -> str:
         tokenizer = self.engine.tokenizer
         try:
             raw = raw.checked()
         except TextError as error:
-            return said(str(error))
+            return status_line(str(error))
         spelt = sum(each.trusted for each in Raw(raw.text).segments(tokenizer))
-        return strip(raw.pieces(tokenizer, special=not literal), spelt, ids=ids)
+        return strip(raw.pieces(tokenizer, special=not literal), spelt, ids=bool(ids))
 
-    def put(self, raw, literal, ids, session, status=""):
+    def put(
+        self, raw: Raw, literal: object, ids: object, session: Session, status: str = ""
+    ) -> Update:
         """Another prompt in the box. The one before can be put back."""
-        session.raw, session.former = raw, session.raw
+        former, session.raw = session.raw, raw
+        session.former = former
         return {
             self.prompt: raw.text,
             self.strip: self._strip(raw, literal, ids),
-            self.undo: visible(session.former.text),
-            self.status: said(status),
+            self.undo: visible(bool(former.text)),
+            self.status: status_line(status),
         }
 
-    @told
-    def put_back(self, prompt, literal, ids, session):
+    @with_status
+    def put_back(self, prompt: Untrusted, literal: object, ids: object, session: Session) -> Update:
         raw = session.edit(prompt)
         return self.put(session.former or raw, literal, ids, session)
 
-    @told
-    def use(self, entry, *values):
+    @with_status
+    def use(self, entry: Entry, *values: Any) -> Update:
         """A template of the library, its variables filled in."""
         *fields, prompt, literal, ids, session = values
         raw = read_form(entry, fields)
         session.edit(prompt)
         return self.put(raw, literal, ids, session)
 
-    @told
-    def ask(self, entry, *fields):
+    @with_status
+    def ask(self, entry: Entry, *fields: Untrusted) -> Update:
         """A saved question, its variables filled in: the page's script takes it to the chat."""
         return {self.to_chat: data({"text": read_form(entry, fields).text})}
 
-    @told
-    def append(self, card, prompt, literal, ids, session):
+    @with_status
+    def append(
+        self, card: Continuation, prompt: Untrusted, literal: object, ids: object, session: Session
+    ) -> Update:
         """A continuation behind the prompt."""
         raw = session.edit(prompt)
         return self.put(Raw(raw.text + card.text, raw.plain), literal, ids, session)
 
-    @told
-    def take_over(self, message, prompt, literal, ids, session):
+    @with_status
+    def take_over(
+        self, message: Untrusted, prompt: Untrusted, literal: object, ids: object, session: Session
+    ) -> Update:
         """A turn of the chat as a prompt."""
         raw, stops, origin, card = from_chat(message, self.engine.tokenizer)
         session.edit(prompt)
@@ -162,34 +174,39 @@ class CompletionTab(Runs):
 
     # Its continuations
 
-    async def continue_(self, prompt, literal, *values):
+    async def continue_(self, prompt: Untrusted, literal: object, *values: Any) -> Updates:
         """As many continuations as were asked for, while they are written."""
         *controls, session = values
 
-        def start():
+        def start() -> Iterator[tuple[Continuation, Reply]]:
             session.edit(prompt)
-            number, options = read(*controls)
+            number, options = read_controls(*controls)
             replies = samples(self.engine, session.raw, number, special=not literal, **options)
-            session.inspected, session.cards = (
-                None,
-                [
-                    Continuation(f"Continuation {place + 1}", raw=session.raw, special=not literal)
-                    for place in range(len(replies))
-                ],
-            )
+            session.inspected = None
+            session.cards = [
+                Continuation(f"Continuation {place + 1}", raw=session.raw, special=not literal)
+                for place in range(len(replies))
+            ]
             return zip(session.cards, replies, strict=True)
 
         async for page in self.write(session, start):
             yield page
 
-    async def branch(self, session, controls, card, place, choice):
+    async def branch(
+        self,
+        session: Session,
+        controls: Sequence[Untrusted],
+        card: Continuation,
+        place: int,
+        choice: int,
+    ) -> Updates:
         """A continuation that goes on from another token of `card`, while it is written."""
 
-        def start():
+        def start() -> list[tuple[Continuation, Reply]]:
             begun = branch(card.tokens, place, choice)
             if len(session.cards) == CARDS_MAX:
                 raise RequestError(FULL)
-            _, options = read(*controls)
+            _, options = read_controls(*controls)
             reply = complete(self.engine, card.raw, begun=begun, special=card.special, **options)
             decode = self.engine.tokenizer.decode
             session.cards.append(
@@ -201,16 +218,16 @@ class CompletionTab(Runs):
         async for page in self.write(session, start):
             yield page
 
-    async def inspect(self, session, card):
+    async def inspect(self, session: Session, card: Continuation) -> Updates:
         """The tokens of `card`, once their probabilities are computed."""
         tokenizer = self.engine.tokenizer
 
-        def start():
+        def start() -> list[Source]:
             prompt = card.raw.checked().ids(tokenizer, special=card.special)
             ids = card.ids or tokenizer.encode(card.text)
             return [scoring(self.engine, prompt, ids, wait_s=0)]
 
-        def take(_, event):
+        def take(_: int, event: object) -> None:
             if isinstance(event, Exception):
                 raise event
             if isinstance(event, tuple):
@@ -219,10 +236,12 @@ class CompletionTab(Runs):
         async for page in self.work(session, start, take, "Computing the probabilities"):
             yield page
 
-    async def act(self, action, ids, prompt, literal, *values):
+    async def act(
+        self, action: Untrusted, ids: object, prompt: Untrusted, literal: object, *values: Any
+    ) -> Updates:
         """A button below a continuation, or a token's alternative: [name, number of card, ...]."""
         *controls, session = values
-        name, numbers = pressed(action)
+        name, numbers = read_action(action)
         card = session.cards[numbers[0]] if numbers and numbers[0] < len(session.cards) else None
         if name == "append" and card:
             yield await self.append(card, prompt, literal, ids, session)
@@ -230,7 +249,7 @@ class CompletionTab(Runs):
             async for page in self.inspect(session, card):
                 yield page
         elif name == "branch" and card and len(numbers) == 3:
-            async for page in self.branch(session, controls, card, *numbers[1:]):
+            async for page in self.branch(session, controls, card, numbers[1], numbers[2]):
                 yield page
         elif name == "close":
             session.inspected = None
@@ -238,19 +257,20 @@ class CompletionTab(Runs):
         elif name == "back" and card and session.origin:
             yield await self.bring_back(card, session)
 
-    @told
-    def bring_back(self, card, session):
+    @with_status
+    def bring_back(self, card: Continuation, session: Session) -> Update:
         """A continuation for the chat, with what was written behind the prompt before it."""
         before = card.raw.text.removeprefix(session.opened)
         if not card.raw.text.startswith(session.opened):
             raise RequestError(CHANGED)
         ids = None if before else card.ids
-        return {
-            self.back: data({**session.origin, "text": (before + card.text).strip(), "ids": ids})
-        }
+        reply = {"text": (before + card.text).strip(), "ids": ids}
+        return {self.back: data({**(session.origin or {}), **reply})}
 
-    def results(self, session):
-        index = session.cards.index(session.inspected) if session.inspected in session.cards else -1
+    def results(self, session: Session) -> Update:
+        card, tokens = session.inspected, ""
+        if card in session.cards:
+            tokens = inspector(card.title, card.tokens, session.cards.index(card))
         acts = (*ACTS, BACK) if session.origin else ACTS
         return {
             self.written: cards(
@@ -258,5 +278,5 @@ class CompletionTab(Runs):
                 acts=acts,
                 cannot={"inspect": self.engine.limitations.get("prompt_logprobs")},
             ),
-            self.tokens: inspector(session.inspected, index) if index >= 0 else "",
+            self.tokens: tokens,
         }

@@ -3,22 +3,29 @@
 Knows components; what is allowed, and what the presets are, is the lower rooms' knowledge.
 """
 
+from collections.abc import Iterable
+from typing import Any
+
 import gradio as gr
+from gradio.components import Component
 
 from assistant.completion.complete import PRESETS
+from assistant.engine.protocol import Engine
 from assistant.sampling import PENALTY_MAX, PENALTY_MIN, TEMPERATURE_MAX, TOP_K_MAX, Sampling
+from assistant.web.pages.doors import Untrusted
+from assistant.web.pages.events import QUIET
 
 SIDE_BY_SIDE = 4  # replies at once
-ASIDE = 2  # threads for what a tab is told of a long text, which takes seconds, beside its replies
 OWN = "Own"
-QUIET = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False}
 
 
 class Controls:
-    """Builds the column in the layout that is open. inputs: components whose values `read` reads.
-    count: the name of that of which there may be several."""
+    """Builds the column in the layout that is open. inputs: components whose values
+    `read_controls` reads. count: the name of that of which there may be several."""
 
-    def __init__(self, engine, count, preset="Careful", max_new_tokens=256):
+    def __init__(
+        self, engine: Engine, count: str, preset: str = "Careful", max_new_tokens: int = 256
+    ) -> None:
         chosen, why = PRESETS[preset]
         with gr.Column(scale=1, min_width=260, elem_classes="controls"):
             self.preset = gr.Radio(
@@ -43,12 +50,12 @@ class Controls:
                     gr.Slider(0, 1, chosen.min_p, step=0.01, label="Min p", info="0 is off"),
                 ]  # fmt: skip
         self.stops = stops
-        self.inputs = [limit, number, seed, stops, *self.sliders]
+        self.inputs: list[Component] = [limit, number, seed, stops, *self.sliders]
         self.preset.input(self.choose, self.preset, [self.preset, *self.sliders], **QUIET)
         for slider in self.sliders:
             slider.input(lambda: OWN, None, self.preset, **QUIET)
 
-    def choose(self, preset):
+    def choose(self, preset: Untrusted) -> list[Any]:
         """The preset's values on the sliders."""
         if not isinstance(preset, str) or preset not in PRESETS:
             return [gr.update(info="")] + [gr.update() for _ in self.sliders]
@@ -63,7 +70,17 @@ class Controls:
         ]
 
 
-def read(limit, number, seed, stops, temperature, top_p, top_k, penalty, min_p):
+def read_controls(
+    limit: Untrusted,
+    number: Untrusted,
+    seed: Untrusted,
+    stops: Untrusted,
+    temperature: Untrusted,
+    top_p: Untrusted,
+    top_k: Untrusted,
+    penalty: Untrusted,
+    min_p: Untrusted,
+) -> tuple[Untrusted, dict[str, Any]]:
     """(how many, the options of complete() and fill()) of the values of `Controls.inputs`. Raises
     SamplingError."""
     sampling = Sampling(temperature, top_p, top_k, penalty, read_seed(seed), min_p)
@@ -75,24 +92,24 @@ def read(limit, number, seed, stops, temperature, top_p, top_k, penalty, min_p):
     }
 
 
-def read_seed(text):
-    """The seed that a person typed, None for none. What is no number is left for Sampling."""
+def read_seed(text: Untrusted) -> Untrusted:
+    """The seed that a person typed, None for none. What is not a number is left for Sampling."""
     if not isinstance(text, str):
         return text
     text = text.strip()
     return int(text) if text.isdecimal() and len(text) < 20 else text or None
 
 
-def read_stops(text):
+def read_stops(text: Untrusted) -> list[str]:
     """Stop strings, one per line; `\\n` and `\\t` stand for what they are in code."""
     lines = text.splitlines() if isinstance(text, str) else []
     return [line.replace("\\n", "\n").replace("\\t", "\t") for line in lines if line]
 
 
-def show_stops(stops):
+def show_stops(stops: Iterable[str]) -> str:
     """The text of the box for `stops`."""
     return "\n".join(stop.replace("\n", "\\n").replace("\t", "\\t") for stop in stops)
 
 
-def _sentence(why):
+def _sentence(why: str) -> str:
     return f"{why[:1].upper()}{why[1:]}"

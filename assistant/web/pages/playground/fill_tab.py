@@ -3,16 +3,21 @@
 Knows components and events; what a hole is and how it is filled is assistant/completion's.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr
 
-from assistant.completion.fill import FILL_HERE, ORDERS, Filling, fill, lacking
+from assistant.completion.fill import FILL_HERE, ORDERS, Filling, fill, missing_tokens
+from assistant.engine.protocol import Engine
 from assistant.text import check_prompt
-from assistant.web.pages.doors import said
-from assistant.web.pages.playground.controls import QUIET, Controls, read
-from assistant.web.pages.playground.html import cards, filled
-from assistant.web.pages.playground.tab_base import Card, Runs, Work, pressed, visible
+from assistant.web.pages.doors import Untrusted, status_line
+from assistant.web.pages.events import QUIET, Update, Updates
+from assistant.web.pages.playground.controls import Controls, read_controls
+from assistant.web.pages.playground.html import cards, show_fills
+from assistant.web.pages.playground.tab_base import Card, Runs, TabSession, read_action, visible
+from assistant.web.sources import Sources
 
 TEXT = f'''def average(numbers):
     """The mean of a list of numbers."""
@@ -24,36 +29,37 @@ ORDER = "Prefix, suffix, middle; or the suffix first"
 TAKEN = "Taken over; Undo puts the text with its holes back."
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True, kw_only=True)
 class Candidate(Card):
-    filling: Filling = None
+    filling: Filling
 
     @property
-    def text(self):
+    def text(self) -> str:
         return "\n".join(fill.text for fill in self.filling.fills)
 
     @property
-    def body(self):
-        return filled(self.filling.fills) if self.filling.fills else ""
+    def body(self) -> str:
+        return show_fills(self.filling.fills) if self.filling.fills else ""
 
 
-class Session:
+class Session(TabSession[Candidate]):
     """What the server keeps for one open page. former: the text that was replaced last."""
 
-    def __init__(self):
-        self.cards, self.former, self.work = [], "", Work()
+    def __init__(self) -> None:
+        super().__init__()
+        self.former = ""
 
 
-class FillTab(Runs):
-    """Builds the tab inside the layout that is open. sources: a Sources."""
+class FillTab(Runs[Session]):
+    """Builds the tab inside the layout that is open."""
 
-    def __init__(self, engine, sources):
+    def __init__(self, engine: Engine, sources: Sources) -> None:
         self.engine, self.sources = engine, sources
         self._build()
         self._connect()
 
-    def _build(self):
-        unable = lacking(self.engine.tokenizer)
+    def _build(self) -> None:
+        unable = missing_tokens(self.engine.tokenizer)
         with gr.Row(elem_classes="play-row"):
             with gr.Column(scale=3, min_width=300):
                 self.text = gr.Textbox(
@@ -76,22 +82,22 @@ class FillTab(Runs):
         self.go = gr.Button(visible="hidden", elem_id="take-go")
         self.session = gr.State(Session())
 
-    def _connect(self):
-        asked = [self.text, self.order, *self.controls.inputs, self.session]
+    def _connect(self) -> None:
+        inputs = [self.text, self.order, *self.controls.inputs, self.session]
         box = [self.text, self.undo, self.status]
         self.run.click(
-            self.fill_in, asked, [*self.running, self.written], trigger_mode="multiple", **QUIET
+            self.fill_in, inputs, [*self.running, self.written], trigger_mode="multiple", **QUIET
         )
         self.stop.click(self.end, self.session, None, **QUIET)
         self.go.click(self.take, [self.action, self.text, self.session], box, **QUIET)
         self.undo.click(self.put_back, [self.text, self.session], box, **QUIET)
 
-    async def fill_in(self, text, order, *values):
+    async def fill_in(self, text: Untrusted, order: Untrusted, *values: Any) -> Updates:
         """As many candidates as were asked for, while they are written."""
         *controls, session = values
 
-        def start():
-            number, options = read(*controls)
+        def start() -> Iterable[tuple[Candidate, Filling]]:
+            number, options = read_controls(*controls)
             fillings = fill(self.engine, check_prompt(text), order=order, count=number, **options)
             session.cards = [
                 Candidate(f"Candidate {place + 1}", filling=filling)
@@ -102,20 +108,20 @@ class FillTab(Runs):
         async for page in self.write(session, start):
             yield page
 
-    def take(self, action, text, session):
+    def take(self, action: Untrusted, text: Untrusted, session: Session) -> Update:
         """A candidate as the new text."""
-        _, numbers = pressed(action)
+        _, numbers = read_action(action)
         fills = [card.filling.fills for card in session.cards]
         if not numbers or numbers[0] >= len(fills) or not fills[numbers[0]]:
-            return gr.skip()
+            return {self.text: gr.skip()}
         return self.put(fills[numbers[0]][-1].whole, text, session, TAKEN)
 
-    def put_back(self, text, session):
+    def put_back(self, text: Untrusted, session: Session) -> Update:
         return self.put(session.former, text, session)
 
-    def put(self, new, old, session, status=""):
+    def put(self, new: str, old: Untrusted, session: Session, status: str = "") -> Update:
         session.former = old
-        return {self.text: new, self.undo: visible(True), self.status: said(status)}
+        return {self.text: new, self.undo: visible(True), self.status: status_line(status)}
 
-    def results(self, session):
+    def results(self, session: Session) -> Update:
         return {self.written: cards(session.cards, acts=[("take", "Take it")])}

@@ -1,208 +1,234 @@
 // The receipt under a reply, running it again, and what the model saw. Receipts come from the server
 // or from an imported file: all of it is shown as text.
-const Receipts = (() => {
-  const { el, button } = Dom;
-  const number = (value, digits = 0) =>
-    Number.isFinite(value)
-      ? value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits })
-      : "?";
-  const tokens = (count) => `${number(count)} ${count === 1 ? "token" : "tokens"}`;
-  const quoted = (text) => `“${String(text).replaceAll("\n", "\\n")}”`;
-  const ENDS = {
-    length: "at the length limit",
-    cancelled: "stopped by hand",
-    error: "by an error",
-  };
+import { button, copy, el, need } from "../lib/dom.js";
+import { hear } from "../lib/gradio.js";
 
-  const rows = (receipt) => {
-    const sampling = receipt.sampling ?? {};
-    const values = Object.entries(sampling).filter(([name]) => name !== "seed");
-    const left = Array.isArray(receipt.dropped) ? receipt.dropped : [];
-    const stops = Array.isArray(receipt.stop) ? receipt.stop : [];
-    const cached = receipt.cached ? `, ${number(receipt.cached)} of them cached` : "";
-    const prompt = receipt.preamble + receipt.history + receipt.message;
-    return [
-      ["Model", [receipt.model, receipt.revision].filter(Boolean).join(" · ")],
-      ["Computed in", receipt.numerics],
-      ["Prompt template", `${receipt.template} · ${String(receipt.template_hash).slice(0, 12)}`],
-      [
-        "Sampling",
-        values.map(([name, value]) => `${name.replaceAll("_", " ")} ${value}`).join(", "),
-      ],
-      ["Seed", sampling.seed],
-      ["Longest reply", tokens(receipt.max_new_tokens)],
-      ["Stop strings", stops.map(quoted).join(" ") || null],
-      ["Prompt", `${tokens(prompt)}${cached}`],
-      [
-        "of these",
-        `template ${number(receipt.preamble)}, history ${number(receipt.history)}, ` +
-          `message ${number(receipt.message)}`,
-      ],
-      [
-        "Left out",
-        left.length
-          ? `${left.length} earlier ${left.length === 1 ? "exchange" : "exchanges"}`
-          : "nothing",
-      ],
-      [
-        "Reply",
-        tokens(receipt.reply) +
-          (receipt.continued ? `, behind ${number(receipt.continued)} before` : ""),
-      ],
-      [
-        "Ended",
-        ENDS[receipt.reason] ??
-          (receipt.stopped_by ? `at ${quoted(receipt.stopped_by)}` : "by itself"),
-      ],
-      ["First token after", `${number(receipt.ttft_s, 2)} s`],
-      ["Speed", receipt.tokens_per_s ? `${number(receipt.tokens_per_s)} tokens/s` : null],
-    ].filter(([, value]) => value !== null && value !== undefined && value !== "");
-  };
+/** @import {Node} from "../lib/records.js" */
 
-  const table = (receipt) =>
+/** @param {unknown} value */
+const number = (value, digits = 0) =>
+  typeof value === "number" && Number.isFinite(value)
+    ? value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits })
+    : "?";
+/** @param {number} count */
+const tokens = (count) => `${number(count)} ${count === 1 ? "token" : "tokens"}`;
+/** @param {unknown} text */
+const quoted = (text) => `“${String(text).replaceAll("\n", "\\n")}”`;
+/** @type {Record<string, string>} */
+const ENDS = {
+  length: "at the length limit",
+  cancelled: "stopped by hand",
+  error: "by an error",
+};
+
+/** @param {Record<string, any>} receipt @returns {[string, any][]} */
+const rows = (receipt) => {
+  const sampling = receipt.sampling ?? {};
+  const values = Object.entries(sampling).filter(([name]) => name !== "seed");
+  const left = Array.isArray(receipt.dropped) ? receipt.dropped : [];
+  const stops = Array.isArray(receipt.stop) ? receipt.stop : [];
+  const cached = receipt.cached ? `, ${number(receipt.cached)} of them cached` : "";
+  const prompt = receipt.preamble + receipt.history + receipt.message;
+  /** @type {[string, any][]} */
+  const found = [
+    ["Model", [receipt.model, receipt.revision].filter(Boolean).join(" · ")],
+    ["Computed in", receipt.numerics],
+    ["Prompt template", `${receipt.template} · ${String(receipt.template_hash).slice(0, 12)}`],
+    ["Sampling", values.map(([name, value]) => `${name.replaceAll("_", " ")} ${value}`).join(", ")],
+    ["Seed", sampling.seed],
+    ["Longest reply", tokens(receipt.max_new_tokens)],
+    ["Stop strings", stops.map(quoted).join(" ") || null],
+    ["Prompt", `${tokens(prompt)}${cached}`],
+    [
+      "of these",
+      `template ${number(receipt.preamble)}, history ${number(receipt.history)}, ` +
+        `message ${number(receipt.message)}`,
+    ],
+    [
+      "Left out",
+      left.length
+        ? `${left.length} earlier ${left.length === 1 ? "exchange" : "exchanges"}`
+        : "nothing",
+    ],
+    [
+      "Reply",
+      tokens(receipt.reply) +
+        (receipt.continued ? `, behind ${number(receipt.continued)} before` : ""),
+    ],
+    [
+      "Ended",
+      ENDS[receipt.reason] ??
+        (receipt.stopped_by ? `at ${quoted(receipt.stopped_by)}` : "by itself"),
+    ],
+    ["First token after", `${number(receipt.ttft_s, 2)} s`],
+    ["Speed", receipt.tokens_per_s ? `${number(receipt.tokens_per_s)} tokens/s` : null],
+  ];
+  return found.filter(([, value]) => value !== null && value !== undefined && value !== "");
+};
+
+/** @param {Record<string, any>} receipt */
+const table = (receipt) =>
+  el(
+    "table",
+    {},
     el(
-      "table",
+      "tbody",
       {},
-      el(
-        "tbody",
-        {},
-        ...rows(receipt).map(([name, value]) =>
-          el(
-            "tr",
-            {},
-            el("th", { scope: "row", textContent: name }),
-            el("td", { textContent: value }),
-          ),
-        ),
-      ),
-    );
-
-  let limitations = {}; // what the server cannot do: name -> why
-  Dom.hear("facts", (told) => (limitations = told.limitations));
-
-  const results = new Map(); // nid -> where its second run is told
-  const folded = (nid, node, do_) => {
-    const inside = el("div", { className: "receipt-inside" });
-    const details = el(
-      "details",
-      { className: "receipt" },
-      el("summary", { textContent: "Receipt" }),
-      inside,
-    );
-    details.addEventListener("toggle", () => {
-      if (!details.open || inside.firstChild) return;
-      const result = el("div", { className: "again", role: "status" });
-      results.set(nid, result);
-      inside.append(
-        node.receipt
-          ? table(node.receipt)
-          : el("p", { className: "none", textContent: "No receipt came with this reply." }),
+      ...rows(receipt).map(([name, value]) =>
         el(
-          "div",
-          { className: "receipt-acts" },
-          node.receipt
-            ? button("Run again", () => do_.again(nid), {
-                className: "act act-again",
-                disabled: !!limitations.seed,
-              })
-            : null,
-          button("What the model saw", () => do_.saw(nid), { className: "act act-saw" }),
-          button("Open in playground", () => do_.playground(nid), {
-            className: "act act-playground",
-          }),
-        ),
-        result,
-      );
-      if (limitations.seed) result.append(el("p", { textContent: limitations.seed }));
-    });
-    return details;
-  };
-
-  // What a second run gave: {nid, at, was, now, why}; at: the first token that differs, or null;
-  // why: what was another then, or null
-  const compared = ({ nid, at, was, now, why }) => {
-    const result = results.get(nid);
-    if (!result) return;
-    const part = (name, { before, token, after }) =>
-      el(
-        "p",
-        { className: "differs" },
-        el("b", { textContent: name }),
-        before,
-        el("mark", { textContent: token || "(the end)" }),
-        after,
-      );
-    result.replaceChildren(
-      ...(at === null
-        ? [el("p", { textContent: "Run again: the same text." })]
-        : [
-            el("p", {
-              textContent: [
-                `Run again: another text, from token ${number(at + 1)} on.`,
-                ...(why ? [why] : []),
-              ].join(" "),
-            }),
-            part("Before: ", was),
-            part("Now: ", now),
-          ]),
-    );
-  };
-
-  // {tokens: [[text, id, kind]], left, text}; kind: "special", "trusted" or "plain"
-  const saw = ({ tokens: pieces, left }) => {
-    const prompt = el("pre", { className: "seen", tabIndex: 0 });
-    prompt.append(
-      ...pieces.map(([text, id, kind]) => {
-        const shown = text.replaceAll("\n", "↵\n") || "·";
-        return el("span", {
-          className: `seen-token from-${kind}`,
-          title: `id ${id}`,
-          textContent: shown,
-        });
-      }),
-    );
-    const exact = pieces.map(([text]) => text).join("");
-    const legend = [
-      ["trusted", "template"],
-      ["plain", "messages and replies, plain text whatever they spell"],
-      ["special", "special token"],
-    ];
-    const dialog = el(
-      "dialog",
-      { className: "saw", "aria-labelledby": "saw-title" },
-      el("h2", { id: "saw-title", textContent: "What the model saw" }),
-      el("p", {
-        textContent:
-          `${tokens(pieces.length)}; each box is one.` +
-          (left
-            ? ` ${left} earlier ${left === 1 ? "exchange was" : "exchanges were"} left out.`
-            : ""),
-      }),
-      el(
-        "p",
-        { className: "legend" },
-        ...legend.map(([kind, text]) =>
-          el(
-            "span",
-            {},
-            el("span", { className: `seen-token from-${kind}`, textContent: "abc" }),
-            ` ${text}`,
-          ),
+          "tr",
+          {},
+          el("th", { scope: "row", textContent: name }),
+          el("td", { textContent: value }),
         ),
       ),
-      prompt,
+    ),
+  );
+
+/** @type {Record<string, string>} */
+let limitations = {}; // what the server cannot do: name -> why
+hear("facts", (facts) => {
+  limitations = facts.limitations;
+});
+
+/** @type {Map<string, HTMLElement>} */
+const results = new Map(); // nid -> where its second run is told
+
+/**
+ * The receipt as a fold below a reply.
+ * @param {string} nid @param {Node} node
+ * @param {{again: (nid: string) => unknown, saw: (nid: string) => unknown,
+ *   playground: (nid: string) => unknown}} do_ what its buttons do
+ */
+export const folded = (nid, node, do_) => {
+  const inside = el("div", { className: "receipt-inside" });
+  const details = el(
+    "details",
+    { className: "receipt" },
+    el("summary", { textContent: "Receipt" }),
+    inside,
+  );
+  details.addEventListener("toggle", () => {
+    if (!details.open || inside.firstChild) return;
+    const result = el("div", { className: "again", role: "status" });
+    results.set(nid, result);
+    inside.append(
+      node.receipt
+        ? table(node.receipt)
+        : el("p", { className: "none", textContent: "No receipt came with this reply." }),
       el(
         "div",
-        { className: "dialog-acts" },
-        button("Copy", (event) => Dom.copy(event.target, exact), { className: "act" }),
-        button("Close", () => dialog.close(), { className: "act" }),
+        { className: "receipt-acts" },
+        node.receipt
+          ? button("Run again", () => do_.again(nid), {
+              className: "act act-again",
+              disabled: !!limitations.seed,
+            })
+          : null,
+        button("What the model saw", () => do_.saw(nid), { className: "act act-saw" }),
+        button("Open in playground", () => do_.playground(nid), {
+          className: "act act-playground",
+        }),
       ),
+      result,
     );
-    dialog.addEventListener("close", () => dialog.remove());
-    dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
-    Dom.find("#chat").append(dialog);
-    dialog.showModal();
-  };
+    if (limitations.seed) result.append(el("p", { textContent: limitations.seed }));
+  });
+  return details;
+};
 
-  return { folded, compared, saw };
-})();
+/**
+ * Shows what a second run gave: {nid, at, was, now, why}; at: the first token that differs, or null;
+ * why: what was another then, or null
+ * @param {any} answer
+ */
+export const compared = ({ nid, at, was, now, why }) => {
+  const result = results.get(nid);
+  if (!result) return;
+  const part = (/** @type {string} */ name, /** @type {any} */ { before, token, after }) =>
+    el(
+      "p",
+      { className: "differs" },
+      el("b", { textContent: name }),
+      before,
+      el("mark", { textContent: token || "(the end)" }),
+      after,
+    );
+  result.replaceChildren(
+    ...(at === null
+      ? [el("p", { textContent: "Run again: the same text." })]
+      : [
+          el("p", {
+            textContent: [
+              `Run again: another text, from token ${number(at + 1)} on.`,
+              ...(why ? [why] : []),
+            ].join(" "),
+          }),
+          part("Before: ", was),
+          part("Now: ", now),
+        ]),
+  );
+};
+
+/**
+ * Shows the prompt of a reply: {tokens: [[text, id, kind]], left, text}; kind: "special", "trusted" or
+ * "plain"
+ * @param {{tokens: [string, number, string][], left: number}} answer
+ */
+export const saw = ({ tokens: pieces, left }) => {
+  const prompt = el("pre", { className: "seen", tabIndex: 0 });
+  prompt.append(
+    ...pieces.map(([text, id, kind]) => {
+      const shown = text.replaceAll("\n", "↵\n") || "·";
+      return el("span", {
+        className: `seen-token from-${kind}`,
+        title: `id ${id}`,
+        textContent: shown,
+      });
+    }),
+  );
+  const exact = pieces.map(([text]) => text).join("");
+  const legend = [
+    ["trusted", "template"],
+    ["plain", "messages and replies, plain text whatever they spell"],
+    ["special", "special token"],
+  ];
+  /** @type {HTMLDialogElement} */
+  const dialog = el(
+    "dialog",
+    { className: "saw", "aria-labelledby": "saw-title" },
+    el("h2", { id: "saw-title", textContent: "What the model saw" }),
+    el("p", {
+      textContent:
+        `${tokens(pieces.length)}; each box is one.` +
+        (left
+          ? ` ${left} earlier ${left === 1 ? "exchange was" : "exchanges were"} left out.`
+          : ""),
+    }),
+    el(
+      "p",
+      { className: "legend" },
+      ...legend.map(([kind, text]) =>
+        el(
+          "span",
+          {},
+          el("span", { className: `seen-token from-${kind}`, textContent: "abc" }),
+          ` ${text}`,
+        ),
+      ),
+    ),
+    prompt,
+    el(
+      "div",
+      { className: "dialog-acts" },
+      button("Copy", (event) => copy(event.currentTarget, exact), { className: "act" }),
+      button("Close", () => dialog.close(), { className: "act" }),
+    ),
+  );
+  dialog.addEventListener("close", () => dialog.remove());
+  dialog.addEventListener("click", (event) => {
+    if (event.target === dialog) dialog.close();
+  });
+  need("#chat").append(dialog);
+  dialog.showModal();
+};

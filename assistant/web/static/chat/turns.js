@@ -1,224 +1,239 @@
 // The transcript: one article for each turn of the open path. A message is shown to the letter. A
 // reply is shown to the letter too, until the server has rendered it; articles are kept, so stepping
 // between branches, or a new turn behind 300 others, touches what has changed alone.
-const Turns = (() => {
-  const MARKS = {
-    length: "Cut at the reply's length limit",
-    cancelled: "Stopped",
-    error: "Interrupted by an error",
-  };
-  const LEAVES = "The model does not see the messages above: they no longer fit its window";
-  const RENDER_CHARS = 40_000; // of replies that the server renders at once
-  const KEPT_MAX = 2_000;
+import { el, find, need } from "../lib/dom.js";
+import { hear, send, whenever } from "../lib/gradio.js";
+import * as records from "../lib/records.js";
+import { acts } from "./acts.js";
+import * as receipts from "./receipts.js";
 
-  const log = Dom.el("div", { id: "log" });
-  // Under the ids of conversation and turn, since a copy of a conversation has the same turns.
-  const articles = new Map(); // key -> article
-  const plain = new Set(); // keys of replies that are not rendered yet
-  const ready = new Map(); // key -> a rendered reply that is not shown yet
-  const line = Dom.el("p", { className: "left-out", textContent: LEAVES });
-  let asked = []; // the keys that the server is rendering, null for none; at first it hears nothing
-  const looked = new Set(); // keys of turns whose sources were asked for, or that need none
-  let looks = ""; // the key of the one that the server looks up, null for none; at first as above
+/** @import {Acts} from "./acts.js" */
+/** @import {Conversation, Node} from "../lib/records.js" */
+/** @import {Sources} from "../lib/matches.js" */
 
-  const act = (name, label, action, properties = {}) =>
-    Dom.button(label, action, { className: `act act-${name}`, ...properties });
+/**
+ * A turn as it is shown.
+ * @typedef {object} Shown
+ * @property {HTMLElement} element
+ * @property {string} id the conversation's
+ * @property {string} nid
+ * @property {string} text
+ * @property {string} state what its buttons were made for
+ * @property {HTMLElement | null} receipt
+ * @property {Sources} [sources]
+ */
 
-  const article = (key, { role, text }) => {
-    const said = Dom.el("div", { className: "said" });
-    if (role === "user") said.textContent = text;
-    else if (!text)
-      said.append(Dom.el("p", { className: "none", textContent: "No text came back." }));
-    else if (ready.has(key)) {
-      said.append(...ready.get(key));
-      ready.delete(key);
-    } else {
-      said.classList.add("plain");
-      said.textContent = text;
-      plain.add(key);
+const LEAVES = "The model does not see the messages above: they no longer fit its window";
+const RENDER_CHARS = 40_000; // of replies that the server renders at once
+const KEPT_MAX = 2_000;
+
+/** Where the turns are shown. */
+export const log = el("div", { id: "log" });
+// Under the ids of conversation and turn, since a copy of a conversation has the same turns.
+/** @type {Map<string, Shown>} */
+const articles = new Map();
+/** @type {Set<string>} */
+const plain = new Set(); // keys of replies that are not rendered yet
+/** @type {Map<string, ChildNode[]>} */
+const ready = new Map(); // a rendered reply that is not shown yet
+const line = el("p", { className: "left-out", textContent: LEAVES });
+/** @type {string[] | null} */
+let asked = []; // the keys that the server is rendering, null for none; at first it hears nothing
+/** @type {Set<string>} */
+const looked = new Set(); // keys of turns whose sources were asked for, or that need none
+/** @type {string | null} */
+let looks = ""; // the key of the one that the server looks up, null for none; at first as above
+
+/**
+ * Who tells where a reply's code comes from, and shows it: see attribution/sources.js.
+ * @type {{look: (id: string, nid: string, text: string) => unknown,
+ *   dress: (article: HTMLElement, turn: {nid: string, text: string}, found?: Sources) => unknown}}
+ */
+let attribution = { look: () => {}, dress: () => {} };
+/** @param {typeof attribution} by */
+export const attribute = (by) => {
+  attribution = by;
+};
+
+/** @param {string} key @param {Node} node */
+const article = (key, { role, text }) => {
+  const said = el("div", { className: "said" });
+  if (role === "user") said.textContent = text;
+  else if (!text) said.append(el("p", { className: "none", textContent: "No text came back." }));
+  else if (ready.has(key)) {
+    said.append(...(ready.get(key) ?? []));
+    ready.delete(key);
+  } else {
+    said.classList.add("plain");
+    said.textContent = text;
+    plain.add(key);
+  }
+  const heading = role === "user" ? "You said" : "The assistant said";
+  return el(
+    "article",
+    { className: `turn ${role}` },
+    el("h3", { className: "sr", textContent: heading }),
+    said,
+    el("div", { className: "acts" }),
+  );
+};
+
+/** @param {string} id @param {string} nid @param {Node} node @returns {Shown} */
+const add = (id, nid, node) => {
+  const key = id + nid;
+  const element = article(key, node);
+  const shown = { element, id, nid, text: node.text, state: "", receipt: null };
+  articles.set(key, shown);
+  return shown;
+};
+
+// A reply as the server rendered it: an article of a hidden component, which stays as it is.
+/** @param {string} key @param {HTMLElement | undefined} reply */
+const put = (key, reply) => {
+  if (!reply) return;
+  const contents = [...need(".said", reply).cloneNode(true).childNodes];
+  const shown = articles.get(key);
+  if (!shown) return ready.set(key, contents);
+  const said = need(".said", shown.element);
+  said.classList.remove("plain");
+  said.replaceChildren(...contents);
+  plain.delete(key);
+  redress(shown);
+};
+/** @param {string} id @param {string} nid @param {HTMLElement} reply */
+export const rendered = (id, nid, reply) => put(id + nid, reply);
+
+// What is known of where a reply comes from
+/** @param {Shown} shown */
+const redress = (shown) => attribution.dress(shown.element, shown, shown.sources);
+/** @param {string} id @param {string} nid @param {Sources | undefined} sources */
+export const dress = (id, nid, sources) => {
+  const shown = articles.get(id + nid);
+  if (!shown) return;
+  shown.sources = sources;
+  redress(shown);
+};
+
+// The turns of the open path, the first one first
+/** @type {Shown[]} */
+let open = [];
+
+// The newest reply with code that is shown and whose sources nobody has asked for: one at a time.
+const lookUp = () => {
+  if (looks !== null) return;
+  for (const { element, id, nid, text, sources } of [...open].reverse()) {
+    const key = id + nid;
+    if (looked.has(key) || plain.has(key)) continue;
+    looked.add(key);
+    if (sources || !find(".said :is(code, .code)", element)) continue;
+    looks = key;
+    attribution.look(id, nid, text);
+    return;
+  }
+};
+/**
+ * The server looks no longer for the sources of that turn.
+ * @param {string} id @param {string} nid
+ * @param {boolean} failed so would the earlier replies: they wait until the page is loaded anew
+ */
+export const lookedUp = (id, nid, failed) => {
+  if (failed) for (const shown of open) looked.add(shown.id + shown.nid);
+  if (looks === id + nid) looks = null;
+  lookUp();
+};
+
+/**
+ * Shows the path to `leaf`.
+ * @param {Conversation | undefined} record @param {string | null} leaf
+ * @param {{running: boolean, editing: string | null, do_: Acts}} how
+ */
+export const show = (record, leaf, { running, editing, do_ }) => {
+  const path = record ? records.path(record, leaf) : [];
+  const children = record ? records.family(record) : new Map();
+  if (articles.size > KEPT_MAX) for (const kept of [articles, plain]) kept.clear();
+  open = path.map((nid, index) => {
+    const { id, nodes } = /** @type {Conversation} */ (record);
+    const node = nodes[nid];
+    const shown = articles.get(id + nid) ?? add(id, nid, node);
+    const { element } = shown;
+    if (node.sources && !shown.sources) dress(id, nid, node.sources);
+    const near = children.get(node.parent ?? "") ?? [];
+    const last = index === path.length - 1;
+    const state = JSON.stringify([
+      near.indexOf(nid),
+      near.length,
+      last,
+      running && last,
+      !!node.pinned,
+    ]);
+    if (shown.state !== state) {
+      shown.state = state;
+      shown.receipt ??= node.role === "assistant" ? receipts.folded(nid, node, do_) : null;
+      const row = need(".acts", element);
+      const active = document.activeElement;
+      const pressed = row.contains(active) && active?.classList[1];
+      row.replaceChildren(...acts(nid, node, { children: near, last, running, do_ }));
+      if (shown.receipt) row.append(shown.receipt);
+      if (pressed) find(`.${pressed}`, row)?.focus();
     }
-    const heading = role === "user" ? "You said" : "The assistant said";
-    return Dom.el(
-      "article",
-      { className: `turn ${role}` },
-      Dom.el("h3", { className: "sr", textContent: heading }),
-      said,
-      Dom.el("div", { className: "acts" }),
-    );
-  };
-
-  // A reply as the server rendered it: an article of a hidden component, which stays as it is.
-  const contents = (article_) => [...Dom.find(".said", article_).cloneNode(true).childNodes];
-  const put = (key, article_) => {
-    const said = articles.get(key) && Dom.find(".said", articles.get(key));
-    if (!article_) return;
-    if (!said) return ready.set(key, contents(article_));
-    said.classList.remove("plain");
-    said.replaceChildren(...contents(article_));
-    plain.delete(key);
-    redress(articles.get(key));
-  };
-  const rendered = (id, nid, article_) => put(id + nid, article_);
-
-  // What is known of where a reply comes from
-  const redress = (element) => Sources.dress(element, element.turn, element.sources);
-  const dress = (id, nid, sources) => {
-    const element = articles.get(id + nid);
-    if (!element) return;
-    element.sources = sources;
-    redress(element);
-  };
-
-  // The newest reply with code that is shown and whose sources nobody has asked for: one at a time.
-  const lookUp = () => {
-    if (looks !== null) return;
-    for (const element of [...log.children].reverse()) {
-      const { id, nid, text } = element.turn;
-      const key = id + nid;
-      if (looked.has(key) || plain.has(key)) continue;
-      looked.add(key);
-      if (element.sources || !Dom.find(".said :is(code, .code)", element)) continue;
-      looks = key;
-      Sources.look(id, nid, text);
-      return;
-    }
-  };
-  // failed: the earlier replies would fail as well, so they wait until the page is loaded anew.
-  const lookedUp = (id, nid, failed) => {
-    if (failed) [...log.children].forEach(({ turn }) => looked.add(turn.id + turn.nid));
-    if (looks === id + nid) looks = null;
-    lookUp();
-  };
-
-  const stepper = (nid, children, step) => {
-    const at = children.indexOf(nid);
-    const to = (index, sign, label) =>
-      act("step", sign, () => step(children[index]), {
-        disabled: !(index in children),
-        title: label,
-        "aria-label": label,
-      });
-    return Dom.el(
-      "span",
-      { className: "steps" },
-      to(at - 1, "‹", "Earlier version"),
-      Dom.el("span", { textContent: `${at + 1}/${children.length}` }),
-      to(at + 1, "›", "Later version"),
-    );
-  };
-
-  // The buttons under a turn. do_: what they do, see chat.js.
-  const acts = (nid, node, { children, last, running, do_ }) => {
-    const user = node.role === "user";
-    const copy = act("copy-text", "Copy", (event) => Dom.copy(event.target, node.text));
-    const pin = act("pin", node.pinned ? "Pinned" : "Pin", () => do_.pin(nid), {
-      "aria-pressed": String(!!node.pinned),
-      title: "A pinned turn stays in the model's window",
-    });
-    const again = user ? last : true;
-    return [
-      node.text ? copy : null,
-      user ? act("edit", "Edit", () => do_.edit(nid)) : null,
-      again && !(last && running)
-        ? act("regenerate", "Regenerate", () => do_.regenerate(nid))
-        : null,
-      last && !running && node.finish === "length" && node.text
-        ? act("continue", "Continue", () => do_.carryOn(nid))
-        : null,
-      pin,
-      children.length > 1 ? stepper(nid, children, do_.step) : null,
-      MARKS[node.finish]
-        ? Dom.el("span", { className: "mark", textContent: MARKS[node.finish] })
-        : null,
-    ].filter(Boolean);
-  };
-
-  // Show the path to `leaf`. dropped: indices of the exchanges that are left out.
-  const show = (record, leaf, { running, editing, do_ }) => {
-    const path = record ? Records.path(record, leaf) : [];
-    const children = record ? Records.family(record) : new Map();
-    if (articles.size > KEPT_MAX) [articles, plain].forEach((kept) => kept.clear());
-    const wanted = path.map((nid, index) => {
-      const node = record.nodes[nid];
-      const key = record.id + nid;
-      if (!articles.has(key)) articles.set(key, article(key, node));
-      const element = articles.get(key);
-      element.turn ??= { id: record.id, nid, text: node.text };
-      if (node.sources && !element.sources) dress(record.id, nid, node.sources);
-      const near = children.get(node.parent ?? "");
-      const last = index === path.length - 1;
-      const state = JSON.stringify([
-        near.indexOf(nid),
-        near.length,
-        last,
-        running && last,
-        !!node.pinned,
-      ]);
-      if (element.state !== state) {
-        element.state = state;
-        element.receipt ??= node.role === "assistant" ? Receipts.folded(nid, node, do_) : null;
-        const row = Dom.find(".acts", element);
-        const pressed = row.contains(document.activeElement) && document.activeElement.classList[1];
-        row.replaceChildren(...acts(nid, node, { children: near, last, running, do_ }));
-        if (element.receipt) row.append(element.receipt);
-        if (pressed) Dom.find(`.${pressed}`, row)?.focus();
-      }
-      element.classList.toggle("edited", nid === editing);
-      return element;
-    });
-    let same = 0;
-    while (same < wanted.length && log.children[same] === wanted[same]) same++;
-    while (log.children.length > same) log.lastChild.remove();
-    log.append(...wanted.slice(same));
-    Dom.find("#transcript")?.classList.toggle("filled", path.length > 0);
-    render();
-    lookUp();
-  };
-
-  const mark = (dropped) => {
-    const gone = new Set(dropped);
-    let first = -1;
-    [...log.children].forEach((element, index) => {
-      const exchange = Math.floor(index / 2);
-      element.classList.toggle("gone", gone.has(exchange));
-      if (!gone.has(exchange) && gone.has(exchange - 1) && index % 2 === 0) first = index;
-    });
-    if (first < 0) line.remove();
-    else if (log.children[first].firstChild !== line) log.children[first].prepend(line);
-  };
-
-  // The newest replies are rendered first, so many at a time.
-  const render = () => {
-    if (asked || !plain.size) return;
-    const shown = new Set(log.children);
-    const texts = {};
-    let chars = 0;
-    for (const key of [...plain].reverse()) {
-      if (!shown.has(articles.get(key))) continue;
-      const text = Dom.find(".said", articles.get(key)).textContent;
-      if (chars && chars + text.length > RENDER_CHARS) break;
-      chars += text.length;
-      texts[key] = text;
-    }
-    if (!chars) return;
-    asked = Object.keys(texts);
-    Dom.send("render", { n: Records.newId("r"), texts: asked.map((key) => texts[key]) });
-  };
-  Dom.hear("rendered", (_, found) => {
-    asked?.forEach((key, index) => put(key, found[index]));
-    asked = null;
-    render();
-    lookUp();
+    element.classList.toggle("edited", nid === editing);
+    return shown;
   });
+  const wanted = open.map(({ element }) => element);
+  let same = 0;
+  while (same < wanted.length && log.children[same] === wanted[same]) same++;
+  while (log.children.length > same) log.lastChild?.remove();
+  log.append(...wanted.slice(same));
+  find("#transcript")?.classList.toggle("filled", path.length > 0);
+  render();
+  lookUp();
+};
 
-  Dom.whenever("#live", (live) => live.before(log));
-  Dom.hear("facts", () => {
-    asked = null; // whoever rendered before is gone
-    render();
-    looked.delete(looks); // and so is whoever looked
-    looks = null;
-    lookUp();
+/** Greys what the model will not see. @param {number[]} dropped indices of exchanges */
+export const mark = (dropped) => {
+  const gone = new Set(dropped);
+  let first = -1;
+  open.forEach(({ element }, index) => {
+    const exchange = Math.floor(index / 2);
+    element.classList.toggle("gone", gone.has(exchange));
+    if (!gone.has(exchange) && gone.has(exchange - 1) && index % 2 === 0) first = index;
   });
+  if (first < 0) return line.remove();
+  const { element } = open[first];
+  if (element.firstChild !== line) element.prepend(line);
+};
 
-  return { show, mark, rendered, dress, lookedUp, log };
-})();
+// The newest replies are rendered first, so many at a time.
+const render = () => {
+  if (asked || !plain.size) return;
+  const shown = new Set(open);
+  /** @type {[string, string][]} */
+  const texts = [];
+  let chars = 0;
+  for (const key of [...plain].reverse()) {
+    const one = articles.get(key);
+    if (!one || !shown.has(one)) continue;
+    const { text } = one;
+    if (chars && chars + text.length > RENDER_CHARS) break;
+    chars += text.length;
+    texts.push([key, text]);
+  }
+  if (!chars) return;
+  asked = texts.map(([key]) => key);
+  send("render", { n: records.newId("r"), texts: texts.map(([, text]) => text) });
+};
+hear("rendered", (_, found) => {
+  for (const [index, key] of (asked ?? []).entries()) put(key, found[index]);
+  asked = null;
+  render();
+  lookUp();
+});
+
+whenever("#live", (live) => live.before(log));
+hear("facts", () => {
+  asked = null; // whoever rendered before is gone
+  render();
+  if (looks) looked.delete(looks); // and so is whoever looked
+  looks = null;
+  lookUp();
+});

@@ -1,94 +1,68 @@
-// What all scripts of the page share: elements, files to save, the boxes that Gradio reads.
-// Text becomes an element's text here, never its HTML.
-const Dom = (() => {
-  const find = (selector, root = document) => root.querySelector(selector);
+// Elements and files to save, for all modules. Text becomes an element's text here, never its HTML.
 
-  // el("p", {className: "x", title: "y"}, "text", otherElement); a null child is left out
-  const el = (tag, properties = {}, ...children) => {
-    const element = document.createElement(tag);
-    for (const [name, value] of Object.entries(properties)) {
-      if (name.includes("-") || name === "role") element.setAttribute(name, value);
-      else element[name] = value;
-    }
-    element.append(...children.filter((child) => child != null));
-    return element;
-  };
+/** @param {string} selector @param {ParentNode} [root] @returns {HTMLElement | null} */
+export const find = (selector, root = document) => root.querySelector(selector);
 
-  const button = (label, onclick, properties = {}) =>
-    el("button", { type: "button", textContent: label, onclick, ...properties });
+/**
+ * The same for what must be there.
+ * @param {string} selector @param {ParentNode} [root] @returns {HTMLElement}
+ */
+export const need = (selector, root = document) => {
+  const element = find(selector, root);
+  if (!element) throw new Error(`The page has no ${selector}.`);
+  return element;
+};
 
-  const download = (name, type, text) => {
-    const url = URL.createObjectURL(new Blob([text], { type }));
-    el("a", { href: url, download: name }).click();
-    setTimeout(() => URL.revokeObjectURL(url), 10_000);
-  };
+/**
+ * el("p", {className: "x", title: "y"}, "text", otherElement); a null child is left out.
+ * @template {keyof HTMLElementTagNameMap} K
+ * @param {K} tag
+ * @param {Record<string, unknown>} [properties] those with a dash, and the role, are attributes
+ * @param {...(Node | string | null | undefined)} children
+ * @returns {HTMLElementTagNameMap[K]}
+ */
+export const el = (tag, properties = {}, ...children) => {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name.includes("-") || name === "role") element.setAttribute(name, String(value));
+    else Object.assign(element, { [name]: value });
+  }
+  element.append(...children.filter((child) => child != null));
+  return element;
+};
 
-  const copy = async (button, text) => {
-    const label = (button.dataset.label ??= button.textContent);
-    try {
-      await navigator.clipboard.writeText(text);
-      button.textContent = "Copied";
-    } catch {
-      button.textContent = "Not allowed";
-    }
-    setTimeout(() => (button.textContent = label), 1500);
-  };
+/**
+ * @param {string} label
+ * @param {(event: MouseEvent & {currentTarget: HTMLButtonElement}) => unknown} onclick
+ * @param {Record<string, unknown>} [properties]
+ */
+export const button = (label, onclick, properties = {}) =>
+  el("button", { type: "button", textContent: label, onclick, ...properties });
 
-  // A Gradio textbox: its new value reaches the server with the next event.
-  const box = (id) => find(`#${id} textarea, #${id} input`);
-  const fill = (id, value) => {
-    const field = box(id);
-    if (!field || field.value === value) return;
-    field.value = value;
-    field.dispatchEvent(new Event("input", { bubbles: true }));
-  };
-  const send = (id, value) => {
-    fill(id, JSON.stringify(value));
-    find(`#${id}-go`)?.click();
-  };
+/** @param {string} name @param {string} type @param {string} text */
+export const download = (name, type, text) => {
+  const url = URL.createObjectURL(new Blob([text], { type }));
+  el("a", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 10_000);
+};
 
-  const waiting = [];
-  const look = () => {
-    for (const wanted of waiting) {
-      const element = find(wanted.selector);
-      if (!element || element === wanted.last) continue;
-      wanted.last = element;
-      wanted.action(element);
-    }
-  };
-  // Once for each element that comes to match, also when Gradio builds the page anew.
-  const whenever = (selector, action) => waiting.push({ selector, action });
-  new MutationObserver(look).observe(document.documentElement, { childList: true, subtree: true });
+/**
+ * Copies a text, and says so on the button that was pressed.
+ * @param {HTMLElement} pressed @param {string} text
+ */
+export const copy = async (pressed, text) => {
+  pressed.dataset.label ??= pressed.textContent ?? "";
+  const { label } = pressed.dataset;
+  try {
+    await navigator.clipboard.writeText(text);
+    pressed.textContent = "Copied";
+  } catch {
+    pressed.textContent = "Not allowed";
+  }
+  setTimeout(() => {
+    pressed.textContent = label ?? "";
+  }, 1500);
+};
 
-  // What the server says through the hidden component with this id: see wire.py.
-  const hear = (id, action) =>
-    whenever(`#${id}`, (element) => {
-      let heard = null;
-      const read = () => {
-        const data = find(".data", element);
-        if (!data || data.textContent === heard) return;
-        heard = data.textContent;
-        action(JSON.parse(heard), [...element.querySelectorAll("article")]);
-      };
-      new MutationObserver(read).observe(element, {
-        childList: true,
-        subtree: true,
-        characterData: true,
-      });
-      read();
-    });
-
-  // A sentence of the page's own, in place of the server's last one until that says more.
-  const note = el("p", { id: "chat-note", role: "status" });
-  const say = (sentence, ...more) => note.replaceChildren(sentence, ...more);
-  whenever("#chat-status", (status) => {
-    status.after(note);
-    new MutationObserver(() => say("")).observe(status, {
-      childList: true,
-      subtree: true,
-      characterData: true,
-    });
-  });
-
-  return { find, el, button, download, copy, box, fill, send, whenever, hear, say };
-})();
+/** The children of an element that is filled with elements alone. @param {Element} root */
+export const children = (root) => /** @type {HTMLElement[]} */ ([...root.children]);

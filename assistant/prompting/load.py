@@ -1,0 +1,143 @@
+"""load_template(): a PromptTemplate from a file, from the hub, or from the text of an editor.
+
+Knows the keys of a template file (prompts/README.md) and what is wrong with them.
+"""
+
+import dataclasses
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, NoReturn
+
+from assistant.engine.protocol import Engine
+from assistant.errors import SamplingError, TemplateError, TextError
+from assistant.paths import PROMPTS
+from assistant.prompting.template import PLACE, PromptTemplate
+from assistant.prompting.toml import read_toml
+from assistant.sampling import Sampling, check_stops
+from assistant.text import quoted
+
+HUB_FILE = "TA_prompt_v1.txt"
+MARKER_CHARS_MAX = 200  # and of a name; each message is looked through for markers
+
+
+def suitable_template(engine: Engine) -> str:
+    """The name of the template that suits an engine's model, where none was chosen."""
+    if "<|assistant|>" in engine.tokenizer.special:
+        return "starchat"
+    return "tech-assistant-short" if engine.embedded else "tech-assistant"
+
+
+def load_template(spec: str) -> PromptTemplate:
+    """The PromptTemplate that `spec` names: a name in prompts/, the path of a .toml file, or
+    hub:OWNER/NAME[/FILE], a dataset's text file of "Human:" and "Assistant:" dialogues.
+
+    Raises TemplateError, for the hub HubError.
+    """
+    if spec.startswith("hub:"):
+        return _from_hub(spec)
+    path = Path(spec) if spec.endswith(".toml") else PROMPTS / f"{spec}.toml"
+    if not (path.is_file() if spec.endswith(".toml") else spec in template_names()):
+        raise TemplateError(
+            f"There is no prompt template {quoted(spec)}; give the path of a .toml file, "
+            f"hub:OWNER/NAME or one of: {', '.join(template_names())}."
+        )
+    try:
+        return parse_template(tomllib.loads(path.read_text(encoding="utf-8")), path.name)
+    except (OSError, ValueError, RecursionError) as error:
+        raise TemplateError(f"The prompt template {path} cannot be read: {error}.") from None
+
+
+def template_names() -> list[str]:
+    """The names of the templates in prompts/, where saved questions lie beside them."""
+    return sorted(path.stem for path in PROMPTS.glob("*.toml") if path.stem != "questions")
+
+
+def read_template(toml: object) -> PromptTemplate:
+    """The PromptTemplate of the text of a template file, such as a page's editor holds.
+
+    Raises TemplateError, whose sentence names the line or the key that is wrong.
+    """
+    try:
+        return parse_template(read_toml(toml), "in the editor")
+    except TextError as error:
+        raise TemplateError(str(error)) from None
+    except (ValueError, RecursionError) as error:
+        raise TemplateError(f"The prompt template cannot be read: {error}.") from None
+
+
+_STRINGS = ("name", "user", "assistant", "turn_end", "preamble")
+
+
+def parse_template(values: dict[str, Any], where: str) -> PromptTemplate:
+    """A PromptTemplate from the keys and values of a template file. where: the file's name, for
+    messages. Raises TemplateError."""
+
+    def refuse(reason: str) -> NoReturn:
+        raise TemplateError(f"The prompt template {where} is not usable: {reason}.")
+
+    values = dict(values)
+    kind = values.pop("kind", "chat")  # of older files
+    if kind != "chat":
+        refuse(f"'kind' must be 'chat', not {quoted(kind)}")
+    known = {field.name for field in dataclasses.fields(PromptTemplate)}
+    if unknown := sorted(set(values) - known):
+        refuse(f"it has the unknown key {quoted(unknown[0])}")
+    if missing := [key for key in _STRINGS if key not in values]:
+        refuse(f"the key {missing[0]!r} is missing")
+    for key in (*_STRINGS, "separator", "system"):
+        if not isinstance(values.get(key, ""), str):
+            refuse(f"{key!r} must be a string")
+        if key not in ("preamble", "system") and len(values.get(key, "")) > MARKER_CHARS_MAX:
+            refuse(f"{key!r} may have at most {MARKER_CHARS_MAX} characters")
+    if not values["name"]:
+        refuse("'name' is empty")
+    for key in ("user", "assistant"):
+        if not values[key].strip() or "\n" in values[key].strip():
+            refuse(f"{key!r} must be a marker on one line")
+        if values[key].endswith((" ", "\t")):
+            refuse(f"{key!r} must not end in a space: the space belongs to the message")
+    if "separator" in values and not re.fullmatch(r"\S(.*\S)?", values["separator"]):
+        refuse("'separator' must be one line without blanks at its ends")
+    if values.get("system", PLACE).count(PLACE) != 1:
+        refuse(f"'system' must hold {PLACE} once, where a system message stands")
+    if not isinstance(values.get("sampling", {}), dict):
+        refuse("'sampling' must be a table")
+    try:
+        values["stop"] = check_stops(values.get("stop"))
+        values["sampling"] = Sampling(**values.get("sampling", {}))
+    except TypeError:
+        fields = [field.name for field in dataclasses.fields(Sampling)]
+        unknown = sorted(set(values["sampling"]) - set(fields))
+        refuse(f"[sampling] has the unknown key {quoted(unknown[0])}")
+    except SamplingError as error:
+        refuse(str(error).rstrip("."))
+    # White space at its end becomes one newline, never a blank line: see `opening`.
+    preamble = values["preamble"].rstrip()
+    values["preamble"] = preamble if preamble == values["preamble"] else f"{preamble}\n"
+    return PromptTemplate(**values)
+
+
+def _from_hub(spec: str) -> PromptTemplate:
+    from assistant.hub import fetch_file
+
+    match = re.fullmatch(r"hub:([\w.-]+/[\w.-]+)(?:/([\w./-]+))?", spec)
+    if not match:
+        raise TemplateError(f"A prompt on the hub is named hub:OWNER/NAME, not {quoted(spec)}.")
+    repo, filename = match[1], match[2] or HUB_FILE
+    try:
+        text = fetch_file(repo, filename, repo_type="dataset").read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise TemplateError(f"The prompt {filename} of {repo} cannot be read: {error}.") from None
+    separators = list(re.finditer(r"^-----[ \t]*$", text, re.MULTILINE))
+    if separators:
+        text = text[: separators[-1].start()] + "-----\n"
+    values = {
+        "name": f"{repo}/{filename}",
+        "user": "Human:",
+        "assistant": "Assistant:",
+        "turn_end": "\n\n",
+        "separator": "-----",
+        "preamble": text,
+    }
+    return parse_template(values, filename)

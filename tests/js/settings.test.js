@@ -1,0 +1,47 @@
+// What is kept of settings that come from outside, and what a changed field makes of them.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { checkSettings, choose } from "../../assistant/web/static/lib/settings.js";
+
+const ALL = { template: "short", temperature: 0.5, max_new_tokens: 9, seed: 0, keep_all: true };
+
+test("settings are kept field by field", () => {
+  assert.deepEqual(checkSettings({ ...ALL, more: 1 }), ALL);
+  for (const value of [null, undefined, 5, "x", []]) assert.deepEqual(checkSettings(value), {});
+});
+
+for (const [name, value] of [
+  ["template", 5],
+  ["template", "x".repeat(101)],
+  ["temperature", 2.1],
+  ["temperature", -1],
+  ["temperature", "warm"],
+  ["max_new_tokens", 0],
+  ["max_new_tokens", 1.5],
+  ["seed", -1],
+  ["seed", 2 ** 53],
+  ["keep_all", "yes"],
+]) {
+  test(`${name} is not ${JSON.stringify(value).slice(0, 20)}`, () => {
+    const { [name]: _, ...others } = ALL;
+    assert.deepEqual(checkSettings({ ...ALL, [name]: value }), others);
+  });
+}
+
+for (const [name, value, becomes] of [
+  ["temperature", "0.7", { temperature: 0.7 }],
+  ["temperature", "0", { temperature: 0 }],
+  ["max_new_tokens", "12", { max_new_tokens: 12 }],
+  ["template", "short", { template: "short" }],
+  ["template", "usual", {}],
+  ["keep_all", true, { keep_all: true }],
+  ["keep_all", false, {}],
+  ["seed", "", { seed: undefined }],
+  ["seed", "9", { seed: 9 }],
+]) {
+  test(`a field for ${name} that says ${JSON.stringify(value)}`, () => {
+    const { seed, ...others } = { seed: 1, ...becomes };
+    const wanted = seed === undefined ? others : { seed, ...others };
+    assert.deepEqual(choose({ seed: 1 }, name, value, "usual"), wanted);
+  });
+}
