@@ -36,7 +36,7 @@ def choose_device(name: str) -> torch.device:
     if not why_not:
         return torch.device("cuda" if name == "auto" else name)
     if name != "auto":
-        raise CheckpointError(f"--device {name} cannot be had: {why_not}.")
+        raise CheckpointError(f"--device {name} cannot be used: {why_not}.")
     if machine.lost:
         log.warning("The NVIDIA card here is not used, the CPU computes instead: %s.", why_not)
     return torch.device("cpu")
@@ -81,7 +81,8 @@ def choose_dtype(
         least = "bfloat16" if device.type == "cpu" else "int8"
         ways = ["a smaller checkpoint with --model"]
         if total(least, half) < size and (fit := most_slots(least, half)):
-            ways.insert(0, f"--dtype {least}" + f" --slots {fit}" * (fit < slots))
+            fewer = f" --slots {fit}" if fit < slots else ""
+            ways.insert(0, f"--dtype {least}{fewer}")
         if fit := most_slots(choice, dtype):
             ways.insert(0, f"--slots {fit}")
         raise CheckpointError(

@@ -16,7 +16,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError) as error:
         raise broken_file(path, error) from error
     if not isinstance(value, dict):
-        raise broken_file(path, "no JSON object")
+        raise broken_file(path, "not a JSON object")
     return value
 
 

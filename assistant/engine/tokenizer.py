@@ -40,7 +40,7 @@ def load_tokenizer(folder: Path) -> "BPETokenizer":
         raise broken_file(path, error) from error
     if not exact:
         raise CheckpointError(
-            f"The tokenizer file {path} is no byte-level BPE, the only kind that is supported."
+            f"The tokenizer file {path} is not a byte-level BPE, the only kind that is supported."
         )
     return tokenizer
 

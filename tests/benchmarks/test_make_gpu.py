@@ -97,7 +97,7 @@ def test_without_a_card_it_is_one_sentence(tmp_path):
     process = run("--results", results, CUDA_VISIBLE_DEVICES="")
     assert process.returncode == 1 and not results.exists()
     (sentence,) = process.stdout.splitlines()
-    assert sentence.startswith("--device cuda cannot be had: ") and sentence.endswith(".")
+    assert sentence.startswith("--device cuda cannot be used: ") and sentence.endswith(".")
     assert not process.stderr
 
 
@@ -123,7 +123,7 @@ def test_make_turns_a_1_into_a_2_and_adds_nothing_to_the_sentence(tmp_path):
         text=True,
     )
     (sentence,) = done.stdout.splitlines()
-    assert done.returncode == 2 and sentence.startswith("--device cuda cannot be had: ")
+    assert done.returncode == 2 and sentence.startswith("--device cuda cannot be used: ")
     assert len(done.stderr.splitlines()) == 1  # make's own
 
 

@@ -119,7 +119,7 @@ TOO_OLD = (
 def test_a_card_that_cannot_be_used(machine, words, monkeypatch, caplog):
     assert words in why_not(machine) and not why_not(machine).endswith(".")
     monkeypatch.setattr(card, "inspect_machine", lambda: machine)
-    with pytest.raises(CheckpointError, match="^--device cuda cannot be had: ") as caught:
+    with pytest.raises(CheckpointError, match="^--device cuda cannot be used: ") as caught:
         choose_device("cuda")
     assert words in str(caught.value)
     assert choose_device("cpu") == torch.device("cpu") and not caplog.records

@@ -199,7 +199,7 @@ def test_a_broken_file_is_named(tmp_path, name, content):
     ],
 )
 def test_other_kinds_of_tokenizer_are_refused(tmp_path, changes):
-    with pytest.raises(CheckpointError, match="no byte-level BPE"):
+    with pytest.raises(CheckpointError, match="not a byte-level BPE"):
         load_tokenizer(edited(tmp_path, **changes))
 
 

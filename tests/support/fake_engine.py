@@ -17,7 +17,7 @@ import threading
 import time
 
 from assistant.engine.prefix import common_prefix
-from assistant.engine.protocol import Finished, Logprob, Piece, Status, Waiting
+from assistant.engine.protocol import Finished, Logprob, Piece, Reason, Request, Status, Waiting
 from assistant.engine.tokenizer import BPETokenizer
 from assistant.errors import EngineBusy, EngineDead, WindowError
 
@@ -81,8 +81,9 @@ class FakeEngine:
     """
 
     model = "fake"
-    revision = numerics = None
-    limitations = {}
+    revision: str | None = None
+    numerics: str | None = None
+    limitations: dict[str, str] = {}
 
     def __init__(
         self, script="Hello.", *, window=8192, slots=8, queue=64, special=SPECIAL, embedded=True
@@ -96,7 +97,7 @@ class FakeEngine:
         self.active = []  # open streams; the first `slots` of them run
         self._closed = False
 
-    def generate(self, request, *, wait_s=0.1):
+    def generate(self, request: Request, *, wait_s: float = 0.1) -> "FakeStream":
         prompt = len(request.ids)
         assert prompt and request.max_new_tokens >= (0 if request.prompt_logprobs else 1)
         assert (request.logprobs or 1) in range(1, 21)
@@ -110,7 +111,7 @@ class FakeEngine:
             self.active.append(stream)
         return stream
 
-    def check_room(self):
+    def check_room(self) -> None:
         if self.dead or self._closed:
             raise EngineDead(self.dead or "The engine is closed.")
         if len(self.active) >= self.slots + self.queue:
@@ -124,15 +125,15 @@ class FakeEngine:
             script = script[min(len(self.requests), len(script)) - 1]
         return [script] if isinstance(script, str) else script
 
-    def pin(self, ids):
+    def pin(self, ids: tuple[int, ...]) -> None:
         self.pinned.append(tuple(ids))
         self.computed.append(tuple(ids))
 
-    def status(self):
+    def status(self) -> Status:
         running = min(len(self.active), self.slots)
         return Status(running, len(self.active) - running, self.slots, self.dead)
 
-    def close(self):
+    def close(self) -> None:
         self._closed = True
 
     def prompt(self, index=-1):
@@ -155,10 +156,10 @@ class FakeStream:
         pinned = max((common_prefix(request.ids, ids) for ids in engine.pinned), default=0)
         self._repeatable = self._cached <= pinned
 
-    def __iter__(self):
+    def __iter__(self) -> "FakeStream":
         return self
 
-    def __next__(self):
+    def __next__(self) -> Waiting | Piece | Finished:
         if self._ended:
             raise StopIteration
         engine = self._engine
@@ -175,7 +176,7 @@ class FakeStream:
             self._end("error")
             raise
 
-    def close(self, reason="cancelled"):
+    def close(self, reason: Reason = "cancelled") -> Finished:
         if not self._ended:
             self._engine.cancelled += 1
             self._end(reason)

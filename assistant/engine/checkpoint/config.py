@@ -23,7 +23,7 @@ def read_config(folder: Path, name: str) -> Config:
     path = folder / "config.json"
     raw = read_json(path)
     if raw is None:
-        raise CheckpointError(f"{folder} is no checkpoint: it has no config.json.")
+        raise CheckpointError(f"{folder} is not a checkpoint: it has no config.json.")
     if raw.get("model_type") != "gpt_bigcode":
         raise CheckpointError(
             f"{name} has the architecture {quoted(raw.get('model_type'))}, and only gpt_bigcode "

@@ -146,7 +146,7 @@ def find_tensors(files: Sequence[Path], config: Config) -> dict[str, Stored]:
             ) from None
         except Exception as error:  # each format's reader has errors of its own
             raise broken_file(
-                path, f"it is cut off or no such file: {type(error).__name__}"
+                path, f"it is cut off or not a file of weights: {type(error).__name__}"
             ) from error
     if config.tie_word_embeddings and EMBEDDING not in stored and HEAD in stored:
         stored[EMBEDDING] = stored[HEAD]  # files that keep the shared matrix under its other name

@@ -84,7 +84,7 @@ def mqa_decode(query: Tensor, kv: Tensor, slots: Tensor, positions: Tensor, scal
 
     rows, heads, head_dim = query.shape
     if not is_supported(heads, head_dim):
-        raise ValueError(f"mqa_decode takes no {heads} heads of {head_dim}.")
+        raise ValueError(f"mqa_decode does not take {heads} heads of {head_dim}.")
     _check("query", query, query, query.shape, FLOATS, strided=True)
     _check("kv", kv, query, (*kv.shape[:2], 2 * head_dim), (query.dtype,), strided=True)
     _check("slots", slots, query, (rows,), (torch.int64,))

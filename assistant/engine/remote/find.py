@@ -54,7 +54,8 @@ async def find_kind(
         return TextGeneration(_name(info["model_id"]), _window(info.get("max_total_tokens"))), None
     if not listed:
         raise SettingsError(
-            "It is no server that is known here: it has no model at /v1/models, and no /info."
+            "It is not a kind of server that is known here: it has no model at /v1/models, and no "
+            "/info."
         )
     return _completions(settings, listed, ""), None
 
@@ -101,7 +102,7 @@ def _part(value: Mapping[str, Any] | None, key: str) -> JSON:
 def _models(answer: JSON | None) -> list[JSON]:
     listed = answer.get("data") if answer else []
     if not isinstance(listed, list) or not all(isinstance(model, dict) for model in listed):
-        raise garbage("no list of models")
+        raise garbage("not a list of models")
     return listed
 
 

@@ -46,7 +46,9 @@ class Silence(Fault):
 
 def garbage(why: str) -> Fault:
     """The Fault for what no server of its kind would send."""
-    return Fault(EngineError(f"The model's server sent what is no reply ({why}); try again."))
+    return Fault(
+        EngineError(f"The model's server sent something that is not a reply ({why}); try again.")
+    )
 
 
 def make_client(url: str, key: str | None) -> httpx.AsyncClient:
@@ -227,7 +229,7 @@ async def _lines(response: httpx.Response) -> AsyncIterator[bytes]:
 def _object(data: bytes, most: int) -> dict[str, Any]:
     value = _json(data, most)
     if not isinstance(value, dict):
-        raise garbage("no JSON object")
+        raise garbage("not a JSON object")
     return value
 
 

@@ -118,7 +118,9 @@ class ServedTokenizer:
         body = {"content": text, "add_special": False, "parse_special": trusted}
         ids: list[int] = self._ask("/tokenize", body, "tokens")
         if not all(type(token) is int and 0 <= token < self._size for token in ids):
-            raise EngineError("The model's server made something else than tokens of a text.")
+            raise EngineError(
+                "The model's server answered with something other than the tokens of a text."
+            )
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -126,7 +128,9 @@ class ServedTokenizer:
             return "".join(self._spelt[token] for token in ids)
         text: str = self._ask("/detokenize", {"tokens": list(ids)}, "content")
         if len(text) > TOKEN_CHARS_MAX * len(ids):  # it may be kept, for each of many tokens
-            raise EngineError("The model's server made something else than a text of tokens.")
+            raise EngineError(
+                "The model's server answered with something other than the text of tokens."
+            )
         return events.text(text)
 
     def texts(self, ids: Sequence[int]) -> list[str]:

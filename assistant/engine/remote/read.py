@@ -119,7 +119,7 @@ def _event(kind: Dialect, value: JSON, request: Request, vocabulary: int) -> Eve
         if not isinstance(event.reason, str | None):
             raise ValueError
     except _WRONG as error:
-        raise garbage("no piece of a text") from error
+        raise garbage("not a piece of a text") from error
     return event
 
 

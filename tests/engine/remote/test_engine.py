@@ -136,7 +136,7 @@ def test_a_fault_is_one_sentence_and_the_next_request_works(
     assert isinstance(caught.value, EngineBusy) == (fault in ("429", "503"))
     if fault in ("401", "403"):
         assert "ASSISTANT_ENDPOINT_KEY" in sentence
-    assert ("what is no reply" in sentence) >= (fault in GARBAGE)
+    assert ("something that is not a reply" in sentence) >= (fault in GARBAGE)
     if silent:
         assert "0.3 seconds" in sentence
     server.fault = None
@@ -285,7 +285,7 @@ def test_log_probabilities_of_a_prompt(model_files, open_remote, tokenizer):
             others
         )
         server.fault = "no reply"
-        with pytest.raises(EngineError, match="what is no reply"):
+        with pytest.raises(EngineError, match="something that is not a reply"):
             read(engine.generate(request))
         server.fault = None
         healthy(engine, tokenizer)
@@ -299,7 +299,7 @@ def test_log_probabilities_of_a_prompt(model_files, open_remote, tokenizer):
     [
         ("401", "ASSISTANT_ENDPOINT_KEY"),
         ("500", "failed"),
-        ("garbage", "no reply"),
+        ("garbage", "not a reply"),
         ("429", "room"),
     ],
 )
@@ -347,7 +347,10 @@ def test_without_a_window_it_does_not_start(model_files, tmp_path, open_remote):
 
 
 def test_a_server_that_is_none(open_remote):
-    with serving(lambda server: {}) as server, pytest.raises(SettingsError, match="no server that"):
+    with (
+        serving(lambda server: {}) as server,
+        pytest.raises(SettingsError, match="not a kind of server"),
+    ):
         open_remote(server)
 
 

@@ -291,7 +291,7 @@ def test_a_field_of_a_wrong_type_is_no_reply(event, model_files, open_remote, to
         engine = open_remote(server)
         route = server.routes["POST", "/v1/completions"]
         server.routes["POST", "/v1/completions"] = lambda _: [event]
-        with pytest.raises(EngineError, match="what is no reply") as caught:
+        with pytest.raises(EngineError, match="something that is not a reply") as caught:
             logprobs = 1 if "logprobs" in json.dumps(event) else None
             read(engine.generate(greedy(tokenizer.encode("Say it."), 20, logprobs=logprobs)))
         one_sentence(caught.value, server.url)
