@@ -4,6 +4,11 @@ Knows bytes, limits and patience; no models and no tokens. Nothing that a server
 every answer, whichever route it is for, is read here, uncompressed and up to a number of bytes, of
 seconds and of JSON's parts. Sentences name no address, since visitors read them; whoever runs the
 program finds it in the log.
+
+The clients of OpenAI and of huggingface_hub are not used, since nothing bounds what they read: both
+keep a line, or an event, until it ends, however long that is, unpack what is compressed, and wait
+for each part of an answer anew, so that one byte a minute goes on for ever (openai 3.54,
+huggingface_hub 2.4). What an answer may hold would have to be counted before they see it.
 """
 
 import asyncio
