@@ -67,7 +67,7 @@ def reckoned_bytes(config, slots: int, device: str, int8: bool) -> int:
 
 
 def step(engine, positions: list[int], *, top: int = 0):
-    """A step as the scheduler launches it, a row in each slot from the first on; gives Drawn."""
+    """A step as the scheduler launches it, a row in each slot from the first on, and its result."""
     rows = [Row(TOKEN, slot, position) for slot, position in enumerate(positions)]
     return engine._scheduler.decode_step.decode(rows, greedy=True, penalised=False, top=top)
 

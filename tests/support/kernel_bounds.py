@@ -216,7 +216,7 @@ def test_a_tensor_that_would_be_misread_is_refused(name, argument, change):
 
 
 def test_rows_of_a_transposed_batch_are_refused():
-    """As choose.is_steady once gave them: three numbers apart, they name other slots."""
+    """As calibrate once gave them: three numbers apart, they name other slots."""
     rows = torch.tensor([(7, 0, 3), (8, 1, 4), (9, 1, 19)])
     _, slots, positions = rows.T
     given = arguments("mqa_decode") | {"slots": slots, "positions": positions}

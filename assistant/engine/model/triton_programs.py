@@ -5,27 +5,25 @@ masked load gives 0: the cache starts as uninitialised memory, in which NaN is p
 int64 wherever a large cache or weight could pass 2**31 elements. Imports Triton.
 """
 
-from typing import Any
-
 import triton
 import triton.language as tl
 
 
 @triton.jit
 def attend_split(
-    query: Any,  # [rows, heads, DIM]
-    kv: Any,  # [slots, window, 2 x DIM]
-    slots: Any,  # int64 [rows]
-    positions: Any,  # int64 [rows]
-    sums: Any,  # out, float32 [rows, SPLITS, heads, DIM]: values weighted by 2**(score - top)
-    tops: Any,  # out, float32 [rows, SPLITS, heads]: the largest score, -inf in an empty part
-    totals: Any,  # out, float32 [rows, SPLITS, heads]: the sum of the weights
-    scale: Any,  # of scores as powers of two
-    heads: Any,
-    query_row: Any,  # strides
-    query_head: Any,
-    kv_slot: Any,
-    kv_key: Any,
+    query: tl.tensor,  # [rows, heads, DIM]
+    kv: tl.tensor,  # [slots, window, 2 x DIM]
+    slots: tl.tensor,  # int64 [rows]
+    positions: tl.tensor,  # int64 [rows]
+    sums: tl.tensor,  # out, float32 [rows, SPLITS, heads, DIM]: values weighted by 2**(score - top)
+    tops: tl.tensor,  # out, float32 [rows, SPLITS, heads]: the largest score, -inf in an empty part
+    totals: tl.tensor,  # out, float32 [rows, SPLITS, heads]: the sum of the weights
+    scale: tl.tensor,  # of scores as powers of two
+    heads: tl.tensor,
+    query_row: tl.tensor,  # strides
+    query_head: tl.tensor,
+    kv_slot: tl.tensor,
+    kv_key: tl.tensor,
     SPLITS: tl.constexpr,
     HEADS: tl.constexpr,  # a power of two, at least 16: tl.dot takes no fewer rows
     DIM: tl.constexpr,
@@ -79,11 +77,11 @@ def attend_split(
 
 @triton.jit
 def attend_join(
-    sums: Any,  # as attend_split leaves them
-    tops: Any,
-    totals: Any,
-    out: Any,  # [rows, heads, DIM]
-    heads: Any,
+    sums: tl.tensor,  # as attend_split leaves them
+    tops: tl.tensor,
+    totals: tl.tensor,
+    out: tl.tensor,  # [rows, heads, DIM]
+    heads: tl.tensor,
     SPLITS: tl.constexpr,
     DIM: tl.constexpr,
 ) -> None:
@@ -107,15 +105,15 @@ def attend_join(
 # to be 1 or a multiple of 16.
 @triton.jit(do_not_specialize=["rows"])
 def multiply_int8(
-    x: Any,  # [rows, inputs]
-    weight: Any,  # int8 [outs, inputs]
-    scale: Any,  # [outs]
-    bias: Any,  # [outs] or None
-    out: Any,  # [rows, outs]; with more than one split the sums, float32 [SPLITS, rows, outs]
-    rows: Any,
-    outs: Any,
-    inputs: Any,
-    x_row: Any,  # stride
+    x: tl.tensor,  # [rows, inputs]
+    weight: tl.tensor,  # int8 [outs, inputs]
+    scale: tl.tensor,  # [outs]
+    bias: tl.tensor,  # [outs] or None
+    out: tl.tensor,  # [rows, outs]; with more than one split the sums, float32 [SPLITS, rows, outs]
+    rows: tl.tensor,
+    outs: tl.tensor,
+    inputs: tl.tensor,
+    x_row: tl.tensor,  # stride
     SPLITS: tl.constexpr,
     ROWS: tl.constexpr,
     BLOCK_OUT: tl.constexpr,
@@ -157,12 +155,12 @@ def multiply_int8(
 
 @triton.jit(do_not_specialize=["rows"])
 def add_parts(
-    sums: Any,  # float32 [SPLITS, rows, outs]
-    scale: Any,
-    bias: Any,
-    out: Any,  # [rows, outs]
-    rows: Any,
-    outs: Any,
+    sums: tl.tensor,  # float32 [SPLITS, rows, outs]
+    scale: tl.tensor,
+    bias: tl.tensor,
+    out: tl.tensor,  # [rows, outs]
+    rows: tl.tensor,
+    outs: tl.tensor,
     SPLITS: tl.constexpr,
     BLOCK: tl.constexpr,
 ) -> None:
@@ -181,16 +179,16 @@ def add_parts(
 
 @triton.jit
 def add_norm(
-    x: Any,  # [rows, width]
-    delta: Any,  # [rows, width]
-    weight: Any,  # [width]
-    bias: Any,  # [width]
-    total: Any,  # out, [rows, width]: x + delta
-    normed: Any,  # out, [rows, width]: its layer norm
-    eps: Any,
-    width: Any,
-    x_row: Any,  # strides
-    delta_row: Any,
+    x: tl.tensor,  # [rows, width]
+    delta: tl.tensor,  # [rows, width]
+    weight: tl.tensor,  # [width]
+    bias: tl.tensor,  # [width]
+    total: tl.tensor,  # out, [rows, width]: x + delta
+    normed: tl.tensor,  # out, [rows, width]: its layer norm
+    eps: tl.tensor,
+    width: tl.tensor,
+    x_row: tl.tensor,  # strides
+    delta_row: tl.tensor,
     BLOCK: tl.constexpr,  # a power of two, at least the width
 ) -> None:
     """One row, held in registers."""

@@ -40,7 +40,7 @@ def test_cases(file, interpret):
     if interpret == "1" and version("triton") < (3, 7) and version("numpy") >= (2, 4):
         pytest.skip("the interpreter of Triton 3.6 needs a NumPy older than 2.4")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"tests/{file}.py"],
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"tests/support/{file}.py"],
         cwd=ROOT,
         env=os.environ | {"TRITON_INTERPRET": interpret},
         capture_output=True,
@@ -127,7 +127,7 @@ def test_a_path_as_people_read_it(path, text):
 
 @needs_triton
 def test_triton_is_imported_late():
-    code = "import sys; from assistant.engine import kernels; print('triton' in sys.modules)"
+    code = "import sys; from assistant.engine.model import kernels; print('triton' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (done.stdout, done.returncode) == ("False\n", 0), done.stderr
 
