@@ -2,7 +2,6 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +12,7 @@ from assistant.chat.assistant import Assistant
 from assistant.conversation import Conversation, Turn
 from assistant.engine.open import open_engine
 from assistant.engine.tokenizer import load_tokenizer
-from assistant.paths import MODELS
+from assistant.paths import MODELS, ROOT
 from assistant.prompting.load import load_template
 from assistant.prompting.template import encode
 from assistant.sampling import Sampling
@@ -22,7 +21,6 @@ from training.answers import judge
 from training.corpus import read_corpus
 from training.evaluate import TITLES, table, weights_hash
 
-HERE = Path(__file__).parent
 LEAST = 24  # of 40 right
 (FOLDER,) = (path.parent for path in MODELS.glob("*/config.json"))
 SPECIAL = [
@@ -209,7 +207,7 @@ def test_an_example_is_answered_rightly(model, template, tokenizer, asked):
 
 def test_it_answers_in_wordings_that_it_never_saw():
     """A part of the evaluation: the first 40 questions of the kinds that the card speaks of."""
-    lines = (HERE / "data" / "embedded.jsonl").read_text("utf-8").splitlines()
+    lines = (ROOT / "tests" / "data" / "embedded.jsonl").read_text("utf-8").splitlines()
     every = [json.loads(line) for line in lines]
     engine = open_engine(Settings())
     assistant = Assistant(engine, load_template("tech-assistant-short"))
