@@ -6,7 +6,7 @@ Knows how the parts go together, and nothing of the web or of torch.
 import dataclasses
 from array import array
 from collections.abc import Collection, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from hashlib import blake2b
 from itertools import chain
 
@@ -21,6 +21,7 @@ from assistant.prompting.template import PromptTemplate, Segment, encode
 from assistant.sampling import Sampling, check_logprobs, check_max_new_tokens, check_stops
 
 KNOWN_MAX = 2_000_000  # ids of turns that are kept, so that a draft's ledger encodes little
+OPENINGS_MAX = 16  # that are kept encoded
 
 
 class Assistant:
@@ -50,7 +51,11 @@ class Assistant:
                 f"{max_new_tokens} for the reply they fill the model's window of {engine.window}; "
                 "choose a shorter template or shorter replies."
             )
-        self._opening = encode(template.opening(), engine.tokenizer)
+        # By the system message: each of a client's requests has the same one.
+        self._opening = lru_cache(OPENINGS_MAX)(
+            lambda system: tuple(encode(template.opening(system), engine.tokenizer))
+        )
+        self._opening("")
         self._known: dict[bytes, array[int]] = {}  # see _ids
         self._held = 0
         if pin and self._preamble:
@@ -138,9 +143,7 @@ class Assistant:
         system: str = "",
     ) -> tuple[Ledger, tuple[Sequence[int], ...], Turn]:
         """The Ledger, the ids of the prompt in parts, and the reply that is continued."""
-        opening = self._opening
-        if system:
-            opening = encode(self.template.opening(system), self.engine.tokenizer)
+        opening = self._opening(system)
         exchanges, newest, before = self._split(conversation)
         if dropped and not set(dropped) <= set(range(len(exchanges))):
             raise HistoryError(

@@ -479,6 +479,23 @@ def test_a_draft_is_counted_without_encoding_what_stands_before_it(monkeypatch):
     assert helper.ledger(long_talk(100).add_message("Hello")) == ledger
 
 
+def test_a_system_message_is_encoded_once(monkeypatch):
+    helper = assistant([" Hi."] * 3, template=dataclasses.replace(TEMPLATE, system="{system}\n"))
+    encode, texts = helper.engine.tokenizer.encode, []
+    monkeypatch.setattr(
+        helper.engine.tokenizer,
+        "encode",
+        lambda text, **options: texts.append(text) or encode(text, **options),
+    )
+    conversation = Conversation().add_message("Hello")
+    prompts = []
+    for system in ("Be brief.", "Be brief.", "Be kind."):
+        read(helper.reply(conversation, system=system))
+        prompts.append(helper.engine.prompt())
+    assert sum("Be brief." in text for text in texts) == 1
+    assert prompts[0] == prompts[1] and "Be brief." in prompts[1] and "Be kind." in prompts[2]
+
+
 def test_turns_that_differ_in_ids_alone_are_not_mixed_up():
     helper = assistant()
     for ids in (None, tuple(helper.engine.tokenizer.encode("\nHi."))):

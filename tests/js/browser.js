@@ -1,9 +1,8 @@
 // What the modules under test need of a browser: import this one first. The store is in memory.
 
-const values = new Map();
 const listeners = new Map();
 
-export const localStorage = {
+const storage = (values = new Map()) => ({
   room: Infinity, // characters
   get length() {
     return values.size;
@@ -15,18 +14,20 @@ export const localStorage = {
     values.set(key, String(value));
   },
   removeItem: (key) => values.delete(key),
-};
+});
+export const localStorage = storage();
+export const sessionStorage = storage();
 
 const stand = (name, value) => Object.defineProperty(globalThis, name, { value, writable: true });
 stand("localStorage", localStorage);
-stand("sessionStorage", localStorage);
+stand("sessionStorage", sessionStorage);
 stand("location", { origin: "http://localhost:7860", pathname: "/" });
 stand("addEventListener", (kind, listener) => listeners.set(kind, listener));
 
 /** Another tab of this browser wrote that. */
 export const fromAnotherTab = (key, newValue) => {
-  if (newValue === null) values.delete(key);
-  else values.set(key, newValue);
+  if (newValue === null) localStorage.removeItem(key);
+  else localStorage.setItem(key, newValue);
   listeners.get("storage")({ storageArea: localStorage, key, newValue });
 };
 

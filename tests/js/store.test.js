@@ -1,7 +1,13 @@
 // Conversations in the browser's store: read, changed, full, and shared with other tabs.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { asksBeforeLeaving, conversation, fromAnotherTab, localStorage } from "./browser.js";
+import {
+  asksBeforeLeaving,
+  conversation,
+  fromAnotherTab,
+  localStorage,
+  sessionStorage,
+} from "./browser.js";
 
 const CHAT = "tech-assistant/chat/";
 const inStore = (id) => JSON.parse(localStorage.getItem(CHAT + id));
@@ -20,6 +26,13 @@ test("what is there is read, and what cannot be read is left alone", () => {
   );
   assert.equal(store.state().broken, 2);
   assert.equal(localStorage.getItem(`${CHAT}c00000002`), "{broken");
+});
+
+test("what belongs to a tab is in the tab's own store", () => {
+  assert.equal(store.ofTab("tab"), null);
+  assert.equal(store.ofTab("tab", "draft"), "draft");
+  assert.equal(sessionStorage.getItem("tab"), "draft");
+  assert.equal(localStorage.getItem("tab"), null);
 });
 
 test("a change is written, is the newest, and is told", () => {

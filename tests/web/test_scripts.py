@@ -6,6 +6,7 @@ import pytest
 
 from assistant.paths import STATIC
 from assistant.settings import Settings
+from assistant.web.pages.page import SCRIPTS
 from tests.support.fake_engine import FakeEngine
 from tests.support.server import running
 
@@ -38,6 +39,13 @@ def test_a_script_is_served_and_asked_for_again_each_time(server, name):
 def test_nothing_else_is_served(server, path):
     assert server.get(f"/page/static/{path}").status_code == 404
     assert server.get("/page/static/main.js").status_code == 200
+
+
+def test_a_page_asks_for_all_modules_at_once(server):
+    preloads = re.findall(
+        r'rel=\\?"modulepreload\\?" href=\\?"page/static/([^"\\]+)', server.get("/").text
+    )
+    assert sorted({*preloads, *SCRIPTS}) == NAMES and not {*preloads} & {*SCRIPTS}
 
 
 def test_a_script_can_only_be_read(server):

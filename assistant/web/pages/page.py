@@ -129,12 +129,15 @@ def look() -> dict[str, Any]:
     # Asked for at once, not one after the other as they import each other
     preloads = (
         f'<link rel="modulepreload" href="page/static/{path.relative_to(STATIC).as_posix()}">'
-        for path in sorted(STATIC.rglob("*/*.js"))
+        for path in sorted(STATIC.rglob("*.js"))
+        if path.name not in SCRIPTS
     )
-    scripts = (f"<script>{(STATIC / name).read_text()}</script>" for name in SCRIPTS)
+    scripts = (
+        f"<script>{(STATIC / name).read_text(encoding='utf-8')}</script>" for name in SCRIPTS
+    )
     return {
         "theme": theme,
-        "css": "".join((STATIC / name).read_text() for name in STYLES),
+        "css": "".join((STATIC / name).read_text(encoding="utf-8") for name in STYLES),
         "head": "".join([*preloads, *scripts]),
     }
 

@@ -16,20 +16,18 @@ from assistant.web.pages.doors import Untrusted
 from assistant.web.pages.events import QUIET
 
 SIDE_BY_SIDE = 4  # replies at once
-OWN = "Own"
+USUAL, OWN = "Careful", "Own"
 
 
 class Controls:
     """Builds the column in the layout that is open. inputs: components whose values
     `read_controls` reads. count: the name of that of which there may be several."""
 
-    def __init__(
-        self, engine: Engine, count: str, preset: str = "Careful", max_new_tokens: int = 256
-    ) -> None:
-        chosen, why = PRESETS[preset]
+    def __init__(self, engine: Engine, count: str, max_new_tokens: int = 256) -> None:
+        chosen, why = PRESETS[USUAL]
         with gr.Column(scale=1, min_width=260, elem_classes="controls"):
             self.preset = gr.Radio(
-                [*PRESETS, OWN], value=preset, label="Sampling", info=_sentence(why)
+                [*PRESETS, OWN], value=USUAL, label="Sampling", info=_sentence(why)
             )
             limit = gr.Number(max_new_tokens, precision=0, minimum=1, maximum=engine.window,
                               label="New tokens, at most")  # fmt: skip

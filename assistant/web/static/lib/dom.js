@@ -63,6 +63,3 @@ export const copy = async (pressed, text) => {
     pressed.textContent = label ?? "";
   }, 1500);
 };
-
-/** The children of an element that is filled with elements alone. @param {Element} root */
-export const children = (root) => /** @type {HTMLElement[]} */ ([...root.children]);

@@ -75,8 +75,8 @@ export const showTab = (name) => {
 // A sentence of the page's own, in place of the server's last one until that says more.
 const note = el("p", { id: "chat-note", role: "status" });
 
-/** @param {string} sentence @param {...(Node | string)} more */
-export const say = (sentence, ...more) => note.replaceChildren(sentence, ...more);
+/** @param {string} sentence */
+export const say = (sentence) => note.replaceChildren(sentence);
 
 whenever("#chat-status", (status) => {
   status.after(note);

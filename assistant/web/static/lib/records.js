@@ -91,7 +91,7 @@ const refuse = (reason) => {
  * What describes a turn, without its place in the tree. The server checks ids and receipts again.
  * @param {unknown} value @param {Role} role @returns {Turn}
  */
-export const checkTurn = (value, role) => {
+const checkTurn = (value, role) => {
   if (!isObject(value)) refuse("one of its turns is no turn");
   if (value.role !== role) refuse("its turns do not alternate");
   const most = role === "user" ? MAX.message : MAX.text;

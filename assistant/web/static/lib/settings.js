@@ -19,10 +19,10 @@ export const checkSettings = (value) => {
   /** @type {Settings} */
   const settings = {};
   if (!isObject(value)) return settings;
-  const { template, max_new_tokens, seed } = value;
-  const temperature = /** @type {any} */ (value.temperature);
+  const { template, temperature, max_new_tokens, seed } = value;
   if (isText(template, NAME_MAX)) settings.template = template;
-  if (temperature >= 0 && temperature <= 2) settings.temperature = Number(temperature);
+  if (typeof temperature === "number" && temperature >= 0 && temperature <= 2)
+    settings.temperature = temperature;
   if (isCount(max_new_tokens) && max_new_tokens > 0) settings.max_new_tokens = max_new_tokens;
   if (isCount(seed)) settings.seed = seed;
   if (value.keep_all === true) settings.keep_all = true;
