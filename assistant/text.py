@@ -58,7 +58,7 @@ def clean(text: str) -> str:
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     text = _CONTROLS.sub("", _ESCAPES.sub("", text))
     text = _HIDDEN.sub(lambda match: match[1] or "", text)
-    return _SURROGATES.sub("\ufffd", text)
+    return replace_surrogates(text)
 
 
 def check_message(value: object) -> str:
@@ -89,6 +89,11 @@ def allow_any_text(stream: TextIO) -> None:
     """What a terminal's encoding lacks is printed as a question mark."""
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="replace")
+
+
+def replace_surrogates(text: str) -> str:
+    """`text` with U+FFFD for each lone surrogate, which no encoding has; as long as it was."""
+    return _SURROGATES.sub("\ufffd", text)
 
 
 def quoted(value: object) -> str:

@@ -8,7 +8,6 @@ each id's bytes, which costs the same for every token, however long the reply ha
 
 import codecs
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,9 @@ from tokenizers import Tokenizer
 
 from assistant.engine.files import broken_file, read_json
 from assistant.errors import CheckpointError
+from assistant.text import replace_surrogates
 
 _END_OF_TEXT = "<|endoftext|>"
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _PROBE = "Aé 1\n\t日"  # letter case, blanks, digits, 1 to 3 bytes: what other kinds do not return
 
 
@@ -68,7 +67,7 @@ class BPETokenizer:
         A lone surrogate, which UTF-8 cannot carry, is read as U+FFFD.
         """
         tokenizer = self._trusted if trusted else self._plain
-        text = _LONE_SURROGATE.sub("\ufffd", text)
+        text = replace_surrogates(text)
         # A batch of one: unlike encode(), encode_batch() lets other threads run meanwhile.
         ids: list[int] = tokenizer.encode_batch([text], add_special_tokens=False)[0].ids
         return ids

@@ -8,7 +8,6 @@ is made to be slow takes seconds. Knows no pages.
 
 import asyncio
 import os
-import re
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import Future
@@ -24,6 +23,7 @@ from anyio import BrokenWorkerProcess, CapacityLimiter, to_process
 from assistant.attribution import Index, Match, find_matches, service
 from assistant.attribution.shipped import shipped_index
 from assistant.errors import AttributionError, DamagedIndex, SourcesBusy
+from assistant.text import replace_surrogates
 
 PROCESSES = 2  # that look up
 WAITING = 8  # look-ups that wait for one of them
@@ -150,11 +150,6 @@ async def _place(places: asyncio.Semaphore, full: str) -> AsyncIterator[None]:
         raise SourcesBusy(full)
     async with places:
         yield
-
-
-def replace_surrogates(text: str) -> str:
-    """`text` with U+FFFD for each lone surrogate, which no encoding has; as long as it was."""
-    return re.sub("[\ud800-\udfff]", "\ufffd", text)
 
 
 def to_json(match: Match) -> dict[str, Any]:

@@ -251,15 +251,15 @@ def test_a_compiler_that_hangs_is_said_before_its_part_is_ended(
 
 
 @pytest.fixture
-def broken(monkeypatch):
+def broken():
     """A CPU that is taken for a card, whose kernels fail; gives what that does as to the card."""
 
     def fails(*given):
         raise RuntimeError("CUDA error")
 
-    with pretended():
-        monkeypatch.setattr(kernels, "add_norm", fails)
-        yield functools.partial(monkeypatch.setattr, "assistant.engine.card.at")
+    with pretended(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernels, "add_norm", fails)
+        yield functools.partial(patch.setattr, "assistant.engine.card.at")
 
 
 @pytest.mark.parametrize(("here", "held"), [(H100, False), (T4, True)])
@@ -322,14 +322,18 @@ def test_captured_steps_are_those_that_are_compared(place, dtype):
 
 
 @torch.inference_mode()
-def test_what_captured_steps_are_compared_with_has_no_kernels(place, monkeypatch):
+def test_what_captured_steps_are_compared_with_has_no_kernels(place):
     random_module(geometry(place, slots=1), "cpu")  # transformers is loaded before that
-    with pretended(), steps.few_layers(place, "int8") as (engine, vocabulary):
+    with (
+        pretended(),
+        pytest.MonkeyPatch.context() as patch,
+        steps.few_layers(place, "int8") as (engine, vocabulary),
+    ):
         found = kernels.path
         assert found == kernels.Path(True, True, True)
         inside.kv(engine).normal_()
         for name in card_kernels:
-            monkeypatch.setattr(kernels, name, None)
+            patch.setattr(kernels, name, None)
         inside.plain_logits(engine, [3, 5])
         assert kernels.path is found
         assert steps._graph(engine, 2, vocabulary, "int8", steps.FARTHEST["int8"]).held

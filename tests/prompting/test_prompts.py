@@ -1,6 +1,6 @@
 """The prompt templates that ship: what they demonstrate must be right.
 
-Reads the TOML itself: loading and rendering are test_prompt.py's.
+Reads the TOML itself: loading and rendering are test_template.py's.
 """
 
 import functools

@@ -213,6 +213,9 @@ KERNELS = {kernel.__name__: kernel for kernel in (mqa_decode, int8_linear, add_n
 def pretended(ask=None):
     """The CPU is a card inside, with the Cuda that is given. ask: what another process says of it,
     see proof.try_elsewhere; None for a real one."""
+    for name in KERNELS:
+        left = getattr(kernels, name)
+        assert left.__module__ == kernels.__name__, "patch inside with a context of its own"
     cuda, matmul = Cuda(), torch.backends.cuda.matmul
     flags = (
         torch.backends.cuda.cudnn_sdp_enabled(),

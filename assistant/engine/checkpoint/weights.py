@@ -2,7 +2,7 @@
 
 The files' headers are checked against the config before any data is read; then the tensors go to
 their device one by one, each in its final form at once. Knows files and tensors; which files and
-which number format is checkpoint.py's and device.py's to say.
+which number format is load.py's and device.py's to say.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

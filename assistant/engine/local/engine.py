@@ -188,11 +188,12 @@ class LocalEngine:
             prefill.fix()
             return both
         depends = depend_on_threads(model, cache, counts)
+        others = sorted({1, 2, 4} - {*counts})
         number = "1 thread" if counts[-1] == 1 else f"{counts[-1]} threads"
         if any(depends):
             numerics += f", {number}"
-        elif any(depend_on_threads(model, cache, sorted({1, 2, 4, *counts}))):
-            numerics += f", at most {number}"  # with more it would be others
+        elif others and any(depend_on_threads(model, cache, [*others, counts[-1]])):
+            numerics += f", at most {number}"  # others would give other numbers
         self.numerics = numerics
         for threads, fixed in zip(both, depends, strict=True):
             if fixed:

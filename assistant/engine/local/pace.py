@@ -68,7 +68,7 @@ class Pace:
         alone say only how much dearer or cheaper all has become."""
         tokens, seconds = zip(*self._chunks, strict=True)
         x, y = fmean(tokens), fmean(seconds)
-        self._alike = pstdev(tokens) < 0.1 * x
+        self._alike = pstdev(tokens, x) < 0.1 * x
         if self._alike:
             change = y / (self._base + self._per_token * x)
             self._base, self._per_token = self._base * change, self._per_token * change

@@ -82,7 +82,7 @@ class DecodeStep:
         penalised: bool = True,
         top: int = 0,
     ) -> "StepResult":
-        """DecodeStep the tokens for `positions` of `slots` from logits [rows, vocabulary]."""
+        """Draw the tokens for `positions` of `slots` from logits [rows, vocabulary]."""
         at = send([slots, positions], self.model.device)
         return StepResult(self._sample(logits, at[0], at[1], greedy, penalised), logits, top)
 

@@ -15,6 +15,7 @@ from assistant.engine.model import kernels
 
 Places = Tensor | Sequence[int]
 _BLOCK = 64  # new tokens whose scores the CPU holds at once: they stay in its cache
+_AHEAD = torch.full((_BLOCK, _BLOCK), -torch.inf).triu(1)
 
 
 def prefill(query: Tensor, kv: Tensor, scale: float) -> Tensor:
@@ -42,8 +43,7 @@ def prefill(query: Tensor, kv: Tensor, scale: float) -> Tensor:
         begin, end = max(start, first), min(start + _BLOCK, length)
         block = F.pad(rows[begin - first : end - first], (0, 0, 0, 0, begin - start, 0))
         block = F.pad(block, (0, 0, 0, 0, 0, _BLOCK - len(block)))
-        ahead = torch.full((_BLOCK, _BLOCK), -torch.inf).triu(1)
-        mixed.append(_block(block, past[: start + _BLOCK], ahead)[begin - start : end - start])
+        mixed.append(_block(block, past[: start + _BLOCK], _AHEAD)[begin - start : end - start])
     return torch.cat(mixed).to(query.dtype)
 
 

@@ -3,7 +3,8 @@
 Shapes alone decide a launch, never values, so a step can be captured in a CUDA graph once it has
 run (a shape's first call compiles). A row's result does not depend on the rows beside it. Kernels
 read raw memory, so each wrapper refuses a tensor that would be misread: ValueError. Triton is
-imported late: only CUDA machines have it. Knows grids and buffers; programs.py knows the tiles.
+imported late: only CUDA machines have it. Knows grids and buffers; the tiles
+are triton_programs.py's.
 """
 
 import math

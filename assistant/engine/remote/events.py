@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from assistant.engine.protocol import Logprob
+from assistant.text import replace_surrogates
 
 
 @dataclass(slots=True)
@@ -54,7 +55,7 @@ def token_id(text: str) -> int:
 
 def text(value: str) -> str:
     """Text that may be sent on: JSON can spell half a surrogate pair."""
-    return value.encode("utf-8", "replace").decode()
+    return replace_surrogates(value)
 
 
 def finite(value: float) -> float:

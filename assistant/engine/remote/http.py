@@ -34,6 +34,7 @@ ANSWER_MAX = 64 << 20  # bytes of an answer: 20 log-probabilities for each token
 PART_BYTES = 16  # of JSON for each comma, list and object in it: each takes up to 72 in memory
 DETAIL_MAX = 200  # characters of what a server says about an error
 CLOSED = "The engine is closed."
+BROKEN = "The connection to the model's server broke before the reply's end; try again."
 
 
 class Fault(Exception):
@@ -155,8 +156,7 @@ async def _opened(
         sentence = "The model's server cannot be reached; try again in a moment."
         raise Fault(EngineError(sentence), failed=True) from error
     except httpx.HTTPError as error:
-        sentence = "The connection to the model's server broke before the reply's end; try again."
-        raise Fault(EngineError(sentence), failed=True) from error
+        raise Fault(EngineError(BROKEN), failed=True) from error
 
 
 async def _check(response: httpx.Response) -> None:

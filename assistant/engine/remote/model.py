@@ -20,7 +20,7 @@ from assistant.errors import EngineError, HubError, SettingsError
 from assistant.hub import fetch_file, fetch_snapshot
 from assistant.paths import MODELS
 from assistant.settings import EMBEDDED, Settings
-from assistant.text import quoted
+from assistant.text import quoted, replace_surrogates
 
 TOKEN_CHARS_MAX = 1024  # of one token's text: runs of white space are the longest
 _FILES = ["config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json"]
@@ -114,8 +114,7 @@ class ServedTokenizer:
         return self._size
 
     def encode(self, text: str, *, trusted: bool = False) -> list[int]:
-        text = text.encode("utf-8", "replace").decode()
-        body = {"content": text, "add_special": False, "parse_special": trusted}
+        body = {"content": replace_surrogates(text), "add_special": False, "parse_special": trusted}
         ids: list[int] = self._ask("/tokenize", body, "tokens")
         if not all(type(token) is int and 0 <= token < self._size for token in ids):
             raise EngineError(

@@ -15,12 +15,11 @@ import httpx
 from assistant.engine.protocol import Logprob, Reason, Request
 from assistant.engine.remote.dialects import JSON, Completions, Dialect
 from assistant.engine.remote.events import Event
-from assistant.engine.remote.http import Fault, ask, detail, events, garbage
+from assistant.engine.remote.http import BROKEN, Fault, ask, detail, events, garbage
 from assistant.engine.remote.job import Job
 from assistant.errors import EngineError
 
 TAIL_S = 2  # for the counts that may come behind a reply's last token
-BROKEN = "The connection to the model's server broke before the reply's end; try again."
 _WRONG = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError)
 
 

@@ -42,6 +42,11 @@ def test_a_chunk_takes_at_most_three_and_a_half_times_a_decode_step(pace, decode
     assert pace.tokens(start) == size
 
 
+def test_a_prompt_alone_is_read_in_larger_chunks(pace):
+    cost(pace, 1, 1.0).decode_s = 0.002
+    assert (pace.tokens(0, alone=True), pace.tokens(0)) == (288, 16)
+
+
 def test_chunks_are_of_as_many_tokens_as_cost_no_more_than_fewer(pace):
     cost(pace, 1, 0.1, small=32).decode_s = 0.002
     assert pace.tokens(0) == 32
