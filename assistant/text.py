@@ -62,11 +62,13 @@ def clean(text: str) -> str:
 
 
 def check_message(value: object) -> str:
-    """A chat message, cleaned and stripped. Raises TextError; length is checked before all else."""
-    text = clean(_check("message", value, MESSAGE_CHARS_MAX)).strip()
+    """A chat message, cleaned, without blank lines around it and blanks behind it: its first line
+    keeps its indentation. Raises TextError; length is checked before all else."""
+    text = clean(_check("message", value, MESSAGE_CHARS_MAX)).rstrip()
     if not text:
         raise TextError("The message is empty.")
-    return text
+    blank = len(text) - len(text.lstrip())
+    return text[text.rfind("\n", 0, blank) + 1 :]
 
 
 def check_prompt(value: object) -> str:

@@ -91,10 +91,28 @@ def test_cleaned_text_is_clean(text):
     assert clean(once) == once
 
 
-def test_message():
-    assert check_message(" \n hello \r\n world\x00 \n") == "hello \n world"
-    assert len(check_message("x" * MESSAGE_CHARS_MAX)) == MESSAGE_CHARS_MAX
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("hello", "hello"),
+        (" \n hello \r\n world\x00 \n", " hello \n world"),
+        ("\n\n\tcc -c x.c\n\trm y", "\tcc -c x.c\n\trm y"),  # the first line keeps its indentation
+        ("    if x:\n        y()  \n\n", "    if x:\n        y()"),
+        (" \t \n \n  a\n\n b \t", "  a\n\n b"),
+        ("\u200b\n  a", "  a"),  # a line is blank once what cannot be seen has left
+        ("\u3000\r\u00a0a", "\u00a0a"),
+    ],
+)
+def test_a_message_keeps_its_indentation(text, message):
+    assert check_message(text) == message == check_message(message)
+
+
+def test_a_prompt_keeps_its_blanks():
     assert check_prompt("  def f(\r\n") == "  def f(\n"
+
+
+def test_what_is_as_long_as_it_may_be_is_taken():
+    assert len(check_message("x" * MESSAGE_CHARS_MAX)) == MESSAGE_CHARS_MAX
     assert len(check_prompt("x" * PROMPT_CHARS_MAX)) == PROMPT_CHARS_MAX
 
 

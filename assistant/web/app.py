@@ -33,6 +33,11 @@ from assistant.web.gradio_inside import (
     refuse_misfits,
     set_limits,
 )
+from assistant.web.pages.attribution.routes import sources_router
+from assistant.web.pages.chat.routes import chat_router
+from assistant.web.pages.chat.tab import chat_facts
+from assistant.web.pages.chat.templates import Assistants
+from assistant.web.pages.licence import licence_of
 from assistant.web.pages.page import EXAMPLES, SESSIONS_MAX, build_page, look
 from assistant.web.scripts import Scripts
 from assistant.web.sources import Sources
@@ -78,7 +83,20 @@ def _build(assistant: Assistant, settings: Settings, examples: Sequence[str]) ->
         return Response(generate_latest(engine.registry), media_type=CONTENT_TYPE_LATEST)
 
     sources = Sources(settings.attribution, settings.sources)
-    routers = [openai_router(assistant, key), tgi_router(engine, key), overlap_router(sources, key)]
+    assistants = Assistants(assistant)
+
+    def facts() -> Json:
+        licence = None if settings.accept_license else licence_of(engine.model)
+        more = {"licence": licence, "service": sources.host}
+        return chat_facts(assistants, examples) | more
+
+    routers = [
+        openai_router(assistant, key),
+        tgi_router(engine, key),
+        overlap_router(sources, key),
+        chat_router(assistants, facts),
+        sources_router(sources),
+    ]
     if settings.auth:
         routers.append(login_router(settings))
     routes = [*app.routes, *(route for router in routers for route in router.routes)]
@@ -90,7 +108,7 @@ def _build(assistant: Assistant, settings: Settings, examples: Sequence[str]) ->
     add_errors(app, TGI_ERRORS, engine.count_refusal)
     app.mount("/page/static", Scripts())
 
-    page = build_page(assistant, examples, sources, settings.accept_license)
+    page = build_page(assistants, sources)
     # The engine's waiting room is the only one: Gradio lets all that it admits run at once.
     events = 4 * (settings.slots + settings.queue) + 40
     set_limits(page, events=events, sessions=SESSIONS_MAX)

@@ -1,6 +1,7 @@
-"""side_by_side(): several streams of events read at once, for tabs that show them together.
+"""side_by_side(): streams of events read on the event loop, and gathered into few steps.
 
-Knows nothing of pages, nor of what the events mean.
+Knows nothing of pages, nor of what the events mean. The loop is never blocked: what was asked for
+with `wait_s=0` says at once that there is nothing new.
 """
 
 import asyncio
@@ -8,8 +9,9 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol, TypeVar
 
 from assistant.engine.protocol import Waiting
-from assistant.web.follow import PULSE_S, TICK_S
 
+TICK_S = 0.03  # between two looks
+PULSE_S = 0.25  # a step at least this often: only a step lets a closed page end its reply
 Event = TypeVar("Event", covariant=True)
 
 
@@ -28,7 +30,8 @@ async def side_by_side(
     ended; an empty list now and then, since only a step lets a closed page end them. What a source
     raises is its last event. Closing this generator closes them all.
 
-    As in `follow`, the pause after a step is longer than the step took to handle.
+    The pause after a step is longer than the step took to handle, so that pages which are costly to
+    update cannot fill the loop.
     """
     clock = asyncio.get_running_loop().time
     live, next_pulse = dict(enumerate(sources)), 0.0

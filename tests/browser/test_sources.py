@@ -34,6 +34,7 @@ def server():
 
 
 def underlined(page, within="#log"):
+    page.wait_for_selector(f"{within} mark.match")
     return "".join("".join(page.locator(f"{within} mark.match").all_text_contents()).split())
 
 
@@ -63,7 +64,7 @@ def test_what_stands_in_the_sources_is_underlined_told_and_kept(page):
 
 def test_exports_carry_sources_and_the_disclosure(page):
     send(page, "How do I merge sorted lists?")
-    page.wait_for_selector("#log .sources a")
+    page.wait_for_selector("#log mark.match")
     texts = {}
     for name in ("JSON", "Markdown", "HTML, one file"):
         page.click("#export-menu summary")
@@ -240,7 +241,7 @@ def test_a_look_up_outlives_the_server(browser, looks):
         send(page, "How do I merge sorted lists?")
         until(lambda: looks.asked)
     send(page, "hello?")
-    page.wait_for_selector(":text('Connection to the server was lost')")
+    page.wait_for_selector("#chat-status:has-text('cannot be reached')")
     looks.go_on.set()
     with running(FakeEngine(REPLY), Settings(port=int(server.url.rpartition(":")[2]))):
         page.wait_for_selector("#log mark.match")

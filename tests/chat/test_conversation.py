@@ -11,7 +11,7 @@ from tests.support.fake_engine import SPECIAL, ByteTokenizer
 
 TALK = (
     Conversation()
-    .add_message(" One? \r\n")
+    .add_message("\nOne? \r\n")
     .add_reply("One.\n", [5, 6], "stop")
     .add_message("Two?")
     .add_reply("Two.")
@@ -82,7 +82,7 @@ def blocks(*texts):
         ([user("a"), assistant("b")], ["a", "b"]),
         ((user("a"), assistant("b")), ["a", "b"]),
         ([user(blocks("a", "c")), assistant(blocks("b"))], ["a\nc", "b"]),
-        ([user(" a\x00\r\n"), assistant(" b\x1b[0m ", metadata=None)], ["a", "b"]),
+        ([user(" a\x00\r\n"), assistant(" b\x1b[0m ", metadata=None)], [" a", "b"]),
         ([user("a \ud83d"), assistant("b \ud83d")], ["a \ufffd", "b \ufffd"]),
         ([user("a"), assistant("")], ["a", ""]),
         ([user("a"), assistant([])], ["a", ""]),

@@ -278,7 +278,7 @@ def test_a_job_with_a_template_that_does_not_fit():
 
 
 def test_typed_questions_are_asked_and_not_judged():
-    questions = unchecked_questions(["  What is 1 + 1?", "And 2?\nPlease."])
+    questions = unchecked_questions(["\nWhat is 1 + 1? ", "And 2?\nPlease."])
     assert [question.ask for question in questions] == ["What is 1 + 1?", "And 2?\nPlease."]
     results = [result for result in job(FakeEngine("two"), questions=questions) if result]
     assert len(results) == 4

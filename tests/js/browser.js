@@ -1,9 +1,36 @@
-// What the modules under test need of a browser: import this one first. The store is in memory.
+// What the modules under test need of a browser: import this one first. All of it is in memory.
+import { registerHooks } from "node:module";
 
-const listeners = new Map();
+// A module that was asked for with "?tab=2" has modules of its own, as those of another tab.
+registerHooks({
+  resolve(specifier, context, next) {
+    const found = next(specifier, context);
+    const { search } = new URL(context.parentURL ?? "file:///");
+    const own = search && found.url.startsWith("file:") && !new URL(found.url).search;
+    return own ? { ...found, url: found.url + search } : found;
+  },
+});
+
+const stand = (name, value) => Object.defineProperty(globalThis, name, { value, writable: true });
+
+// What happens later, each in a turn of its own
+let pending = 0;
+const later = (action) => {
+  pending++;
+  setImmediate(() => {
+    pending--;
+    action();
+  });
+};
+const turn = () => new Promise((resolve) => setImmediate(resolve));
+/** Once nothing is under way any more. */
+export const quiet = async () => {
+  do await turn();
+  while (pending);
+};
 
 const storage = (values = new Map()) => ({
-  room: Infinity, // characters
+  room: Infinity, // characters of a value
   get length() {
     return values.size;
   },
@@ -14,28 +41,159 @@ const storage = (values = new Map()) => ({
     values.set(key, String(value));
   },
   removeItem: (key) => values.delete(key),
+  clear: () => values.clear(),
 });
 export const localStorage = storage();
 export const sessionStorage = storage();
-
-const stand = (name, value) => Object.defineProperty(globalThis, name, { value, writable: true });
 stand("localStorage", localStorage);
 stand("sessionStorage", sessionStorage);
 stand("location", { origin: "http://localhost:7860", pathname: "/" });
-stand("addEventListener", (kind, listener) => listeners.set(kind, listener));
+stand("document", { visibilityState: "visible" });
 
-/** Another tab of this browser wrote that. */
-export const fromAnotherTab = (key, newValue) => {
-  if (newValue === null) localStorage.removeItem(key);
-  else localStorage.setItem(key, newValue);
-  listeners.get("storage")({ storageArea: localStorage, key, newValue });
+// What the server tells of itself
+const FACTS = {
+  limits: { message: 32_000, text: 200_000 },
+  window: 8192,
+  templates: [],
+  template: "",
+  limitations: {},
+  examples: [],
+};
+stand("fetch", async (url) => {
+  if (!String(url).endsWith("/facts")) throw new TypeError(`nothing answers ${url}`);
+  return Response.json(FACTS);
+});
+
+/**
+ * The database: one store. opening: "refused" or "blocked" where it does not open; room: characters
+ * of all values; aborts: whether transactions come to nothing; writes: how many put something.
+ */
+export const disk = { rows: new Map(), opening: "", room: Infinity, aborts: false, writes: 0 };
+let line = []; // transactions, which wait for each other
+let page = 0; // a page that has died is heard of no more
+
+const size = () => JSON.stringify([...disk.rows.values()]).length;
+const step = () => {
+  const [first] = line;
+  if (!first) return;
+  first.before ??= new Map(disk.rows);
+  const request = first.requests.shift();
+  if (request && !first.aborted) {
+    try {
+      request.result = request.action();
+      request.onsuccess?.();
+    } catch (error) {
+      first.transaction.error = error;
+      first.aborted = true;
+    }
+  } else {
+    line.shift();
+    if (first.aborted || disk.aborts) {
+      disk.rows = first.before;
+      first.transaction.onabort();
+    } else {
+      if (first.wrote) disk.writes++;
+      first.transaction.oncomplete();
+    }
+  }
+  if (line.length) later(step);
 };
 
+const begin = () => {
+  const requests = [];
+  const entry = { requests, transaction: { error: null, objectStore: () => store } };
+  const ask = (action) => {
+    const request = { action };
+    requests.push(request);
+    return request;
+  };
+  const store = {
+    get: (key) => ask(() => structuredClone(disk.rows.get(key))),
+    getAll: () => ask(() => structuredClone([...disk.rows.values()])),
+    delete: (key) => ask(() => void disk.rows.delete(key)),
+    put: (value) => {
+      const row = structuredClone(value);
+      return ask(() => {
+        disk.rows.set(row.id, row);
+        entry.wrote = true;
+        if (size() > disk.room) throw new DOMException("full", "QuotaExceededError");
+      });
+    },
+  };
+  line.push(entry);
+  if (line.length === 1) later(step);
+  return entry.transaction;
+};
+
+let closed = 0;
+/** The browser closes the connections that there are, and the pages do not hear of it. */
+export const disconnect = () => {
+  closed++;
+};
+stand("indexedDB", {
+  open: () => {
+    const [opener, generation] = [page, closed];
+    const request = { error: new DOMException("refused", "UnknownError") };
+    request.result = {
+      createObjectStore: () => {},
+      close: () => {},
+      transaction: () => {
+        if (opener !== page || generation !== closed)
+          throw new DOMException("closed", "InvalidStateError");
+        return begin();
+      },
+    };
+    later(() => {
+      if (disk.opening) return disk.opening === "blocked" ? request.onblocked() : request.onerror();
+      request.onupgradeneeded();
+      request.onsuccess();
+    });
+    return request;
+  },
+});
+
+const channels = new Set();
+stand(
+  "BroadcastChannel",
+  class {
+    constructor(name) {
+      this.name = name;
+      channels.add(this);
+    }
+    postMessage(message) {
+      const data = structuredClone(message);
+      for (const other of channels) {
+        if (other !== this && other.name === this.name)
+          later(() => channels.has(other) && other.onmessage?.({ data }));
+      }
+    }
+  },
+);
+
+let listeners = [];
+stand("addEventListener", (kind, listener) => listeners.push({ kind, listener }));
+/** Something happens to all pages. */
+export const fire = (kind, event = {}) => {
+  for (const { listener } of listeners.filter((each) => each.kind === kind)) listener(event);
+};
+/** The pages are hidden, or seen again. */
+export const look = (visibilityState) => {
+  document.visibilityState = visibilityState;
+  fire("visibilitychange");
+};
 /** Whether leaving the page is asked about. */
 export const asksBeforeLeaving = () => {
   let asked = false;
-  listeners.get("beforeunload")({ preventDefault: () => (asked = true) });
+  fire("beforeunload", { preventDefault: () => (asked = true) });
   return asked;
+};
+/** All pages end now, with whatever is under way. */
+export const die = () => {
+  fire("pagehide");
+  listeners = [];
+  channels.clear();
+  line = [];
+  page++;
 };
 
 /** A conversation as the browser keeps it: messages and replies in turn. */

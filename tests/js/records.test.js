@@ -87,8 +87,8 @@ test("two states of one conversation are joined, and the newer one's title holds
 test("turns that the server tells stand behind each other, once", () => {
   const one = records.create(records.newId("c"));
   const told = [
-    { nid: N0, role: "user", content: "A question\nand more" },
-    { nid: N1, role: "assistant", content: "A reply", finish: "stop" },
+    { nid: N0, role: "user", text: "A question\nand more" },
+    { nid: N1, role: "assistant", text: "A reply", finish: "stop" },
   ];
   records.add(one, null, told);
   records.add(one, null, told);

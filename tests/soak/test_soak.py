@@ -57,8 +57,9 @@ def test_two_thousand_requests_with_random_cancels_leak_nothing(tiny_checkpoint)
     assert memory_after < memory * 1.05
 
 
-def test_three_hundred_chats_over_http_leak_nothing(monkeypatch):
-    """A fifth of them are left in the middle of the reply."""
+def test_three_hundred_pages_over_http_leak_nothing(monkeypatch):
+    """A fifth of them are left in the middle of a reply of the chat; the others use the playground,
+    too."""
     monkeypatch.setattr(app, "SESSIONS_MAX", 50)  # what Gradio keeps of so many pages
     process, go_on = psutil.Process(), threading.Event()
 
@@ -67,16 +68,18 @@ def test_three_hundred_chats_over_http_leak_nothing(monkeypatch):
         return ["Once ", go_on, "more."] if held else "Hello."
 
     with running(FakeEngine(script)) as server:
+        with Page(server.url) as page:
+            event = page.event("prompt", "change")
 
         def chat(count):
             for number in range(count):
                 with Page(server.url) as page:
                     if number % 5:
                         assert "Hello." in page.say("stay")
+                        page.run(event, ["a prompt", False, False, None])
                         continue
-                    page.join(page.event("message", "submit"), page.message("leave"))
-                    with page.stream() as messages:
-                        assert any("Once" in json.dumps(message) for message in messages)
+                    with page.news("chat", text="leave") as news:
+                        assert any("Once" in value.get("text", "") for value in news)
             server.idle()
             until(lambda: server.health()["running"] == server.health()["waiting"] == 0)
 

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import os
+import re
 import shutil
 
 import pytest
@@ -50,7 +51,7 @@ def opened(browser, url, **options):
     page.on("console", lambda m: is_fault(m) and faults.append(m.text))
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("dialog", lambda dialog: (faults.append(dialog.message), dialog.dismiss()))
-    page.on("response", lambda r: r.status >= 400 and faults.append(f"{r.status} {r.url}"))
+    page.on("response", lambda r: r.status >= 400 and not refused(r.url) and faults.append(r.url))
     page.on(
         "request",
         lambda r: r.url.startswith((url, "data:", "blob:")) or faults.append(f"request {r.url}"),
@@ -63,7 +64,14 @@ def opened(browser, url, **options):
     assert not faults, faults
 
 
+def refused(url):
+    """Whether what went wrong there is a reply that was not to be had, which the page tells."""
+    return re.search("/page/(chat|again|prompt)$", url)
+
+
 def is_fault(message):
+    if refused(message.location.get("url", "")):
+        return False
     leaving = any(words in message.text for words in LEAVING)
     return message.type in ("error", "warning") and not leaving
 
@@ -83,7 +91,10 @@ def becomes_true(page, expression):
 
 def finished(page, replies=1):
     """Wait for so many finished replies."""
-    becomes_true(page, f"document.querySelectorAll('#log .turn.assistant').length === {replies}")
+    becomes_true(
+        page,
+        f"document.querySelectorAll('#log .turn.assistant:not(.pending)').length === {replies}",
+    )
     becomes_true(page, "!document.querySelector('#transcript.running')")
     becomes_true(page, "!document.querySelector('#log .plain')")
 

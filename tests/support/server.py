@@ -2,9 +2,7 @@
 
 import contextlib
 import functools
-import html
 import json
-import re
 import secrets
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +13,7 @@ from assistant.chat.assistant import Assistant
 from assistant.prompting.template import PromptTemplate
 from assistant.settings import Settings
 from assistant.web.app import build_app
-from assistant.web.pages.chat.running import INTERNAL
+from assistant.web.pages.events import INTERNAL
 from assistant.web.server import listen, local_address, make_server
 from tests.support.fake_engine import FakeEngine
 from tests.support.waiting import until
@@ -87,6 +85,10 @@ def running(engine=None, settings=None, **options):
         server.stop()
 
 
+class Refused(Exception):
+    """The sentence that the page is told instead of a reply."""
+
+
 class Page:
     """What an open page is to the server: a session that joins the queue and reads its stream.
     turns: the open path of its conversation, as the page's script keeps it."""
@@ -141,31 +143,51 @@ class Page:
         return json.dumps(seen, ensure_ascii=False)
 
     def hear(self, message):
-        """Whether an event has ended with this message; if it brought turns, they are kept."""
-        if message["msg"] != "process_completed":
-            return False
-        for value in message["output"].get("data", ()):
-            if isinstance(value, str) and (
-                found := re.match('<pre class="data">(.*?)</pre>', value)
-            ):
-                news = json.loads(html.unescape(found[1]))
-                if news.get("add"):
-                    before = [turn["nid"] for turn in self.turns]
-                    keep = before.index(news["after"]) + 1 if news["after"] else 0
-                    self.turns = [*self.turns[:keep], *news["add"]]
-        return True
+        """Whether an event has ended with this message."""
+        return message["msg"] == "process_completed"
 
-    def path(self, **more):
-        """What the page's script puts into #path."""
-        return json.dumps({"id": "c0", "turns": self.turns, "settings": {}, **more})
+    def ask(self, route, body=None, **headers):
+        """What a route of the page answers. headers: others than those that a page sends."""
+        if body is None:
+            return self.http.get(f"/page/{route}", headers=headers)
+        content = body if isinstance(body, str | bytes) else json.dumps(body)
+        return self.http.post(f"/page/{route}", content=content, headers=self.own | headers)
 
-    def message(self, text):
-        """The inputs of the event that sends a chat message."""
-        return [text, self.path(), None]
+    @property
+    def own(self):
+        """The headers that a page's script sends."""
+        origin = str(self.http.base_url).rstrip("/")
+        return {"content-type": "application/json", "origin": origin}
 
-    def say(self, text):
-        """Send a chat message; all that the page is told until the reply is there."""
-        return self.run(self.event("message", "submit"), self.message(text))
+    @contextlib.contextmanager
+    def news(self, route, **body):
+        """The values of a stream, one after the other; leaving the block closes it."""
+        asked = {"content": json.dumps({"run": secrets.token_hex(6), **body}), "headers": self.own}
+        with self.http.stream("POST", f"/page/{route}", **asked) as answer:
+            if answer.status_code != 200:
+                answer.read()
+                raise Refused(answer.json()["error"]["message"])
+            yield (json.loads(line[6:]) for line in answer.iter_lines() if line[:6] == "data: ")
+
+    def chat(self, text=None, **body):
+        """All news of a reply, to a new message or to the turns, which get what it brings."""
+        message = {} if text is None else {"text": text}
+        with self.news("chat", turns=self.turns, **message, **body) as stream:
+            news = list(stream)
+        if news[0]["message"] is not None:
+            self.turns = [*self.turns, {"role": "user", "content": news[0]["message"]}]
+        if turn := news[-1].get("turn"):
+            reply = {"role": "assistant", "content": turn["text"], "ids": turn["ids"]}
+            self.turns = [*self.turns, {**reply, "finish": turn["finish"]}]
+        return news
+
+    def say(self, text, **body):
+        """Send a chat message; all that the page is told until the reply is there, or the sentence
+        that refuses it, as one text."""
+        try:
+            return json.dumps(self.chat(text, **body), ensure_ascii=False)
+        except Refused as error:
+            return str(error)
 
     def call(self, name, **keywords):
         """Call /chat or /complete; the last text, or the error's sentence."""

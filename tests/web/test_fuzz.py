@@ -23,8 +23,12 @@ PATHS = {
     "/generate_stream",
     "/info",
     "/overlap",
+    *(f"/page/{name}" for name in ("facts", "chat", "again", "stop", "count", "prompt", "render")),
+    "/page/sources",
 }
-POSTS = ["/v1/completions", "/v1/chat/completions", "/generate", "/generate_stream", "/"]
+ANSWERED = ["/v1/completions", "/v1/chat/completions", "/generate", "/generate_stream", "/",
+            "/page/chat", "/page/count", "/page/prompt", "/page/render"]  # fmt: skip
+POSTS = [*ANSWERED, "/page/again"]
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +56,7 @@ def fuzz(server, count):
     @hypothesis.settings(max_examples=count, suppress_health_check=list(hypothesis.HealthCheck))
     @hypothesis.given(strategies.one_of(kinds))
     def check(case):
-        answer = case.call(base_url=server.url, timeout=60)
+        answer = case.call(base_url=server.url, timeout=60, headers={"origin": server.url})
         assert answer.status_code < 500 and FAILED not in answer.text, answer.text
 
     check()
@@ -77,9 +81,22 @@ IDS = strategies.lists(strategies.integers(0, 260), max_size=20)
 ODD = strategies.none() | strategies.integers() | strategies.floats() | TEXT | IDS
 FLAGS = strategies.booleans()
 ROLES = strategies.sampled_from(["user", "assistant", "user", "assistant", "system"])
+TURN = {"role": "user", "content": "Hi?", "pinned": True}
+TURNS = strategies.sampled_from([[], [TURN], [TURN, {"role": "assistant", "content": "Yes."}]])
 MESSAGES = strategies.lists(
     strategies.fixed_dictionaries({"role": ROLES, "content": TEXT}), max_size=4
 ).map(lambda messages: [*messages, {"role": "user", "content": "Hi?"}])
+
+MARKS = strategies.fixed_dictionaries(
+    {
+        "start": strategies.integers(-2, 30),
+        "end": strategies.integers(-2, 30),
+        "kind": strategies.sampled_from(["short", "long", "known"]),
+    }
+)
+REPLIES = strategies.fixed_dictionaries(
+    {"text": TEXT, "marks": strategies.lists(MARKS, max_size=3)}
+)
 
 
 def mostly(good):
@@ -122,35 +139,45 @@ REQUESTS = strategies.tuples(
             "messages": mostly(MESSAGES),
             "inputs": mostly(TEXT),
             "parameters": mostly(SETTINGS),
+            "run": mostly(strategies.text(min_size=8, max_size=40)),
+            "turns": mostly(TURNS),
+            "text": mostly(TEXT),
+            "settings": mostly(SETTINGS),
+            "receipt": mostly(strategies.none()),
+            "to": mostly(strategies.sampled_from(["see", "playground"])),
+            "replies": mostly(strategies.lists(REPLIES, max_size=3)),
         }
     ),
     SETTINGS,
 ).map(lambda parts: parts[0] | parts[1])
 
 
-def fuzz_further(server, count):
-    answered = dict.fromkeys(POSTS, 0)
+def fuzz_further(server, path, count):
+    answered = 0
 
     @hypothesis.settings(max_examples=count, suppress_health_check=list(hypothesis.HealthCheck))
-    @hypothesis.given(strategies.sampled_from(POSTS), REQUESTS)
-    def check(path, body):
-        headers = {"content-type": "application/json"}
+    @hypothesis.given(REQUESTS)
+    def check(body):
+        nonlocal answered
+        headers = {"content-type": "application/json", "origin": server.url}
         answer = server.post(path, content=json.dumps(body), headers=headers, timeout=60)
         assert answer.status_code < 500, answer.text
         assert FAILED not in answer.text
-        answered[path] += answer.status_code == 200
+        answered += answer.status_code == 200
 
     check()
-    assert all(answered.values()), answered
+    assert answered
 
 
-def test_two_hundred_requests_that_are_nearly_right(server):
-    fuzz_further(server, 200)
+@pytest.mark.parametrize("path", ANSWERED)
+def test_requests_that_are_nearly_right(server, path):
+    fuzz_further(server, path, 40)
 
 
 @pytest.mark.soak
-def test_two_thousand_requests_that_are_nearly_right(server):
-    fuzz_further(server, 2000)
+@pytest.mark.parametrize("path", ANSWERED)
+def test_many_requests_that_are_nearly_right(server, path):
+    fuzz_further(server, path, 400)
 
 
 BODIES = {
@@ -166,6 +193,9 @@ BODIES = {
     "a nul": b'{"prompt": "\\u0000", "inputs": "\\u0000", "model": "\\u0000"}',
     "many": b'{"prompt": [' + b'"x",' * 100_000 + b'"x"]}',
     "ids": b'{"prompt": [-1, 99999999999999999999, 0.5, true]}',
+    "junk": b'{"run": "number-1", "turns": [5], "text": "x", "to": "see", "receipt": [], '
+    b'"settings": {"template": "../x", "seed": 1e999}, "replies": [{"text": "x", "marks": [{}]}]}',
+    "turns": json.dumps({"run": "number-1", "text": "x", "turns": [TURN] * 1001}).encode(),
     "messages": json.dumps({"messages": [{"role": "user", "content": ["x"] * 9}] * 2000}).encode(),
 }
 
@@ -175,7 +205,7 @@ BODIES = {
 def test_bodies_that_no_schema_makes(server, path, body):
     for stream in (b"", b'{"stream": true, '):
         content = stream + body[1:] if stream and body[:1] == b"{" else body
-        headers = {"content-type": "application/json"}
+        headers = {"content-type": "application/json", "origin": server.url}
         answer = server.post(path, content=content, headers=headers, timeout=60)
         assert answer.status_code < 500, answer.text
 
@@ -184,5 +214,6 @@ def test_bodies_that_no_schema_makes(server, path, body):
 def test_a_client_that_goes_before_its_body_is_whole(server, path):
     host, port = server.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as sock:
-        head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+        head = f"POST {path} HTTP/1.1\r\nhost: {host}:{port}\r\norigin: {server.url}\r\n"
+        head += "content-type: application/json\r\n"
         sock.sendall(f'{head}content-length: 500\r\n\r\n{{"prompt": "hi"}}'.encode())

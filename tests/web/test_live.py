@@ -1,5 +1,6 @@
 """A real server on loopback, with a scripted engine: what the page, the API and strangers meet."""
 
+import contextlib
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -8,12 +9,12 @@ from pathlib import Path
 import pytest
 from gradio_client import Client
 
+from assistant.errors import EngineError
 from assistant.paths import ROOT
 from assistant.settings import Settings
 from assistant.web.gate.security import BAD_CALL, BODY_MAX, FAILED
-from assistant.web.pages.chat.running import BUSY
 from tests.support.fake_engine import FakeEngine
-from tests.support.server import Page, call_all, running, slowly
+from tests.support.server import Page, Refused, call_all, running, slowly
 from tests.support.waiting import FREED_S, STOPPED_S, keeps, until
 
 
@@ -314,7 +315,7 @@ def test_what_cannot_be_done_is_one_sentence(server, data, sentence):
 def test_odd_characters_do_no_harm(server, text):
     with Page(server.url) as page:
         assert page.call("chat", message=text) == "You said nonce-1."
-        page.say(text)
+        assert "You said nonce-1." in page.say(text)
     assert "\x00" not in server.engine.prompt() and "\x1b" not in server.engine.prompt()
 
 
@@ -334,22 +335,22 @@ def test_a_chat_goes_on(server):
     [
         ("a" * 1_000_000, "32,000"),
         (" \n", "The message is empty."),
-        (5, "message must be text, not 5"),
-        (None, "message must be text"),
+        (5, "text is wrong: Input should be a valid string."),
+        (None, "no message that waits"),
     ],
     ids=["long", "blank", "number", "null"],
 )
-def test_a_refused_message_stays_in_the_box(server, text, sentence):
+def test_a_refused_message_is_a_sentence_and_no_turn(server, text, sentence):
     with Page(server.url) as page:
-        told = page.say(text)
-        assert sentence in told
-        assert "You said" not in told and '"value": ""' not in told
+        with pytest.raises(Refused, match=sentence):
+            page.chat(text)
+        assert page.turns == []
         assert "You said nonce-3." in page.say("nonce-3")
 
 
 def test_events_called_with_junk_do_no_harm(server):
     junk = [None, "x", -1, NAN, [], {}, "../../etc/passwd", "edit:99999", "example:-1"]
-    assert call_all(server, junk, playground=False) >= 8
+    assert call_all(server, junk, playground=False) >= 5
     with Page(server.url) as page:
         assert "You said nonce-4." in page.say("nonce-4")
 
@@ -382,9 +383,8 @@ def test_what_is_slow_to_render_keeps_nobody_waiting(reply, shown):
         running(FakeEngine([pieces], window=40_000), max_new_tokens=20_000) as server,
         Page(server.url) as page,
     ):
-        number = page.event("message", "submit")
         with ThreadPoolExecutor(1) as pool:
-            told = pool.submit(page.run, number, page.message("hi"))
+            told = pool.submit(page.say, "hi")
             until(lambda: server.engine.active)
             asked = 0
             while not told.done():
@@ -424,22 +424,17 @@ def held():
         go_on.set()
 
 
-def first_text(messages):
+def first_text(news):
     """Read on until a reply's first words have come."""
-    for message in messages:
-        if "Once" in json.dumps(message):
-            return
-    raise AssertionError("the stream ended")
+    assert any("Once" in value.get("text", "") for value in news), "the stream ended"
 
 
 def test_leaving_frees_the_slot(held):
     def leave():
         held.idle()
-        with Page(held.url) as page:
-            page.join(page.event("message", "submit"), page.message("hi"))
-            with page.stream() as messages:
-                first_text(messages)
-                assert held.health()["running"] == 1
+        with Page(held.url) as page, page.news("chat", text="hi") as news:
+            first_text(news)
+            assert held.health()["running"] == 1
         held.idle(FREED_S)
 
     keeps(leave)
@@ -452,11 +447,9 @@ def test_leaving_during_a_long_prompt_frees_the_slot(held):
 
     def leave():
         held.idle()
-        with Page(held.url) as page:
-            page.join(page.event("message", "submit"), page.message("hi"))
-            with page.stream() as messages:
-                next(messages)
-                until(lambda: held.health()["running"] == 1)
+        with Page(held.url) as page, page.news("chat", text="hi") as news:
+            assert next(news)["message"] == "hi"
+            until(lambda: held.health()["running"] == 1)
         held.idle(FREED_S)
 
     keeps(leave)
@@ -480,32 +473,25 @@ def test_an_api_client_that_leaves_frees_the_slot(held):
 def test_stop_frees_the_slot_at_once(held):
     def stop():
         held.idle()
-        with Page(held.url) as page:
-            number, end = page.event("message", "submit"), page.event("message", "stop")
-            page.join(number, page.message("hi"))
-            with page.stream() as messages:
-                first_text(messages)
-                assert page.join(end, [None]).status_code == 200
-                held.idle(STOPPED_S)
+        with Page(held.url) as page, page.news("chat", text="hi", run="number-1") as news:
+            first_text(news)
+            assert page.ask("stop", {"run": "number-1"}).json() == {"stopped": True}
+            held.idle(STOPPED_S)
 
     keeps(stop)
     assert held.health()["running"] == 0
 
 
 def test_who_waits_is_told_the_place_and_can_leave(held):
-    with Page(held.url) as one, Page(held.url) as two, Page(held.url) as three:
-        for page in (one, two):
-            page.join(page.event("message", "submit"), page.message("hi"))
+    with contextlib.ExitStack() as stack, Page(held.url) as page:
+        for _ in range(2):
+            stack.enter_context(page.news("chat", text="hi"))
         until(lambda: held.health()["running"] == 2)
-        three.join(three.event("message", "submit"), three.message("hi"))
-        with three.stream() as messages:
-            for message in messages:
-                if "number 1 in line" in json.dumps(message):
-                    break
+        with page.news("chat", text="hi") as news:
+            assert any(value.get("status") == "Waiting: number 1 in line" for value in news)
             assert held.health()["waiting"] == 1
-            with Page(held.url) as four:
-                told = four.say("hi")
-                assert "places are taken" in told or "slots" in told
+            with pytest.raises(Refused, match="All 2 slots and 1 places are taken"):
+                page.chat("hi")
         until(lambda: held.health()["waiting"] == 0)
         assert held.engine.cancelled == 1
         held.go_on.set()
@@ -516,60 +502,47 @@ def test_the_engines_waiting_room_is_the_only_one():
     go_on = threading.Event()
     engine = FakeEngine(lambda request: [go_on], slots=2, queue=60)
     settings = Settings(port=0, slots=2, queue=60)
-    with running(engine, settings) as server, Page(server.url) as page:
-        number = page.event("message", "submit")
-        for _ in range(50):
-            with Page(server.url) as other:
-                assert other.join(number, other.message("hi")).status_code == 200
+    with running(engine, settings) as server, Page(server.url) as page, ThreadPoolExecutor(50) as p:
+        told = [p.submit(page.say, "hi") for _ in range(50)]
         until(lambda: server.health()["waiting"] == 48)
         go_on.set()
+        assert all("finished" in each.result() for each in told)
 
 
 def test_stop_keeps_what_was_written(held):
     with Page(held.url) as page:
-        page.join(page.event("message", "submit"), page.message("hi"))
-        with page.stream() as messages:
-            first_text(messages)
+        with page.news("chat", text="hi", run="number-1") as news:
+            first_text(news)
             for _ in range(2):  # once more changes nothing
-                page.join(page.event("message", "stop"), [None])
-            for message in messages:
-                if page.hear(message) and page.turns:
-                    break
-        assert [turn["content"] for turn in page.turns] == ["hi", "Once"]
-        assert page.turns[-1]["finish"] == "cancelled"
+                page.ask("stop", {"run": "number-1"})
+            *_, last = news
+        turn = last["turn"]
+        assert (turn["text"], turn["finish"]) == ("Once", "cancelled")
+        page.turns = [
+            {"role": "user", "content": "hi"},
+            {"role": "assistant", "content": "Once", "ids": turn["ids"], "finish": "cancelled"},
+        ]
         held.idle()
         held.go_on.set()
         assert "Once more." in page.say("again")
     assert "Assistant:Once\n\nHuman: again" in held.engine.prompt()
 
 
-TEXTS = ("first", "second", "third")
-
-
-def test_one_reply_at_a_time_in_a_chat(held):
-    with Page(held.url) as page:
-        for text in TEXTS:
-            page.join(page.event("message", "submit"), page.message(text))
-        with page.stream() as messages:
-            for message in messages:
-                if BUSY in json.dumps(message):
-                    break
-            assert held.health()["running"] == 1
-            held.go_on.set()
-            held.idle()
-    assert len(held.engine.requests) == 1
-    prompt = held.engine.prompt()  # which of them was first, the server says
-    assert sum(f"Human: {text}\n\nAssistant:" in prompt for text in TEXTS) == 1
-
-
 def test_an_engine_that_fails_keeps_what_was_written():
-    from assistant.errors import EngineError
-
     scripts = [["Half", EngineError("The machine ran out of memory.")], ["Whole."]]
     with running(FakeEngine(scripts)) as server, Page(server.url) as page:
         told = page.say("hi")
         assert "The machine ran out of memory." in told and "Half" in told
         assert "Whole." in page.say("again")
+
+
+def test_who_calls_by_name_gets_what_was_written_before_a_failure():
+    scripts = [["Half", EngineError("The machine ran out of memory.")]]
+    with running(FakeEngine(scripts)) as server, Page(server.url) as page:
+        answer = page.post("/gradio_api/call/v2/chat", {"message": "hi"})
+        path = f"/gradio_api/call/chat/{answer.json()['event_id']}"
+        told = page.http.get(path).text
+    assert '["Half"]' in told[: told.index("The machine ran out of memory.")]
 
 
 def test_an_unknown_failure_is_one_sentence(caplog):
@@ -593,7 +566,7 @@ def test_turns_that_left_the_window_are_marked():
     with running(engine, max_new_tokens=320) as server, Page(server.url) as page:
         told = [page.say(f"message {number}") for number in range(8)]
         assert "no longer fit" not in told[0] and "no longer fit" in told[-1]
-        dropped = page.turns[-1]["receipt"]["dropped"]
+        dropped = json.loads(told[-1])[-1]["receipt"]["dropped"]
         assert dropped == list(range(len(dropped))) and dropped
     assert all(len(r.ids) + r.max_new_tokens <= 1024 for r in engine.requests)
 

@@ -1,5 +1,6 @@
 """Replies as HTML: whatever a text holds, no element, link or request comes from it."""
 
+import itertools
 import re
 from html.parser import HTMLParser
 
@@ -7,15 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assistant.web.pages.chat import markdown as room
-from assistant.web.pages.chat.markdown import (
-    COLOURED,
-    COLOURED_MAX,
-    live,
-    markdown,
-    replies,
-    welcome,
-)
+from assistant.web.pages.chat import code, markdown
+from assistant.web.pages.chat.code import COLOURED, EAGER_MAX
+from assistant.web.pages.chat.markdown import CELLS_MAX, Growing, Part, render
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -67,8 +62,27 @@ HOSTILE = [
     "%%%LATEX_BLOCK_0%%% <b>x</b>",
 ]
 TAGS = {"p", "br", "hr", "ul", "ol", "li", "pre", "code", "blockquote", "em", "strong", "s", "a"}
-TAGS |= {"h2", "h3", "h4", "h5", "h6", "table", "thead", "tbody", "tr", "th", "td"}
-TAGS |= {"div", "span", "button", "article", "i"}  # the transcript's own
+TAGS |= {"h3", "h4", "h5", "h6", "table", "thead", "tbody", "tr", "th", "td"}
+TAGS |= {"div", "span", "button", "mark"}  # the transcript's own
+VALUES = {
+    "href": r"(?is)https?://.*",
+    "title": r"(?s).*",
+    "class": r"[\w -]+",
+    "start": r"\d+",
+    "style": r"text-align:(left|right|center)",
+    "type": r"button",
+    "dir": r"auto|ltr",
+    "target": r"_blank",
+    "rel": r"noopener noreferrer nofollow",
+    "data-parts": r"[\d ]+",
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_time_passes():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(code, "clock", lambda: 0.0)
+        yield
 
 
 class Elements(HTMLParser):
@@ -76,13 +90,22 @@ class Elements(HTMLParser):
 
     def __init__(self, html):
         super().__init__()
-        self.tags, self.attributes, self.text = [], [], ""
+        self.tags, self.attributes, self.text, self.open = [], [], "", []
         self.feed(html)
         self.close()
+        assert self.open == []
 
     def handle_starttag(self, tag, attributes):
         self.tags.append(tag)
         self.attributes += attributes
+        if tag not in ("br", "hr"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append(tag)
 
     def handle_data(self, data):
         self.text += data
@@ -92,24 +115,23 @@ def is_inert(html):
     shown = Elements(html)
     assert set(shown.tags) <= TAGS
     for name, value in shown.attributes:
-        assert name in ("href", "class", "start", "title", "style", "type")
-        if name == "href":
-            assert value.lower().startswith(("https://", "http://"))
-        if name == "style":
-            assert re.fullmatch(r"text-align:(left|right|center)", value)
-        if name == "type":
-            assert value == "button"
+        assert re.fullmatch(VALUES[name], value), (name, value)
+    assert shown.tags.count("a") == shown.attributes.count(("target", "_blank"))
     return shown
 
 
+FRAMES = ["{}", "text {} text", "- item\n\n  {}", "> {}", "a `b\n{}", "```html\n{}", "# {}"]
+
+
 @pytest.mark.parametrize("payload", HOSTILE)
-@pytest.mark.parametrize("frame", ["{}", "text {} text", "- item\n\n  {}", "> {}", "a `b\n{}"])
+@pytest.mark.parametrize("frame", FRAMES)
 def test_hostile_text_is_inert(payload, frame):
     text = frame.replace("{}", payload).strip()
-    is_inert(live(text))
-    (reply,) = replies([text])
-    is_inert(reply)
-    assert "\n" not in reply  # one block of HTML for Gradio's Markdown, which then leaves it alone
+    is_inert(render(text))
+    is_inert(render(text, [Part(0, len(text) - 1, "long"), Part(3, len(text) // 2, "known")]))
+    finished, growing = Growing().update(text + "\n\nx")
+    is_inert("".join(finished))
+    is_inert(growing)
 
 
 HOSTILE_PIECES = st.one_of(
@@ -122,9 +144,10 @@ HOSTILE_PIECES = st.one_of(
 )
 
 
-@given(st.lists(HOSTILE_PIECES, max_size=12).map("".join))
-def test_any_text_is_inert(text):
-    is_inert(live(text))
+@given(st.lists(HOSTILE_PIECES, max_size=12).map("".join), st.lists(st.integers(0, 99), max_size=4))
+def test_any_text_is_inert(text, edges):
+    parts = [Part(*sorted(pair), "short") for pair in itertools.combinations(edges, 2)]
+    assert is_inert(render(text, parts)).text == is_inert(render(text)).text
 
 
 CODE = 'if a < b && c > d: print("<b>&lt;</b>")'
@@ -143,22 +166,43 @@ CODE = 'if a < b && c > d: print("<b>&lt;</b>")'
     ],
 )
 def test_code_is_shown_as_it_is(text):
-    assert CODE in is_inert(markdown(text)).text
+    assert CODE in is_inert(render(text)).text
 
 
 def test_markdown_works():
     shown = is_inert(
-        markdown(
-            "# Title\n\n1. *one*\n2. **two**\n   - three\n\n> quote\n\n"
-            "[link](https://x.example/?a=1&b=2 'title')\n\n| a | b |\n|---|---|\n| 1 | 2 |\n"
+        render(
+            "# Title\n\n1. *one*\n2. **two**\n   - ~~three~~\n\n> quote\n\nSecond\n---\n\n"
+            "[link](https://x.example/?a=1&b=2 'title')\n\n| a | b |\n|---|:-:|\n| 1 | 2 |\n"
         )
     )
-    assert {"h3", "ol", "ul", "li", "em", "strong", "blockquote", "a", "table"} <= set(shown.tags)
+    assert {"h3", "h4", "ol", "ul", "li", "em", "strong", "s", "blockquote"} <= set(shown.tags)
+    assert {"a", "table", "th", "td"} <= set(shown.tags)
     assert ("href", "https://x.example/?a=1&b=2") in shown.attributes
 
 
 @pytest.mark.parametrize(
-    "language, code",
+    "text, html",
+    [
+        ("a `b`", '<p dir="auto">a <code dir="ltr">b</code></p>'),
+        ("###### a", '<h6 dir="auto">a</h6>'),
+        ("- a", '<li dir="auto">a</li>'),
+        ("- a\n\n  b", '<li dir="auto">\n<p>a</p>\n<p>b</p>'),  # by the letters of both
+        ("> a", '<blockquote dir="auto">\n<p>a</p>'),
+        ("|a|\n|-|\n|b|", '<td dir="auto">b</td>'),
+        ("```\na", '<div class="code" dir="ltr">'),
+    ],
+)
+def test_which_way_it_is_written(text, html):
+    assert html in render(text)
+
+
+def test_a_code_s_first_line_may_be_empty():
+    assert '<pre class="code-text">\n\na</pre>' in render("```\n\na\n```")  # a pre drops one
+
+
+@pytest.mark.parametrize(
+    "language, sample",
     [
         *((name, "x = 1") for name in ("python", "toml")),
         *((name, "class X {}") for name in ("typescript", "csharp", "kotlin", "swift")),
@@ -166,54 +210,86 @@ def test_markdown_works():
         ("diff", "-x\n+y"),
     ],
 )
-def test_code_is_highlighted(language, code):
-    shown = markdown(f"```{language}\n{code}\n```")
-    assert re.search(r'<span class="(k|m|g)', shown), shown
-
-
-def fences(*blocks):
-    return "\n".join(f"```python\n{block}\n```" for block in blocks)
+def test_code_is_coloured_as_it_grows(language, sample):
+    growing = Growing()
+    text = f"```{language}\n{sample}"
+    for html in (render(text), growing.update(text)[1], *growing.finish(text)):
+        assert re.search(r'<span class="(k|m|g)', html), html
 
 
 @pytest.mark.parametrize("language", sorted(COLOURED))
 def test_each_coloured_language_is_known(language):
-    assert "code-text" in markdown(f"```{language}\nx\n```")
+    assert "code-text" in render(f"```{language}\nx\n```")
 
 
 @pytest.mark.parametrize("language", ["systemd", "autohotkey", "xpp"])
 def test_other_languages_are_shown_plain(language):
     """Pygments has lexers of these that take seconds for some short texts."""
-    assert "<span " not in markdown(f"```{language}\n[x]\ny=1 # z\n```")
+    assert "<span class" not in render(f"```{language}\n[x]\ny=1 # z\n```")
 
 
-def test_long_code_is_shown_plain():
-    fits, more = "x = 1\n" * (COLOURED_MAX // 6 - 1), "y = 2\n" * 3
-    assert "<span " in markdown(fences(fits))
-    assert "<span " not in markdown(fences(fits + more))
-    both = markdown(fences(more, fits))  # together above it: the second stays plain
-    assert '<span class="n">y' in both and '<span class="n">x' not in both
-    assert fits in Elements(both).text
+LINES = [f"{name} = 1" for name in ("first", *"xyz" * 3_000, "last")]
 
 
-def test_a_reply_that_is_being_written_costs_no_colours(monkeypatch):
-    asked = []
-    monkeypatch.setattr(room, "highlight", lambda *arguments: asked.append(arguments) or "")
-    room._finished.cache_clear()  # other tests may have filled it
-    for end in range(1, 200):
-        is_inert(live(fences("x = 1\n" * 40)[:end]))
-    assert asked == [] and room._finished.cache_info().currsize == 0
-    replies([fences("first = 'finished'")])
-    assert len(asked) == 1 and room._finished.cache_info().currsize == 1
+def coloured(html, name):
+    return f'<span class="n">{name}</span>' in html
 
 
-def test_control_characters_of_a_reply_are_not_shown():
-    assert is_inert(live("a\x1b[31mb\x00c\x16")).text == "abc&#10;".replace("&#10;", "\n")
+def test_long_code_is_coloured():
+    html = render("\n".join(["```python", *LINES]))
+    assert coloured(html, "first") and coloured(html, "last")
 
 
-def test_examples_are_buttons():
-    shown = is_inert(welcome(["<b>one</b>", "two"], "An <i>intro</i>."))
-    assert shown.tags.count("button") == 2
-    assert "An <i>intro</i>." in shown.text
+@pytest.mark.parametrize(
+    "language, lines",
+    [
+        ("python", ["first = 1", "x" * 1_000, "last = 1"]),
+        ("python", ["first = 1", *[" "] * 100, "last = 1"]),
+        ("pycon", [f">>> {line}" for line in [*LINES[:EAGER_MAX], LINES[-1]]]),
+    ],
+    ids=["line", "blanks", "eager"],
+)
+def test_what_a_lexer_could_be_slow_with_is_shown_plain(language, lines):
+    html = render("\n".join([f"```{language}", *lines]))
+    assert coloured(html, "first") and not coloured(html, "last")
+    assert "\n".join(lines) in Elements(html).text
+
+
+def test_colours_end_with_their_time(monkeypatch):
+    ticks = itertools.count()
+    monkeypatch.setattr(code, "clock", lambda: next(ticks) * code.COLOUR_S / 20)
+    blocks = ["\n".join(["```python", *LINES[:20], "last = 1", "```"])] * 30
+    html = [render(text) for text in (blocks[0], "\n".join(blocks))]
+    assert coloured(html[0], "first") and not coloured(html[0], "last")
+    assert "last = 1" in Elements(html[0]).text
+    first, *_, last = html[1].split('<div class="code"')[1:]  # a reply's time ends, too
+    assert coloured(first, "first") and "<span class" not in last
+    assert Elements(html[1]).text == Elements(html[0]).text * 30
+
+
+@pytest.mark.parametrize("values", [["x ", "= 2"], ["x", "x", " = 1"], ["x"], ["", "y"]])
+def test_code_is_whole_whatever_a_lexer_makes_of_it(monkeypatch, values):
+    class Lexer:
+        def get_tokens(self, text):
+            return [(code.STANDARD_TYPES.__iter__().__next__(), value) for value in values]
+
+    monkeypatch.setattr(code, "get_lexer_by_name", lambda *_, **__: Lexer())
+    assert Elements(render("```python\nx = 1")).text == "pythonCopyx = 1"
+
+
+def test_a_table_has_so_many_cells_and_what_is_more_stays_text():
+    row = "|a" * 10 + "|\n"
+    text = row + "|-" * 10 + "|\n" + row * 1_000 + "|last" * 10
+    for many in (text, f"{text}\n\n{text}", "- " + text.replace("\n", "\n  ")):
+        shown = is_inert(render(many))
+        cells = shown.tags.count("td") + shown.tags.count("th")
+        assert CELLS_MAX * 0.8 < cells <= CELLS_MAX  # the outer lines may count as two
+        assert "|last|last" in shown.text
+
+
+@pytest.mark.parametrize("text", ["a\x1b[31mb\x00c\x16", "a\x1b[31mb\u200bc\r"])
+def test_control_characters_of_a_reply_are_not_shown(text):
+    assert is_inert(render(text)).text == "abc\n"
 
 
 @pytest.mark.parametrize(
@@ -225,8 +301,97 @@ def test_examples_are_buttons():
         ">" * 10_000,
         "- " * 1_000,
         "\n".join("  " * n + "- a" for n in range(100)),
+        "|-" * 50 + "\n" + "|-" * 50 + "\n" + "a\n" * 5_000,
+        "[a\n" * 5_000,
     ],
-    ids=["ticks", "runs", "line", "quotes", "lists", "nested"],
+    ids=["ticks", "runs", "line", "quotes", "lists", "nested", "table", "links"],
 )
 def test_long_text_ends(text):
-    is_inert(live(text))
+    is_inert(render(text, [Part(0, len(text), "long")]))
+    growing = Growing()
+    is_inert(growing.update(text)[1])
+    is_inert("".join(growing.finish(text)))
+
+
+def grown(text, steps):
+    """What a growing reply gives for these many characters at a time; checks each step."""
+    growing, shown, at = Growing(), "", 0
+    whole = render(text)
+    for step in steps:
+        at += step
+        finished, _ = growing.update(text[:at])
+        assert all(finished)
+        shown += "".join(finished)
+        assert whole.startswith(shown), at  # so it never changes
+    return shown, shown + "".join(growing.finish(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# a\n#\n#b\n\nc\n===\nd\n---\ne\n***\n",
+        "x\na | b\n|---|---|z\n\nc",  # no table after all
+        "x\na | b\n|---|---|\nc | d\n# e\n",
+        "> a\nb\n\nc\n> d\n```\ne\n```\n> f",
+        "- a\n\n- b\n\n\n  c\nd\n1. e\n2) f\n   g\n\nh",
+        "-\n\n  a\n-\n  b\n",
+        "a\n```py\nb\n\nc\n~~~\n```\nd\n~~~\ne\n   ",
+        "    a\n\n\n    b\nc\n\td\n",
+        # A link definition looks far ahead: for its title, or for the end of its name.
+        "[x]: http://a.b\n    'a\n\nb",
+        "[x]: http://a.b\n    'a\nb\nc'\n\n[x]",
+        "[x]: http://a.b\n'a\n===\nb\nc'\n\n[x]",
+        "- [x]: http://a.b\n      'a\nb\nc'\n\n[x]",
+        "[x\n===\na]: http://a.b\n\n[x a]",
+        "[x]\n\n[x]: http://a.b\n\n[x]\n\n[x]: http://c.d\n\n[x]",  # the first counts, once seen
+        "[x]: http://a.bc\n[y]: http://d.ef\n\n[x] [y]",
+        "a\x1b[31mb\n\x1b]0;c\x07d\n\n#\ufe0f\u20e3 e\u200d\nf\r\n\rg\x1b",
+    ],
+)
+def test_what_is_finished_never_changes(text):
+    assert grown(text, [1] * len(text))[1] == render(text)
+
+
+FRAGMENTS = [
+    *("a", "b c", "x", "#", "# ", "## d", "---", "===", "-", "=", "***", "   ", "    ", "\t"),
+    *("- ", "* ", "+ ", "1. ", "2) ", "> ", ">", "```", "```py", "~~~", "`", "``", "**", "*", "_"),
+    *("|", "| a | b |", "|---|---|", "x | y", "[x]", ": ", "[x]: http://a.b", "[x]: ", "[x", "]"),
+    *('"t', 't"', "'", "\\", "~~", "<http://a.b>", "&amp;", "\x1b[3", "1m", "\x1b]0;", "\x07"),
+    *("\u200b", "\u200d", "\U0001f600"),
+]
+LINE_ENDS = ["\n", "\n", "\n", "\n\n"]
+
+
+@given(
+    st.lists(st.sampled_from(FRAGMENTS) | st.sampled_from(LINE_ENDS), max_size=30).map("".join),
+    st.lists(st.integers(0, 9), min_size=1, max_size=99),
+)
+def test_a_reply_that_grows_becomes_the_whole_one(text, steps):
+    assert grown(text, steps)[1] == render(text)
+
+
+def test_cells_are_counted_as_a_reply_grows(monkeypatch):
+    monkeypatch.setattr(markdown, "CELLS_MAX", 12)
+    text = "a|b\n-|-\n1|2\n3|4\n\n" * 3 + "x\n"
+    shown, whole = grown(text, [1] * len(text))
+    assert whole == render(text) and "<table>" in shown
+    assert whole.count("<td ") + whole.count("<th ") == 12
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "# {}\nb\n> c\n",
+        "[{}] b\n\n",
+        "[{}]\n```py\nx = a[0]\n```\n",
+        "- {}\n- [b]\n\n# c\nd\n",
+        "[{}]: http://a.b\n[b]: http://c.d\n\n",
+    ],
+)
+def test_only_what_grows_is_rendered_again(piece):
+    """Else a long reply would cost the square of its length."""
+    growing, text = Growing(), ""
+    for number in range(50):
+        text += piece.format(number)
+        _, rest = growing.update(text)
+        assert len(rest) < 3 * len(render(piece + "\n[a]"))

@@ -8,7 +8,7 @@ from assistant.paths import STATIC
 from assistant.settings import Settings
 from assistant.web.pages.page import SCRIPTS
 from tests.support.fake_engine import FakeEngine
-from tests.support.server import running
+from tests.support.server import Page, running
 
 NAMES = sorted(path.relative_to(STATIC).as_posix() for path in STATIC.rglob("*.js"))
 
@@ -49,7 +49,8 @@ def test_a_page_asks_for_all_modules_at_once(server):
 
 
 def test_a_script_can_only_be_read(server):
-    assert server.post("/page/static/main.js").status_code == 405
+    with Page(server.url) as page:
+        assert page.ask("static/main.js", {}).status_code == 405
     assert server.request("HEAD", "/page/static/main.js").status_code == 200
 
 

@@ -3,16 +3,14 @@ page, the route, and services that are asked."""
 
 import asyncio
 import gzip
-import html
 import http.server
 import json
-import re
 import socketserver
 import threading
 import time
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 
 import pytest
@@ -30,7 +28,7 @@ from assistant.web.pages.licence import licence_of
 from assistant.web.sources import FULL, PROCESSES, SERVICE_FULL, WAITING, Building, Sources
 from tests.support import held
 from tests.support.fake_engine import FakeEngine
-from tests.support.server import Page, running
+from tests.support.server import Page, Refused, running
 from tests.support.waiting import until
 
 CODE = "".join(f"def function_{n}(value):\n    return value * {n * n} + 1\n" for n in range(9))
@@ -288,9 +286,8 @@ def test_the_route_asks_for_the_key():
 
 
 def asked_by_the_page(page, **asked):
-    told = page.run(page.event("check-go", "click"), [json.dumps(asked)])
-    (data,) = re.findall(r'<pre class=\\"data\\">(.*?)</pre>', told)[-1:]
-    return json.loads(html.unescape(data.replace('\\"', '"').replace("\\\\", "\\")))
+    with page.news("sources", **asked) as news:
+        return list(news)[-1]
 
 
 def test_one_programs_index_serves_another(server):
@@ -299,10 +296,10 @@ def test_one_programs_index_serves_another(server):
     )
     settings = Settings(port=0, attribution=f"{server.url}/overlap")
     with running(FakeEngine(), settings) as other, Page(other.url) as page:
-        told = asked_by_the_page(page, id="c1", nid="n1", text=text, service=True)
+        told = asked_by_the_page(page, text=text, service=True)
         assert told["matches"][0]["path"] == "queue.py" and told["service"] == "127.0.0.1"
         assert told["spans"] == [{"start": 0, "end": len(text)}]
-        told = asked_by_the_page(page, id="c1", nid="n1", text=text, service=False)
+        told = asked_by_the_page(page, text=text, service=False)
         assert told["matches"] and told["spans"] == [] and "service" not in told
 
 
@@ -310,10 +307,13 @@ def test_a_text_leaves_the_machine_only_where_the_page_asks_for_it():
     with service(b'{"spans": [[0, 3]]}') as (url, asked):
         settings = Settings(port=0, attribution=url)
         with running(FakeEngine(), settings) as server, Page(server.url) as page:
-            for wish in (None, False, "true", 1):
-                asked_by_the_page(page, nid="n1", text="secret", service=wish)
+            for wish in (None, "true", 1):
+                with pytest.raises(Refused):
+                    asked_by_the_page(page, text="secret", service=wish)
+            asked_by_the_page(page, text="secret", service=False)
+            asked_by_the_page(page, text="secret")
             assert asked == []
-            assert asked_by_the_page(page, nid="n1", text="told", service=True)["spans"]
+            assert asked_by_the_page(page, text="told", service=True)["spans"]
             assert asked == [("/overlap", {"document": "told"})]
 
 
@@ -324,7 +324,9 @@ def test_a_surrogate_is_shown_as_one_that_is_missing(server):
     answer = server.post("/overlap", content=body, headers=kind)
     assert answer.status_code in (200, 400)
     with Page(server.url) as page:
-        assert asked_by_the_page(page, nid="n1", text=f"\ud800{QUEUE}")["matches"]
+        assert asked_by_the_page(page, text=f"\ud800{QUEUE}")["matches"]
+        told = asked_by_the_page(page, text="x" * 200_001)
+        assert "at most 200,000" in told["note"].lower() and told["matches"] == []
         told = page.run(page.event("source-check", "click"), [f"{QUEUE} {text}", False])
         assert "queue.py" in told
         told = page.run(page.event("source-check", "click"), ["x" * 200_001, False])
@@ -340,7 +342,7 @@ def test_blanks_cost_no_time(server):
 def test_what_a_service_fails_at_is_told_beside_the_matches():
     settings = Settings(port=0, attribution="http://127.0.0.1:9/overlap")
     with running(FakeEngine(), settings) as server, Page(server.url) as page:
-        told = asked_by_the_page(page, nid="n1", text=DOCUMENT, service=True)
+        told = asked_by_the_page(page, text=DOCUMENT, service=True)
         assert told["note"] == "The attribution service cannot be reached."
 
 
@@ -390,7 +392,7 @@ def test_look_ups_leave_everything_else_alone(slow):
 def test_the_page_says_in_its_place_that_look_ups_are_busy(slow):
     _, waiting = look_up(slow)
     with Page(slow.url) as page:
-        assert asked_by_the_page(page, nid="n1", text=CODE)["note"] == FULL
+        assert asked_by_the_page(page, text=CODE)["note"] == FULL
         assert FULL in page.run(page.event("source-check", "click"), [CODE, False])
         assert FULL in page.run(page.event("source-search", "click"), ["value", "", "Any", "Any"])
         number = page.event("continue", "click")
@@ -398,7 +400,7 @@ def test_the_page_says_in_its_place_that_look_ups_are_busy(slow):
         assert FULL in told and "def f()" in told
         slow.go()
         assert all(each.result().status_code == 200 for each in waiting)
-        told = asked_by_the_page(page, nid="n1", text=CODE)
+        told = asked_by_the_page(page, text=CODE)
         assert told["matches"] and told["note"] == ""
 
 
@@ -436,20 +438,22 @@ def test_a_process_that_is_killed_is_one_sentence_and_the_next_look_up_works(ind
 
 
 def test_a_hung_service_leaves_look_ups_and_everything_else_alone(index, monkeypatch):
-    monkeypatch.setattr("assistant.attribution.service.PATIENCE_S", 10)
-    with dripping(b"HTTP/1.1 200 OK\r\n", b"a: b\r\n") as url:
+    monkeypatch.setattr("assistant.attribution.service.PATIENCE_S", 600)
+    with ExitStack() as hung:
+        url = hung.enter_context(dripping(b"HTTP/1.1 200 OK\r\n", b"a: b\r\n"))
         settings = Settings(port=0, sources=str(index.path), attribution=url)
         with running(FakeEngine("Yes."), settings) as server, ThreadPoolExecutor(45) as pool:
 
             def ask():
                 with Page(server.url) as page:
-                    return asked_by_the_page(page, nid="n1", text="x = 1", service=True)
+                    return asked_by_the_page(page, text="x = 1", service=True)
 
             asked = [pool.submit(ask) for _ in range(45)]
             until(lambda: any(each.done() for each in asked), 60)
             answer = server.post("/v1/completions", json={"prompt": "x"}, timeout=30)
             assert answer.json()["choices"][0]["text"] == "Yes."
-            assert server.post("/overlap", json={"document": CODE}).json()["matches"]
+            until(lambda: server.post("/overlap", json={"document": CODE}).json().get("matches"))
+            hung.close()
             notes = {each.result()["note"] for each in asked}
             assert notes >= {SERVICE_FULL} and all("service" in note for note in notes - {FULL})
 

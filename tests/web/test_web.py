@@ -1,6 +1,5 @@
-"""The web room's parts by themselves: names, streams, the socket, the entry point."""
+"""The web room's parts by themselves: names, sentences, the socket, the entry point."""
 
-import asyncio
 import contextlib
 import errno
 import io
@@ -15,7 +14,6 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import aclosing
 
 import httpx
 import pytest
@@ -23,17 +21,18 @@ import pytest
 from assistant import __main__ as app
 from assistant.attribution.shipped import cache_dir
 from assistant.chat.assistant import Assistant
-from assistant.conversation import Conversation, Turn
-from assistant.errors import EngineError, HistoryError, PortError, SamplingError, TemplateError
-from assistant.generation.generate import Delta
+from assistant.conversation import Turn
+from assistant.engine.protocol import Finished
+from assistant.errors import EngineError, PortError, RequestError, SamplingError
+from assistant.generation.generate import Done
+from assistant.generation.window import Ledger
 from assistant.paths import ROOT
 from assistant.prompting.template import Segment, encode
 from assistant.settings import Settings
-from assistant.web.follow import Waits, follow
 from assistant.web.gate.hosts import Hosts
 from assistant.web.pages.chat.prompt_tokens import find_parting, tokens
+from assistant.web.pages.chat.status import Waits, phase, summary
 from assistant.web.pages.chat.templates import Assistants
-from assistant.web.pages.doors import OpenPath
 from assistant.web.server import listen, local_address, warnings
 from tests.support.fake_engine import FakeEngine
 from tests.support.server import TEMPLATE, Page, running
@@ -133,65 +132,7 @@ def test_which_pages_may_post(origin, host, scheme, own):
     assert hosts.own(origin, host, scheme) == own
 
 
-# -- following a reply -----------------------------------------------------------------------
-
-
-def replies(script, **options):
-    engine = FakeEngine(script, **options)
-    assistant = Assistant(engine, TEMPLATE)
-    return engine, lambda: assistant.reply(Conversation().add_message("hi"), wait_s=0)
-
-
-def test_follow_gathers_and_ends():
-    _, reply = replies(["Hel", 0.05, "lo."])
-
-    async def read():
-        return [step async for step in follow(reply())]
-
-    steps = asyncio.run(read())
-    assert [step.text for step in steps if step.text] in (["Hel", "Hello."], ["Hello."])
-    assert steps[-1].done.text == "Hello." and not any(step.done for step in steps[:-1])
-
-
-def test_follow_shows_what_came_before_a_failure():
-    _, reply = replies(["Half", EngineError("No memory.")])
-    texts = []
-
-    async def read():
-        async for step in follow(reply()):
-            texts.append(step.text)
-
-    with pytest.raises(EngineError):
-        asyncio.run(read())
-    assert texts[-1] == "Half"
-
-
-def test_follow_ends_with_a_reply_that_ends_without_done():
-    class Cut:
-        events = iter([Delta("Half")])
-
-        def __iter__(self):
-            return self.events
-
-        def close(self):
-            pass
-
-    async def read():
-        return [step.text async for step in follow(Cut())]
-
-    assert asyncio.run(asyncio.wait_for(read(), 10)) == ["Half"]
-
-
-def test_follow_gives_signs_of_life_and_closes_the_reply():
-    engine, reply = replies([60.0])
-
-    async def read():
-        async with aclosing(follow(reply())) as steps:
-            await anext(steps)
-            await anext(steps)  # nothing new, and yet a step: here a closed page is noticed
-
-    asyncio.run(asyncio.wait_for(read(), 10))
-    assert engine.cancelled == 1 and engine.active == []
+# -- how a reply stands -----------------------------------------------------------------------
 
 
 def test_a_place_in_line_is_worth_what_replies_took():
@@ -204,44 +145,36 @@ def test_a_place_in_line_is_worth_what_replies_took():
     assert 10 < waits.seconds(1, 1) < 20
 
 
-# -- what the page sends ---------------------------------------------------------------------
-
-TURNS = [
-    {"nid": "n1", "role": "user", "content": "One?"},
-    {"nid": "n2", "role": "assistant", "content": "Two.", "finish": "length"},
-    {"nid": "n3", "role": "user", "content": "Three?", "pinned": True},
-]
-
-
-def test_a_path_is_read_up_to_the_turn_that_counts():
-    path = OpenPath.of(json.dumps({"id": "c1", "turns": TURNS, "settings": {"seed": 1}}))
-    assert [turn.text for turn in path.conversation.turns] == ["One?", "Two.", "Three?"]
-    assert path.conversation.turns[2].pinned and path.settings == {"seed": 1}
-    assert (path.after(0), path.after(2)) == (None, "n2")
-    for keep in ({"keep": 1}, {}):
-        path = OpenPath.of(json.dumps({"turns": TURNS, **keep}), None if keep else 1)
-        assert path.nids == ("n1",) and len(path.conversation.turns) == 1
+@pytest.mark.parametrize(
+    "writing, place, lately, said",
+    [
+        (True, 3, (), "Writing"),
+        (False, 0, (10,), "Reading"),
+        (False, 3, (), "Waiting: number 3 in line"),
+        (False, 3, (10,), "Waiting: number 3 in line, about 20 s"),
+    ],
+)
+def test_what_a_reply_is_at(writing, place, lately, said):
+    waits = Waits()
+    for seconds in lately:
+        waits.add(seconds)
+    assert phase(writing, place, waits, FakeEngine(slots=2)) == said
 
 
 @pytest.mark.parametrize(
-    "text",
+    "reason, tokens, dropped, said",
     [
-        *(None, "", "{", "5", "[]", "{}", "[" * 100_000, float("nan")),
-        '{"turns": 5}',
-        '{"turns": [5]}',
-        '{"turns": [{"role": "system", "content": "x"}]}',
-        '{"turns": [{"role": "user"}]}',
+        ("stop", 3, (), "12 of 100 tokens · first token after 0.50 s · 4 tokens/s · finished"),
+        ("length", 3, (), "12 of 100 tokens · first token after 0.50 s · 4 tokens/s · "
+                          "cut at 3 tokens"),
+        ("cancelled", 0, (0, 1), "9 of 100 tokens · stopped · "
+                                 "2 earlier exchanges no longer fit"),
     ],
-)
-def test_what_is_no_path_is_a_sentence(text):
-    with pytest.raises(HistoryError):
-        OpenPath.of(text)
-
-
-def test_ids_of_the_browser_are_words_of_bounded_length():
-    turns = [{**TURNS[0], "nid": "x" * 1000}]
-    path = OpenPath.of(json.dumps({"id": ["x"], "turns": turns, "keep": -5, "settings": 5}))
-    assert (path.id, path.nids, path.settings) == ("", ("",), {})
+)  # fmt: skip
+def test_what_a_reply_cost(reason, tokens, dropped, said):
+    finished = Finished(reason, 9, 0, tokens, waited_s=0.0, ttft_s=0.5, total_s=1.0)
+    done = Done("", None, reason, None, finished)
+    assert summary(Ledger(100, 4, 2, 3, 20, dropped), done) == said
 
 
 # -- templates, tokens, second runs ----------------------------------------------------------
@@ -259,7 +192,7 @@ def test_templates_that_fit_are_offered_and_made_when_chosen():
     assert len(engine.pinned) == 2 and chosen is assistants.get("tech-assistant")
     assert options["sampling"].seed == 4 and options["max_new_tokens"] is None
     for name in ("../secret", "starchat", 5, ["a"]):
-        with pytest.raises(TemplateError, match="tech-assistant"):
+        with pytest.raises(RequestError, match="tech-assistant"):
             assistants.get(name)
     with pytest.raises(SamplingError):
         assistants.for_settings({"temperature": "hot"})
@@ -444,11 +377,10 @@ def end_by(number):
         url = process.stdout.readline().strip()
         with Page(url) as page, contextlib.ExitStack() as stack:
             stack.enter_context(page.http.stream("GET", "/gradio_api/heartbeat/" + page.session))
-            page.join(page.event("message", "submit"), page.message("hi"))
             seen, sent = "", None
-            with page.stream() as messages:
-                for message in messages:
-                    seen += json.dumps(message)
+            with page.news("chat", text="hi") as news:
+                for value in news:
+                    seen += json.dumps(value)
                     if sent is None and "Once" in seen:
                         process.send_signal(number)
                         sent = time.monotonic()

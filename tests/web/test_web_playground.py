@@ -19,7 +19,7 @@ from assistant.completion.raw import Chip, Raw
 from assistant.engine.protocol import Waiting
 from assistant.errors import EngineError
 from assistant.sampling import Sampling
-from assistant.web.pages.chat.running import BUSY
+from assistant.web.pages.events import BUSY
 from assistant.web.pages.playground import tab_base
 from assistant.web.pages.playground.continue_state import UNREADABLE, Continuation
 from assistant.web.pages.playground.continue_tab import CARDS_MAX, FULL

@@ -19,7 +19,7 @@ from assistant.errors import RequestError
 from assistant.generation.generate import Delta, Done
 from assistant.web.api.openai_logprobs import Pair
 from assistant.web.api.openai_schema import ChatBody, CompletionBody
-from assistant.web.api.replies import Event, EventStream, Replies, no_reader, read_replies
+from assistant.web.api.replies import Event, Replies, ReplyStream, no_reader, read_replies
 from assistant.web.gate.security import Json
 
 FINISH = {"stop": "stop", "length": "length", "cancelled": "abort"}
@@ -62,7 +62,7 @@ class Answer:
             replies = await to_thread.run_sync(self.start)
             openings = [self.opening(index) for index in range(len(replies))]
             before = [self._chunk([choice]) for choice in openings if choice]
-            return EventStream(replies, self._chunks, before=before, after=self._last)
+            return ReplyStream(replies, self._chunks, before=before, after=self._last)
         texts: dict[int, str] = defaultdict(str)
         tokens: dict[int, list[Pair]] = defaultdict(list)
         ends: dict[int, Done] = {}

@@ -3,8 +3,6 @@
 Knows requests, replies and server-sent events; not what an answer looks like.
 """
 
-import asyncio
-import json
 import logging
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
@@ -14,7 +12,7 @@ from typing import TypeAlias
 from anyio import to_thread
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
@@ -31,13 +29,13 @@ from assistant.errors import (
 from assistant.generation.generate import Delta, Done
 from assistant.settings import Settings
 from assistant.web.api.openai_schema import BAD_JSON, explain_invalid
+from assistant.web.event_stream import EventStream
 from assistant.web.gate.security import FAILED, ErrorWriters, Json, plain_error
 from assistant.web.polling import Source, side_by_side
 
 log = logging.getLogger(__name__)
 
 RETRY_S = 1  # what a client that met a full waiting room is told to wait
-QUIET_S = 5  # of a stream, until a comment tells that it waits: silence is taken for an end
 GONE = 499  # nobody reads it: the client has left
 CODES = {401: "invalid_api_key", 404: "model_not_found"}
 
@@ -163,8 +161,8 @@ def no_reader() -> Response:
     return Response(status_code=GONE)
 
 
-class EventStream(StreamingResponse):
-    """Server-sent events, which end the replies when the client leaves.
+class ReplyStream(EventStream):
+    """Replies as server-sent events, which end the replies when the client leaves.
 
     write(index, event) gives the values to send for an event, JSON or text; before and after()
     those at the start and the end; write_error() those where it fails.
@@ -181,48 +179,38 @@ class EventStream(StreamingResponse):
     ) -> None:
         self._replies = replies
         self._request_id: str | None = None
-        lines = self._lines(write, before, after, write_error)
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        super().__init__(lines, media_type="text/event-stream", headers=headers)
+        super().__init__(self._values(write, before, after, write_error), self._end)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._request_id = scope.get("request_id")
-        try:
-            await super().__call__(scope, receive, send)
-        finally:  # it may never have begun
-            for reply in self._replies:
-                reply.close()
+        await super().__call__(scope, receive, send)
 
-    async def _lines(
+    def _end(self) -> None:
+        for reply in self._replies:
+            reply.close()
+
+    async def _values(
         self,
         write: Callable[[int, Event], Values],
         before: Values,
         after: Callable[[], Values],
         write_error: Callable[[Explanation], Values],
-    ) -> AsyncGenerator[str, None]:
-        clock = asyncio.get_running_loop().time
+    ) -> AsyncGenerator[Json | str | None, None]:
         try:
-            yield _lines(before)
-            last = clock()
+            for value in before:
+                yield value
             async with aclosing(_events(self._replies)) as events:
                 async for item in events:
-                    text = _lines(write(*item)) if item else ""
-                    if not text and clock() - last >= QUIET_S:
-                        text = ": waiting\n\n"
-                    if text:
-                        yield text
-                        last = clock()
-            yield _lines(after())
+                    if item is None:
+                        yield None
+                    else:
+                        for value in write(*item):
+                            yield value
+            for value in after():
+                yield value
         except Exception as error:
             explanation = explain_error(error)
             if explanation[0] == 500:
                 log.exception("the request %s failed", self._request_id)
-            yield _lines(write_error(explanation))
-
-
-def _lines(values: Values) -> str:
-    texts = (
-        value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
-        for value in values
-    )
-    return "".join(f"data: {text}\n\n" for text in texts)
+            for value in write_error(explanation):
+                yield value

@@ -18,7 +18,7 @@ from assistant.generation.generate import Delta, Done
 from assistant.generation.reply import Reply
 from assistant.sampling import STOPS_MAX, Sampling
 from assistant.web.api.openai_schema import Texts
-from assistant.web.api.replies import Event, EventStream, Explanation, no_reader, read_replies
+from assistant.web.api.replies import Event, Explanation, ReplyStream, no_reader, read_replies
 from assistant.web.gate.security import Json
 
 MAX_NEW_TOKENS = 100  # where a request does not say, as in that server
@@ -129,7 +129,7 @@ def tgi_router(engine: Engine, key: Callable[..., object]) -> APIRouter:
         return await Generation(engine, body).whole(request)
 
     @router.post("/generate_stream")
-    async def generate_stream(body: Body) -> EventStream:
+    async def generate_stream(body: Body) -> ReplyStream:
         return await Generation(engine, body).stream()
 
     @router.post("/", response_model=None)
@@ -191,9 +191,9 @@ class Generation:
             answer["details"] = {**self._details(done), "prefill": prefill, "tokens": tokens}
         return answer
 
-    async def stream(self) -> EventStream:
+    async def stream(self) -> ReplyStream:
         replies = await to_thread.run_sync(self.start)
-        return EventStream(replies, self._events, write_error=self._error)
+        return ReplyStream(replies, self._events, write_error=self._error)
 
     def _events(self, _: int, event: Event) -> list[Json]:
         tokens = [self.held, *self._tokens(event)] if self.held else self._tokens(event)

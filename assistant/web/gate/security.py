@@ -38,13 +38,18 @@ OPEN_PATHS = re.compile(
     r"|/health|/metrics|/overlap"
     r"|/config/?|/theme\.css|/robots\.txt|/favicon\.ico"
     r"|/page/static/[\w/]{1,100}\.js"
+    r"|/page/(?:facts|chat|again|stop|count|prompt|render|sources)"
     r"|/(?:static|assets|svelte)/.{1,200}"
     r"|/gradio_api/(?:info/?|user/?|login_check/?|app_id/?|theme\.css|startup-events"
     r"|queue/join|queue/data|call/.+|cancel|reset/?|heartbeat/[^/]+)"
 )
 LOGIN_PATHS = frozenset({"/login", "/logout"})  # where a login is asked
-# Of these, the ones that Gradio itself leaves open to visitors who have not logged in.
-BEHIND_LOGIN = re.compile(r"/gradio_api/(?:app_id|startup-events|cancel|reset|heartbeat)\b.*")
+# What the scripts ask, and what Gradio itself leaves open to visitors who have not logged in.
+BEHIND_LOGIN = re.compile(
+    r"/page/(?!static/).+|/gradio_api/(?:app_id|startup-events|cancel|reset|heartbeat)\b.*"
+)
+# Of the page's own scripts alone, not of other programs. A form of another site cannot send JSON.
+OF_PAGE = re.compile(r"/page/.+")
 
 # Here a call is only taken up, not run: what fails is what it names, or the shape of its values.
 CALL_PATHS = re.compile(r"/gradio_api/(?:queue/join|call/.+)")
@@ -201,6 +206,12 @@ class Gate:
         ):
             return 403, "Pages of other sites may not send requests to this server."
         path = scope["path"]
+        if scope["method"] == "POST" and OF_PAGE.fullmatch(path):
+            kind = headers.get("content-type", b"").partition(b";")[0].strip().lower()
+            if origin is None:
+                return 403, "This address is for the scripts of this server's own page."
+            if kind != b"application/json":
+                return 415, "This address takes application/json."
         if not (OPEN_PATHS.fullmatch(path) or (self.logged_in and path in LOGIN_PATHS)):
             return 404, "There is nothing at this address."
         if self.logged_in and BEHIND_LOGIN.fullmatch(path):

@@ -17,10 +17,11 @@ from assistant.chat.assistant import Assistant
 from assistant.completion.complete import complete
 from assistant.conversation import Conversation
 from assistant.errors import AssistantError
+from assistant.generation.generate import Delta
 from assistant.generation.reply import Reply
 from assistant.sampling import Sampling
-from assistant.web.follow import follow
-from assistant.web.pages.chat.running import INTERNAL
+from assistant.web.pages.events import INTERNAL
+from assistant.web.polling import side_by_side
 
 log = logging.getLogger(__name__)
 
@@ -79,9 +80,16 @@ async def _texts(start: Callable[[], Reply]) -> AsyncGenerator[str, None]:
     """The text so far, again and again; every failure is one sentence."""
     try:
         reply = await to_thread.run_sync(start)
-        async with aclosing(follow(reply)) as steps:
-            async for step in steps:
-                yield step.text
+        text = ""
+        async with aclosing(side_by_side([reply])) as steps:
+            async for news in steps:
+                for _, event in news:
+                    if isinstance(event, Delta):
+                        text += event.text
+                yield text  # what came before a failure is given first
+                for _, event in news:
+                    if isinstance(event, Exception):
+                        raise event
     except AssistantError as error:
         raise gr.Error(str(error), print_exception=False) from None
     except Exception:

@@ -1,7 +1,6 @@
 """The page: the tabs together, its look, and the example questions of a checkpoint."""
 
 import json
-from collections.abc import Sequence
 from html import escape
 from typing import Any
 
@@ -11,12 +10,9 @@ from assistant.chat.assistant import Assistant
 from assistant.engine.protocol import Engine
 from assistant.paths import MODELS, STATIC
 from assistant.web.pages.about import about
-from assistant.web.pages.attribution.check import add_source_check
 from assistant.web.pages.attribution.tab import AttributionTab
-from assistant.web.pages.chat.tab import ChatTab
+from assistant.web.pages.chat.tab import build_chat
 from assistant.web.pages.chat.templates import Assistants
-from assistant.web.pages.events import QUIET
-from assistant.web.pages.licence import licence_of
 from assistant.web.pages.names import add_api
 from assistant.web.pages.playground.tab import build_playground
 from assistant.web.sources import Sources
@@ -73,37 +69,23 @@ EXAMPLES = (
 SESSIONS_MAX = 500  # open pages that are served at once; the oldest leave
 
 
-def build_page(
-    assistant: Assistant,
-    examples: Sequence[str] = EXAMPLES,
-    sources: Sources | None = None,
-    accept_license: bool = False,
-) -> gr.Blocks:
-    """The Blocks with its tabs and the API. examples: questions that the model can answer.
-    accept_license: no visitor is asked to accept the model's licence."""
-    assistants, sources = Assistants(assistant), sources or Sources()
-    engine = assistant.engine
-    facts = {
-        "model": engine.model,
-        "licence": None if accept_license else licence_of(engine.model),
-        "service": sources.host,
-    }
+def build_page(assistants: Assistants, sources: Sources) -> gr.Blocks:
+    """The Blocks with its tabs and the API."""
+    assistant = assistants.default
     page = gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True)
     with page:
         gr.Markdown(_header(assistant), latex_delimiters=[], elem_id="header")
         with gr.Tabs():
             with gr.Tab("Chat", elem_id="chat"):
-                chat = ChatTab(assistants, examples, facts)
-                add_source_check(sources)
+                build_chat()
             # Its doors are there before it is opened: turns of the chat come in through them.
             with gr.Tab("Playground", render_children=True):
                 build_playground(assistants, sources)
             with gr.Tab("Attribution") as tab:
                 AttributionTab(sources, tab)
             with gr.Tab("About"):
-                gr.Markdown(about(engine), latex_delimiters=[], elem_id="about")
+                gr.Markdown(about(assistant.engine), latex_delimiters=[], elem_id="about")
         add_api(assistant)
-        page.load(chat.start, None, chat.facts, **QUIET)
     return page
 
 

@@ -1,6 +1,6 @@
 // What the model's licence asks of whoever uses it, before the first use in this browser.
 import { button, el, find, need } from "./lib/dom.js";
-import { hear } from "./lib/gradio.js";
+import { facts } from "./lib/facts.js";
 
 const KEY = "tech-assistant/licence";
 /** @type {string | null} */
@@ -58,6 +58,8 @@ const ask = ({ name, url, asks }, model) => {
   dialog.showModal();
 };
 
-hear("facts", ({ licence, model }) => {
+/** Asks once the page is there. */
+export const start = () => {
+  const { licence, model } = facts;
   if (licence && stored() !== licence.name && !find("#licence")) ask(licence, model);
-});
+};

@@ -1,16 +1,27 @@
-// What the page does by itself: all modules together, and what chat and attribution have of each other.
+// What the page does by itself: all modules together, put in their places once Gradio has built those.
 import * as sources from "./attribution/sources.js";
-import "./chat/bar.js";
+import * as bar from "./chat/bar.js";
+import * as chat from "./chat/chat.js";
 import "./chat/handover.js";
 import * as settings from "./chat/settings.js";
-import "./chat/transcript.js";
+import * as sidebar from "./chat/sidebar.js";
 import * as turns from "./chat/turns.js";
-import "./consent.js";
+import * as consent from "./consent.js";
+import { el } from "./lib/dom.js";
+import { facts } from "./lib/facts.js";
+import { whenever } from "./lib/gradio.js";
 import "./playground/playground.js";
 
-turns.attribute(sources);
-sources.listen(({ id, nid, sources: found, ended, failed }) => {
-  turns.dress(id, nid, found);
-  if (ended) turns.lookedUp(id, nid, failed);
-});
+turns.attribute(() => sources.look(turns));
 settings.panel.append(sources.choice);
+const notice = el("p", { id: "notice", textContent: facts.notice });
+const composer = el("div", { id: "composer" }, ...chat.composer, notice);
+let begun = false;
+whenever("#chat-page", (place) => {
+  place.replaceChildren(sidebar.nav, bar.bar, bar.unsaved, bar.banner, turns.transcript, composer);
+  if (begun) return; // Gradio builds the page anew where it has lost its server
+  begun = true;
+  chat.start();
+  bar.start();
+  consent.start();
+});

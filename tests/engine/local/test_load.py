@@ -41,7 +41,7 @@ def stream(url, prompt):
             assert not ended or not line
             if line == "data: [DONE]":
                 ended = True
-            elif line:
+            elif line and not line.startswith(":"):  # a comment while it waits
                 event = json.loads(line.removeprefix("data: "))
                 tokens = (event.get("usage") or {}).get("completion_tokens", tokens)
                 for choice in event["choices"]:

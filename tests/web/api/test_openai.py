@@ -19,7 +19,7 @@ from assistant.errors import EngineDead, EngineError
 from assistant.prompting.load import load_template
 from assistant.sampling import Sampling
 from assistant.settings import Settings, read_settings
-from assistant.web.api import replies
+from assistant.web import event_stream
 from assistant.web.gate.security import FAILED
 from tests.support.fake_engine import SPECIAL, STARCHAT, FakeEngine
 from tests.support.server import TEMPLATE, running, slowly
@@ -594,7 +594,7 @@ def test_shutting_down_ends_replies_with_what_they_have():
 )
 def test_a_stream_that_waits_says_so(server, script, monkeypatch, path, body):
     """So that nobody in between takes a request in line for one that is lost."""
-    monkeypatch.setattr(replies, "QUIET_S", 0)
+    monkeypatch.setattr(event_stream, "QUIET_S", 0)
     go_on = threading.Event()
     script([go_on, "Hi"])
     asked = {"json": {**body, "stream": True}, "timeout": 60}

@@ -13,12 +13,10 @@ from hypothesis import given, strategies
 
 from assistant.attribution.corpus import Corpus
 from assistant.attribution.index import build
-from assistant.conversation import TURNS_MAX
-from assistant.errors import HistoryError, TextError
+from assistant.errors import TextError
 from assistant.settings import Settings
 from assistant.web.gate.bodies import LISTS, PARTS_MAX, VALUES, count_parts, read_json
 from assistant.web.gate.security import FAILED
-from assistant.web.pages import doors
 from assistant.web.pages.playground.continue_state import from_chat
 from assistant.web.pages.playground.tab_base import read_action
 from tests.support.fake_engine import ByteTokenizer, FakeEngine
@@ -42,6 +40,10 @@ POSTS = [
     "/gradio_api/call/v2/complete",
     "/gradio_api/cancel",
     "/gradio_api/reset",
+    *(
+        f"/page/{name}"
+        for name in ("chat", "again", "stop", "count", "prompt", "render", "sources")
+    ),
 ]
 
 
@@ -53,6 +55,11 @@ GOOD = {
     "data": '["x"]',
     "session_hash": '"s"',
     "fn_index": "FN",
+    "run": '"number-1"',
+    "turns": '[{"role":"user","content":"x"},{"role":"assistant","content":"y"}]',
+    "text": '"x"',
+    "to": '"see"',
+    "replies": '[{"text":"x"}]',
 }
 EMPTY = '""'
 
@@ -125,6 +132,25 @@ BODIES = {
     "an event of lists": body(event_data=many("[]")),
     "a message of lists": '{"message":' + many("[]") + "}",
     "a history of numbers": '{"message":"x","history":' + many("1") + "}",
+    "turns that are numbers": body(turns=many("1")),
+    "turns that are empty": body(turns=many("{}")),
+    "a turn of ids": body(
+        turns=said(EMPTY)[:-1] + ',{"role":"assistant","ids":' + many("1") + "}]"
+    ),
+    "a turn of blocks": body(turns=said(many('{"type":"text","text":""}'))),
+    "settings of keys": body(settings=keys(1)),
+    "a seed of a million digits": body(settings='{"seed":' + "1" * (SIZE - 1_000) + "}"),
+    "a template that is a list": body(settings='{"template":' + many("1") + "}"),
+    "a receipt of keys": body(receipt=keys(1)),
+    "a receipt that left much": body(receipt='{"dropped":' + many("1") + "}"),
+    "replies that are numbers": body(replies=many("1")),
+    "replies that are few numbers": body(replies=many("1", 1_800)),
+    "replies without a text": body(replies=many("{}")),
+    "marks that are numbers": body(replies='[{"text":"x","marks":' + many("1") + "}]"),
+    "marks that are few numbers": body(replies='[{"text":"x","marks":' + many("1", 190) + "}]"),
+    "a text of lists": body(text=many("[]")),
+    "a long text": body(text=f'"{"a" * (SIZE - 1_000)}"'),
+    "a long run": body(run=f'"{"a" * (SIZE - 1_000)}"'),
     "lists in another alphabet": body(prompt=many("[]", SIZE // 3)).encode("utf-16"),
 }
 
@@ -165,7 +191,7 @@ def seen(monkeypatch):
 def post(server, client, path, body, function):
     body = body if isinstance(body, bytes) else body.replace("FN", str(function)).encode()
     assert len(body) < 1 << 20
-    headers = {"content-type": "application/json"}
+    headers = {"content-type": "application/json", "origin": server.url}
     return client.post(server.url + path, content=body, headers=headers, timeout=120)
 
 
@@ -177,7 +203,7 @@ def healthy(server, client):
 @pytest.mark.parametrize("path", POSTS)
 def test_no_body_costs_more_than_its_length(server, seen, path):
     with Page(server.url) as page:
-        function = page.event("message", "submit")
+        function = page.event("continue", "click")
     with httpx.Client() as client:
         for name, body in BODIES.items():
             answer = post(server, client, path, body, function)
@@ -201,6 +227,16 @@ MINE = {
                              "tools", "functions", "a format of keys"),
     "/generate": ("parameters that are numbers", "a stop of parameters", "a grammar", "inputs"),
     "/overlap": ("a document",),
+    "/page/chat": ("turns that are numbers", "turns that are empty", "a turn of ids",
+                   "a turn of blocks", "a seed of a million digits", "a text of lists",
+                   "a template that is a list", "a long text", "a long run"),
+    "/page/again": ("a receipt of keys", "a receipt that left much"),
+    "/page/count": ("a text of lists",),
+    "/page/prompt": ("a receipt of keys", "turns that are numbers"),
+    "/page/render": ("replies that are numbers", "replies that are few numbers",
+                     "replies without a text", "marks that are numbers",
+                     "marks that are few numbers"),
+    "/page/sources": ("a text of lists",),
 }  # fmt: skip
 
 
@@ -282,28 +318,6 @@ def test_json_within_json_that_is_none(text):
         read_json(text)
     assert read_json('{"a": ["[[[", 1.5]}') == {"a": ["[[[", 1.5]}
     assert read_json(json.dumps("\ud800")) == "\ud800"
-    with pytest.raises(HistoryError, match="sent nothing that can be read"):
-        doors.read_object(text)
     assert read_action(text) == ("", [])
     with pytest.raises(TextError):
         from_chat(text, ByteTokenizer())
-
-
-@pytest.mark.parametrize("texts, count, size", [
-    (["a"] * 2_000, TURNS_MAX, TURNS_MAX),
-    (["a" * 100] * 900 + ["b" * 200_000], 901, 200_000),
-    (["a" * 300_000], 1, 200_000),
-    ([5, None, "x"], 3, 6),
-    ({"a": 1}, 0, 0),
-])  # fmt: skip
-def test_the_replies_that_are_rendered_at_once_are_together_no_longer_than_one(
-    server, monkeypatch, texts, count, size
-):
-    asked = []
-    monkeypatch.setattr(
-        "assistant.web.pages.chat.tab.replies", lambda texts: asked.append(texts) or []
-    )
-    with Page(server.url) as page:
-        number = page.event("render-go", "click")
-        page.run(number, [json.dumps({"n": "1", "texts": texts}, ensure_ascii=False)])
-    assert len(asked[0]) == count and sum(map(len, asked[0])) == size

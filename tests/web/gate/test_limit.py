@@ -134,27 +134,46 @@ def test_the_page_says_so_and_keeps_the_message(server, browser):
     page.close()
 
 
+TURNS = [{"role": "user", "content": "hi"}]
+FREE = {
+    "facts": None,
+    "stop": {"run": "x"},
+    "count": {"text": "a draft"},
+    "prompt": {"to": "see", "turns": TURNS},
+    "render": {"replies": [{"text": "x"}]},
+    "sources": {"text": "x"},
+}
+
+
 def test_of_the_page_only_what_writes_is_counted(server):
     with Page(server.url) as page:
-        count = page.event("count-go", "click")
-        for _ in range(5):
-            assert "preamble" in page.run(count, ['{"n": 1}', "a draft", page.path()])
-            assert "matches" in page.run(page.event("check-go", "click"), ['{"text": "x"}'])
+        number = page.event("prompt", "change")
         for _ in range(2):
             assert "Hello." in page.say("hi")
-        assert told_off(page.join(page.event("message", "submit"), page.message("hi")))
-        assert "preamble" in page.run(count, ['{"n": 1}', "a draft", page.path()])
+        for route in ("chat", "again"):
+            assert told_off(page.ask(route, {}))
+        for _ in range(3):
+            for route, body in FREE.items():
+                assert page.ask(route, body).status_code == 200
+            assert page.join(number, ["a prompt", False, False, None]).status_code == 200
     assert len(server.engine.requests) == 2
+
+
+def test_whatever_asks_for_a_reply_of_the_page_counts(server):
+    """Also what is refused for its body: to look at that costs, too."""
+    with Page(server.url) as page:
+        assert page.ask("chat", {}).status_code == page.ask("again", {}).status_code == 400
+        assert told_off(page.ask("chat", {}))
 
 
 def test_a_number_that_is_spelt_otherwise_is_counted(server):
     """Gradio reads "4" and 4.0 as 4: what is not plainly free counts."""
     with Page(server.url) as page:
-        number = page.event("count-go", "click")
+        number = page.event("prompt", "change")
         for spelling in (f'"{number}"', f"{number}.0"):
             body = f'{{"fn_index": {spelling}, "data": [], "session_hash": "x"}}'
             page.http.post("/gradio_api/queue/join", content=body)
-        assert told_off(page.join(page.event("message", "submit"), page.message("hi")))
+        assert told_off(page.join(page.event("continue", "click"), []))
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"5", b"[" * 9_000, b'{"fn_index": {}}'])

@@ -166,12 +166,10 @@ def test_over_http_what_runs_and_waits_is_told_and_goes_back_to_nothing():
 
         assert told()["assistant_requests_running"] == 0
         assert told()["process_resident_memory_bytes"] > 0
-        with Page(server.url) as other:
-            for one in (page, other):
-                one.join(one.event("message", "submit"), one.message("hi"))
+        with page.news("chat", text="hi") as one, page.news("chat", text="hi") as other:
             until(lambda: told()["assistant_requests_waiting"] == 1)
             assert told()["assistant_requests_running"] == 1
             go_on.set()
-            server.idle()
+            assert all("turn" in list(news)[-1] for news in (one, other))
         until(lambda: outcomes(told()) == {"stop": 2})
         assert told()["assistant_requests_running"] == told()["assistant_requests_waiting"] == 0

@@ -13,11 +13,10 @@ from anyio import to_thread
 from assistant.attribution import search
 from assistant.attribution.fulltext import choices
 from assistant.text import replace_surrogates
-from assistant.web.pages.attribution.check import FAILED
 from assistant.web.pages.attribution.html import hit_cards, match_list, underline
-from assistant.web.pages.doors import Untrusted, one_line, status_line
-from assistant.web.pages.events import QUIET_AND_FREE, Updates
-from assistant.web.pages.playground.tab_base import explain_error
+from assistant.web.pages.attribution.routes import FAILED
+from assistant.web.pages.doors import one_line, status_line
+from assistant.web.pages.events import QUIET_AND_FREE, Untrusted, Updates, explain_error
 from assistant.web.sources import Building, Sources
 
 ANY = "Any"

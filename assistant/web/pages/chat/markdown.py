@@ -1,54 +1,79 @@
-"""Replies as HTML.
+"""Replies as HTML, whole or while they are being written.
 
-A reply is Markdown without HTML and without images; its links go to http(s) alone. So no element,
-request or dialog can come from a text. What a user said is shown to the letter, by the page's own
-script. Knows nothing of events or of the engine.
+A reply is Markdown without HTML and without images; its links go to http(s) alone. All text is
+escaped, so no element, request or dialog can come from it. Knows nothing of events or the engine.
+
+Each top-level block is made into HTML by itself, with what is known at its end: a link that is
+defined further down is none. So what was shown once of a reply that grows never changes.
 """
 
-from collections.abc import Iterable, Sequence
-from functools import lru_cache
-from html import escape
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
+from markdown_it.rules_block import StateBlock, table
 from markdown_it.token import Token
-from pygments import highlight
-from pygments.formatters import HtmlFormatter
-from pygments.lexers import get_lexer_by_name
 
 from assistant.text import clean
-from assistant.web.pages.doors import one_line
+from assistant.web.pages.chat import code
+from assistant.web.pages.chat.inline import inline, prepare
+from assistant.web.pages.chat.marks import Marks, Part, Place
 
-# Only these are coloured, and only so many characters of one reply: some of Pygments' lexers take
-# time with the square of the length (the worst here, csharp: 0.4 s), others without end.
-_LANGUAGES = """
-    asm awk bash c c# c++ clojure cmake console cpp cs csharp css dart diff docker dockerfile elixir
-    erlang go golang graphql groovy haskell html http ini java javascript js json julia kotlin latex
-    lua make makefile matlab nginx ocaml perl php powershell ps1 py pycon python python3 r rb rs
-    ruby rust scala scss sh shell sql swift terraform tex toml ts typescript xml yaml yml zsh
-"""
-COLOURED = frozenset(_LANGUAGES.split())
-COLOURED_MAX = 1_500
-CELLS_MAX = 5_000  # of tables; a wide one of many short lines costs the square of its length
-CACHED_MAX = 8_000  # characters of a reply that is kept as HTML, which may be ten times as long
+__all__ = ["Growing", "Part", "render"]
 
+CELLS_MAX = (
+    5_000  # of a reply's tables; a wide one of many short lines has the square of its length
+)
+COLOURS_S = 0.5  # for all code of a reply
+_DIRECTED = {"li", "blockquote", "th", "td"}
 
-def _code(text: str, language: str, coloured: bool) -> str:
-    """A block of code: its language, a copy button, and the text."""
-    body = escape(text)
-    if coloured and language.lower() in COLOURED:
-        lexer = get_lexer_by_name(language, stripnl=False, ensurenl=False)
-        body = highlight(text, lexer, HtmlFormatter(nowrap=True)).removesuffix("\n")
-    return (
-        f'<div class="code"><div class="code-head"><span>{escape(language)}</span>'
-        f'{_button("copy-code", "Copy")}</div><pre class="code-text">{body}</pre></div>'
-    )
+# What is known at a place in a reply. references: link definitions, as markdown-it keeps them.
+# cells, seconds: how many cells, and how much time for colours, are left. marks: Marks or None.
+Env = dict[str, Any]
 
 
-def _button(act: str, label: str, number: int = 0) -> str:
-    # The page's sanitiser keeps classes, not data attributes: the number travels as a class.
-    return f'<button type="button" class="act act-{act} number-{number}">{escape(label)}</button>'
+def render(text: str, parts: Sequence[Part] = ()) -> str:
+    """A finished reply as HTML. parts: what is marked, if `text` is clean."""
+    cleaned = clean(text)
+    marks = Marks(text, parts) if parts and cleaned == text else None
+    return "".join(_html(cleaned, _start() | {"marks": marks}))
+
+
+class Growing:
+    """The HTML of a reply that is being written.
+
+    Only lines that have ended are cleaned for good, and only they decide what is finished: no
+    escape sequence goes over a line end, so they are cleaned alone as in the whole text. Parsing
+    goes on from the first block that is not finished.
+    """
+
+    def __init__(self) -> None:
+        self._env = _start()
+        self._read = 0  # characters of the text whose lines have ended
+        self._tail = ""  # those of them that are in no finished block, cleaned
+
+    def update(self, text: str) -> tuple[list[str], str]:
+        """text: all so far. The HTML of each block that is finished by now and was not before, and
+        that of all after them."""
+        self._read_to(text.rfind("\n", self._read) + 1, text)
+        source = self._tail + clean(text[self._read :])
+        cut = _cut(source, len(self._tail), _copy(self._env))
+        self._tail = self._tail[cut:]
+        finished = list(_html(source[:cut], self._env))
+        return finished, "".join(_html(source[cut:], _copy(self._env)))
+
+    def finish(self, text: str) -> list[str]:
+        """text: all. The HTML of each block that update() has not called finished."""
+        self._read_to(len(text), text)
+        blocks = list(_html(self._tail, self._env))
+        self._tail = ""
+        return blocks
+
+    def _read_to(self, end: int, text: str) -> None:
+        if end > self._read:
+            self._tail += clean(text[self._read : end])
+            self._read = end
 
 
 class _Parser(MarkdownIt):
@@ -59,68 +84,96 @@ class _Parser(MarkdownIt):
 def _markdown() -> MarkdownIt:
     markdown = _Parser("commonmark", {"html": False, "breaks": True})
     markdown.enable(["table", "strikethrough"]).disable("image")
-    renderer = cast(RendererHTML, markdown.renderer)
-
-    def fence(tokens: Sequence[Token], index: int, options: Any, env: dict[str, int]) -> str:
-        token = tokens[index]
-        language = token.info.split(maxsplit=1)[0] if token.info.strip() else ""
-        coloured = 0 < len(token.content) <= env["colour"]
-        if coloured:
-            env["colour"] -= len(token.content)
-        return _code(token.content.removesuffix("\n"), language[:20], coloured)
-
-    def heading(tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
-        tokens[index].tag = f"h{min(int(tokens[index].tag[1:]) + 2, 6)}"  # below the page's own
-        return renderer.renderToken(tokens, index, options, env)
-
-    rules = cast(dict[str, Any], renderer.rules)
-    rules["fence"] = rules["code_block"] = fence
-    rules["heading_open"] = rules["heading_close"] = heading
+    markdown.block.ruler.at("table", _table, {"alt": ["paragraph", "reference"]})
+    prepare(markdown)
+    rules = cast(dict[str, Any], cast(RendererHTML, markdown.renderer).rules)
+    rules["fence"] = rules["code_block"] = _code
+    rules["shown"] = lambda tokens, index, options, env: tokens[index].content
     return markdown
 
 
-_MARKDOWN, _WITHOUT_TABLES = _markdown(), _markdown().disable("table")
+def _table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """A table of as many rows as the reply may have cells; the rows after them stay text."""
+    columns = state.src.count("|", state.bMarks[start], state.eMarks[start]) + 1
+    rows = state.env["cells"] // columns
+    found = rows > 0 and table(state, start, min(end, start + 1 + rows), silent)
+    if found and not silent:
+        state.env["cells"] -= columns * (state.line - start - 1)
+    return found
 
 
-def _reader(text: str) -> MarkdownIt:
-    """The parser for `text`: where its tables could have too many cells, they stay text."""
-    lines = text.split("\n")
-    rules = (line for line in lines if "|" in line and "-" in line and not line.strip(" \t>|:-"))
-    columns = max((line.count("|") + 1 for line in rules), default=0)
-    return _MARKDOWN if columns * len(lines) <= CELLS_MAX else _WITHOUT_TABLES
+def _code(tokens: Sequence[Token], index: int, options: Any, env: Env) -> str:
+    token = tokens[index]
+    text = token.content.removesuffix("\n")
+    language = token.info.split(maxsplit=1)[0] if token.info.strip() else ""
+    first = (token.map or [0])[0] + (token.type == "fence")
+    place = env["marks"].lines(text, first) if env["marks"] else Place()
+    began = code.clock()
+    limit_s = min(code.COLOUR_S, env["seconds"])
+    html = code.code_block(text, language[:20], place.html, limit_s)
+    env["seconds"] -= code.clock() - began
+    return html
 
 
-def markdown(text: str, colour: int = COLOURED_MAX) -> str:
-    """A reply's Markdown as HTML. colour: characters of code that may be coloured."""
-    text = clean(text)
-    return str(_reader(text).render(text, {"colour": colour}))
+_MARKDOWN = _markdown()
 
 
-# What was rendered once is asked for again when the page is loaded anew.
-_finished = lru_cache(maxsize=512)(markdown)
+def _start() -> Env:
+    return {"references": {}, "cells": CELLS_MAX, "seconds": COLOURS_S, "marks": None}
 
 
-def replies(texts: Iterable[str]) -> list[str]:
-    """Finished replies, each as an article on one line."""
-    return [
-        _article(_finished(text) if len(text) <= CACHED_MAX else markdown(text)) for text in texts
-    ]
+def _copy(env: Env) -> Env:
+    return env | {"references": dict(env["references"])}
 
 
-def live(text: str) -> str:
-    """The reply that is being written: rendered at every tick, so its code is not coloured yet."""
-    dots = '<p class="dots"><i></i><i></i><i></i></p>'
-    return _article(markdown(text, colour=0) if text else dots)
+def _html(source: str, env: Env) -> Iterator[str]:
+    """The HTML of each top-level block. env: what is known before them; it learns on the way."""
+    for _, _, tokens in _blocks(source, env):
+        for index, token in enumerate(tokens):
+            _direct(token)
+            if token.type == "inline":
+                marks = env["marks"]
+                place = marks.inline(tokens[index - 1], token) if marks else Place()
+                token.children = inline(_MARKDOWN, token.content, env, place)
+        if html := _MARKDOWN.renderer.render(tokens, _MARKDOWN.options, env):
+            yield html
 
 
-def _article(html: str) -> str:
-    return one_line(f'<article class="turn assistant"><div class="said">{html}</div></article>')
+def _direct(token: Token) -> None:
+    """A text says by its letters which way it is written. A heading is below the page's own."""
+    if token.type in ("heading_open", "heading_close"):
+        token.tag = f"h{min(int(token.tag[1:]) + 2, 6)}"
+    outer = token.level == 0 and token.type in ("heading_open", "paragraph_open")
+    if outer or (token.nesting == 1 and token.tag in _DIRECTED):
+        token.attrSet("dir", "auto")
 
 
-def welcome(examples: Iterable[str], intro: str) -> str:
-    """What stands in an empty transcript. examples: questions, each a button. intro: a sentence."""
-    buttons = "".join(_button("example", text, index) for index, text in enumerate(examples))
-    return one_line(
-        f'<div class="welcome"><h2>Ask about code</h2><p>{escape(intro)}</p>'
-        f'<div class="examples">{buttons}</div></div>'
-    )
+def _blocks(source: str, env: Env) -> Iterator[tuple[StateBlock, int, list[Token]]]:
+    """The top-level blocks: the state of the parser, the block's first line, and its tokens."""
+    state = StateBlock(source if source.endswith("\n") else source + "\n", _MARKDOWN, env, [])
+    rules = _MARKDOWN.block.ruler.getRules("")
+    while (line := state.skipEmptyLines(state.line)) < state.lineMax:
+        state.line, state.tokens = line, []
+        next(rule for rule in rules if rule(state, line, state.lineMax, False))
+        yield state, line, state.tokens
+
+
+def _cut(source: str, ended: int, env: Env) -> int:
+    """Where the last block begins before which nothing can change, whatever is added to `source`.
+
+    ended: how many of its characters are lines that have ended. A rule looks at the line where a
+    block ends, and for a table at the one behind it. A link definition alone may look further, but
+    not over an empty line or a fence.
+    """
+    cut, after_fence = 0, False
+    for state, line, tokens in _blocks(source, env):
+        begin = state.bMarks[line]
+        if state.eMarks[line + 1] >= ended:
+            break
+        if after_fence or state.isEmpty(line - 1) or source.find("[", cut, begin) < 0:
+            cut = begin
+        after_fence = bool(tokens) and tokens[-1].type == "fence"
+    return cut
+
+
+render("a")  # the parser sorts its rules when it is first used; later it is used by many threads

@@ -3,18 +3,32 @@
 from assistant.engine.protocol import Engine
 from assistant.generation.generate import Done
 from assistant.generation.window import Ledger
-from assistant.web.follow import Step, Waits
 
 
-def phase(step: Step, waits: Waits, engine: Engine) -> str:
-    """What a reply is at."""
-    if step.text:
+class Waits:
+    """What a place in line is worth: how long the replies of this server took lately."""
+
+    def __init__(self) -> None:
+        self._mean: float | None = None
+
+    def add(self, seconds: float) -> None:
+        """A reply took so many seconds from its slot on."""
+        self._mean = seconds if self._mean is None else 0.8 * self._mean + 0.2 * seconds
+
+    def seconds(self, place: int, slots: int) -> float | None:
+        """Until the request in this place gets a slot; None before any reply has ended."""
+        return None if self._mean is None else self._mean * -(-place // max(slots, 1))
+
+
+def phase(writing: bool, place: int, waits: Waits, engine: Engine) -> str:
+    """What a reply is at. place: in line, 0 once it is computed."""
+    if writing:
         return "Writing"
-    if not step.place:
+    if not place:
         return "Reading"
-    seconds = waits.seconds(step.place, engine.status().slots)
+    seconds = waits.seconds(place, engine.status().slots)
     about = f", about {seconds:.0f} s" if seconds else ""
-    return f"Waiting: number {step.place} in line{about}"
+    return f"Waiting: number {place} in line{about}"
 
 
 def summary(ledger: Ledger, done: Done) -> str:

@@ -10,11 +10,11 @@ from typing import Any
 
 from assistant.chat.assistant import Assistant
 from assistant.chat.receipt import Receipt
-from assistant.errors import AssistantError, TemplateError
+from assistant.errors import AssistantError, ReceiptError, RequestError
 from assistant.prompting.load import load_template, template_names
 from assistant.prompting.template import PromptTemplate
 from assistant.text import quoted
-from assistant.web.pages.doors import Untrusted
+from assistant.web.pages.events import Untrusted
 
 
 class Assistants:
@@ -38,14 +38,12 @@ class Assistants:
         self._making = threading.Lock()
 
     def get(self, name: Untrusted = None) -> Assistant:
-        """The Assistant of the template called `name`, else the default. Raises TemplateError for
+        """The Assistant of the template called `name`, else the default. Raises RequestError for
         one that is not there or does not fit, EngineError when its preamble cannot be computed."""
         name = self.name if name is None else name
         if not isinstance(name, str) or name not in self.names:
             known = ", ".join(filter(None, self.names))
-            raise TemplateError(
-                f"There is no prompt template {quoted(name)} here; choose: {known}."
-            )
+            raise RequestError(f"There is no prompt template {quoted(name)} here; choose: {known}.")
         if name in self._made:  # who chose it waits for nobody else's
             return self._made[name]
         with self._making:
@@ -59,7 +57,7 @@ class Assistants:
 
     def for_settings(self, settings: dict[str, Any]) -> tuple[Assistant, dict[str, Any]]:
         """The Assistant that the page's settings name, and what they ask of `reply`. Raises
-        TemplateError, SamplingError and EngineError."""
+        RequestError and EngineError."""
         assistant = self.get(settings.get("template"))
         changes = {name: settings[name] for name in ("temperature", "seed") if name in settings}
         return assistant, {
@@ -69,12 +67,12 @@ class Assistants:
         }
 
     def for_receipt(self, receipt: Receipt) -> Assistant:
-        """The Assistant of the template that a receipt names. Raises TemplateError where it is not
+        """The Assistant of the template that a receipt names. Raises ReceiptError where it is not
         here."""
         for name, template in self.names.items():
             if template.has_hash(receipt.template_hash):
                 return self.get(name)
-        raise TemplateError(
+        raise ReceiptError(
             f"This reply was given with the prompt template {quoted(receipt.template)}, which is "
             "not on this server."
         )

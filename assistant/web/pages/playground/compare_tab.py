@@ -26,8 +26,8 @@ from assistant.evaluation.workbench import (
 from assistant.prompting.template import PromptTemplate
 from assistant.sampling import check_max_new_tokens
 from assistant.web.pages.chat.templates import Assistants
-from assistant.web.pages.doors import Untrusted, status_line
-from assistant.web.pages.events import QUIET, Update, Updates
+from assistant.web.pages.doors import status_line
+from assistant.web.pages.events import QUIET, Untrusted, Update, Updates
 from assistant.web.pages.playground.compare_html import chart, grid, progress, verdict, vote
 from assistant.web.pages.playground.html import file
 from assistant.web.pages.playground.tab_base import Card, Runs, TabSession, read_action

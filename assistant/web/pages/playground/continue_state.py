@@ -17,7 +17,7 @@ from assistant.prompting.template import Segment
 from assistant.sampling import check_stops
 from assistant.web.gate.bodies import read_json
 from assistant.web.pages.attribution.html import underline
-from assistant.web.pages.doors import Untrusted
+from assistant.web.pages.events import Untrusted
 from assistant.web.pages.playground.tab_base import Card, TabSession, Written
 
 # A dialogue shows what a base model does: it answers, and then goes on to write the next question.

@@ -17,8 +17,8 @@ from assistant.completion.raw import Raw
 from assistant.engine.protocol import Engine
 from assistant.errors import RequestError, TextError
 from assistant.generation.reply import Reply
-from assistant.web.pages.doors import Untrusted, status_line
-from assistant.web.pages.events import ASIDE, QUIET, Update, Updates
+from assistant.web.pages.doors import status_line
+from assistant.web.pages.events import ASIDE, QUIET, Untrusted, Update, Updates
 from assistant.web.pages.playground.continue_state import PROMPT, Continuation, Session, from_chat
 from assistant.web.pages.playground.controls import Controls, read_controls, show_stops
 from assistant.web.pages.playground.html import cards, data, inspector, strip

@@ -12,8 +12,7 @@ from gradio.components import Component
 from assistant.completion.complete import PRESETS
 from assistant.engine.protocol import Engine
 from assistant.sampling import PENALTY_MAX, PENALTY_MIN, TEMPERATURE_MAX, TOP_K_MAX, Sampling
-from assistant.web.pages.doors import Untrusted
-from assistant.web.pages.events import QUIET
+from assistant.web.pages.events import QUIET, Untrusted
 
 SIDE_BY_SIDE = 4  # replies at once
 USUAL, OWN = "Careful", "Own"

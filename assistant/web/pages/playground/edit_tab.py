@@ -14,8 +14,8 @@ from assistant.prompting.editor import to_toml
 from assistant.prompting.load import read_template
 from assistant.prompting.template import PromptTemplate
 from assistant.web.pages.chat.templates import Assistants
-from assistant.web.pages.doors import Untrusted, status_line
-from assistant.web.pages.events import ASIDE, QUIET, Update
+from assistant.web.pages.doors import status_line
+from assistant.web.pages.events import ASIDE, QUIET, Untrusted, Update
 from assistant.web.pages.playground.compare_tab import Session, WorkbenchTab
 from assistant.web.pages.playground.html import file
 from assistant.web.pages.playground.tab_base import visible

@@ -12,8 +12,8 @@ import gradio as gr
 from assistant.completion.fill import FILL_HERE, ORDERS, Filling, fill, missing_tokens
 from assistant.engine.protocol import Engine
 from assistant.text import check_prompt
-from assistant.web.pages.doors import Untrusted, status_line
-from assistant.web.pages.events import QUIET, Update, Updates
+from assistant.web.pages.doors import status_line
+from assistant.web.pages.events import QUIET, Untrusted, Update, Updates
 from assistant.web.pages.playground.controls import Controls, read_controls
 from assistant.web.pages.playground.html import cards, show_fills
 from assistant.web.pages.playground.tab_base import Card, Runs, TabSession, read_action, visible

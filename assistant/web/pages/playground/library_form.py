@@ -13,8 +13,8 @@ from gradio.components import Component
 from assistant.completion.library import Entry, Variable
 from assistant.completion.raw import Raw
 from assistant.engine.protocol import Tokenizer
-from assistant.web.pages.doors import Untrusted, status_line
-from assistant.web.pages.events import QUIET
+from assistant.web.pages.doors import status_line
+from assistant.web.pages.events import QUIET, Untrusted
 
 LINES = 5  # of a field for code
 

@@ -23,10 +23,9 @@ from assistant.generation.generate import Delta, Done
 from assistant.generation.reply import Reply
 from assistant.web.gate.bodies import read_json
 from assistant.web.pages.attribution.html import match_list
-from assistant.web.pages.chat.running import BUSY, INTERNAL
 from assistant.web.pages.chat.status import summary
-from assistant.web.pages.doors import Untrusted, status_line
-from assistant.web.pages.events import AGAIN_S, Update, Updates
+from assistant.web.pages.doors import status_line
+from assistant.web.pages.events import AGAIN_S, BUSY, Untrusted, Update, Updates, explain_error
 from assistant.web.polling import side_by_side
 from assistant.web.sources import Building, Sources
 
@@ -252,11 +251,3 @@ def read_action(action: Untrusted) -> tuple[str, list[int]]:
         return "", []
     known = isinstance(act, str) and all(type(number) is int for number in numbers)
     return (act, numbers) if known and min(numbers, default=0) >= 0 else ("", [])
-
-
-def explain_error(error: Exception, otherwise: str = INTERNAL) -> str:
-    """What a person reads of `error`. What is a mistake of ours goes to the log."""
-    if isinstance(error, AssistantError):
-        return str(error)
-    log.error("a tab of the page failed", exc_info=error)
-    return otherwise

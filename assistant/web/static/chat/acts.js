@@ -61,7 +61,7 @@ export const acts = (nid, node, { children, last, running, do_ }) => {
     node.text ? copying : null,
     user ? act("edit", "Edit", () => do_.edit(nid)) : null,
     again && !(last && running) ? act("regenerate", "Regenerate", () => do_.regenerate(nid)) : null,
-    last && !running && node.finish === "length" && node.text
+    last && !running && ["length", "cancelled", "error"].includes(node.finish ?? "") && node.text
       ? act("continue", "Continue", () => do_.carryOn(nid))
       : null,
     pin,

@@ -1,20 +1,23 @@
 // The bar above the transcript: the title, a link to share, files to export. What a link or the
 // page's address brings is put in place here, and nothing of it is sent unasked.
-import { button, copy, el, find } from "../lib/dom.js";
+import { button, composes, copy, el, find } from "../lib/dom.js";
+import { facts } from "../lib/facts.js";
 import * as files from "../lib/files.js";
-import { fill, hear, say, whenever } from "../lib/gradio.js";
 import * as records from "../lib/records.js";
 import * as links from "../lib/share.js";
 import * as store from "../lib/store.js";
+import * as box from "./box.js";
 import * as chat from "./chat.js";
 import * as settings from "./settings.js";
 import * as sidebar from "./sidebar.js";
+import { say } from "./status.js";
 import { log } from "./turns.js";
 
 /** @import {Conversation} from "../lib/records.js" */
 
 const title = el("h2", { id: "chat-title" });
-const banner = el("div", { id: "banner" });
+/** A shared conversation, and the link to share one. */
+export const banner = el("div", { id: "banner" });
 
 const share = async () => {
   const { record, leaf } = chat.current();
@@ -61,12 +64,14 @@ const menu = el(
     "div",
     {},
     item("JSON", (record) => files.json([record])),
+    item("OpenAI messages", files.openai),
     item("Markdown", files.markdown),
     item("HTML, one file", (record) => files.html(record, [...log.children], about(record))),
   ),
 );
 const sharing = button("Share", share, { id: "share" });
-const bar = el(
+/** The bar. */
+export const bar = el(
   "div",
   { id: "chat-bar" },
   button("Chats", () => sidebar.open(), { id: "chats-open", title: "Ctrl+/" }),
@@ -74,7 +79,8 @@ const bar = el(
   sharing,
   menu,
 );
-const unsaved = el("p", {
+/** What is said where a conversation cannot be kept. */
+export const unsaved = el("p", {
   id: "unsaved",
   role: "status",
   textContent:
@@ -85,13 +91,8 @@ chat.listen((record) => {
   title.textContent = record?.title || "New chat";
   sharing.hidden = menu.hidden = !record;
 });
-whenever("#transcript", (transcript) => {
-  transcript.before(bar, unsaved, banner);
-  transcript.parentElement?.prepend(sidebar.nav);
-});
-// The page's own clicks on its hidden doors close nothing.
-document.addEventListener("click", ({ target, isTrusted }) => {
-  if (isTrusted && !menu.contains(/** @type {Node} */ (target))) menu.open = false;
+document.addEventListener("click", ({ target }) => {
+  if (!menu.contains(/** @type {Node} */ (target))) menu.open = false;
 });
 
 // A link that somebody shared: said, and opened at a click.
@@ -132,26 +133,28 @@ const offer = async () => {
 };
 
 // /?prompt=NAME&q=TEXT puts template and question in place.
-const start = () => {
+const place = () => {
   const asked = new URLSearchParams(location.search);
   const [name, text] = [asked.get("prompt"), asked.get("q")];
   if (name === null && text === null) return;
   history.replaceState(null, "", location.pathname + location.hash);
   chat.fresh();
-  if (text !== null) fill("message", text.slice(0, records.MAX.message));
+  if (text !== null) box.put(records.cut(text, facts.limits.message));
   if (name !== null && settings.knows(name)) settings.use({ ...settings.get(), template: name });
-  else if (name !== null) say(`There is no prompt template ${name.slice(0, 60)} on this server.`);
-  chat.tell();
+  else if (name !== null)
+    say(`There is no prompt template ${records.cut(name, 60)} on this server.`);
+  chat.recount();
 };
 
-hear("facts", () => {
-  start();
+/** What the page's address brings. */
+export const start = () => {
+  place();
   offer();
-  addEventListener("hashchange", offer); // once, however often it is said
-});
+  addEventListener("hashchange", offer);
+};
 
 document.addEventListener("keydown", (event) => {
-  if (!log.offsetParent) return; // another tab of the page is shown
+  if (!log.offsetParent || composes(event)) return; // another tab of the page is shown
   const ctrl = event.ctrlKey || event.metaKey;
   if (ctrl && event.key === "k") chat.fresh();
   else if (ctrl && event.key === "/") sidebar.open();

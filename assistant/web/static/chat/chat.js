@@ -1,28 +1,23 @@
-// The open conversation: what is shown, what the server is asked, and what of its news is kept. The
-// server learns the open path alone, through the hidden box #path; what it says of a reply comes
-// through #news, as turns that stand behind one that is known.
+// The open conversation: which one it is, which of its paths is shown, and what its buttons do.
 import { button, el, find } from "../lib/dom.js";
-import { box, fill, filled, hear, send, whenever } from "../lib/gradio.js";
 import * as records from "../lib/records.js";
+import { ask } from "../lib/server.js";
 import * as store from "../lib/store.js";
+import * as box from "./box.js";
 import * as ledger from "./ledger.js";
 import * as receipts from "./receipts.js";
+import * as replies from "./replies.js";
+import * as runs from "./runs.js";
+import { checkRanges, countOf, select } from "./sent.js";
 import * as settings from "./settings.js";
+import * as status from "./status.js";
+import { toEnd } from "./transcript.js";
 import * as turns from "./turns.js";
 
 /** @import {Acts} from "./acts.js" */
-/** @import {Conversation, Told} from "../lib/records.js" */
-
-/**
- * News of a reply, which stands behind the turn `after`. add: all turns that this run brought so far,
- * since of news that follow each other fast the first may never be seen.
- * @typedef {{run: string, id: string, after: string | null, add: Told[], running: boolean,
- *   sent: string | null, settings: import("../lib/settings.js").Settings}} News
- */
+/** @import {Conversation} from "../lib/records.js" */
 
 const OPEN = "tech-assistant/open"; // in the tab's own store
-const DRAFT = "tech-assistant/draft";
-const IDS_MAX = 20_000; // of the newest turns: what no window holds need not travel
 
 let id = "";
 /** @type {string | null} */
@@ -31,11 +26,6 @@ let leaf = null; // the newest turn that is shown
 let editing = null; // the message that is in the box again
 let kept = ""; // the draft, while a message is edited
 let taken = { put: "", draft: "" }; // what Undo put into the box, and what of it was a draft
-/** @type {string | null} */
-let running = null; // the conversation whose reply is being written
-/** @type {string | null} */
-let run = null; // the number of the server's last run
-let told = ""; // the open path, as the server is told it
 /** @type {((record: Conversation | undefined) => unknown)[]} */
 const drawn = [];
 
@@ -44,69 +34,56 @@ const path = () => {
   const here = record();
   return here ? records.path(here, leaf) : [];
 };
+/** The path to a turn, and that one. @param {string} nid */
+const pathTo = (nid) => records.path(/** @type {Conversation} */ (record()), nid);
 /** A turn of the open conversation. @param {string} nid */
 const node = (nid) => /** @type {Conversation} */ (record()).nodes[nid];
-
-/** What the server is told with every event; keep: how many turns count, while one is edited. */
-export const tell = () => {
-  let room = IDS_MAX;
-  const newest = path()
-    .reverse()
-    .map((nid) => {
-      const { role, text, ids, pinned, finish } = node(nid);
-      room -= ids?.length ?? 0;
-      return { nid, role, content: text, ids: room > 0 ? ids : undefined, pinned, finish };
-    });
-  const keep = editing ? path().indexOf(editing) : undefined;
-  told = JSON.stringify({
-    id: id || null,
-    turns: newest.reverse(),
-    keep,
-    settings: settings.get(),
-  });
-  fill("path", told);
-  ledger.ask();
-};
-// While Gradio builds the page, what was filled in can be lost: it must stand when it is needed.
-for (const sign of ["keydown", "click"]) {
-  document.addEventListener(sign, () => fill("path", told), true);
-}
+/** The turns that a message would stand behind. */
+const before = () => (editing ? path().slice(0, path().indexOf(editing)) : path());
 
 const draw = () => {
   const here = record();
-  const busy = running === id && !!here;
-  find("#transcript")?.classList.toggle("running", busy);
-  turns.show(here, leaf, { running: busy, editing, do_ });
-  undo.disabled = !here || !leaf || busy;
-  redo.hidden = busy || !here || !records.family(here).has(leaf ?? "");
+  const running = runs.isRunning(id);
+  const [growing, pending] = [replies.growingOf(id), replies.pendingOf(id)];
+  // A message that is on its way stands behind the turn that it was sent behind.
+  const shown = pending ? pending.after : leaf;
+  turns.show(here, shown, { running, growing, pending: pending?.text, editing, do_ });
+  box.show(running);
+  undo.disabled = !here || !leaf || running;
+  redo.hidden = running || !here || !records.family(here).has(leaf ?? "");
   editBar.hidden = !editing;
   for (const listener of drawn) listener(here);
 };
+/** Counts the tokens of the next message anew. */
+export const recount = () => ledger.count(record(), before(), settings.get());
 const endEdit = () => {
   if (!editing) return;
   editing = null;
-  fill("message", kept);
+  box.put(kept);
 };
 const refresh = () => {
   if (editing && !path().includes(editing)) endEdit();
   draw();
-  tell();
+  if (!runs.isRunning(id)) recount(); // else it is counted with the reply's end
 };
 
 /** @param {string} next @param {string | null} [at] the newest turn that is shown */
 export const open = (next, at) => {
   endEdit();
   id = next;
-  leaf = at ?? record()?.leaf ?? null;
+  leaf = at ?? replies.growingOf(id) ?? record()?.leaf ?? null;
   store.show(id);
   store.ofTab(OPEN, id);
+  box.open(id);
+  replies.restore(id);
+  status.show(id);
   const here = record();
   settings.use(here ? (here.settings ?? {}) : store.settings());
   refresh();
 };
 export const fresh = () => {
   open(records.newId("c"));
-  box("message")?.focus();
+  box.focus();
 };
 /** @param {string | null} to */
 const go = (to) => {
@@ -117,31 +94,65 @@ const go = (to) => {
   refresh();
 };
 
+/** @param {string} text @param {boolean} typed whether it stood in the box */
+const send = (text, typed) => {
+  const refused = box.tooLong(text);
+  if (refused) return status.say(refused);
+  const behind = before();
+  if (typed) {
+    box.put(editing ? kept : "");
+    editing = null;
+  }
+  ledger.cancel(); // the reply's end brings the next count
+  replies.write({ id, path: behind, settings: settings.get(), text, typed });
+  toEnd();
+};
+
 // What the buttons under a turn do
-/** @param {string} door @param {string} what @param {string | null} nid @param {{}} [more] */
-const ask = (door, what, nid, more) =>
-  send(door, {
-    what,
-    n: records.newId("q"),
-    nid,
-    keep: nid ? path().indexOf(nid) + 1 : 0,
-    ...more,
-  });
-/** @param {string} nid */
-const receipt = (nid) => ({ receipt: node(nid).receipt });
+/** @param {string} nid @param {"see" | "playground"} to */
+const prompt = async (nid, to) => {
+  const of = id;
+  const { receipt } = node(nid);
+  const behind = pathTo(nid);
+  const chosen = receipt && checkRanges(receipt.left);
+  const { turns: sent, left } = select(/** @type {Conversation} */ (record()), behind, chosen);
+  try {
+    const answer = await ask("prompt", { turns: sent, settings: settings.get(), receipt, to });
+    return {
+      ...answer,
+      id: of,
+      after: behind.at(-2) ?? behind[0],
+      left: answer.left + countOf(left),
+    };
+  } catch (error) {
+    status.say(/** @type {Error} */ (error).message, of);
+    return null;
+  }
+};
+/** @param {string[]} behind */
+const reply = (behind) => {
+  replies.write({ id, path: behind, settings: settings.get() });
+  toEnd();
+};
 /** @param {string} nid */
 const newestBelow = (nid) => records.tip(/** @type {Conversation} */ (record()), nid);
+/** @type {(answer: any) => unknown} */
+let handOver = () => {};
+/** @param {typeof handOver} by takes the prompt of a reply to the playground */
+export const toPlayground = (by) => {
+  handOver = by;
+};
 /** @type {Acts} */
 const do_ = {
   edit: (nid) => {
-    if (!editing) kept = filled("message");
+    if (!editing) kept = box.text();
     editing = nid;
-    fill("message", node(nid).text);
+    box.put(node(nid).text);
     refresh();
-    box("message")?.focus();
+    box.focus();
   },
-  regenerate: (nid) => ask("act", "reply", node(nid).role === "user" ? nid : node(nid).parent),
-  carryOn: (nid) => ask("act", "continue", nid),
+  regenerate: (nid) => reply(pathTo(node(nid).role === "user" ? nid : (node(nid).parent ?? nid))),
+  carryOn: (nid) => reply(pathTo(nid)),
   pin: (nid) => {
     store.change(id, ({ nodes }) => {
       if (nodes[nid].pinned) delete nodes[nid].pinned;
@@ -150,9 +161,18 @@ const do_ = {
     refresh();
   },
   step: (nid) => go(newestBelow(nid)),
-  again: (nid) => ask("act", "again", nid, receipt(nid)),
-  saw: (nid) => ask("ask", "saw", nid, receipt(nid)),
-  playground: (nid) => ask("ask", "playground", nid, receipt(nid)),
+  again: (nid) =>
+    replies.again(id, pathTo(nid), node(nid).receipt ?? {}, (found) =>
+      receipts.compared(nid, found),
+    ),
+  saw: async (nid) => {
+    const answer = await prompt(nid, "see");
+    if (answer) receipts.saw(answer);
+  },
+  playground: async (nid) => {
+    const answer = await prompt(nid, "playground");
+    if (answer) handOver(answer);
+  },
 };
 const cancelEdit = () => {
   endEdit();
@@ -162,10 +182,10 @@ const takeBack = () => {
   const message = path().findLast((nid) => node(nid).role === "user");
   if (!message) return;
   endEdit();
-  const value = filled("message");
+  const value = box.text();
   const draft = value === taken.put ? taken.draft : value;
   taken = { put: [node(message).text, draft].filter(Boolean).join("\n\n"), draft };
-  fill("message", taken.put);
+  box.put(taken.put);
   go(node(message).parent);
 };
 const putBack = () => {
@@ -185,58 +205,19 @@ const putBack = () => {
  */
 export const branch = (of, after, { text, ids }) => {
   if (of !== id) open(of);
-  /** @type {Told} */
-  const turn = { nid: records.newId("n"), role: "assistant", content: text, ids };
-  store.change(of, (conversation) => records.add(conversation, after, [turn]));
-  go(turn.nid);
+  const nid = records.newId("n");
+  store.change(of, (conversation) =>
+    records.add(conversation, after, [{ nid, role: "assistant", text, ids }]),
+  );
+  go(nid);
 };
 
-/** @param {News} news @param {HTMLElement[]} articles */
-const take = ({ id: of, after, add: added, settings: chosen, ...news }, articles) => {
-  const begins = news.run !== run;
-  [run, running] = [news.run, news.running ? of : null];
-  const here = store.get(of);
-  const end = added.at(-1)?.nid ?? after;
-  if (after === null || (here && Object.hasOwn(here.nodes, after))) {
-    const follow = of === id && (begins || leaf === after || added.some(({ nid }) => nid === leaf));
-    if (end && articles.length) turns.rendered(of, end, articles[0]);
-    if (added.length) {
-      store.change(
-        of,
-        (conversation) => records.add(conversation, after, added),
-        begins ? records.create(of, chosen) : null, // one that was deleted does not come back
-      );
-    }
-    if (follow) leaf = end;
-    if (follow && begins && added.length) {
-      // What was sent leaves the box; what was typed since stays, and so does a draft beside an
-      // example that was chosen. (The box is the page's: of two updates of a box that follow each
-      // other fast, Gradio can lose the first.)
-      const sent = news.sent !== null && (editing || filled("message") === news.sent);
-      if (sent) fill("message", editing ? kept : "");
-      editing = null;
-    }
-  }
-  refresh();
-  if (!news.running && of === id && leaf === end) {
-    // biome-ignore lint/performance/useDomNodeTextContent: what is not shown is not spoken
-    spoken.textContent = find("article:last-child .said", turns.log)?.innerText ?? "";
-  }
-};
-hear("news", take);
-
-export const stop = () => find("#message .stop-button")?.click();
+export const stop = () => runs.stop(id);
 /** A conversation was deleted. @param {string} which */
 export const gone = (which) => {
-  if (running === which) stop();
+  runs.stop(which);
   if (id === which) fresh();
 };
-
-// Answers to what was asked
-hear("told", (answer) => {
-  if (answer.what === "saw") receipts.saw(answer);
-  if (answer.what === "again") receipts.compared(answer);
-});
 
 // Around the box
 const undo = button("Undo", takeBack, {
@@ -256,35 +237,54 @@ const editBar = el(
   button("Cancel", cancelEdit),
 );
 const spoken = el("div", { id: "spoken", className: "sr", "aria-live": "polite" });
+/** What stands below the transcript, without the notice. */
+export const composer = [
+  editBar,
+  ledger.view,
+  box.view,
+  settings.panel,
+  el("div", { id: "below" }, status.line, undo, redo, settings.toggle),
+  spoken,
+];
 
+box.listen({ send: (text) => send(text, true), stop, type: recount });
+turns.offer((text) => send(text, false));
+replies.listen((of, nid, counted) => {
+  const ended = !runs.isRunning(of);
+  if (of !== id) return list();
+  // Who has gone to another branch meanwhile stays there.
+  const there = !leaf || !nid || replies.growingOf(of) === nid || leaf === nid;
+  if (nid && there) leaf = nid;
+  if (counted && leaf === nid && !box.text()) {
+    draw();
+    ledger.show(...counted);
+  } else refresh();
+  if (ended && nid && leaf === nid) {
+    // biome-ignore lint/performance/useDomNodeTextContent: what is not shown is not spoken
+    spoken.textContent = find("article:last-child .said", turns.log)?.innerText ?? "";
+  }
+});
 settings.listen((chosen) => {
   if (record()) {
     store.change(id, (here) => {
       here.settings = chosen;
     });
   }
-  tell();
+  recount();
 });
 store.listen((changed) => {
   if (changed === id) draw();
 });
-whenever("#message", (message) => {
-  message.before(editBar);
-  box("message")?.addEventListener("input", () => store.ofTab(DRAFT, filled("message")));
-});
-whenever("#below", (below) => {
-  running = null;
-  below.append(undo, redo, settings.toggle);
-  below.before(settings.panel);
-  below.after(spoken);
-  const last = id || store.ofTab(OPEN);
-  open(last && (id || store.get(last)) ? last : records.newId("c"), id ? leaf : undefined);
-});
-// Gradio's events are heard from now on; after the server was lost, once more.
-hear("facts", () => {
-  fill("message", store.ofTab(DRAFT) || filled("message"));
-  tell();
-});
+
+/** Tells who lists conversations that one began to write, or ended. */
+const list = () => {
+  for (const listener of drawn) listener(record());
+};
+/** Opens what was open when the page was left. */
+export const start = () => {
+  const last = store.ofTab(OPEN);
+  open(last && store.get(last) ? last : (last ?? records.newId("c")));
+};
 
 export const current = () => ({ id, record: record(), leaf });
 /** @param {(record: Conversation | undefined) => unknown} listener told what is shown, each time */

@@ -1,14 +1,15 @@
 // A turn of the chat goes to the playground as a prompt, and a continuation comes back from there as
 // another version of the reply. The playground's own script and tab do the rest.
 import { find } from "../lib/dom.js";
-import { hear, say, send, showTab, whenever } from "../lib/gradio.js";
+import { hear, send, showTab, whenever } from "../lib/gradio.js";
 import * as store from "../lib/store.js";
+import * as box from "./box.js";
 import * as chat from "./chat.js";
+import { say } from "./status.js";
 
 /** @type {unknown} */
 let waits = null; // one that is sent once Gradio has built the tab, as it does when it is shown
-hear("told", (answer) => {
-  if (answer.what !== "playground") return;
+chat.toPlayground((answer) => {
   if (find("#to-playground-go")) return send("to-playground", answer);
   waits = answer;
   showTab("Playground");
@@ -19,6 +20,14 @@ whenever("#to-playground-go", () =>
     waits = null;
   }),
 );
+
+// A saved question goes behind what stands in the chat's box; nobody sends it but the person.
+hear("to-chat", ({ text }) => {
+  showTab("Chat");
+  box.put([box.text(), text].filter(Boolean).join("\n\n"));
+  chat.recount();
+  box.focus();
+});
 
 // {id, after, text, ids}: the conversation and the turn that the reply stood behind
 hear("from-playground", (back) => {

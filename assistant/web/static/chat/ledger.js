@@ -1,11 +1,16 @@
 // The token ledger of the next message: a bar in real tokens, counted by the server while the draft
 // is typed, and the same as words.
 import { el } from "../lib/dom.js";
-import { box, filled, hear, send, whenever } from "../lib/gradio.js";
+import { ask } from "../lib/server.js";
+import * as box from "./box.js";
+import { select } from "./sent.js";
 import * as turns from "./turns.js";
 
+/** @import {Conversation} from "../lib/records.js" */
+/** @import {Settings} from "../lib/settings.js" */
+/** @import {Ranges} from "./sent.js" */
+
 const PAUSE_MS = 300;
-const SENT_MAX = 1_000_000; // bytes of path and draft as they are sent; the server takes 2 ** 20
 const PARTS = ["preamble", "pinned", "history", "draft", "reply"];
 /** @type {Record<string, string>} */
 const NAMES = {
@@ -16,60 +21,74 @@ const NAMES = {
   reply: "room for the reply",
 };
 /** @param {number} value */
-const count = (value) => value.toLocaleString("en");
+const count_ = (value) => value.toLocaleString("en");
 
 const bars = Object.fromEntries(
   PARTS.map((part) => [part, el("i", { className: `part ${part}` })]),
 );
 const bar = el("div", { className: "ledger-bar", "aria-hidden": "true" }, ...Object.values(bars));
 const words = el("p", { id: "ledger-words" });
-const view = el(
+/** Both. */
+export const view = el(
   "div",
   { id: "ledger", role: "group", "aria-label": "Tokens of the next message" },
   bar,
   words,
 );
 let timer = 0;
-let number = 0;
+let asked = new AbortController();
 
-/** Counts anew, once nothing was typed for a moment. */
-export const ask = () => {
+/** Nothing is counted that was going to be. */
+export const cancel = () => {
   clearTimeout(timer);
-  timer = window.setTimeout(() => {
-    number++;
-    const sent = JSON.stringify([filled("path"), filled("message")]);
-    const size = new TextEncoder().encode(sent).length;
-    if (size <= SENT_MAX) send("count", { n: number });
-    else
-      tell({
-        n: number,
-        error: `Conversation and draft have ${count(size)} bytes, more than can be sent: ${count(SENT_MAX)}.`,
-      });
+  asked.abort();
+};
+
+/**
+ * Counts anew, once nothing was typed for a moment.
+ * @param {Conversation | undefined} record @param {string[]} path @param {Settings} settings
+ */
+export const count = (record, path, settings) => {
+  cancel();
+  asked = new AbortController();
+  const { signal } = asked;
+  timer = window.setTimeout(async () => {
+    const {
+      turns: sent,
+      sent: exchanges,
+      left,
+    } = record ? select(record, path) : { turns: [], sent: [], left: [] };
+    const text = box.text();
+    try {
+      const counted = await ask("count", { turns: sent, settings, text }, signal);
+      if (counted.error) throw new Error(counted.error);
+      show(counted, exchanges, left);
+    } catch (error) {
+      if (signal.aborted) return;
+      view.classList.add("over");
+      words.replaceChildren(/** @type {Error} */ (error).message);
+      turns.mark([]);
+    }
   }, PAUSE_MS);
 };
 
-/** @param {any} data as the server counted, or {n, error} */
-const tell = (data) => {
-  if (data.n !== number) return;
-  view.classList.toggle("over", !!data.error);
-  if (data.error) {
-    words.replaceChildren(data.error);
-  } else {
-    for (const part of PARTS) bars[part].style.width = `${(100 * data[part]) / data.window}%`;
-    const used = PARTS.reduce((sum, part) => sum + data[part], 0);
-    const shown = PARTS.filter((part) => data[part]).map((part) =>
-      el("span", { className: `key ${part}` }, `${NAMES[part]} ${count(data[part])}`),
-    );
-    words.replaceChildren(
-      ...shown,
-      el("span", { className: "key" }, `${count(used)} of ${count(data.window)} tokens`),
-    );
-  }
-  turns.mark(data.dropped ?? []);
+/**
+ * Shows what the server counted.
+ * @param {any} counted see chat/requests.py
+ * @param {number[]} exchanges those that were sent: what is dropped is an index of these
+ * @param {Ranges} left those that were not
+ */
+export const show = ({ dropped, ...counts }, exchanges, left) => {
+  const gone = left.flatMap(([from, to]) => [...Array(to - from).keys()].map((n) => n + from));
+  turns.mark([...gone, ...dropped.map((/** @type {number} */ index) => exchanges[index])]);
+  view.classList.remove("over");
+  for (const part of PARTS) bars[part].style.width = `${(100 * counts[part]) / counts.window}%`;
+  const used = PARTS.reduce((sum, part) => sum + counts[part], 0);
+  const shown = PARTS.filter((part) => counts[part]).map((part) =>
+    el("span", { className: `key ${part}` }, `${NAMES[part]} ${count_(counts[part])}`),
+  );
+  words.replaceChildren(
+    ...shown,
+    el("span", { className: "key" }, `${count_(used)} of ${count_(counts.window)} tokens`),
+  );
 };
-hear("counted", tell);
-whenever("#message", (message) => {
-  message.before(view);
-  box("message")?.addEventListener("input", ask);
-  box("message")?.setAttribute("aria-describedby", "ledger-words");
-});

@@ -1,7 +1,9 @@
 // The receipt under a reply, running it again, and what the model saw. Receipts come from the server
 // or from an imported file: all of it is shown as text.
 import { button, copy, el, need } from "../lib/dom.js";
-import { hear } from "../lib/gradio.js";
+import { facts } from "../lib/facts.js";
+
+import { checkRanges, countOf } from "./sent.js";
 
 /** @import {Node} from "../lib/records.js" */
 
@@ -25,7 +27,8 @@ const ENDS = {
 const rows = (receipt) => {
   const sampling = receipt.sampling ?? {};
   const values = Object.entries(sampling).filter(([name]) => name !== "seed");
-  const left = Array.isArray(receipt.dropped) ? receipt.dropped : [];
+  const dropped = Array.isArray(receipt.dropped) ? receipt.dropped.length : 0;
+  const left = dropped + countOf(checkRanges(receipt.left));
   const stops = Array.isArray(receipt.stop) ? receipt.stop : [];
   const cached = receipt.cached ? `, ${number(receipt.cached)} of them cached` : "";
   const prompt = receipt.preamble + receipt.history + receipt.message;
@@ -44,12 +47,7 @@ const rows = (receipt) => {
       `template ${number(receipt.preamble)}, history ${number(receipt.history)}, ` +
         `message ${number(receipt.message)}`,
     ],
-    [
-      "Left out",
-      left.length
-        ? `${left.length} earlier ${left.length === 1 ? "exchange" : "exchanges"}`
-        : "nothing",
-    ],
+    ["Left out", left ? `${left} earlier ${left === 1 ? "exchange" : "exchanges"}` : "nothing"],
     [
       "Reply",
       tokens(receipt.reply) +
@@ -85,12 +83,7 @@ const table = (receipt) =>
     ),
   );
 
-/** @type {Record<string, string>} */
-let limitations = {}; // what the server cannot do: name -> why
-hear("facts", (facts) => {
-  limitations = facts.limitations;
-});
-
+const { limitations } = facts;
 /** @type {Map<string, HTMLElement>} */
 const results = new Map(); // nid -> where its second run is told
 
@@ -138,11 +131,11 @@ export const folded = (nid, node, do_) => {
 };
 
 /**
- * Shows what a second run gave: {nid, at, was, now, why}; at: the first token that differs, or null;
- * why: what was another then, or null
- * @param {any} answer
+ * Shows what a second run of a reply gave: {at, was, now, why}; at: the first token that differs, or
+ * null; why: what was another then, or null
+ * @param {string} nid @param {any} answer
  */
-export const compared = ({ nid, at, was, now, why }) => {
+export const compared = (nid, { at, was, now, why }) => {
   const result = results.get(nid);
   if (!result) return;
   const part = (/** @type {string} */ name, /** @type {any} */ { before, token, after }) =>

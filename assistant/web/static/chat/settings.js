@@ -1,26 +1,15 @@
 // How replies are asked for: the prompt template, the sampling that people change, what happens when
 // the window is full. They belong to the open conversation; a new one begins with the last used.
 import { button, el, find } from "../lib/dom.js";
-import { hear, say } from "../lib/gradio.js";
+import { facts } from "../lib/facts.js";
 import { choose } from "../lib/settings.js";
 import * as store from "../lib/store.js";
+import { say } from "./status.js";
 
 /** @import {Settings} from "../lib/settings.js" */
 
-/**
- * What the server offers: see chat/tab.py.
- * @typedef {object} Facts
- * @property {{name: string, title: string, temperature: number}[]} templates
- * @property {string} template the one that holds where none is chosen
- * @property {number} max_new_tokens
- * @property {number} window
- * @property {Record<string, string>} limitations
- */
-
 /** @typedef {Event & {currentTarget: HTMLInputElement}} Typed */
 
-/** @type {Facts | null} */
-let facts = null;
 let values = store.settings();
 /** @type {(settings: Settings) => unknown} */
 let changed = () => {};
@@ -75,7 +64,6 @@ export const toggle = button("Settings", () => open(panel.hidden === true), {
   id: "settings-button",
   "aria-expanded": "false",
   "aria-controls": "settings",
-  disabled: true,
 });
 /** @param {boolean} shown */
 const open = (shown) => {
@@ -85,7 +73,7 @@ const open = (shown) => {
 
 /** @param {keyof Settings} name @param {string | boolean} value */
 const set = (name, value) => {
-  values = choose(values, name, value, facts?.template ?? "");
+  values = choose(values, name, value, facts.template);
   hint();
   store.keepSettings(values);
   changed(values);
@@ -93,21 +81,20 @@ const set = (name, value) => {
 
 // What holds where nothing is chosen
 const hint = () => {
-  const chosen = values.template ?? facts?.template;
-  const template = facts?.templates.find(({ name }) => name === chosen);
-  if (!facts || !template) return;
+  const chosen = values.template ?? facts.template;
+  const template = facts.templates.find(({ name }) => name === chosen);
+  if (!template) return;
   controls.temperature.placeholder = String(template.temperature);
   controls.max_new_tokens.placeholder = String(facts.max_new_tokens);
   const chip = find("#template-chip");
   if (chip) chip.textContent = `Prompt: ${template.title}`;
 };
 /** Whether the server has a prompt template of that name. @param {string} name */
-export const knows = (name) => !!facts?.templates.some((template) => template.name === name);
+export const knows = (name) => facts.templates.some((template) => template.name === name);
 
 /** Shows `next`, those of a conversation that was opened. @param {Settings} next */
 export const use = (next) => {
   values = { ...next };
-  if (!facts) return;
   if (values.template !== undefined && !knows(values.template)) {
     say(`The prompt template ${values.template} is not on this server; another is used.`);
     delete values.template;
@@ -120,16 +107,12 @@ export const use = (next) => {
   hint();
 };
 
-hear("facts", (/** @type {Facts} */ { limitations, templates, ...more }) => {
-  facts = { limitations, templates, ...more };
-  toggle.disabled = false;
-  controls.seed.disabled = !!limitations.seed;
-  controls.seed.title = limitations.seed ?? "";
-  controls.template.replaceChildren(
-    ...templates.map(({ name, title }) => el("option", { value: name, textContent: title })),
-  );
-  use(values);
-});
+const { seed } = facts.limitations;
+controls.seed.disabled = !!seed;
+controls.seed.title = seed ?? "";
+controls.template.append(
+  ...facts.templates.map(({ name, title }) => el("option", { value: name, textContent: title })),
+);
 
 export const get = () => values;
 /** @param {(settings: Settings) => unknown} listener called when a person changes one */

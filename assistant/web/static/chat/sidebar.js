@@ -1,17 +1,14 @@
 // The list of conversations: beside the transcript, on narrow screens a drawer. Search, rename,
 // delete with a way back, import, export, and what is to be said of the store.
-import { button, el, find } from "../lib/dom.js";
+import { button, composes, el, find } from "../lib/dom.js";
 import * as files from "../lib/files.js";
-import { whenever } from "../lib/gradio.js";
 import * as records from "../lib/records.js";
 import * as store from "../lib/store.js";
+import { counted } from "../lib/text.js";
 import * as chat from "./chat.js";
+import * as runs from "./runs.js";
 
 /** @import {Conversation} from "../lib/records.js" */
-
-const OLDEST = 20; // conversations that are offered for export at once
-/** @type {{id: string, updated: number}[]} */
-let offered = []; // what was exported to make room: {id, updated}
 
 const search = el("input", {
   type: "search",
@@ -24,7 +21,7 @@ const list = el("ul", { id: "chats-list" });
 const notice = el("div", { id: "chats-notice", role: "status" });
 const picker = el("input", {
   type: "file",
-  accept: ".json,application/json",
+  accept: ".json,.jsonl,.md,application/json,text/markdown",
   hidden: true,
   id: "chats-file",
 });
@@ -78,14 +75,13 @@ const when = (time) => {
 const rename = (record, item) => {
   const field = el("input", {
     value: record.title,
-    maxLength: records.MAX.title,
     "aria-label": "New title",
   });
   let done = false;
   const end = (/** @type {boolean} */ keep) => {
     if (done) return;
     done = true;
-    const title = field.value.trim();
+    const title = records.cut(field.value.trim(), records.MAX.title);
     field.remove();
     if (keep && title) {
       store.change(record.id, (here) => {
@@ -95,6 +91,7 @@ const rename = (record, item) => {
     draw();
   };
   field.addEventListener("keydown", (event) => {
+    if (composes(event)) return;
     if (event.key === "Enter") end(true);
     if (event.key === "Escape") {
       event.stopPropagation();
@@ -155,7 +152,11 @@ const draw = () => {
           el("span", { className: "chat-title", textContent: title }),
           el("span", {
             className: "chat-when",
-            textContent: store.isUnsaved(record.id) ? "not saved" : when(record.updated),
+            textContent: runs.isRunning(record.id)
+              ? "writing"
+              : store.isUnsaved(record.id)
+                ? "not saved"
+                : when(record.updated),
           }),
         ),
         el(
@@ -186,62 +187,27 @@ const draw = () => {
 
 // What is to be said of the store
 const say = () => {
-  const { chars, part, near, unsaved, blocked, broken } = store.state();
-  const mega = (/** @type {number} */ count) => (count / 1_000_000).toFixed(1);
+  const { unsaved, blocked, broken } = store.state();
   if (blocked) {
-    return words(
+    words(
       "This browser lets the page keep nothing: conversations end with it. Export what you need.",
     );
-  }
-  if (near || unsaved) {
-    const full = unsaved
-      ? `${unsaved} of them only in this page, since the store is full`
-      : `${Math.round(100 * part)} % full`;
-    const oldest = store
-      .all()
-      .filter(({ id }) => id !== store.shownId())
-      .slice(-OLDEST);
-    return words(
-      `${store.all().length} conversations, ${mega(chars)} of ${mega(store.CHARS_MAX)} MB: ${full}.`,
-      oldest.length
-        ? button(
-            `Export the oldest ${oldest.length}`,
-            () => {
-              files.json(oldest);
-              offered = oldest.map(({ id, updated }) => ({ id, updated }));
-              words(
-                `The oldest ${offered.length} are in the file that was saved.`,
-                button(
-                  "Remove them here",
-                  () => {
-                    for (const { id, updated } of offered) {
-                      const here = store.get(id); // what is read or grew since then stays
-                      if (here?.updated === updated && id !== store.shownId()) store.remove(id);
-                    }
-                    say();
-                  },
-                  { className: "act", id: "chats-remove-oldest" },
-                ),
-                button("Keep them", say, { className: "act" }),
-              );
-            },
-            { className: "act", id: "chats-export-oldest" },
-          )
-        : null,
+  } else if (unsaved) {
+    const which = counted(unsaved, "conversation");
+    words(
+      `The browser's store is full: ${which} only in this page. Export what you need, or delete others.`,
     );
-  }
-  if (broken)
-    return words(
-      `${broken} stored ${broken === 1 ? "conversation" : "conversations"} cannot be read; left as found.`,
-    );
-  notice.replaceChildren();
+  } else if (broken) {
+    words(`${counted(broken, "stored conversation")} cannot be read; left as found.`);
+  } else notice.replaceChildren();
 };
 
 /** @param {File} file */
 const load = async (file) => {
   try {
-    const count = files.take(await files.read(file));
-    words(`${count} ${count === 1 ? "conversation" : "conversations"} imported.`);
+    const { conversations, left } = await files.read(file);
+    const count = files.take(conversations);
+    words(`${counted(count, "conversation")} imported. ${left}`);
   } catch (error) {
     words(/** @type {Error} */ (error).message);
   }
@@ -261,6 +227,6 @@ export const open = () => {
 chat.listen(() => draw());
 store.listen(() => {
   draw();
-  if (store.state().near || store.state().unsaved) say();
+  if (store.state().unsaved) say();
 });
-whenever("#chats", say);
+say();

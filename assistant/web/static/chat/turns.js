@@ -1,9 +1,12 @@
 // The transcript: one article for each turn of the open path. A message is shown to the letter. A
-// reply is shown to the letter too, until the server has rendered it; articles are kept, so stepping
-// between branches, or a new turn behind 300 others, touches what has changed alone.
-import { el, find, need } from "../lib/dom.js";
-import { hear, send, whenever } from "../lib/gradio.js";
+// reply grows by the blocks that the server has rendered; one that was loaded is shown to the letter
+// until the server has rendered it. Articles are kept, so stepping between branches, or a new turn
+// behind 300 others, touches what has changed alone.
+import { button, el, find, need } from "../lib/dom.js";
+import { facts } from "../lib/facts.js";
+import * as marks from "../lib/marks.js";
 import * as records from "../lib/records.js";
+import { ask } from "../lib/server.js";
 import { acts } from "./acts.js";
 import * as receipts from "./receipts.js";
 
@@ -20,8 +23,14 @@ import * as receipts from "./receipts.js";
  * @property {string} text
  * @property {string} state what its buttons were made for
  * @property {HTMLElement | null} receipt
+ * @property {boolean} plain it is not rendered yet, or not with its marks
+ * @property {boolean} growing
+ * @property {number} firm how many of its nodes stay while it grows
+ * @property {string} marked which parts are marked in what is shown, as JSON
  * @property {Sources} [sources]
  */
+
+/** @typedef {{blocks?: string[], tail?: string, html?: string}} Html of the server */
 
 const LEAVES = "The model does not see the messages above: they no longer fit its window";
 const RENDER_CHARS = 40_000; // of replies that the server renders at once
@@ -32,131 +41,160 @@ export const log = el("div", { id: "log" });
 // Under the ids of conversation and turn, since a copy of a conversation has the same turns.
 /** @type {Map<string, Shown>} */
 const articles = new Map();
-/** @type {Set<string>} */
-const plain = new Set(); // keys of replies that are not rendered yet
-/** @type {Map<string, ChildNode[]>} */
-const ready = new Map(); // a rendered reply that is not shown yet
 const line = el("p", { className: "left-out", textContent: LEAVES });
-/** @type {string[] | null} */
-let asked = []; // the keys that the server is rendering, null for none; at first it hears nothing
-/** @type {Set<string>} */
-const looked = new Set(); // keys of turns whose sources were asked for, or that need none
-/** @type {string | null} */
-let looks = ""; // the key of the one that the server looks up, null for none; at first as above
+let rendering = false;
 
-/**
- * Who tells where a reply's code comes from, and shows it: see attribution/sources.js.
- * @type {{look: (id: string, nid: string, text: string) => unknown,
- *   dress: (article: HTMLElement, turn: {nid: string, text: string}, found?: Sources) => unknown}}
- */
-let attribution = { look: () => {}, dress: () => {} };
-/** @param {typeof attribution} by */
+let lookUp = () => {};
+/** @param {() => unknown} by looks up where the shown replies' code comes from */
 export const attribute = (by) => {
-  attribution = by;
+  lookUp = by;
 };
 
-/** @param {string} key @param {Node} node */
-const article = (key, { role, text }) => {
-  const said = el("div", { className: "said" });
-  if (role === "user") said.textContent = text;
-  else if (!text) said.append(el("p", { className: "none", textContent: "No text came back." }));
-  else if (ready.has(key)) {
-    said.append(...(ready.get(key) ?? []));
-    ready.delete(key);
-  } else {
-    said.classList.add("plain");
-    said.textContent = text;
-    plain.add(key);
-  }
+const dots = () => el("p", { className: "dots" }, el("i"), el("i"), el("i"));
+const nothing = () => el("p", { className: "none", textContent: "No text came back." });
+
+/** @param {string} id @param {string} nid @param {Node} node @param {boolean} growing @returns {Shown} */
+const add = (id, nid, { role, text }, growing) => {
+  const said = el("div", { className: "said", dir: "auto" });
+  const plain = role === "assistant" && !!text;
+  if (role === "user" || plain) said.textContent = text;
+  else said.append(growing ? dots() : nothing());
+  said.classList.toggle("plain", plain);
   const heading = role === "user" ? "You said" : "The assistant said";
-  return el(
+  const element = el(
     "article",
     { className: `turn ${role}` },
     el("h3", { className: "sr", textContent: heading }),
     said,
     el("div", { className: "acts" }),
   );
-};
-
-/** @param {string} id @param {string} nid @param {Node} node @returns {Shown} */
-const add = (id, nid, node) => {
-  const key = id + nid;
-  const element = article(key, node);
-  const shown = { element, id, nid, text: node.text, state: "", receipt: null };
-  articles.set(key, shown);
+  const shown = {
+    element,
+    id,
+    nid,
+    text,
+    state: "",
+    receipt: null,
+    plain,
+    growing,
+    firm: 0,
+    marked: "[]",
+  };
+  articles.set(id + nid, shown);
   return shown;
 };
 
-// A reply as the server rendered it: an article of a hidden component, which stays as it is.
-/** @param {string} key @param {HTMLElement | undefined} reply */
-const put = (key, reply) => {
-  if (!reply) return;
-  const contents = [...need(".said", reply).cloneNode(true).childNodes];
-  const shown = articles.get(key);
-  if (!shown) return ready.set(key, contents);
-  const said = need(".said", shown.element);
-  said.classList.remove("plain");
-  said.replaceChildren(...contents);
-  plain.delete(key);
-  redress(shown);
+/** The nodes of HTML that the server has made. @param {string} html */
+const nodesOf = (html) => {
+  const template = el("template", { innerHTML: html });
+  return [...template.content.childNodes];
 };
-/** @param {string} id @param {string} nid @param {HTMLElement} reply */
-export const rendered = (id, nid, reply) => put(id + nid, reply);
 
-// What is known of where a reply comes from
-/** @param {Shown} shown */
-const redress = (shown) => attribution.dress(shown.element, shown, shown.sources);
-/** @param {string} id @param {string} nid @param {Sources | undefined} sources */
-export const dress = (id, nid, sources) => {
+/**
+ * A reply has grown: blocks come to stay, what stands behind them is the tail. What does not change
+ * stays the element that it is, so that a selection in it survives.
+ * @param {string} id @param {string} nid @param {string} text all of it @param {Html} html
+ */
+export const grow = (id, nid, text, { blocks = [], tail = "", html }) => {
   const shown = articles.get(id + nid);
   if (!shown) return;
+  const said = need(".said", shown.element);
+  if (html !== undefined) shown.firm = 0;
+  const firm = nodesOf(html ?? blocks.join(""));
+  const fresh = [...firm, ...nodesOf(tail)];
+  const old = [...said.childNodes].slice(shown.firm);
+  let same = 0;
+  while (old[same] && fresh[same] && old[same].isEqualNode(fresh[same])) same++;
+  for (const node of old.slice(same)) node.remove();
+  said.append(...fresh.slice(same));
+  shown.firm += firm.length;
+  said.classList.remove("plain");
+  if (!said.firstChild) said.append(nothing());
+  shown.text = text;
+  shown.plain = false;
+};
+
+/** A reply has ended, however it did. @param {string} id @param {string} nid */
+export const settle = (id, nid) => {
+  const shown = articles.get(id + nid);
+  if (!shown) return;
+  shown.growing = false;
+  shown.state = "";
+  if (!shown.text) need(".said", shown.element).replaceChildren(nothing());
+};
+
+// What is known of where a reply comes from
+/** @param {Sources | undefined} sources */
+const marksOf = (sources) => JSON.stringify(marks.spans(sources));
+/** @param {Shown} shown @param {Sources | undefined} sources @param {string} [note] */
+const learn = (shown, sources, note) => {
   shown.sources = sources;
-  redress(shown);
+  marks.list(shown.element, sources, note);
+  if (marksOf(sources) !== shown.marked)
+    shown.plain = true; // to be rendered with them
+  else marks.name(shown.element, sources);
+};
+/** @param {string} id @param {string} nid @param {Sources | undefined} sources @param {string} [note] */
+export const dress = (id, nid, sources, note) => {
+  const shown = articles.get(id + nid);
+  if (!shown) return;
+  learn(shown, sources, note);
+  render();
 };
 
 // The turns of the open path, the first one first
 /** @type {Shown[]} */
 let open = [];
 
-// The newest reply with code that is shown and whose sources nobody has asked for: one at a time.
-const lookUp = () => {
-  if (looks !== null) return;
-  for (const { element, id, nid, text, sources } of [...open].reverse()) {
-    const key = id + nid;
-    if (looked.has(key) || plain.has(key)) continue;
-    looked.add(key);
-    if (sources || !find(".said :is(code, .code)", element)) continue;
-    looks = key;
-    attribution.look(id, nid, text);
-    return;
-  }
-};
-/**
- * The server looks no longer for the sources of that turn.
- * @param {string} id @param {string} nid
- * @param {boolean} failed so would the earlier replies: they wait until the page is loaded anew
- */
-export const lookedUp = (id, nid, failed) => {
-  if (failed) for (const shown of open) looked.add(shown.id + shown.nid);
-  if (looks === id + nid) looks = null;
-  lookUp();
-};
+/** The replies with code that are shown, the newest first: [id, nid, text] */
+export const withCode = () =>
+  open
+    .filter(
+      ({ element, plain, growing, sources }) =>
+        !plain && !growing && !sources && find(".said :is(code, .code)", element),
+    )
+    .map(({ id, nid, text }) => /** @type {const} */ ([id, nid, text]))
+    .reverse();
+
+const welcome = el(
+  "div",
+  { className: "welcome", id: "welcome" },
+  el("h2", { textContent: "Ask about code" }),
+  el("p", { textContent: facts.intro }),
+);
+/** @param {(text: string) => unknown} choose */
+export const offer = (choose) =>
+  welcome.append(
+    el(
+      "div",
+      { className: "examples" },
+      ...facts.examples.map((text) =>
+        button(text, () => choose(text), { className: "act act-example" }),
+      ),
+    ),
+  );
+/** The transcript, which scrolls. */
+export const transcript = el("div", { id: "transcript" }, welcome, log);
 
 /**
- * Shows the path to `leaf`.
+ * Shows the path to `leaf`, and behind it a message that is on its way.
  * @param {Conversation | undefined} record @param {string | null} leaf
- * @param {{running: boolean, editing: string | null, do_: Acts}} how
+ * @param {{running: boolean, growing: string | undefined, pending: string | undefined,
+ *   editing: string | null, do_: Acts}} how
  */
-export const show = (record, leaf, { running, editing, do_ }) => {
+export const show = (record, leaf, { running, growing, pending, editing, do_ }) => {
   const path = record ? records.path(record, leaf) : [];
   const children = record ? records.family(record) : new Map();
-  if (articles.size > KEPT_MAX) for (const kept of [articles, plain]) kept.clear();
   open = path.map((nid, index) => {
     const { id, nodes } = /** @type {Conversation} */ (record);
     const node = nodes[nid];
-    const shown = articles.get(id + nid) ?? add(id, nid, node);
+    let shown = articles.get(id + nid);
+    // Another tab can have more of a reply that it writes.
+    if (!shown || (shown.text !== node.text && !shown.growing)) {
+      shown = add(id, nid, node, nid === growing);
+    }
     const { element } = shown;
-    if (node.sources && !shown.sources) dress(id, nid, node.sources);
+    if (node.sources && shown.sources !== node.sources) learn(shown, node.sources);
     const near = children.get(node.parent ?? "") ?? [];
     const last = index === path.length - 1;
     const state = JSON.stringify([
@@ -165,29 +203,51 @@ export const show = (record, leaf, { running, editing, do_ }) => {
       last,
       running && last,
       !!node.pinned,
+      nid === growing,
     ]);
     if (shown.state !== state) {
       shown.state = state;
-      shown.receipt ??= node.role === "assistant" ? receipts.folded(nid, node, do_) : null;
       const row = need(".acts", element);
       const active = document.activeElement;
       const pressed = row.contains(active) && active?.classList[1];
-      row.replaceChildren(...acts(nid, node, { children: near, last, running, do_ }));
-      if (shown.receipt) row.append(shown.receipt);
+      row.replaceChildren(
+        ...(nid === growing ? [] : acts(nid, node, { children: near, last, running, do_ })),
+      );
+      if (node.role === "assistant" && nid !== growing) {
+        shown.receipt ??= receipts.folded(nid, node, do_);
+        row.append(shown.receipt);
+      }
       if (pressed) find(`.${pressed}`, row)?.focus();
     }
     element.classList.toggle("edited", nid === editing);
+    element.classList.toggle("growing", nid === growing);
     return shown;
   });
+  if (articles.size > open.length + KEPT_MAX) {
+    const shown = new Set(open);
+    for (const [key, one] of articles) if (!one.growing && !shown.has(one)) articles.delete(key);
+  }
   const wanted = open.map(({ element }) => element);
+  if (pending !== undefined) wanted.push(...coming(pending));
   let same = 0;
   while (same < wanted.length && log.children[same] === wanted[same]) same++;
   while (log.children.length > same) log.lastChild?.remove();
   log.append(...wanted.slice(same));
-  find("#transcript")?.classList.toggle("filled", path.length > 0);
+  transcript.classList.toggle("filled", wanted.length > 0);
+  transcript.classList.toggle("running", running);
   render();
   lookUp();
 };
+
+/** A message that is on its way, and the reply that it waits for. @param {string} text */
+const coming = (text) => [
+  el(
+    "article",
+    { className: "turn user pending" },
+    el("div", { className: "said", dir: "auto", textContent: text }),
+  ),
+  el("article", { className: "turn assistant pending" }, el("div", { className: "said" }, dots())),
+];
 
 /** Greys what the model will not see. @param {number[]} dropped indices of exchanges */
 export const mark = (dropped) => {
@@ -204,36 +264,34 @@ export const mark = (dropped) => {
 };
 
 // The newest replies are rendered first, so many at a time.
-const render = () => {
-  if (asked || !plain.size) return;
-  const shown = new Set(open);
-  /** @type {[string, string][]} */
-  const texts = [];
+const render = async () => {
+  if (rendering) return;
+  /** @type {Shown[]} */
+  const chosen = [];
   let chars = 0;
-  for (const key of [...plain].reverse()) {
-    const one = articles.get(key);
-    if (!one || !shown.has(one)) continue;
-    const { text } = one;
-    if (chars && chars + text.length > RENDER_CHARS) break;
-    chars += text.length;
-    texts.push([key, text]);
+  for (const shown of [...open].reverse()) {
+    if (!shown.plain || shown.growing) continue;
+    if (chars && chars + shown.text.length > RENDER_CHARS) break;
+    chars += shown.text.length;
+    chosen.push(shown);
   }
   if (!chars) return;
-  asked = texts.map(([key]) => key);
-  send("render", { n: records.newId("r"), texts: texts.map(([, text]) => text) });
+  rendering = true;
+  const replies = chosen.map(({ text, sources }) => ({ text, marks: marks.spans(sources) }));
+  const marked = chosen.map(({ sources }) => marksOf(sources));
+  try {
+    const { html } = await ask("render", { replies });
+    chosen.forEach((shown, index) => {
+      grow(shown.id, shown.nid, shown.text, { html: html[index] });
+      shown.marked = marked[index];
+      marks.name(shown.element, shown.sources);
+      shown.plain = shown.marked !== marksOf(shown.sources); // more was found meanwhile
+    });
+  } catch {
+    return; // they stay as they are until the page has more to show
+  } finally {
+    rendering = false;
+  }
+  render();
+  lookUp();
 };
-hear("rendered", (_, found) => {
-  for (const [index, key] of (asked ?? []).entries()) put(key, found[index]);
-  asked = null;
-  render();
-  lookUp();
-});
-
-whenever("#live", (live) => live.before(log));
-hear("facts", () => {
-  asked = null; // whoever rendered before is gone
-  render();
-  if (looks) looked.delete(looks); // and so is whoever looked
-  looks = null;
-  lookUp();
-});

@@ -39,11 +39,31 @@ export const el = (tag, properties = {}, ...children) => {
 export const button = (label, onclick, properties = {}) =>
   el("button", { type: "button", textContent: label, onclick, ...properties });
 
+/** Whether a key belongs to an input method that composes a text. @param {KeyboardEvent} event */
+export const composes = (event) => event.isComposing || event.keyCode === 229;
+
 /** @param {string} name @param {string} type @param {string} text */
 export const download = (name, type, text) => {
   const url = URL.createObjectURL(new Blob([text], { type }));
   el("a", { href: url, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
+};
+
+/** Where the page is no secure context, as under http and an address. @param {string} text */
+const copySelected = (text) => {
+  const { activeElement } = document;
+  const field = el("textarea", {
+    value: text,
+    className: "sr",
+    readOnly: true,
+    "aria-hidden": "true",
+  });
+  (document.querySelector("dialog[open]") ?? document.body).append(field);
+  field.select();
+  const copied = document.execCommand("copy");
+  field.remove();
+  if (activeElement instanceof HTMLElement) activeElement.focus({ preventScroll: true });
+  return copied;
 };
 
 /**
@@ -53,12 +73,13 @@ export const download = (name, type, text) => {
 export const copy = async (pressed, text) => {
   pressed.dataset.label ??= pressed.textContent ?? "";
   const { label } = pressed.dataset;
-  try {
-    await navigator.clipboard.writeText(text);
-    pressed.textContent = "Copied";
-  } catch {
-    pressed.textContent = "Not allowed";
-  }
+  const copied = navigator.clipboard
+    ? await navigator.clipboard.writeText(text).then(
+        () => true,
+        () => copySelected(text),
+      )
+    : copySelected(text);
+  pressed.textContent = copied ? "Copied" : "Not allowed";
   setTimeout(() => {
     pressed.textContent = label ?? "";
   }, 1500);

@@ -1,6 +1,6 @@
 // What passes between this page and Gradio: its textboxes, its hidden components, and the moment at
 // which it has built an element.
-import { el, find } from "./dom.js";
+import { find } from "./dom.js";
 
 const TEXT = { childList: true, subtree: true, characterData: true };
 
@@ -38,19 +38,24 @@ const look = () => {
     wanted.action(element);
   }
 };
-new MutationObserver(look).observe(document.documentElement, { childList: true, subtree: true });
-setTimeout(look); // at what is there already, once all modules have run
+const ours = "#chat-page > *"; // what this page builds by itself
+new MutationObserver((changes) => {
+  if (changes.some(({ target }) => !(/** @type {Element} */ (target).closest?.(ours)))) look();
+}).observe(document.documentElement, { childList: true, subtree: true });
 
 /**
  * Once for each element that comes to match, also when Gradio builds the page anew.
  * @param {string} selector @param {(element: HTMLElement) => unknown} action
  */
-export const whenever = (selector, action) => waiting.push({ selector, action });
+export const whenever = (selector, action) => {
+  waiting.push({ selector, action });
+  setTimeout(look); // at what is there already, once the module that asks has run
+};
 
 /**
  * What the server says through the hidden component with this id: see doors.py.
  * @param {string} id
- * @param {(data: any, articles: HTMLElement[]) => unknown} action
+ * @param {(data: any) => unknown} action
  */
 export const hear = (id, action) =>
   whenever(`#${id}`, (element) => {
@@ -59,7 +64,7 @@ export const hear = (id, action) =>
       const text = find(".data", element)?.textContent ?? "";
       if (!text || text === heard) return;
       heard = text;
-      action(JSON.parse(text), [...element.querySelectorAll("article")]);
+      action(JSON.parse(text));
     };
     new MutationObserver(read).observe(element, TEXT);
     read();
@@ -71,14 +76,3 @@ export const showTab = (name) => {
     if (tab instanceof HTMLElement && tab.textContent?.trim() === name) return tab.click();
   }
 };
-
-// A sentence of the page's own, in place of the server's last one until that says more.
-const note = el("p", { id: "chat-note", role: "status" });
-
-/** @param {string} sentence */
-export const say = (sentence) => note.replaceChildren(sentence);
-
-whenever("#chat-status", (status) => {
-  status.after(note);
-  new MutationObserver(() => say("")).observe(status, TEXT);
-});

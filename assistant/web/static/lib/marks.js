@@ -1,83 +1,99 @@
-// Parts of a reply underlined where the page shows them. Knows nothing of what the parts are.
-import { align, letters, written } from "./align.js";
-import { el } from "./dom.js";
-import { whenever } from "./gradio.js";
-import { layered, stretches } from "./layers.js";
+// Parts of a reply that stand in a source: the server has set marks where it shows them; here they
+// get their words, and a list below the reply.
+import { composes, el, find, need } from "./dom.js";
+import { moreOf, sentenceOf, spansOf } from "./matches.js";
+
+/** @import {Match, Sources} from "./matches.js" */
+
+const SHORT = 99; // characters: a shorter match may be chance
 
 /**
- * start and end: code points of the text
- * @typedef {{start: number, end: number, tip: string, kind: string}} Part
+ * What the server marks of a reply: start and end in code points.
+ * @param {Sources | undefined} sources
+ * @returns {{start: number, end: number, kind: "short" | "long" | "known"}[]}
  */
+export const spans = (sources) =>
+  sources
+    ? [
+        ...sources.matches.map(({ start, end, length }) => {
+          const kind = length < SHORT ? "short" : "long";
+          return { start, end, kind: /** @type {"short" | "long"} */ (kind) };
+        }),
+        ...sources.spans.map(({ start, end }) => {
+          return { start, end, kind: /** @type {const} */ ("known") };
+        }),
+      ]
+    : [];
 
-/** @type {WeakMap<EventTarget, Part[]>} */
-const partsOf = new WeakMap();
-/** @param {Part[]} parts */
-const tipOf = (parts) => parts.map((part) => part.tip).join("\n");
+/** What is said of each of them. @param {Sources} sources */
+const tips = (sources) => [
+  ...sources.matches.map((match) => `${sentenceOf(match)}. ${moreOf(match)}`),
+  ...sources.spans.map(() => `Stands in the training data, says ${sources.service}`),
+];
+
+/** @type {WeakMap<EventTarget, string>} */
+const tipOf = new WeakMap();
 
 /**
- * Underlines `parts` in `root`, which shows the Markdown `text`.
- * @param {HTMLElement} root @param {string} text @param {Part[]} parts
+ * Gives the marks of a reply their words; of marks of one part the first is reached by the keyboard.
+ * @param {HTMLElement} article @param {Sources | undefined} sources
  */
-export const underline = (root, text, parts) => {
-  /** @type {number[]} */
-  const units = []; // where each code point begins, as JavaScript counts
-  let unit = 0;
-  for (const char of text) {
-    units.push(unit);
-    unit += char.length;
+export const name = (article, sources) => {
+  if (!sources) return;
+  const all = tips(sources);
+  /** @type {Set<string>} */
+  const reached = new Set();
+  for (const mark of article.querySelectorAll("mark.match")) {
+    const parts = (mark.getAttribute("data-parts") ?? "").split(" ");
+    const said = parts.map((part) => all[Number(part)] ?? "").join("\n");
+    tipOf.set(mark, said);
+    if (parts.every((part) => reached.has(part))) continue;
+    for (const part of parts) reached.add(part);
+    mark.setAttribute("tabindex", "0");
+    mark.setAttribute("aria-label", `${mark.textContent}. ${said}`);
   }
-  /** @type {{shown: string, nodes: Text[], offsets: number[], onLines: number[]}} */
-  const { shown, nodes, offsets, onLines } = /** @type {any} */ (letters(root));
-  const { source, before } = written(text);
-  const same = align(source, shown);
+};
 
-  const covers = parts.map((part) => {
-    const begin = before[units[part.start] ?? text.length];
-    const end = before[units[part.end] ?? text.length];
-    return { part, over: same.slice(begin, end).filter((letter) => letter >= 0) };
-  });
-  const { sets, setOf } = layered(shown.length, covers);
-  // Each in one text node and, since no indentation is underlined, on one line
-  const found = stretches(
-    setOf,
-    (one, other) => nodes[one] === nodes[other] && onLines[one] === onLines[other],
+/** @param {Match} match */
+const item = (match) =>
+  el(
+    "li",
+    {},
+    match.url
+      ? el("a", {
+          href: match.url,
+          target: "_blank",
+          rel: "noopener noreferrer",
+          textContent: sentenceOf(match),
+        })
+      : sentenceOf(match),
+    el("span", { textContent: ` · ${moreOf(match)}` }),
   );
-  /** @type {Set<Part>} */
-  const reached = new Set(); // parts that Tab leads to
-  const marks = found.map(([first, last]) => {
-    const set = sets[setOf[first]];
-    const mark = el("mark", { className: `match ${set[0].kind}` });
-    partsOf.set(mark, set);
-    if (set.every((part) => reached.has(part))) return mark;
-    for (const part of set) reached.add(part);
-    mark.tabIndex = 0;
-    const said = nodes[first].data.slice(offsets[first], offsets[last] + 1);
-    mark.setAttribute("aria-label", `${said}. ${tipOf(set)}`);
-    return mark;
-  });
-  // From the end on, so that the offsets before stay.
-  for (let index = marks.length - 1; index >= 0; index--) {
-    const [first, last] = found[index];
-    const length = offsets[last] + 1 - offsets[first];
-    const piece = offsets[first] ? nodes[first].splitText(offsets[first]) : nodes[first];
-    if (length < piece.length) piece.splitText(length);
-    piece.replaceWith(marks[index]);
-    marks[index].append(piece);
-  }
+
+/**
+ * The list below a reply. note: what else is to be said, such as that the server looks.
+ * @param {HTMLElement} article @param {Sources | undefined} sources @param {string} [note]
+ */
+export const list = (article, sources, note) => {
+  find(".sources", article)?.remove();
+  const notes = [note, sources?.note, sources?.spans.length ? spansOf(sources) : ""];
+  const items = [
+    ...(sources?.matches ?? []).map(item),
+    ...notes.filter(Boolean).map((text) => el("li", { textContent: text })),
+  ];
+  if (!items.length) return;
+  need(".said", article).after(
+    el("ul", { className: "sources", "aria-label": "Sources" }, ...items),
+  );
 };
 
-/** @param {HTMLElement} root */
-export const clear = (root) => {
-  for (const mark of root.querySelectorAll("mark.match")) mark.replaceWith(...mark.childNodes);
-  root.normalize();
-};
-
-// What is said of an underlined part while the pointer is on it, or the keyboard.
+// What is said of a mark while the pointer is on it, or the keyboard.
 const tip = el("div", { id: "match-tip", role: "tooltip", hidden: true });
-/** @param {Element} mark @param {Part[]} parts */
-const show = (mark, parts) => {
+/** @param {Element} mark @param {string} text */
+const show = (mark, text) => {
   const box = mark.getClientRects()[0];
-  tip.textContent = tipOf(parts);
+  (mark.closest(".gradio-container") ?? document.body).append(tip);
+  tip.textContent = text;
   tip.hidden = false;
   const left = Math.min(box.left, innerWidth - tip.offsetWidth - 8);
   const below = box.bottom + 6 + tip.offsetHeight < innerHeight;
@@ -89,14 +105,13 @@ const hide = () => {
 };
 /** @param {Event} event */
 const over = ({ target }) => {
-  const parts = target && partsOf.get(target);
-  if (parts) show(/** @type {Element} */ (target), parts);
+  const text = target && tipOf.get(target);
+  if (text) show(/** @type {Element} */ (target), text);
   else hide();
 };
 document.addEventListener("mouseover", over);
 document.addEventListener("focusin", over);
 document.addEventListener("scroll", hide, true);
-document.addEventListener("keydown", ({ key }) => {
-  if (key === "Escape") hide();
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && !composes(event)) hide();
 });
-whenever(".gradio-container", (page) => page.append(tip));

@@ -1,7 +1,9 @@
 // What a conversation is: a tree of turns of which one path is open. Whatever is read, from the
 // browser's store, a file or a link, is checked here field by field. Knows no page and no store.
+import { facts } from "./facts.js";
 import { checkSources } from "./matches.js";
 import { checkSettings } from "./settings.js";
+import { cut } from "./text.js";
 import { isCount, isObject, isText, isTime } from "./values.js";
 
 /** @import {Sources} from "./matches.js" */
@@ -35,19 +37,14 @@ import { isCount, isObject, isText, isTime } from "./values.js";
  * @property {Settings} [settings]
  */
 
-/**
- * A turn as the server tells it; `content` is its text.
- * @typedef {{nid: string, role: Role, content: string, ids?: number[], finish?: string,
- *   receipt?: Record<string, any>}} Told
- */
+export { cut };
 
 const VERSION = 1;
+/** Characters, as text.js counts them; how many ids; and of a receipt the characters as JSON. */
 export const MAX = {
+  ...facts.limits,
   title: 120,
-  text: 200_000,
-  message: 32_000,
-  nodes: 4_000,
-  ids: 20_000,
+  ids: 200_000,
   receipt: 8_192,
 };
 const FINISHES = ["stop", "length", "cancelled", "error"];
@@ -77,7 +74,7 @@ export const create = (id, settings) => {
 /** @param {string} text */
 export const titleOf = (text) => {
   const [line] = text.trim().split("\n", 1);
-  return line.length > 60 ? `${line.slice(0, 59)}…` : line;
+  return cut(line, 60) === line ? line : `${cut(line, 59)}…`;
 };
 
 // Checking
@@ -128,11 +125,9 @@ export const check = (value) => {
   const { id, leaf } = value;
   if (typeof id !== "string" || !ID.test(id)) refuse("its id is missing or broken");
   if (!isObject(value.nodes)) refuse("it has no turns");
-  const found = Object.entries(value.nodes);
-  if (found.length > MAX.nodes) refuse(`it has more than ${MAX.nodes.toLocaleString("en")} turns`);
   /** @type {Record<string, Node>} */
   const nodes = {};
-  for (const [nid, node] of found) {
+  for (const [nid, node] of Object.entries(value.nodes)) {
     if (!ID.test(nid) || !isObject(node)) refuse("one of its turns is broken");
     const { parent } = node;
     if (parent === null) {
@@ -172,8 +167,8 @@ export const merge = (one, other) => {
  */
 export const path = (record, leaf) => {
   const found = [];
-  for (let nid = leaf; nid; nid = record.nodes[nid].parent) found.unshift(nid);
-  return found;
+  for (let nid = leaf; nid; nid = record.nodes[nid].parent) found.push(nid);
+  return found.reverse();
 };
 
 /**
@@ -209,18 +204,16 @@ export const words = (record) => [
 ];
 
 /**
- * Puts turns, one behind the other, behind `after`.
- * @param {Conversation} conversation @param {string | null} after @param {Told[]} added
+ * Puts turns, one behind the other, behind `after`, and opens the last one.
+ * @param {Conversation} conversation @param {string | null} after
+ * @param {(Turn & {nid: string})[]} added
  */
 export const add = (conversation, after, added) => {
   let parent = after;
-  for (const { nid, role, content, ...more } of added) {
-    conversation.nodes[nid] ??= {
-      parent,
-      ...checkTurn({ role, text: content, ...more }, role),
-    };
+  for (const { nid, role, ...turn } of added) {
+    conversation.nodes[nid] = { parent, ...checkTurn({ role, ...turn }, role) };
     parent = nid;
   }
   conversation.leaf = parent;
-  conversation.title ||= titleOf(added[0].content);
+  conversation.title ||= titleOf(added[0].text);
 };

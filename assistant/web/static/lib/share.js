@@ -75,7 +75,8 @@ export const open = async (fragment) => {
       record.nodes[nid] = { parent: record.leaf, role, text, finish };
       record.leaf = nid;
     });
-    record.title = typeof value.title === "string" ? value.title.slice(0, records.MAX.title) : "";
+    record.title =
+      typeof value.title === "string" ? records.cut(value.title, records.MAX.title) : "";
     return records.check(record);
   } catch (error) {
     const known = error instanceof Error && error.constructor === Error;

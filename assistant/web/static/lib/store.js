@@ -1,123 +1,74 @@
-// The visitor's conversations, in the browser's own store under fixed keys: they survive a reload, a
-// restart of the server and a new version of it. Each change reads what is stored, adds to it and
-// writes it back, and what another tab writes is merged in, so that tabs never undo each other.
-// Nothing is ever removed unasked: what no longer fits stays in this page, and that is said.
+// The visitor's conversations. All of them are in memory, which is the truth for whoever reads; the
+// browser's database has them too, and each change is written soon after. Nothing is ever removed
+// unasked: what cannot be written stays in this page, which says so.
+import * as database from "./database.js";
+import {
+  asStored,
+  broken,
+  changed,
+  copies,
+  due,
+  edits,
+  forget,
+  growing,
+  join,
+  known,
+  page,
+  records,
+  removed,
+  unsaved,
+} from "./memory.js";
 import { check, merge } from "./records.js";
-import { checkSettings } from "./settings.js";
+import { isObject } from "./values.js";
+import { CHAT, GROWING, retry, sync } from "./writing.js";
 
-/** @import {Conversation} from "./records.js" */
-/** @import {Settings} from "./settings.js" */
+/** @import {Conversation, Node} from "./records.js" */
 
-const CHAT = "tech-assistant/chat/";
-const SETTINGS = "tech-assistant/settings";
-export const CHARS_MAX = 4_000_000; // browsers keep about five million characters for a site
-export const COUNT_MAX = 300;
-const NEAR = 0.9;
+export { keepSettings, ofTab, settings } from "./kept.js";
+export { listen } from "./memory.js";
+export { saved } from "./writing.js";
 
-/** @type {Map<string, Conversation>} */
-const records = new Map(); // all of them, as this page knows them
-/** @type {Map<string, number>} */
-const sizes = new Map(); // id -> characters in the store
-/** @type {Set<string>} */
-const unsaved = new Set(); // ids that are newer here than in the store
-/** @type {string[]} */
-const broken = []; // keys of what could not be read; left as it is
-/** @type {((id: string) => unknown)[]} */
-const listeners = [];
-let blocked = false;
-/** @type {string | null} */
-let shown = null;
+const PAUSE_MS = 1_000; // between two writes of a reply that grows
 
 /** The conversation that this tab shows. */
-export const shownId = () => shown;
+export const shownId = () => page.shown;
 /** @param {string} id */
 export const show = (id) => {
-  shown = id;
+  page.shown = id;
 };
 
-/** `listener(id)` is called after each change of a conversation. @param {(id: string) => unknown} listener */
-export const listen = (listener) => listeners.push(listener);
-
-/** @param {string} id */
-const changed = (id) => {
-  for (const listener of listeners) listener(id);
-};
-
-/** @param {string} id */
-const stored = (id) => {
-  const text = localStorage.getItem(CHAT + id);
-  return text === null ? null : check(JSON.parse(text));
-};
-
-const load = () => {
-  try {
-    for (let at = 0; at < localStorage.length; at++) {
-      const key = localStorage.key(at);
-      if (!key?.startsWith(CHAT)) continue;
-      const id = key.slice(CHAT.length);
-      sizes.set(id, key.length + (localStorage.getItem(key)?.length ?? 0));
-      try {
-        const record = stored(id);
-        if (record?.id !== id) throw new Error("it has another's id");
-        records.set(id, record);
-      } catch {
-        broken.push(key);
-      }
-    }
-  } catch {
-    blocked = true;
-  }
-};
-
-const total = () => [...sizes.values()].reduce((sum, size) => sum + size, 0);
-
-/** @param {Conversation} record */
-const write = (record) => {
-  const text = JSON.stringify(record);
-  const size = CHAT.length + record.id.length + text.length;
-  const before = sizes.get(record.id);
-  const fits =
-    total() - (before ?? 0) + size <= CHARS_MAX && (before !== undefined || sizes.size < COUNT_MAX);
-  try {
-    if (blocked || !fits) throw new Error("full");
-    localStorage.setItem(CHAT + record.id, text);
-    sizes.set(record.id, size);
-    unsaved.delete(record.id);
-  } catch {
-    unsaved.add(record.id);
-  }
-};
-
-/** What is stored and what this page knows, joined. @param {string} id */
-const latest = (id) => {
-  let there = null;
-  try {
-    there = stored(id);
-  } catch {
-    // blocked, or broken: what this page knows counts
-  }
-  const here = records.get(id);
-  return there && here ? merge(there, here) : (there ?? here);
-};
+// Changing
 
 /** @param {Conversation} record */
 const keep = (record) => {
   records.set(record.id, record);
-  write(record);
+  edits.set(record.id, {});
+  sync(record.id);
   changed(record.id);
 };
 
+/** It may be in the database again. @param {string} id */
+const revive = (id) => {
+  removed.delete(id);
+  known.delete(id);
+};
+
 /**
- * `edit(record)` changes the newest state of a conversation in place; `fresh` is where it begins.
+ * `edit(record)` changes a conversation in place; `fresh` is where it begins.
  * @param {string} id
  * @param {(record: Conversation) => unknown} edit
  * @param {Conversation | null} [fresh]
  */
 export const change = (id, edit, fresh) => {
-  const record = latest(id) ?? fresh;
-  if (!record) return;
+  const here = records.get(id) ?? fresh;
+  if (!here) return;
+  if (!records.has(id)) revive(id);
+  const record = { ...here, nodes: { ...here.nodes } };
   edit(record);
-  record.updated = Date.now();
+  record.updated = Math.max(Date.now(), here.updated + 1); // the last word, also within one moment
+  const replies = growing.get(id);
+  for (const [nid, node] of replies ?? []) if (record.nodes[nid] !== node) replies?.delete(nid);
+  if (!replies?.size) growing.delete(id);
   keep(record);
 };
 
@@ -126,99 +77,93 @@ export const change = (id, edit, fresh) => {
  * @param {Conversation} record
  */
 export const put = (record) => {
-  const before = latest(record.id);
-  keep(before ? merge(before, record) : record);
+  revive(record.id);
+  const here = records.get(record.id);
+  keep(here ? join(here, record) : record);
 };
 
 /** @param {string} id @returns {Conversation | undefined} what was removed */
 export const remove = (id) => {
   const record = records.get(id);
-  records.delete(id);
-  unsaved.delete(id);
-  sizes.delete(id);
+  forget(id);
+  removed.add(id);
   try {
-    localStorage.removeItem(CHAT + id);
+    for (const key of [CHAT + id, GROWING + id]) localStorage.removeItem(key);
   } catch {
-    // nothing was stored
+    // nothing was there
   }
-  for (const waiting of [...unsaved]) {
-    const kept = records.get(waiting);
-    if (kept) write(kept); // there is room now
-  }
+  sync(id);
   changed(id);
   return record;
 };
 
-// What another tab wrote
-addEventListener("storage", (event) => {
-  if (event.storageArea !== localStorage || !event.key?.startsWith(CHAT)) return;
-  const id = event.key.slice(CHAT.length);
-  const mine = records.get(id);
-  if (event.newValue === null) {
-    sizes.delete(id);
-    if (id === shown)
-      unsaved.add(id); // what is being read does not vanish
-    else records.delete(id);
-    return changed(id);
-  }
-  sizes.set(id, event.key.length + event.newValue.length);
-  try {
-    const theirs = check(JSON.parse(event.newValue));
-    const both = mine ? merge(theirs, mine) : theirs;
-    records.set(id, both);
-    // written at the same moment: the other's did not have what this tab added
-    if (Object.keys(both.nodes).length > Object.keys(theirs.nodes).length) write(both);
-    changed(id);
-  } catch {
-    // not ours to judge: this page keeps what it knows
-  }
-});
+/** @type {Set<string>} */
+const paused = new Set(); // ids of growing replies that were written a moment ago
 
+/**
+ * A reply that is being written, as far as it is: kept here without a word to listeners, and
+ * stored now and then. It has ended once a change puts another node in its place.
+ * @param {string} id @param {string} nid @param {Node} node
+ */
+export const grow = (id, nid, node) => {
+  const record = records.get(id);
+  if (!record) return;
+  record.nodes[nid] = node;
+  if (record.leaf === node.parent) record.leaf = nid;
+  growing.set(id, (growing.get(id) ?? new Map()).set(nid, node));
+  if (paused.has(id)) return;
+  paused.add(id);
+  setTimeout(() => {
+    paused.delete(id);
+    if (!growing.has(id)) return;
+    due.add(id);
+    sync(id);
+  }, PAUSE_MS);
+};
+
+// Leaving
+
+/** Puts what the database does not have into localStorage. @returns {Set<string>} the ids of it */
+const rescue = () => {
+  const put = new Set();
+  for (const id of new Set([...edits.keys(), ...growing.keys()])) {
+    const record = records.get(id);
+    const whole = edits.has(id);
+    if (!record || (unsaved.has(id) && !whole)) continue; // deleted by another tab
+    const stored = asStored(record);
+    const nodes = Object.entries(stored.nodes).filter(
+      ([nid]) => whole || growing.get(id)?.has(nid),
+    );
+    const text = JSON.stringify({ ...stored, nodes: Object.fromEntries(nodes) });
+    try {
+      localStorage.setItem(GROWING + id, text);
+      copies.set(GROWING + id, text);
+      put.add(id);
+    } catch {
+      // full, or blocked
+    }
+  }
+  return put;
+};
+addEventListener("pagehide", rescue);
+addEventListener("visibilitychange", () => {
+  if (document.visibilityState === "hidden") rescue();
+  else retry();
+});
 addEventListener("beforeunload", (event) => {
-  if (unsaved.size) event.preventDefault();
+  const put = rescue();
+  if ([...edits.keys(), ...unsaved.keys()].some((id) => !put.has(id))) event.preventDefault();
 });
 
-/** Those that were chosen last. @returns {Settings} */
-export const settings = () => {
-  try {
-    return checkSettings(JSON.parse(localStorage.getItem(SETTINGS) ?? "{}"));
-  } catch {
-    return {};
-  }
-};
-/** @param {Settings} value */
-export const keepSettings = (value) => {
-  try {
-    localStorage.setItem(SETTINGS, JSON.stringify(value));
-  } catch {
-    // they hold for this page
-  }
-};
+// Reading
 
-// What belongs to this tab alone, and outlives a reload
-/** @param {string} key @param {string} [value] */
-export const ofTab = (key, value) => {
-  try {
-    if (value !== undefined) sessionStorage.setItem(key, value);
-    return sessionStorage.getItem(key);
-  } catch {
-    return null; // blocked
-  }
-};
-
-/** How full the store is. part: of what may be in it, 0 to 1. */
-export const state = () => {
-  const chars = total();
-  const part = Math.max(chars / CHARS_MAX, sizes.size / COUNT_MAX);
-  return {
-    chars,
-    part,
-    near: part >= NEAR,
-    unsaved: unsaved.size,
-    blocked,
-    broken: broken.length,
-  };
-};
+/** unsaved, broken: how many; full: whether the browser gave no more room. */
+export const state = () => ({
+  unsaved: unsaved.size,
+  blocked: page.blocked,
+  broken: broken.size,
+  full: [...unsaved.values()].includes(true),
+});
 
 /** @param {string} id */
 export const get = (id) => records.get(id);
@@ -227,4 +172,50 @@ export const all = () => [...records.values()].sort((a, b) => b.updated - a.upda
 /** @param {string} id */
 export const isUnsaved = (id) => unsaved.has(id);
 
-load();
+/**
+ * Joins what localStorage has under a key; it leaves there once it is written.
+ * @param {string} key @param {string} id
+ */
+const absorb = (key, id) => {
+  const text = localStorage.getItem(key) ?? "";
+  const value = JSON.parse(text);
+  if (!isObject(value?.nodes)) throw new Error("it has no turns");
+  const here = records.get(id);
+  const found = check({ ...value, nodes: { ...here?.nodes, ...value.nodes } });
+  if (found.id !== id) throw new Error("it has another's id");
+  records.set(id, here ? merge(here, found) : found);
+  copies.set(key, text);
+  edits.set(id, {});
+  sync(id);
+};
+
+const load = async () => {
+  /** @param {string} name @param {() => unknown} read */
+  const attempt = (name, read) => {
+    try {
+      read();
+    } catch {
+      broken.add(name);
+    }
+  };
+  const found = await database.all().catch(() => {
+    page.blocked = true;
+    return [];
+  });
+  for (const value of found) {
+    attempt(value.id, () => {
+      records.set(value.id, check(value));
+      known.add(value.id);
+    });
+  }
+  try {
+    const keys = Array.from({ length: localStorage.length }, (_, at) => localStorage.key(at) ?? "");
+    for (const key of keys.sort()) {
+      const start = [CHAT, GROWING].find((each) => key.startsWith(each));
+      if (start) attempt(key, () => absorb(key, key.slice(start.length)));
+    }
+  } catch {
+    // localStorage is blocked
+  }
+};
+await load();

@@ -1,6 +1,6 @@
 // The playground's own behaviour: its buttons, the token inspector, files made in the page.
 import { button, copy, download, el, find, need } from "../lib/dom.js";
-import { box, fill, filled, hear, send, showTab, whenever } from "../lib/gradio.js";
+import { hear, send, showTab, whenever } from "../lib/gradio.js";
 
 /** @typedef {[id: number, text: string, logprob: number]} Choice */
 
@@ -131,14 +131,6 @@ whenever("#to-playground-go", (door) =>
     showTab("Continue");
   }),
 );
-
-// A saved question goes behind what stands in the chat's box; nobody sends it but the person.
-hear("to-chat", ({ text }) => {
-  showTab("Chat");
-  const draft = filled("message");
-  fill("message", draft ? `${draft}\n\n${text}` : text);
-  box("message")?.focus();
-});
 
 for (const name of ["compare", "template"]) {
   hear(`${name}-file`, (file) => download(file.name, file.type, file.text));

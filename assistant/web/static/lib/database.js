@@ -1,0 +1,82 @@
+// The browser's own database as promises: one store of values, each under its `id`. Whatever it
+// refuses, and however, is a rejected promise; a connection that it closed is opened again.
+const NAME = "tech-assistant";
+const STORE = "conversations";
+
+/** @type {Promise<IDBDatabase> | undefined} */
+let opened;
+
+/** @returns {Promise<IDBDatabase>} */
+const open = () =>
+  new Promise((resolve, reject) => {
+    const request = indexedDB.open(NAME, 1);
+    request.onupgradeneeded = () => request.result.createObjectStore(STORE, { keyPath: "id" });
+    request.onblocked = () => reject(new Error("another page holds the database"));
+    request.onerror = () => reject(request.error);
+    request.onsuccess = () => {
+      const database = request.result;
+      database.onversionchange = () => database.close(); // a later version may have it
+      resolve(database);
+    };
+  });
+
+/**
+ * One transaction; resolves once it has ended well.
+ * @template T
+ * @param {IDBTransactionMode} mode
+ * @param {(store: IDBObjectStore) => IDBRequest} ask
+ * @param {(found: any, store: IDBObjectStore) => T} take if it throws, it has written nothing
+ * @returns {Promise<T>}
+ */
+const transact = async (mode, ask, take) => {
+  const begin = async () => {
+    opened ??= open();
+    return (await opened).transaction(STORE, mode, { durability: "relaxed" });
+  };
+  const transaction = await begin().catch(() => {
+    opened = undefined; // it was closed: browsers do that to pages in the background
+    return begin();
+  });
+  return new Promise((resolve, reject) => {
+    /** @type {T} */
+    let result;
+    transaction.oncomplete = () => resolve(result);
+    transaction.onabort = () => reject(transaction.error);
+    const store = transaction.objectStore(STORE);
+    const request = ask(store);
+    request.onsuccess = () => {
+      try {
+        result = take(request.result, store);
+      } catch (error) {
+        reject(error);
+      }
+    };
+  });
+};
+
+/** Whatever is stored. @returns {Promise<{id: string}[]>} */
+export const all = () =>
+  transact(
+    "readonly",
+    (store) => store.getAll(),
+    (found) => found,
+  );
+
+/**
+ * Reads and writes in one step that nobody comes between. edit: gets what is there, or undefined,
+ * and gives what is to be there: null for nothing, undefined for what is. Resolves with that.
+ * @template {{id: string} | null | undefined} T
+ * @param {string} id
+ * @param {(there: unknown) => T} edit
+ */
+export const update = (id, edit) =>
+  transact(
+    "readwrite",
+    (store) => store.get(id),
+    (there, store) => {
+      const next = edit(there);
+      if (next === null) store.delete(id);
+      else if (next) store.put(next);
+      return next;
+    },
+  );
