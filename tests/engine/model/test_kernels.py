@@ -52,7 +52,7 @@ def test_cases(file, interpret):
 @needs_triton
 @pytest.mark.parametrize(
     ("capability", "dtype"),
-    [*((capability, torch.bfloat16) for capability in CARDS), (86, torch.float32)],
+    [(86, torch.bfloat16), (90, torch.bfloat16)],  # the least memory, and the most
 )
 def test_starcoders_kernels_compile_and_fit(capability, dtype):
     compiled = compile_all(capability, (dtype,), ("starcoder",), rows=(64,))
