@@ -188,6 +188,7 @@ def test_7_completion(page, picture):
     page.get_by_label("Varied").check()
     page.get_by_label("Show tokens and ids").check()
     go_on(page, "<|endoftext|>def add(a, b):\n", 2)
+    page.wait_for_selector("#strip .special")
     assert page.locator("#strip .special").all_inner_texts()[0] == "<|endoftext|>"
     assert all(written(page))
     picture("completion")
