@@ -22,7 +22,7 @@ FINISHES: tuple[Finish, ...] = get_args(Finish)
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What one side said, stripped at both ends. ids: the tokens that were generated for it, where
+    """What one side said, without blank lines around it. ids: the tokens generated for it, where
     known. pinned: never leaves the window. finish: how a reply ended."""
 
     role: Role

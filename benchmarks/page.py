@@ -25,7 +25,7 @@ CODE = (
 COUNT = """
 window.updates = 0;
 new MutationObserver(() => window.updates++).observe(
-  document.querySelector("#live"), {childList: true, subtree: true, characterData: true});
+  document.querySelector("#log .growing"), {childList: true, subtree: true, characterData: true});
 """
 
 
@@ -56,7 +56,7 @@ def measure(browser, turns):
         tools = page.context.new_cdp_session(page)
         tools.send("Performance.enable")
         send(page, "go on")
-        page.wait_for_selector("#live .code")
+        page.wait_for_selector("#log .growing .code")
         page.evaluate(COUNT)
 
         def state():

@@ -134,8 +134,9 @@ def test_the_server_takes_over_without_a_gap(monkeypatch, capsys):
         thread = threading.Thread(target=server.run, args=([sock],))
         thread.start()
         until(lambda: codes.count(200) > 3)
-        server.should_exit = True
         left.set()
+        asking.join()  # its last answer is whole
+        server.should_exit = True
         thread.join()
 
     monkeypatch.setattr("assistant.engine.open.open_engine", open_engine)

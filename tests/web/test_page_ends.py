@@ -11,6 +11,7 @@ from assistant.errors import EngineError
 from assistant.generation.generate import Delta
 from assistant.generation.reply import NOTHING
 from assistant.web.pages.chat import requests
+from assistant.web.pages.chat.runs import Runs
 from assistant.web.pages.chat.status import Waits
 from assistant.web.pages.chat.stream import write
 from assistant.web.pages.events import INTERNAL
@@ -103,6 +104,15 @@ def test_who_waits_hears_the_place():
     assert [value["status"] for value in news[1:]] == [
         "Waiting: number 2 in line", "Waiting: number 1 in line", "Reading",
     ]  # fmt: skip
+
+
+def test_a_reply_that_nobody_reads_is_closed_where_its_run_ends():
+    engine, assistants = make([60.0])
+    runs = Runs()
+    asyncio.run(runs.begin("number-1", lambda: requests.message(assistants, [], {}, "hi")))
+    assert len(engine.active) == 1
+    runs.end("number-1")
+    assert engine.active == [] and not runs.stop("number-1")
 
 
 def test_there_are_signs_of_life_and_leaving_closes_the_reply():

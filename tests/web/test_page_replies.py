@@ -98,6 +98,7 @@ SCRIPTS = {
     "no separator": ["One.\n", "---", "--", "-", "\nmore"],
     "a token beyond the stop": ["Hel", (WORDS["lo\n\nHum"],), "an: never"],
     "a token beyond what may be a stop": ["Hel", (WORDS["lo\n\nHum"],), "an", (301,), "."],
+    "the same behind blanks": [(*ids("  a"), WORDS["lo\n\nHum"]), "an", (301,), "."],
     "many tokens at once": ["Hel", (*ids("lo, "), *ids("you.\n\nHuman: never"))],
     "blocks": ["# A\n\n", "- b\n", "- c\n\n", "```py\n", "x = 1\n", "\n", "```\n", "\n", "|a|b|\n",
                "|-|-|\n", "|1|2|\n", "\nend *of* ", "[it](https://a.example)"],

@@ -282,8 +282,7 @@ const list = () => {
 };
 /** Opens what was open when the page was left. */
 export const start = () => {
-  const last = store.ofTab(OPEN);
-  open(last && store.get(last) ? last : (last ?? records.newId("c")));
+  open(store.ofTab(OPEN) ?? records.newId("c"));
 };
 
 export const current = () => ({ id, record: record(), leaf });
