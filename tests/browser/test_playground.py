@@ -455,7 +455,7 @@ def test_a_turn_is_opened_here_and_its_continuation_brought_back(page, server, s
     assert server.engine.requests[-1].ids == sent  # to the token: the look-alike stayed text
     finished(page)
     page.get_by_role("button", name="Back to the chat").click()
-    page.wait_for_selector("#log .turn.assistant .said:text('Another')")
+    page.wait_for_selector("#log .turn.assistant .said:has-text('Another')")
     assert page.inner_text("#log .turn.user .said") == "a message with <fim_prefix>"
     assert "2/2" in page.inner_text("#log .steps").replace(" ", "")
 

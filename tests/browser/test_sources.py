@@ -167,7 +167,7 @@ def test_a_span_before_a_match_of_the_same_text(page):
 @pytest.mark.parametrize(
     "text, piece, shown",
     [
-        ("- one **bold**\n- two\n- three", None, ["one", "bold", "two", "three"]),
+        ("- one **bold**\n- two\n- three", None, ["one ", "bold", "two", "three"]),
         ("1. one\n2. two\n\n   2 more", None, ["one", "two", "2 more"]),
         ("## Head\n\n> quoted\n> more", None, ["Head", "quoted", "more"]),
         ("| a | b |\n|---|:-:|\n| c | d |", None, ["a", "b", "c", "d"]),
