@@ -233,10 +233,12 @@ def test_modules_are_small_and_say_what_they_are(name):
 # What a folder of static/ may import beside itself; main.js joins them all.
 SCRIPT_ROOMS = {
     "lib": set(),
-    "chat": {"lib"},
+    "store": {"lib"},
+    "files": {"lib", "store"},
+    "chat": {"lib", "store", "files"},
     "playground": {"lib"},
-    "attribution": {"lib"},
-    "": {"lib", "chat", "playground", "attribution"},
+    "attribution": {"lib", "store"},
+    "": {"lib", "store", "files", "chat", "playground", "attribution"},
 }
 CLASSIC = {"start.js", "stream.js"}  # they run within the page, as they are
 IMPORT = re.compile(

@@ -14,7 +14,7 @@ from tests.web.test_markdown import HOSTILE
 CHAT = "tech-assistant/chat/"  # where earlier versions kept conversations, in localStorage
 STORED = """async () => {
   const [{ saved }, { all }] = await Promise.all(
-    ["store", "database"].map((name) => import(`./page/static/lib/${name}.js`)));
+    ["store", "database"].map((name) => import(`./page/static/store/${name}.js`)));
   await saved();
   return all();
 }"""

@@ -233,7 +233,7 @@ def test_nothing_but_conversations_is_kept_in_the_browser(page, script):
     assert page.evaluate("document.cookie") == ""
 
 
-@pytest.mark.parametrize("failing", ["lib/store.js", "main.js"])
+@pytest.mark.parametrize("failing", ["store/store.js", "main.js"])
 @pytest.mark.parametrize("how", [{"status": 503}, {"body": "{", "content_type": "text/javascript"}])
 def test_a_script_that_does_not_load_is_said(browser, server, script, failing, how):
     script("Yes.")

@@ -4,8 +4,8 @@
 import "./browser.js";
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import * as files from "../../assistant/web/static/lib/files.js";
-import * as store from "../../assistant/web/static/lib/store.js";
+import * as files from "../../assistant/web/static/files/files.js";
+import * as store from "../../assistant/web/static/store/store.js";
 import { conversation } from "./browser.js";
 
 const { nameOf, read } = files;

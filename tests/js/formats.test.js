@@ -3,7 +3,7 @@
 import "./browser.js";
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { openai, read } from "../../assistant/web/static/lib/formats.js";
+import { openai, read } from "../../assistant/web/static/files/formats.js";
 import * as records from "../../assistant/web/static/lib/records.js";
 import { conversation } from "./browser.js";
 

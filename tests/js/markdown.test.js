@@ -3,9 +3,9 @@
 import "./browser.js";
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { closing } from "../../assistant/web/static/lib/fences.js";
-import { read } from "../../assistant/web/static/lib/formats.js";
-import * as markdown from "../../assistant/web/static/lib/markdown.js";
+import { closing } from "../../assistant/web/static/files/fences.js";
+import { read } from "../../assistant/web/static/files/formats.js";
+import * as markdown from "../../assistant/web/static/files/markdown.js";
 import { conversation } from "./browser.js";
 
 /** Numbers from 0 to 1, the same each time. */

@@ -23,7 +23,7 @@ const REPLY = "nabcdef01";
 
 let tabs = 0;
 /** Another page of this browser, with modules of its own. */
-const open = () => import(`../../assistant/web/static/lib/store.js?tab=${tabs++}`);
+const open = () => import(`../../assistant/web/static/store/store.js?tab=${tabs++}`);
 const stored = (id) => disk.rows.get(id);
 const store = (...records) => {
   for (const record of records) disk.rows.set(record.id, record);

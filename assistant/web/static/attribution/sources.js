@@ -4,7 +4,7 @@ import { el } from "../lib/dom.js";
 import { facts } from "../lib/facts.js";
 import { checkSources } from "../lib/matches.js";
 import { events } from "../lib/server.js";
-import * as store from "../lib/store.js";
+import * as store from "../store/store.js";
 
 /** @import {Sources} from "../lib/matches.js" */
 

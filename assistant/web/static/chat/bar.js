@@ -1,11 +1,12 @@
 // The bar above the transcript: the title, a link to share, files to export. What a link or the
 // page's address brings is put in place here, and nothing of it is sent unasked.
+
+import * as files from "../files/files.js";
 import { button, composes, copy, el, find } from "../lib/dom.js";
 import { facts } from "../lib/facts.js";
-import * as files from "../lib/files.js";
 import * as records from "../lib/records.js";
 import * as links from "../lib/share.js";
-import * as store from "../lib/store.js";
+import * as store from "../store/store.js";
 import * as box from "./box.js";
 import * as chat from "./chat.js";
 import * as settings from "./settings.js";

@@ -2,8 +2,8 @@
 // reload of the tab.
 import { button, composes, el } from "../lib/dom.js";
 import { facts } from "../lib/facts.js";
-import * as store from "../lib/store.js";
 import { size } from "../lib/text.js";
+import * as store from "../store/store.js";
 
 const DRAFT = "tech-assistant/draft/"; // and the conversation's id, in the tab's own store
 const LINES = 12;

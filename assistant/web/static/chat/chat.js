@@ -2,7 +2,7 @@
 import { button, el, find } from "../lib/dom.js";
 import * as records from "../lib/records.js";
 import { ask } from "../lib/server.js";
-import * as store from "../lib/store.js";
+import * as store from "../store/store.js";
 import * as box from "./box.js";
 import * as ledger from "./ledger.js";
 import * as receipts from "./receipts.js";

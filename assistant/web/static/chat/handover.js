@@ -2,7 +2,7 @@
 // another version of the reply. The playground's own script and tab do the rest.
 import { find } from "../lib/dom.js";
 import { hear, send, showTab, whenever } from "../lib/gradio.js";
-import * as store from "../lib/store.js";
+import * as store from "../store/store.js";
 import * as box from "./box.js";
 import * as chat from "./chat.js";
 import { say } from "./status.js";

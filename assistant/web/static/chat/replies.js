@@ -1,7 +1,7 @@
 // Replies: asked for, written into their conversation while they grow, and kept at their end. Each
 // conversation has at most one at a time, and goes on while another one is shown.
 import * as records from "../lib/records.js";
-import * as store from "../lib/store.js";
+import * as store from "../store/store.js";
 import * as box from "./box.js";
 import { show } from "./ledger.js";
 import * as runs from "./runs.js";

@@ -3,7 +3,7 @@
 import { button, el, find } from "../lib/dom.js";
 import { facts } from "../lib/facts.js";
 import { choose } from "../lib/settings.js";
-import * as store from "../lib/store.js";
+import * as store from "../store/store.js";
 import { say } from "./status.js";
 
 /** @import {Settings} from "../lib/settings.js" */

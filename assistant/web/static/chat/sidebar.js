@@ -1,10 +1,11 @@
 // The list of conversations: beside the transcript, on narrow screens a drawer. Search, rename,
 // delete with a way back, import, export, and what is to be said of the store.
+
+import * as files from "../files/files.js";
 import { button, composes, el, find } from "../lib/dom.js";
-import * as files from "../lib/files.js";
 import * as records from "../lib/records.js";
-import * as store from "../lib/store.js";
 import { counted } from "../lib/text.js";
+import * as store from "../store/store.js";
 import * as chat from "./chat.js";
 import * as runs from "./runs.js";
 

@@ -1,10 +1,10 @@
 // The turns of other programs as a conversation of ours: roles alternate, the user begins, a question
 // is not empty, and all is within what records.js takes. What must go is counted. Each walk is a
 // loop, since a file may hold a hundred thousand turns in a line.
-import * as records from "./records.js";
-import { counted, cut, size } from "./text.js";
+import * as records from "../lib/records.js";
+import { counted, cut, size } from "../lib/text.js";
 
-/** @import {Conversation, Role} from "./records.js" */
+/** @import {Conversation, Role} from "../lib/records.js" */
 
 /**
  * A turn as a file has it. parent: an id, or null at the top; children: ids, the oldest first, where

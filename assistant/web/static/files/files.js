@@ -1,13 +1,13 @@
 // Conversations as files: JSON and Markdown that can be read again, and one HTML file that needs no
 // server and runs no script. What is read is checked by records.js; a broken file changes nothing.
-import { download, el } from "./dom.js";
+import { download, el } from "../lib/dom.js";
+import * as records from "../lib/records.js";
+import { cut } from "../lib/text.js";
+import * as store from "../store/store.js";
 import * as formats from "./formats.js";
 import { DISCLOSURE, day, write } from "./markdown.js";
-import * as records from "./records.js";
-import * as store from "./store.js";
-import { cut } from "./text.js";
 
-/** @import {Conversation, Node} from "./records.js" */
+/** @import {Conversation, Node} from "../lib/records.js" */
 
 const BYTES_MAX = 20_000_000;
 const NAME_MAX = 40; // characters

@@ -1,11 +1,11 @@
 // Conversations that other programs wrote: ChatGPT's and open-webui's exports, and OpenAI messages.
 // All of it is untrusted; what is no text of a person or an assistant is counted and left out.
-import * as records from "./records.js";
-import { cut } from "./text.js";
+import * as records from "../lib/records.js";
+import { cut } from "../lib/text.js";
+import { isObject } from "../lib/values.js";
 import { grow, made } from "./trees.js";
-import { isObject } from "./values.js";
 
-/** @import {Conversation, Role} from "./records.js" */
+/** @import {Conversation, Role} from "../lib/records.js" */
 /** @import {Left, Said} from "./trees.js" */
 
 /** @typedef {Record<string, unknown>} Fields of an object that came from outside */

@@ -1,7 +1,7 @@
 // The conversations as this page knows them, and what of them the database does not have yet.
-import { merge } from "./records.js";
+import { merge } from "../lib/records.js";
 
-/** @import {Conversation, Node} from "./records.js" */
+/** @import {Conversation, Node} from "../lib/records.js" */
 
 /** @type {Map<string, Conversation>} */
 export const records = new Map(); // all of them, as this page knows them

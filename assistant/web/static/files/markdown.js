@@ -1,12 +1,13 @@
 // A conversation's open path as Markdown that reads back as the same turns. Before each stands a
 // comment that says whose it is and how many code points it has, so no text can be taken for another.
+
+import { linesOf } from "../lib/matches.js";
+import * as records from "../lib/records.js";
+import { endOf, size } from "../lib/text.js";
 import { closing } from "./fences.js";
-import { linesOf } from "./matches.js";
-import * as records from "./records.js";
-import { endOf, size } from "./text.js";
 import { made } from "./trees.js";
 
-/** @import {Conversation} from "./records.js" */
+/** @import {Conversation} from "../lib/records.js" */
 /** @import {Grown} from "./trees.js" */
 
 export const DISCLOSURE =

@@ -1,12 +1,13 @@
 // Conversations as texts of files, written and read: this page's own JSON, OpenAI messages, and what
 // ChatGPT and open-webui export. Knows no browser; whatever is read is untrusted.
+
+import * as records from "../lib/records.js";
+import { isObject } from "../lib/values.js";
 import * as markdown from "./markdown.js";
 import { conversationOf, isMessage } from "./others.js";
-import * as records from "./records.js";
 import { Left } from "./trees.js";
-import { isObject } from "./values.js";
 
-/** @import {Conversation} from "./records.js" */
+/** @import {Conversation} from "../lib/records.js" */
 
 const FORMAT = "tech-assistant";
 const COUNT_MAX = 2_000; // conversations of a file

@@ -1,6 +1,9 @@
 // The visitor's conversations. All of them are in memory, which is the truth for whoever reads; the
 // browser's database has them too, and each change is written soon after. Nothing is ever removed
 // unasked: what cannot be written stays in this page, which says so.
+
+import { check, merge } from "../lib/records.js";
+import { isObject } from "../lib/values.js";
 import * as database from "./database.js";
 import {
   asStored,
@@ -18,11 +21,9 @@ import {
   removed,
   unsaved,
 } from "./memory.js";
-import { check, merge } from "./records.js";
-import { isObject } from "./values.js";
 import { CHAT, GROWING, retry, sync } from "./writing.js";
 
-/** @import {Conversation, Node} from "./records.js" */
+/** @import {Conversation, Node} from "../lib/records.js" */
 
 export { keepSettings, ofTab, settings } from "./kept.js";
 export { listen } from "./memory.js";

@@ -1,5 +1,7 @@
 // How conversations get into the browser's database and what other tabs wrote comes from there. A
 // write joins what is stored with what is here in one transaction, and other tabs are told.
+
+import { check } from "../lib/records.js";
 import * as database from "./database.js";
 import {
   asStored,
@@ -15,9 +17,8 @@ import {
   removed,
   unsaved,
 } from "./memory.js";
-import { check } from "./records.js";
 
-/** @import {Conversation} from "./records.js" */
+/** @import {Conversation} from "../lib/records.js" */
 
 const CHANNEL = "tech-assistant";
 // In localStorage

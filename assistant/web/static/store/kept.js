@@ -1,7 +1,7 @@
 // Small things that this browser, or this tab of it, keeps.
-import { checkSettings } from "./settings.js";
+import { checkSettings } from "../lib/settings.js";
 
-/** @import {Settings} from "./settings.js" */
+/** @import {Settings} from "../lib/settings.js" */
 
 const SETTINGS = "tech-assistant/settings";
 
