@@ -91,6 +91,23 @@ const nodesOf = (html) => {
 };
 
 /**
+ * Puts nodes in the place of the children from `first` on; what is alike stays.
+ * @param {Element} parent @param {number} first @param {ChildNode[]} fresh
+ */
+const patch = (parent, first, fresh) => {
+  const old = [...parent.childNodes].slice(first);
+  let same = 0;
+  while (old[same] && fresh[same] && old[same].isEqualNode(fresh[same])) same++;
+  const [one, other] = [old[same], fresh[same]];
+  if (one instanceof Element && one.cloneNode(false).isEqualNode(other?.cloneNode(false) ?? null)) {
+    patch(one, 0, [...other.childNodes]); // a long block of code grows at its end
+    same++;
+  }
+  for (const node of old.slice(same)) node.remove();
+  parent.append(...fresh.slice(same));
+};
+
+/**
  * A reply has grown: blocks come to stay, what stands behind them is the tail. What does not change
  * stays the element that it is, so that a selection in it survives.
  * @param {string} id @param {string} nid @param {string} text all of it @param {Html} html
@@ -102,11 +119,7 @@ export const grow = (id, nid, text, { blocks = [], tail = "", html }) => {
   if (html !== undefined) shown.firm = 0;
   const firm = nodesOf(html ?? blocks.join(""));
   const fresh = [...firm, ...nodesOf(tail)];
-  const old = [...said.childNodes].slice(shown.firm);
-  let same = 0;
-  while (old[same] && fresh[same] && old[same].isEqualNode(fresh[same])) same++;
-  for (const node of old.slice(same)) node.remove();
-  said.append(...fresh.slice(same));
+  patch(said, shown.firm, fresh);
   shown.firm += firm.length;
   said.classList.remove("plain");
   if (!said.firstChild) said.append(nothing());
