@@ -163,7 +163,8 @@ def server(tmp_path_factory):
     settings = Settings(port=0, sources=str(folder / "index.db"))
     with running(FakeEngine("Hello.", window=4_000), settings) as server:
         with Page(server.url) as page:  # Gradio imports what it needs with its first event
-            page.say("Hi")
+            values = ["x", False, 9, 1, "", "", 0, 1, 0, 1, 0, None]
+            assert "Hello." in page.run(page.event("continue", "click"), values)
         yield server
 
 
