@@ -2,7 +2,7 @@
 // reply grows by the blocks that the server has rendered; one that was loaded is shown to the letter
 // until the server has rendered it. Articles are kept, so stepping between branches, or a new turn
 // behind 300 others, touches what has changed alone.
-import { button, el, find, need } from "../lib/dom.js";
+import { button, el, find, need, nodesOf, patch } from "../lib/dom.js";
 import { facts } from "../lib/facts.js";
 import * as marks from "../lib/marks.js";
 import * as records from "../lib/records.js";
@@ -82,29 +82,6 @@ const add = (id, nid, { role, text }, growing) => {
   };
   articles.set(id + nid, shown);
   return shown;
-};
-
-/** The nodes of HTML that the server has made. @param {string} html */
-const nodesOf = (html) => {
-  const template = el("template", { innerHTML: html });
-  return [...template.content.childNodes];
-};
-
-/**
- * Puts nodes in the place of the children from `first` on; what is alike stays.
- * @param {Element} parent @param {number} first @param {ChildNode[]} fresh
- */
-const patch = (parent, first, fresh) => {
-  const old = [...parent.childNodes].slice(first);
-  let same = 0;
-  while (old[same] && fresh[same] && old[same].isEqualNode(fresh[same])) same++;
-  const [one, other] = [old[same], fresh[same]];
-  if (one instanceof Element && one.cloneNode(false).isEqualNode(other?.cloneNode(false) ?? null)) {
-    patch(one, 0, [...other.childNodes]); // a long block of code grows at its end
-    same++;
-  }
-  for (const node of old.slice(same)) node.remove();
-  parent.append(...fresh.slice(same));
 };
 
 /**

@@ -39,6 +39,29 @@ export const el = (tag, properties = {}, ...children) => {
 export const button = (label, onclick, properties = {}) =>
   el("button", { type: "button", textContent: label, onclick, ...properties });
 
+/** The nodes of HTML that the server has made. @param {string} html */
+export const nodesOf = (html) => {
+  const template = el("template", { innerHTML: html });
+  return [...template.content.childNodes];
+};
+
+/**
+ * Puts nodes in the place of the children from `first` on; what is alike stays.
+ * @param {Element} parent @param {number} first @param {ChildNode[]} fresh
+ */
+export const patch = (parent, first, fresh) => {
+  const old = [...parent.childNodes].slice(first);
+  let same = 0;
+  while (old[same] && fresh[same] && old[same].isEqualNode(fresh[same])) same++;
+  const [one, other] = [old[same], fresh[same]];
+  if (one instanceof Element && one.cloneNode(false).isEqualNode(other?.cloneNode(false) ?? null)) {
+    patch(one, 0, [...other.childNodes]); // a long block of code grows at its end
+    same++;
+  }
+  for (const node of old.slice(same)) node.remove();
+  parent.append(...fresh.slice(same));
+};
+
 /** Whether a key belongs to an input method that composes a text. @param {KeyboardEvent} event */
 export const composes = (event) => event.isComposing || event.keyCode === 229;
 
