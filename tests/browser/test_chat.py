@@ -197,6 +197,7 @@ def test_what_is_being_read_does_not_vanish_when_another_tab_deletes_it(browser,
         two.click("#chats-list :text('kept')")
         two.click("#chats-list li.open >> text=Delete")
         one.wait_for_selector("#unsaved:has-text('Not saved')")
+        notice(one, "Not saved: 1 conversation only in this page. Export what you need.")
         ask(one, "and on")
         assert said(one, "user") == ["kept", "and on"] and len(stored(one)) == 1
 
@@ -282,6 +283,7 @@ def test_a_full_store_is_said_and_loses_nothing(browser, server, script):
         page.evaluate("IDBObjectStore.prototype.put = window.put; 0")
         ask(page, "fits again")
         page.wait_for_selector("#unsaved", state="hidden")
+        until(lambda: page.inner_text("#chats-notice") == "")
         assert len(stored(page)[0]["nodes"]) == 6
 
 

@@ -204,6 +204,15 @@ class Page:
                     return value[0] if event == "complete" else value["error"]
 
 
+@contextlib.contextmanager
+def healthy_page(server, script):
+    """An open page; at its end a reply comes, and nothing runs any more."""
+    with Page(server.url) as page:
+        yield page
+        script("Hello.")
+        assert page.chat("hi")[-1]["turn"]["text"] == "Hello."
+
+
 def call_all(server, junk, *, playground):
     """Call every event of the page, of the playground or outside it, with each of `junk` in the
     place of all its values; none may fail. Gives the number of events."""

@@ -4,7 +4,7 @@ import pytest
 
 from assistant.web.pages.chat.stream import UNCOMPARED
 from tests.support.fake_engine import FakeEngine
-from tests.support.server import Page, running
+from tests.support.server import healthy_page, running
 
 ONE = {"run": "number-1"}
 
@@ -17,11 +17,8 @@ def server():
 
 @pytest.fixture
 def page(server, script):
-    """An open page; at its end a reply comes, and nothing runs any more."""
-    with Page(server.url) as page:
+    with healthy_page(server, script) as page:
         yield page
-        script("Hello.")
-        assert page.chat("hi")[-1]["turn"]["text"] == "Hello."
 
 
 def written(page, text="hi"):

@@ -188,16 +188,15 @@ const draw = () => {
 
 // What is to be said of the store
 const say = () => {
-  const { unsaved, blocked, broken } = store.state();
+  const { unsaved, blocked, broken, full } = store.state();
   if (blocked) {
     words(
       "This browser lets the page keep nothing: conversations end with it. Export what you need.",
     );
   } else if (unsaved) {
-    const which = counted(unsaved, "conversation");
-    words(
-      `The browser's store is full: ${which} only in this page. Export what you need, or delete others.`,
-    );
+    const why = full ? "The browser's store is full: " : "Not saved: ";
+    const which = `${counted(unsaved, "conversation")} only in this page.`;
+    words(`${why}${which} Export what you need${full ? ", or delete others" : ""}.`);
   } else if (broken) {
     words(`${counted(broken, "stored conversation")} cannot be read; left as found.`);
   } else notice.replaceChildren();
@@ -226,8 +225,11 @@ export const open = () => {
 };
 
 chat.listen(() => draw());
+let complained = false;
 store.listen(() => {
   draw();
-  if (store.state().unsaved) say();
+  const { unsaved } = store.state();
+  if (unsaved || complained) say(); // also that it is over
+  complained = unsaved > 0;
 });
 say();

@@ -4,27 +4,13 @@ import { find } from "./dom.js";
 
 const TEXT = { childList: true, subtree: true, characterData: true };
 
-/**
- * A Gradio textbox: its new value reaches the server with the next event.
- * @param {string} id
- * @returns {HTMLTextAreaElement | HTMLInputElement | null}
- */
-export const box = (id) => document.querySelector(`#${id} :is(textarea, input)`);
-
-/** What stands in a textbox. @param {string} id */
-export const filled = (id) => box(id)?.value ?? "";
-
-/** @param {string} id @param {string} value */
-export const fill = (id, value) => {
-  const field = box(id);
-  if (!field || field.value === value) return;
-  field.value = value;
-  field.dispatchEvent(new Event("input", { bubbles: true }));
-};
-
-/** @param {string} id @param {unknown} value sent as JSON */
+/** Fills a Gradio textbox, and clicks its button. @param {string} id @param {unknown} value as JSON */
 export const send = (id, value) => {
-  fill(id, JSON.stringify(value));
+  const field = find(`#${id} :is(textarea, input)`);
+  if (field) {
+    Object.assign(field, { value: JSON.stringify(value) });
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+  }
   find(`#${id}-go`)?.click();
 };
 
