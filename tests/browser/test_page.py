@@ -186,6 +186,15 @@ def test_the_transcript_stays_at_its_end(page, script):
     finished(page)
     at_end = "(t => t.scrollHeight - t.clientHeight - t.scrollTop < 60)"
     becomes_true(page, at_end + "(document.querySelector('#transcript'))")
+    # Text may come between the scrolling and its event.
+    page.evaluate("document.querySelector('#transcript').scrollTop -= 30")
+    page.evaluate("new Promise(requestAnimationFrame)")
+    page.evaluate("""() => {
+        const more = Object.assign(document.createElement("div"), {style: "height: 500px"});
+        document.querySelector("#transcript").scrollTop += 30;
+        document.querySelector("#log").append(more);
+    }""")
+    becomes_true(page, at_end + "(document.querySelector('#transcript'))")
 
 
 def test_a_screen_reader_hears_the_status_and_the_finished_reply_once(page, script):

@@ -83,11 +83,11 @@ class CompletionTab(Runs[Session]):
         inputs = [self.prompt, self.literal, *self.controls.inputs, self.session]
         box = [self.prompt, self.strip, self.undo, self.status]
         outputs = [*self.running, self.written, self.tokens]
-        # Not `input`, which Gradio's textbox knows of keys alone, not of what is pasted or cut.
-        seen = [self.strip, self.status]
-        self.prompt.change(self.look, prompt, seen, trigger_mode="always_last", **QUIET)
-        for switch in (self.literal, self.ids):
-            switch.input(self.look, prompt, seen, **QUIET)
+        # One event of all three: of two events, the older may answer last. Not the box's `input`,
+        # which Gradio knows of keys alone, not of what is pasted or cut.
+        triggers = [self.prompt.change, self.literal.input, self.ids.input]
+        gr.on(triggers, self.look, prompt, [self.strip, self.status],
+              trigger_mode="always_last", **QUIET)  # fmt: skip
         self.undo.click(self.put_back, prompt, box, **QUIET)
         templates, asked_often = self.library.forms
         for entry, fields, button in templates:

@@ -13,8 +13,12 @@ area.addEventListener("click", (event) => {
 // It stays at its end while text arrives, unless the reader has scrolled away.
 let atEnd = true;
 const end = () => area.scrollHeight - area.clientHeight;
+// Only scrolling up leaves the end: more text may have come since it was scrolled there.
+let before = 0;
 area.addEventListener("scroll", () => {
-  atEnd = end() - area.scrollTop < 60;
+  const near = end() - area.scrollTop < 60;
+  if (near || area.scrollTop < before) atEnd = near;
+  before = area.scrollTop;
 });
 const stay = () => {
   if (atEnd && find(".turn", area)) area.scrollTop = end();
