@@ -235,10 +235,13 @@ SCRIPT_ROOMS = {
     "lib": set(),
     "store": {"lib"},
     "files": {"lib", "store"},
-    "chat": {"lib", "store", "files"},
+    "reading": {"lib"},
+    "composer": {"lib", "store"},
+    "chat": {"lib", "store", "files", "composer", "reading"},
+    "frame": {"lib", "store", "files", "composer", "chat"},
     "playground": {"lib"},
     "attribution": {"lib", "store"},
-    "": {"lib", "store", "files", "chat", "playground", "attribution"},
+    "": {"lib", "store", "files", "composer", "chat", "frame", "playground", "attribution"},
 }
 CLASSIC = {"start.js", "stream.js"}  # they run within the page, as they are
 IMPORT = re.compile(

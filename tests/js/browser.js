@@ -65,10 +65,17 @@ stand("fetch", async (url) => {
 });
 
 /**
- * The database: one store. opening: "refused" or "blocked" where it does not open; room: characters
+ * The database: its conversations, and what else it stores. opening: "refused" or "blocked" where it does not open; room: characters
  * of all values; aborts: whether transactions come to nothing; writes: how many put something.
  */
-export const disk = { rows: new Map(), opening: "", room: Infinity, aborts: false, writes: 0 };
+export const disk = {
+  rows: new Map(),
+  others: { templates: new Map(), runs: new Map() },
+  opening: "",
+  room: Infinity,
+  aborts: false,
+  writes: 0,
+};
 let line = []; // transactions, which wait for each other
 let page = 0; // a page that has died is heard of no more
 
@@ -99,22 +106,23 @@ const step = () => {
   if (line.length) later(step);
 };
 
-const begin = () => {
+const begin = (name) => {
   const requests = [];
   const entry = { requests, transaction: { error: null, objectStore: () => store } };
+  const rows = () => (name === "conversations" ? disk.rows : disk.others[name]);
   const ask = (action) => {
     const request = { action };
     requests.push(request);
     return request;
   };
   const store = {
-    get: (key) => ask(() => structuredClone(disk.rows.get(key))),
-    getAll: () => ask(() => structuredClone([...disk.rows.values()])),
-    delete: (key) => ask(() => void disk.rows.delete(key)),
+    get: (key) => ask(() => structuredClone(rows().get(key))),
+    getAll: () => ask(() => structuredClone([...rows().values()])),
+    delete: (key) => ask(() => void rows().delete(key)),
     put: (value) => {
       const row = structuredClone(value);
       return ask(() => {
-        disk.rows.set(row.id, row);
+        rows().set(row.id, row);
         entry.wrote = true;
         if (size() > disk.room) throw new DOMException("full", "QuotaExceededError");
       });
@@ -136,11 +144,12 @@ stand("indexedDB", {
     const request = { error: new DOMException("refused", "UnknownError") };
     request.result = {
       createObjectStore: () => {},
+      objectStoreNames: { contains: () => false },
       close: () => {},
-      transaction: () => {
+      transaction: (name) => {
         if (opener !== page || generation !== closed)
           throw new DOMException("closed", "InvalidStateError");
-        return begin();
+        return begin(name);
       },
     };
     later(() => {

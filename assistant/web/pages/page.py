@@ -18,7 +18,15 @@ from assistant.web.pages.playground.tab import build_playground
 from assistant.web.sources import Sources
 
 TITLE = "Tech Assistant"
-STYLES = ("page.css", "chat/chat.css", "playground/playground.css", "attribution/sources.css")
+STYLES = (
+    "page.css",
+    "frame/frame.css",
+    "chat/chat.css",
+    "reading/reading.css",
+    "composer/composer.css",
+    "playground/playground.css",
+    "attribution/sources.css",
+)
 # Within the page itself, and before Gradio builds it; start.js asks for all the others.
 SCRIPTS = ("stream.js", "start.js")
 FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]

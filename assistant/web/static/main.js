@@ -1,12 +1,12 @@
 // What the page does by itself: all modules together, put in their places once Gradio has built those.
 import * as sources from "./attribution/sources.js";
-import * as bar from "./chat/bar.js";
 import * as chat from "./chat/chat.js";
+import * as bar from "./frame/bar.js";
 import "./chat/handover.js";
-import * as settings from "./chat/settings.js";
-import * as sidebar from "./chat/sidebar.js";
 import * as turns from "./chat/turns.js";
+import * as settings from "./composer/settings.js";
 import * as consent from "./consent.js";
+import * as sidebar from "./frame/sidebar.js";
 import { el } from "./lib/dom.js";
 import { facts } from "./lib/facts.js";
 import { whenever } from "./lib/gradio.js";

@@ -1,16 +1,17 @@
 // The open conversation: which one it is, which of its paths is shown, and what its buttons do.
+
+import * as box from "../composer/box.js";
+import * as ledger from "../composer/ledger.js";
+import { checkRanges, countOf, select } from "../composer/sent.js";
+import * as settings from "../composer/settings.js";
+import * as status from "../composer/status.js";
 import { button, el, find } from "../lib/dom.js";
 import * as records from "../lib/records.js";
 import { ask } from "../lib/server.js";
 import * as store from "../store/store.js";
-import * as box from "./box.js";
-import * as ledger from "./ledger.js";
 import * as receipts from "./receipts.js";
 import * as replies from "./replies.js";
 import * as runs from "./runs.js";
-import { checkRanges, countOf, select } from "./sent.js";
-import * as settings from "./settings.js";
-import * as status from "./status.js";
 import { toEnd } from "./transcript.js";
 import * as turns from "./turns.js";
 
@@ -248,6 +249,7 @@ export const composer = [
 ];
 
 box.listen({ send: (text) => send(text, true), stop, type: recount });
+ledger.listen(turns.mark);
 turns.offer((text) => send(text, false));
 replies.listen((of, nid, counted) => {
   const ended = !runs.isRunning(of);

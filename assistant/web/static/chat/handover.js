@@ -1,11 +1,12 @@
 // A turn of the chat goes to the playground as a prompt, and a continuation comes back from there as
 // another version of the reply. The playground's own script and tab do the rest.
+
+import * as box from "../composer/box.js";
+import { say } from "../composer/status.js";
 import { find } from "../lib/dom.js";
 import { hear, send, showTab, whenever } from "../lib/gradio.js";
 import * as store from "../store/store.js";
-import * as box from "./box.js";
 import * as chat from "./chat.js";
-import { say } from "./status.js";
 
 /** @type {unknown} */
 let waits = null; // one that is sent once Gradio has built the tab, as it does when it is shown

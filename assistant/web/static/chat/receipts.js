@@ -1,9 +1,9 @@
 // The receipt under a reply, running it again, and what the model saw. Receipts come from the server
 // or from an imported file: all of it is shown as text.
+
+import { checkRanges, countOf } from "../composer/sent.js";
 import { button, copy, el, need } from "../lib/dom.js";
 import { facts } from "../lib/facts.js";
-
-import { checkRanges, countOf } from "./sent.js";
 
 /** @import {Node} from "../lib/records.js" */
 

@@ -1,12 +1,13 @@
 // Replies: asked for, written into their conversation while they grow, and kept at their end. Each
 // conversation has at most one at a time, and goes on while another one is shown.
+
+import * as box from "../composer/box.js";
+import { show } from "../composer/ledger.js";
+import { checkRanges, select } from "../composer/sent.js";
+import { say } from "../composer/status.js";
 import * as records from "../lib/records.js";
 import * as store from "../store/store.js";
-import * as box from "./box.js";
-import { show } from "./ledger.js";
 import * as runs from "./runs.js";
-import { checkRanges, select } from "./sent.js";
-import { say } from "./status.js";
 import * as turns from "./turns.js";
 
 /** @import {Conversation, Node} from "../lib/records.js" */

@@ -1,7 +1,12 @@
-// The browser's own database as promises: one store of values, each under its `id`. Whatever it
+// The browser's own database as promises: stores of values, each under its `id`. Whatever it
 // refuses, and however, is a rejected promise; a connection that it closed is opened again.
 const NAME = "tech-assistant";
-const STORE = "conversations";
+const VERSION = 2;
+
+/** @typedef {"conversations" | "templates" | "runs"} Store */
+
+/** @type {Store[]} */
+const STORES = ["conversations", "templates", "runs"];
 
 /** @type {Promise<IDBDatabase> | undefined} */
 let opened;
@@ -9,8 +14,13 @@ let opened;
 /** @returns {Promise<IDBDatabase>} */
 const open = () =>
   new Promise((resolve, reject) => {
-    const request = indexedDB.open(NAME, 1);
-    request.onupgradeneeded = () => request.result.createObjectStore(STORE, { keyPath: "id" });
+    const request = indexedDB.open(NAME, VERSION);
+    request.onupgradeneeded = () => {
+      const { result } = request;
+      for (const name of STORES)
+        if (!result.objectStoreNames.contains(name))
+          result.createObjectStore(name, { keyPath: "id" });
+    };
     request.onblocked = () => reject(new Error("another page holds the database"));
     request.onerror = () => reject(request.error);
     request.onsuccess = () => {
@@ -23,15 +33,16 @@ const open = () =>
 /**
  * One transaction; resolves once it has ended well.
  * @template T
+ * @param {Store} name
  * @param {IDBTransactionMode} mode
  * @param {(store: IDBObjectStore) => IDBRequest} ask
  * @param {(found: any, store: IDBObjectStore) => T} take if it throws, it has written nothing
  * @returns {Promise<T>}
  */
-const transact = async (mode, ask, take) => {
+const transact = async (name, mode, ask, take) => {
   const begin = async () => {
     opened ??= open();
-    return (await opened).transaction(STORE, mode, { durability: "relaxed" });
+    return (await opened).transaction(name, mode, { durability: "relaxed" });
   };
   const transaction = await begin().catch(() => {
     opened = undefined; // it was closed: browsers do that to pages in the background
@@ -42,7 +53,7 @@ const transact = async (mode, ask, take) => {
     let result;
     transaction.oncomplete = () => resolve(result);
     transaction.onabort = () => reject(transaction.error);
-    const store = transaction.objectStore(STORE);
+    const store = transaction.objectStore(name);
     const request = ask(store);
     request.onsuccess = () => {
       try {
@@ -54,29 +65,34 @@ const transact = async (mode, ask, take) => {
   });
 };
 
-/** Whatever is stored. @returns {Promise<{id: string}[]>} */
-export const all = () =>
-  transact(
-    "readonly",
-    (store) => store.getAll(),
-    (found) => found,
-  );
+/** What one of the stores can do. @param {Store} name */
+export const table = (name) => ({
+  /** Whatever is stored. @returns {Promise<{id: string}[]>} */
+  all: () =>
+    transact(
+      name,
+      "readonly",
+      (store) => store.getAll(),
+      (found) => found,
+    ),
 
-/**
- * Reads and writes in one step that nobody comes between. edit: gets what is there, or undefined,
- * and gives what is to be there: null for nothing, undefined for what is. Resolves with that.
- * @template {{id: string} | null | undefined} T
- * @param {string} id
- * @param {(there: unknown) => T} edit
- */
-export const update = (id, edit) =>
-  transact(
-    "readwrite",
-    (store) => store.get(id),
-    (there, store) => {
-      const next = edit(there);
-      if (next === null) store.delete(id);
-      else if (next) store.put(next);
-      return next;
-    },
-  );
+  /**
+   * Reads and writes in one step that nobody comes between. edit: gets what is there, or undefined,
+   * and gives what is to be there: null for nothing, undefined for what is. Resolves with that.
+   * @template {{id: string} | null | undefined} T
+   * @param {string} id
+   * @param {(there: unknown) => T} edit
+   */
+  update: (id, edit) =>
+    transact(
+      name,
+      "readwrite",
+      (store) => store.get(id),
+      (there, store) => {
+        const next = edit(there);
+        if (next === null) store.delete(id);
+        else if (next) store.put(next);
+        return next;
+      },
+    ),
+});

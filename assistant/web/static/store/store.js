@@ -4,7 +4,7 @@
 
 import { check, merge } from "../lib/records.js";
 import { isObject } from "../lib/values.js";
-import * as database from "./database.js";
+import { table } from "./database.js";
 import {
   asStored,
   broken,
@@ -29,6 +29,7 @@ export { keepSettings, ofTab, settings } from "./kept.js";
 export { listen } from "./memory.js";
 export { saved } from "./writing.js";
 
+const database = table("conversations");
 const PAUSE_MS = 1_000; // between two writes of a reply that grows
 
 /** The conversation that this tab shows. */

@@ -2,7 +2,7 @@
 // write joins what is stored with what is here in one transaction, and other tabs are told.
 
 import { check } from "../lib/records.js";
-import * as database from "./database.js";
+import { table } from "./database.js";
 import {
   asStored,
   changed,
@@ -20,6 +20,7 @@ import {
 
 /** @import {Conversation} from "../lib/records.js" */
 
+const database = table("conversations");
 const CHANNEL = "tech-assistant";
 // In localStorage
 export const CHAT = "tech-assistant/chat/"; // where earlier versions of this page kept conversations

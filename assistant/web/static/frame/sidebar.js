@@ -1,13 +1,13 @@
 // The list of conversations: beside the transcript, on narrow screens a drawer. Search, rename,
 // delete with a way back, import, export, and what is to be said of the store.
 
+import * as chat from "../chat/chat.js";
+import * as runs from "../chat/runs.js";
 import * as files from "../files/files.js";
 import { button, composes, el, find } from "../lib/dom.js";
 import * as records from "../lib/records.js";
 import { counted } from "../lib/text.js";
 import * as store from "../store/store.js";
-import * as chat from "./chat.js";
-import * as runs from "./runs.js";
 
 /** @import {Conversation} from "../lib/records.js" */
 

@@ -4,7 +4,6 @@ import { el } from "../lib/dom.js";
 import { ask } from "../lib/server.js";
 import * as box from "./box.js";
 import { select } from "./sent.js";
-import * as turns from "./turns.js";
 
 /** @import {Conversation} from "../lib/records.js" */
 /** @import {Settings} from "../lib/settings.js" */
@@ -35,6 +34,12 @@ export const view = el(
   bar,
   words,
 );
+/** @type {(dropped: number[]) => unknown} */
+let leave = () => {};
+/** @param {typeof leave} by shows which exchanges the model will not see, by their indices */
+export const listen = (by) => {
+  leave = by;
+};
 let timer = 0;
 let asked = new AbortController();
 
@@ -67,7 +72,7 @@ export const count = (record, path, settings) => {
       if (signal.aborted) return;
       view.classList.add("over");
       words.replaceChildren(/** @type {Error} */ (error).message);
-      turns.mark([]);
+      leave([]);
     }
   }, PAUSE_MS);
 };
@@ -80,7 +85,7 @@ export const count = (record, path, settings) => {
  */
 export const show = ({ dropped, ...counts }, exchanges, left) => {
   const gone = left.flatMap(([from, to]) => [...Array(to - from).keys()].map((n) => n + from));
-  turns.mark([...gone, ...dropped.map((/** @type {number} */ index) => exchanges[index])]);
+  leave([...gone, ...dropped.map((/** @type {number} */ index) => exchanges[index])]);
   view.classList.remove("over");
   for (const part of PARTS) bars[part].style.width = `${(100 * counts[part]) / counts.window}%`;
   const used = PARTS.reduce((sum, part) => sum + counts[part], 0);

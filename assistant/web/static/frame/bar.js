@@ -1,18 +1,18 @@
 // The bar above the transcript: the title, a link to share, files to export. What a link or the
 // page's address brings is put in place here, and nothing of it is sent unasked.
 
+import * as chat from "../chat/chat.js";
+import { log } from "../chat/turns.js";
+import * as box from "../composer/box.js";
+import * as settings from "../composer/settings.js";
+import { say } from "../composer/status.js";
 import * as files from "../files/files.js";
 import { button, composes, copy, el, find } from "../lib/dom.js";
 import { facts } from "../lib/facts.js";
 import * as records from "../lib/records.js";
 import * as links from "../lib/share.js";
 import * as store from "../store/store.js";
-import * as box from "./box.js";
-import * as chat from "./chat.js";
-import * as settings from "./settings.js";
 import * as sidebar from "./sidebar.js";
-import { say } from "./status.js";
-import { log } from "./turns.js";
 
 /** @import {Conversation} from "../lib/records.js" */
 
