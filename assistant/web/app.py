@@ -39,6 +39,7 @@ from assistant.web.pages.chat.tab import chat_facts
 from assistant.web.pages.chat.templates import Assistants
 from assistant.web.pages.licence import licence_of
 from assistant.web.pages.page import EXAMPLES, SESSIONS_MAX, build_page, look
+from assistant.web.pages.playground.routes import playground_router
 from assistant.web.scripts import Scripts
 from assistant.web.sources import Sources
 
@@ -96,6 +97,7 @@ def _build(assistant: Assistant, settings: Settings, examples: Sequence[str]) ->
         overlap_router(sources, key),
         chat_router(assistants, facts),
         sources_router(sources),
+        playground_router(engine),
     ]
     if settings.auth:
         routers.append(login_router(settings))

@@ -19,7 +19,8 @@ from assistant.web.gradio_inside import event_number
 CLIENTS_MAX = 10_000  # addresses that are remembered; the one seen longest ago is forgotten first
 PAGE = "/gradio_api/queue/join"
 PATHS = re.compile(
-    rf"/|/page/(?:chat|again)|/overlap|/v1/.+|/generate(?:_stream)?|/gradio_api/call/.+|{PAGE}"
+    r"/|/page/(?:chat|again|complete|inspect)|/overlap|/v1/.+|/generate(?:_stream)?"
+    rf"|/gradio_api/call/.+|{PAGE}"
 )
 
 
