@@ -67,22 +67,27 @@ class Assistant:
         *,
         max_new_tokens: int | None = None,
         dropped: Sequence[int] | None = None,
+        system: str = "",
+        begun: bool = False,
     ) -> Ledger:
         """The Ledger of a draft: of the reply to the conversation's last message, or to an empty
         one where that is not begun yet. Nothing is computed by the model.
 
-        dropped: as of reply(). Raises SamplingError, and WindowError with the counts.
+        dropped, system: as of reply(). begun: whether the conversation ends with what the draft's
+        reply begins with. Raises SamplingError, HistoryError, and WindowError with the counts.
         """
-        if len(conversation.turns) % 2 == 0:
+        if len(conversation.turns) % 2 == 0 and not begun:
             conversation = Conversation((*conversation.turns, Turn("user", "")))
         limit = self._limit(max_new_tokens)
-        return self._parts(conversation, limit, dropped)[0]
+        return self._parts(conversation, limit, dropped, system)[0]
 
-    def segments(self, conversation: Conversation, dropped: Collection[int] = ()) -> list[Segment]:
+    def segments(
+        self, conversation: Conversation, dropped: Collection[int] = (), system: str = ""
+    ) -> list[Segment]:
         """The prompt for the reply to the conversation's last message, or for going on with its
         last reply; `encode` makes the ids of it that are sent. dropped: the indices of the
-        exchanges that left the window. Raises HistoryError."""
-        template, parts = self.template, self.template.opening()
+        exchanges that left the window. system: as of reply(). Raises HistoryError."""
+        template, parts = self.template, self.template.opening(system)
         exchanges, newest, before = self._split(conversation)
         for index, (message, reply) in enumerate(exchanges):
             if reply.text and index not in dropped:
@@ -129,7 +134,7 @@ class Assistant:
         )
         scanner, held = self._scanner(stops, before.text)
         generation = generate(engine, request, scanner, wait_s=wait_s, held=held)
-        return Reply(generation, ledger, sampling, stop=stops, before=before)
+        return Reply(generation, ledger, sampling, system=system, stop=stops, before=before)
 
     def _limit(self, max_new_tokens: int | None) -> int:
         limit = self.max_new_tokens if max_new_tokens is None else max_new_tokens

@@ -16,12 +16,13 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from assistant.conversation import TURNS_MAX, Conversation, Finish, trusted_ids
 from assistant.engine.prefix import common_prefix
 from assistant.engine.protocol import Engine, Tokenizer
-from assistant.errors import ReceiptError, SamplingError
+from assistant.errors import ReceiptError, RequestError
 from assistant.generation.generate import Done
 from assistant.generation.reply import NOTHING, Reply
+from assistant.prompting.load import TEMPLATE_CHARS_MAX
 from assistant.prompting.template import PromptTemplate
 from assistant.sampling import Sampling, check_stops
-from assistant.text import quoted
+from assistant.text import MESSAGE_CHARS_MAX, check_message, quoted
 
 
 def _rising(indices: tuple[int, ...]) -> tuple[int, ...]:
@@ -50,6 +51,7 @@ class Answerer(Protocol):
         *,
         sampling: Sampling,
         max_new_tokens: int,
+        system: str,
         stop: Sequence[str],
         dropped: Sequence[int],
         cold: bool,
@@ -67,7 +69,8 @@ class Receipt:
     reply: tokens drawn; cached: tokens of the prompt that were not computed anew. dropped: indices
     of the exchanges that had left the window. reason: the finish reason; stopped_by: the stop that
     fired. ttft_s: seconds. repeatable: see engine.Finished. continued: tokens of the reply that
-    stood there before; they are part of `message`.
+    stood there before; they are part of `message`. system: the instructions that joined the
+    preamble. template_text: the template file, where it is none of the server's.
     """
 
     model: _Name
@@ -90,10 +93,15 @@ class Receipt:
     repeatable: bool
     continued: _Count = 0
     numerics: _Name | None = None
+    system: Annotated[str, Field(max_length=MESSAGE_CHARS_MAX)] = ""
+    template_text: Annotated[str, Field(max_length=TEMPLATE_CHARS_MAX)] | None = None
 
     @classmethod
-    def of(cls, assistant: Answerer, reply: Reply, done: Done) -> "Receipt":
-        """The receipt of a reply of `assistant` that ended with `done`."""
+    def of(
+        cls, assistant: Answerer, reply: Reply, done: Done, template_text: str | None = None
+    ) -> "Receipt":
+        """The receipt of a reply of `assistant` that ended with `done`. template_text: of the
+        template, where only the visitor has it."""
         ledger, finished = reply.ledger, done.finished
         return cls(
             model=assistant.engine.model,
@@ -116,6 +124,8 @@ class Receipt:
             repeatable=finished.repeatable,
             continued=len(reply.before.ids or ()),
             numerics=assistant.engine.numerics,
+            system=reply.system,
+            template_text=template_text,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -132,15 +142,16 @@ class Receipt:
             # Strict: "1" is not a number, and neither is true.
             receipt = _READER.validate_json(json.dumps(_MISSING | value), strict=True)
             stop = check_stops(receipt.stop)
+            system = check_message(receipt.system) if receipt.system.strip() else ""
         except ValidationError as error:
             first = error.errors()[0]
             what = first["loc"][0] if first["loc"] else "text"
             raise ReceiptError(f"The receipt has no usable {quoted(what)}.") from None
-        except (SamplingError, ValueError, RecursionError) as error:
+        except (RequestError, ValueError, RecursionError) as error:
             raise ReceiptError(f"The receipt is not usable: {error}") from None
         if receipt.sampling.seed is None:
             raise ReceiptError("The receipt has no seed, so its reply cannot be had again.")
-        return dataclasses.replace(receipt, stop=stop)
+        return dataclasses.replace(receipt, stop=stop, system=system)
 
     def mismatch(self, assistant: Answerer) -> str | None:
         """None, or the sentence why the reply cannot be had again from `assistant`."""
@@ -177,6 +188,7 @@ class Receipt:
             self.before(conversation, assistant.engine.tokenizer),
             sampling=self.sampling,
             max_new_tokens=self.max_new_tokens,
+            system=self.system,
             stop=self.stop,
             dropped=self.dropped,
             cold=True,

@@ -11,9 +11,10 @@ NOTHING = Turn("assistant", "")
 
 
 class Reply:
-    """Iterator over the events of generate.py. sampling: as used, with its seed. stop: the stop
-    strings that were asked for. before: the reply that this one continues, an empty one where it
-    continues none. `close()` cancels what still runs; its end can still be read."""
+    """Iterator over the events of generate.py. sampling: as used, with its seed. system: the
+    instructions that joined the preamble. stop: the stop strings that were asked for. before: the
+    reply that this one continues, an empty one where it continues none. `close()` cancels what
+    still runs; its end can still be read."""
 
     def __init__(
         self,
@@ -21,6 +22,7 @@ class Reply:
         ledger: Ledger,
         sampling: Sampling,
         *,
+        system: str = "",
         stop: tuple[str, ...] = (),
         before: Turn = NOTHING,
     ) -> None:
@@ -29,6 +31,7 @@ class Reply:
         self._done: Done | None = None
         self.ledger = ledger
         self.sampling = sampling
+        self.system = system
         self.stop = stop
         self.before = before
 

@@ -18,6 +18,7 @@ from assistant.sampling import Sampling, check_stops
 from assistant.text import quoted
 
 HUB_FILE = "TA_prompt_v1.txt"
+TEMPLATE_CHARS_MAX = 100_000  # of a template file that comes from a visitor
 MARKER_CHARS_MAX = 200  # and of a name; each message is looked through for markers
 
 
@@ -58,6 +59,11 @@ def read_template(toml: object) -> PromptTemplate:
 
     Raises TemplateError, whose sentence names the line or the key that is wrong.
     """
+    if isinstance(toml, str) and len(toml) > TEMPLATE_CHARS_MAX:
+        raise TemplateError(
+            f"A prompt template may have at most {TEMPLATE_CHARS_MAX:,} characters; this one has "
+            f"{len(toml):,}."
+        )
     try:
         return parse_template(read_toml(toml), "in the editor")
     except TextError as error:

@@ -50,7 +50,8 @@ def test_the_facts_of_this_server():
     with running(engine, settings, examples=["One?"]) as server, Page(server.url) as page:
         facts = page.ask("facts").json()
     assert facts["model"] == "fake" and facts["window"] == 20_000
-    assert facts["limits"] == {"message": 32_000, "text": 200_000, "turns": 1000, "body": 1 << 20}
+    assert facts["limits"] == {"message": 32_000, "text": 200_000, "template": 100_000,
+                               "turns": 1000, "body": 1 << 20}  # fmt: skip
     assert facts["limitations"] == engine.limitations and facts["examples"] == ["One?"]
     assert facts["max_new_tokens"] == 256 and facts["service"] == "known.example"
     names = {each["name"]: each for each in facts["templates"]}

@@ -14,6 +14,7 @@ from assistant.conversation import Conversation, Turn
 from assistant.errors import HistoryError
 from assistant.generation.reply import Reply
 from assistant.sampling import STOPS_MAX
+from assistant.text import check_message
 from assistant.web.pages.chat.prompt_tokens import tokens
 from assistant.web.pages.chat.templates import Assistants
 from assistant.web.pages.events import Untrusted
@@ -24,13 +25,15 @@ Settings = dict[str, Any]
 @dataclass(frozen=True, slots=True)
 class ReplyRequest:
     """A reply that was asked for. conversation: what it stands behind. options: as of
-    Assistant.ledger. message: the new one that it answers, as it is kept."""
+    Assistant.ledger. message: the new one that it answers, as it is kept. template_text: of the
+    template, where only the visitor has it."""
 
     assistant: Assistant
     conversation: Conversation
     options: dict[str, Any]
     reply: Reply
     message: str | None = None
+    template_text: str | None = None
 
     def count_next(self) -> dict[str, Any]:
         """Where the tokens go of an empty draft behind the reply, as far as it was read."""
@@ -49,20 +52,28 @@ class RepeatRequest:
 
 
 def message(
-    assistants: Assistants, turns: Untrusted, settings: Settings, text: Untrusted
+    assistants: Assistants,
+    turns: Untrusted,
+    settings: Settings,
+    text: Untrusted,
+    begin: str = "",
 ) -> ReplyRequest:
-    """The reply to a new message. Raises AssistantError, as all of these do."""
+    """The reply to a new message. begin: what it begins with. Raises AssistantError, as all of
+    these do."""
     conversation = _conversation(turns)
     if len(conversation.turns) % 2:  # its reply was lost, with the server or the page
         conversation = conversation.add_reply("", finish="cancelled")
     conversation = conversation.add_message(text)
-    return _request(assistants, conversation, settings, conversation.message.text)
+    said = conversation.message.text
+    return _request(assistants, _begun(conversation, begin), settings, said)
 
 
-def reply(assistants: Assistants, turns: Untrusted, settings: Settings) -> ReplyRequest:
+def reply(
+    assistants: Assistants, turns: Untrusted, settings: Settings, begin: str = ""
+) -> ReplyRequest:
     """Another reply to the message that the turns end with, or more of the reply that they end
     with."""
-    return _request(assistants, _conversation(turns), settings)
+    return _request(assistants, _begun(_conversation(turns), begin), settings)
 
 
 def repeat(assistants: Assistants, turns: Untrusted, receipt: Untrusted) -> RepeatRequest:
@@ -76,15 +87,20 @@ def repeat(assistants: Assistants, turns: Untrusted, receipt: Untrusted) -> Repe
 
 
 def count(
-    assistants: Assistants, turns: Untrusted, settings: Settings, text: Untrusted
+    assistants: Assistants,
+    turns: Untrusted,
+    settings: Settings,
+    text: Untrusted,
+    begin: str = "",
 ) -> dict[str, Any]:
-    """Where the tokens go with the draft `text`."""
+    """Where the tokens go with the draft `text`, and `begin` of its reply."""
     assistant, options = assistants.for_settings(settings)
     conversation = _conversation(turns)
     if len(conversation.turns) % 2:
         conversation = conversation.add_reply("")
     if isinstance(text, str) and text.strip():
-        conversation = conversation.add_message(text)
+        conversation = _begun(conversation.add_message(text), begin)
+        options["begun"] = bool(begin.strip())
     del options["sampling"]
     return _count(assistant, conversation, options)
 
@@ -110,10 +126,10 @@ def show_prompt(
     """The tokens of the prompt for the reply that the turns end with. receipt: the reply's, where
     it has one; else the prompt is what would be sent now."""
     tokenizer, whole = assistants.engine.tokenizer, _conversation(turns)
-    assistant, conversation, dropped = _prompt(assistants, whole, settings, receipt)
+    assistant, conversation, dropped, system = _prompt(assistants, whole, settings, receipt)
     if receipt is not None:  # of a reply that was continued, what stood there is in the prompt
         conversation = Receipt.from_dict(receipt).before(whole, tokenizer)
-    segments = assistant.segments(conversation, dropped)
+    segments = assistant.segments(conversation, dropped, system)
     return {"tokens": tokens(segments, tokenizer), "left": len(dropped)}
 
 
@@ -122,8 +138,8 @@ def prompt_for_playground(
 ) -> dict[str, Any]:
     """The same prompt for the playground, the reply that is there, and what ends one."""
     whole = _conversation(turns)
-    assistant, conversation, dropped = _prompt(assistants, whole, settings, receipt)
-    segments, template = assistant.segments(conversation, dropped), assistant.template
+    assistant, conversation, dropped, system = _prompt(assistants, whole, settings, receipt)
+    segments, template = assistant.segments(conversation, dropped, system), assistant.template
     last = whole.turns[-1]
     lines = (*template.markers, *filter(None, (template.separator,)))
     before = {} if last.role == "user" else {"text": last.text, "ids": last.ids}
@@ -138,6 +154,12 @@ def _conversation(turns: Untrusted) -> Conversation:
     return Conversation.from_history(turns, last=None)
 
 
+def _begun(conversation: Conversation, begin: str) -> Conversation:
+    if not begin.strip() or len(conversation.turns) % 2 == 0:
+        return conversation
+    return conversation.add_reply(check_message(begin))
+
+
 def _request(
     assistants: Assistants,
     conversation: Conversation,
@@ -147,18 +169,20 @@ def _request(
     assistant, options = assistants.for_settings(settings)
     reply = assistant.reply(conversation, wait_s=0, **options)
     del options["sampling"]
-    return ReplyRequest(assistant, conversation, options, reply, message)
+    text = settings.get("template_text")
+    return ReplyRequest(assistant, conversation, options, reply, message, text)
 
 
 def _prompt(
     assistants: Assistants, conversation: Conversation, settings: Settings, receipt: Untrusted
-) -> tuple[Assistant, Conversation, Sequence[int]]:
+) -> tuple[Assistant, Conversation, Sequence[int], str]:
     conversation = conversation.drop_reply()
     if not conversation.turns:
         raise HistoryError("There is no message to show the prompt of.")
     if receipt is None:
         assistant, options = assistants.for_settings(settings)
         del options["sampling"]
-        return assistant, conversation, assistant.ledger(conversation, **options).dropped
+        dropped = assistant.ledger(conversation, **options).dropped
+        return assistant, conversation, dropped, options["system"]
     receipt = Receipt.from_dict(receipt)
-    return assistants.for_receipt(receipt), conversation, receipt.dropped
+    return assistants.for_receipt(receipt), conversation, receipt.dropped, receipt.system

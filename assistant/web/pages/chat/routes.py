@@ -42,10 +42,11 @@ class Path(Body):
 
 class Chat(Path):
     """text: of a new message. Without it, another reply to the message that the turns end with, or
-    more of the reply that they end with."""
+    more of the reply that they end with. begin: what the reply begins with."""
 
     run: Run
     text: str | None = None
+    begin: str = ""
 
 
 class Again(Path):
@@ -55,6 +56,7 @@ class Again(Path):
 
 class Count(Path):
     text: str = ""
+    begin: str = ""
 
 
 class Prompt(Path):
@@ -97,9 +99,10 @@ def chat_router(assistants: Assistants, facts: Callable[[], dict[str, Any]]) -> 
 
     @router.post("/chat", response_model=None)
     async def chat(body: Chat) -> EventStream:
-        ask = partial(requests.reply, assistants, body.turns, body.settings)
+        path = assistants, body.turns, body.settings
+        ask = partial(requests.reply, *path, body.begin)
         if body.text is not None:
-            ask = partial(requests.message, assistants, body.turns, body.settings, body.text)
+            ask = partial(requests.message, *path, body.text, body.begin)
         request = await runs.begin(body.run, ask)
         return EventStream(write(request, waits), partial(runs.end, body.run))
 
@@ -116,7 +119,8 @@ def chat_router(assistants: Assistants, facts: Callable[[], dict[str, Any]]) -> 
     @router.post("/count", response_model=None)
     async def count(body: Count) -> dict[str, Any]:
         try:
-            return await do_aside(requests.count, assistants, body.turns, body.settings, body.text)
+            path = assistants, body.turns, body.settings
+            return await do_aside(requests.count, *path, body.text, body.begin)
         except AssistantError as error:  # a draft that is too long is no mistake yet
             return {"error": str(error)}
 

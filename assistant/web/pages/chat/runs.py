@@ -8,15 +8,20 @@ from typing import Protocol, TypeVar
 from anyio import to_thread
 
 from assistant.errors import RequestError
-from assistant.generation.reply import Reply
 from assistant.web.pages.events import BUSY
+
+
+class Closes(Protocol):
+    """A reply, or several."""
+
+    def close(self) -> object: ...
 
 
 class HasReply(Protocol):
     """What asking for a reply gives."""
 
     @property
-    def reply(self) -> Reply: ...
+    def reply(self) -> Closes: ...
 
 
 Request = TypeVar("Request", bound=HasReply)
@@ -24,7 +29,7 @@ Request = TypeVar("Request", bound=HasReply)
 
 class Runs:
     def __init__(self) -> None:
-        self._replies: dict[str, Reply | None] = {}  # None while it is asked for
+        self._replies: dict[str, Closes | None] = {}  # None while it is asked for
         self._stopped: set[str] = set()  # of these
 
     async def begin(self, run: str, ask: Callable[[], Request]) -> Request:

@@ -119,7 +119,7 @@ def _end(
     return {
         "ledger": ledger,
         "turn": {"text": turn.text, "ids": turn.ids, "finish": turn.finish},
-        "receipt": Receipt.of(request.assistant, reply, done).to_dict(),
+        "receipt": Receipt.of(request.assistant, reply, done, request.template_text).to_dict(),
         "status": summary(reply.ledger, done) + cut,
         **html,
     }

@@ -4,11 +4,14 @@ The scripts in static/chat/ do the rest, over routes.py.
 """
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import gradio as gr
 
+from assistant.completion.complete import PRESETS
 from assistant.conversation import TURNS_MAX
+from assistant.prompting.load import TEMPLATE_CHARS_MAX
 from assistant.text import MESSAGE_CHARS_MAX, PROMPT_CHARS_MAX
 from assistant.web.gate.security import BODY_MAX
 from assistant.web.pages.chat.templates import Assistants
@@ -38,14 +41,24 @@ def chat_facts(assistants: Assistants, examples: Sequence[str]) -> dict[str, Any
         "limits": {
             "message": MESSAGE_CHARS_MAX,
             "text": PROMPT_CHARS_MAX,
+            "template": TEMPLATE_CHARS_MAX,
             "turns": TURNS_MAX,
             "body": BODY_MAX,
         },
         "max_new_tokens": assistants.default.max_new_tokens,
         "template": assistants.name,
         "templates": [
-            {"name": name, "title": each.name, "temperature": each.sampling.temperature}
+            {
+                "name": name,
+                "title": each.name,
+                "instructions": each.system is not None,
+                "sampling": asdict(each.sampling),
+            }
             for name, each in assistants.names.items()
+        ],
+        "presets": [
+            {"name": name, "why": why, "sampling": asdict(sampling)}
+            for name, (sampling, why) in PRESETS.items()
         ],
         "examples": list(examples),
         "intro": INTRO_EMBEDDED if engine.embedded else INTRO,

@@ -5,16 +5,21 @@ preamble is computed then.
 """
 
 import threading
-from dataclasses import replace
+from collections import OrderedDict
+from dataclasses import fields, replace
 from typing import Any
 
 from assistant.chat.assistant import Assistant
 from assistant.chat.receipt import Receipt
-from assistant.errors import AssistantError, ReceiptError, RequestError
-from assistant.prompting.load import load_template, template_names
+from assistant.errors import AssistantError, ReceiptError, RequestError, TemplateError
+from assistant.prompting.load import load_template, read_template, template_names
 from assistant.prompting.template import PromptTemplate
-from assistant.text import quoted
+from assistant.sampling import Sampling
+from assistant.text import check_message, quoted
 from assistant.web.pages.events import Untrusted
+
+OWN_MAX = 8  # Assistants of visitors' own templates that are kept
+CHANGES = tuple(field.name for field in fields(Sampling))
 
 
 class Assistants:
@@ -36,6 +41,7 @@ class Assistants:
         self.names[self.name] = default.template
         self._made = {self.name: default}
         self._making = threading.Lock()
+        self._own: OrderedDict[str, Assistant] = OrderedDict()  # by the hash of the template
 
     def get(self, name: Untrusted = None) -> Assistant:
         """The Assistant of the template called `name`, else the default. Raises RequestError for
@@ -55,20 +61,43 @@ class Assistants:
         limit = self.default.max_new_tokens
         return Assistant(self.engine, template, max_new_tokens=limit, pin=pin)
 
+    def own(self, text: Untrusted) -> Assistant:
+        """The Assistant of a template that a visitor wrote: the text of a template file. Raises
+        RequestError."""
+        try:
+            template = read_template(text)
+            with self._making:
+                if template.hash in self._own:
+                    self._own.move_to_end(template.hash)
+                    return self._own[template.hash]
+            assistant = self._assistant(template, pin=False)
+        except TemplateError as error:
+            raise RequestError(str(error)) from None
+        with self._making:
+            self._own[template.hash] = assistant
+            while len(self._own) > OWN_MAX:
+                self._own.popitem(last=False)
+        return assistant
+
     def for_settings(self, settings: dict[str, Any]) -> tuple[Assistant, dict[str, Any]]:
-        """The Assistant that the page's settings name, and what they ask of `reply`. Raises
-        RequestError and EngineError."""
-        assistant = self.get(settings.get("template"))
-        changes = {name: settings[name] for name in ("temperature", "seed") if name in settings}
+        """The Assistant that the page's settings name or bring, and what they ask of `reply`.
+        Raises RequestError and EngineError."""
+        text = settings.get("template_text")
+        assistant = self.get(settings.get("template")) if text is None else self.own(text)
+        changes = {name: settings[name] for name in CHANGES if name in settings}
+        system = settings.get("system") or ""
         return assistant, {
+            "system": check_message(system) if system else "",
             "sampling": replace(assistant.template.sampling, **changes),
             "max_new_tokens": settings.get("max_new_tokens"),
             "dropped": () if settings.get("keep_all") is True else None,
         }
 
     def for_receipt(self, receipt: Receipt) -> Assistant:
-        """The Assistant of the template that a receipt names. Raises ReceiptError where it is not
-        here."""
+        """The Assistant of the template that a receipt names or holds. Raises ReceiptError where
+        it is not here, and RequestError."""
+        if receipt.template_text is not None:
+            return self.own(receipt.template_text)
         for name, template in self.names.items():
             if template.has_hash(receipt.template_hash):
                 return self.get(name)
