@@ -1,19 +1,52 @@
-"""to_toml(): a prompt template as the text of a template file, to be edited and saved.
+"""A prompt template as the text of a template file, and as the fields of a page's editor.
 
-Knows the format of prompts/README.md; load.read_template() reads it back.
+Knows the format of prompts/README.md; load.read_template() reads a text back, and says what is
+wrong with it. So fields are only written here, whatever they hold, and never judged.
 """
 
 import dataclasses
 import json
 import re
+from collections.abc import Sequence
+from typing import Any
 
+from assistant.conversation import Turn
+from assistant.prompting.dialogues import put_together, take_apart
 from assistant.prompting.template import PromptTemplate
 from assistant.text import HIDDEN, clean
+
+_KEYS = tuple(field.name for field in dataclasses.fields(PromptTemplate))
 
 
 def to_toml(template: PromptTemplate) -> str:
     """The text of a template file that is read as the same template."""
-    fields = dataclasses.asdict(template)
+    return _written(dataclasses.asdict(template))
+
+
+def to_fields(template: PromptTemplate) -> dict[str, Any]:
+    """The keys of the file, and of its preamble intro, the text before the first dialogue, and
+    dialogues, lists of {role, text}: None where the preamble cannot be taken apart."""
+    parts = take_apart(template)
+    dialogues = parts and [
+        [{"role": turn.role, "text": turn.text} for turn in turns] for turns in parts[1]
+    ]
+    intro = parts[0] if parts else ""
+    return dataclasses.asdict(template) | {"intro": intro, "dialogues": dialogues}
+
+
+def fields_to_toml(fields: dict[str, Any]) -> str:
+    """The text of a template file with these fields, of the types that to_fields() gives. Where
+    there are dialogues, they are the preamble, behind the intro."""
+    values = {key: fields[key] for key in _KEYS}
+    if fields["dialogues"] is not None:
+        markers = {key: fields[key] for key in ("name", "user", "assistant", "turn_end")}
+        template = PromptTemplate(**markers, preamble="", separator=fields["separator"])
+        dialogues = [[Turn(**turn) for turn in turns] for turns in fields["dialogues"]]
+        values["preamble"] = put_together(fields["intro"], dialogues, template)
+    return _written(values)
+
+
+def _written(fields: dict[str, Any]) -> str:
     sampling, preamble = fields.pop("sampling"), fields.pop("preamble")
     lines = [f"{key} = {_value(value)}" for key, value in fields.items() if value is not None]
     lines += ["", f"preamble = {_block(preamble)}", "", "[sampling]"]
@@ -21,8 +54,8 @@ def to_toml(template: PromptTemplate) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _value(value: str | tuple[str, ...]) -> str:
-    if isinstance(value, tuple):
+def _value(value: str | Sequence[str]) -> str:
+    if not isinstance(value, str):
         return f"[{', '.join(map(_value, value))}]"
     # A string of JSON is one of TOML too, but for a character that TOML wants escaped; others
     # would be cleaned away.

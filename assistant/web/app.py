@@ -40,6 +40,7 @@ from assistant.web.pages.chat.templates import Assistants
 from assistant.web.pages.licence import licence_of
 from assistant.web.pages.page import EXAMPLES, SESSIONS_MAX, build_page, look
 from assistant.web.pages.playground.routes import playground_router
+from assistant.web.pages.templates.routes import templates_router
 from assistant.web.scripts import Scripts
 from assistant.web.sources import Sources
 
@@ -98,6 +99,7 @@ def _build(assistant: Assistant, settings: Settings, examples: Sequence[str]) ->
         chat_router(assistants, facts),
         sources_router(sources),
         playground_router(engine),
+        templates_router(assistants),
     ]
     if settings.auth:
         routers.append(login_router(settings))

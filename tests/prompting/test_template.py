@@ -472,7 +472,7 @@ HUGE = "0x" + "f" * 5_000  # more than Python will write in decimal
     [
         ("", "The prompt is empty"),
         (None, "must be text"),
-        ("x" * 200_001, "at most 200,000 characters; it has 200,001"),
+        ("x" * 100_001, "at most 100,000 characters; this one has 100,001"),
         ('name = "a"\nuser = oops', "cannot be read: Invalid value .at line 2, column 8"),
         ('name = "a"\nname = "b"\n', "cannot be read: .*line 2"),
         ('name = "a', "cannot be read: "),

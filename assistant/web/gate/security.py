@@ -38,7 +38,7 @@ OPEN_PATHS = re.compile(
     r"|/health|/metrics|/overlap"
     r"|/config/?|/theme\.css|/robots\.txt|/favicon\.ico"
     r"|/page/static/[\w/]{1,100}\.js"
-    r"|/page/(?:facts|chat|again|stop|count|prompt|render|sources)"
+    r"|/page/(?:facts|chat|again|stop|count|prompt|render|sources|template)"
     r"|/page/(?:library|library/use|look|complete|complete/stop|inspect)"
     r"|/(?:static|assets|svelte)/.{1,200}"
     r"|/gradio_api/(?:info/?|user/?|login_check/?|app_id/?|theme\.css|startup-events"

@@ -1,0 +1,1 @@
+"""The editor of prompt templates: what its scripts in the browser ask."""
