@@ -1,0 +1,10 @@
+// Line ends and tabs in a field of one line, which cannot hold them: as \n and \t, and \ as \\.
+
+/** @param {string} text */
+export const spelt = (text) =>
+  text.replaceAll("\\", "\\\\").replaceAll("\n", "\\n").replaceAll("\t", "\\t");
+
+/** @type {Record<string, string>} */
+const MEANT = { n: "\n", t: "\t", "\\": "\\" };
+/** The text that is meant. @param {string} typed */
+export const meant = (typed) => typed.replace(/\\([nt\\])/g, (_, letter) => MEANT[letter]);
