@@ -21,9 +21,9 @@ class Waits:
 
 
 def phase(writing: bool, place: int, waits: Waits, engine: Engine) -> str:
-    """What a reply is at. place: in line, 0 once it is computed."""
+    """What a reply is at, "" once it can be seen. place: in line, 0 once it is computed."""
     if writing:
-        return "Writing"
+        return ""
     if not place:
         return "Reading"
     seconds = waits.seconds(place, engine.status().slots)

@@ -18,7 +18,7 @@ from assistant.generation.reply import Reply
 from assistant.web.pages.chat.markdown import Growing, render
 from assistant.web.pages.chat.prompt_tokens import find_parting
 from assistant.web.pages.chat.requests import RepeatRequest, ReplyRequest
-from assistant.web.pages.chat.status import Waits, phase, summary
+from assistant.web.pages.chat.status import Waits, phase
 from assistant.web.pages.events import explain_error
 from assistant.web.polling import side_by_side
 
@@ -107,8 +107,6 @@ def _end(
 ) -> dict[str, Any]:
     reply, turn = request.reply, request.reply.turn
     waits.add(done.finished.total_s - done.finished.waited_s)
-    leak = done.stop in request.assistant.template.markers
-    cut = f" · it went on to write “{done.stop}”, which was cut off" if leak else ""
     # What continues a reply can take back the end of that: then all is shown anew.
     whole = turn.text.startswith(shown.rstrip())
     html = {"blocks": growing.finish(turn.text)} if whole else {"html": render(turn.text)}
@@ -120,7 +118,7 @@ def _end(
         "ledger": ledger,
         "turn": {"text": turn.text, "ids": turn.ids, "finish": turn.finish},
         "receipt": Receipt.of(request.assistant, reply, done, request.template_text).to_dict(),
-        "status": summary(reply.ledger, done) + cut,
+        "status": "",
         **html,
     }
 

@@ -4,9 +4,9 @@ import { button, copy, el } from "../lib/dom.js";
 /** @import {Node} from "../lib/records.js" */
 
 /**
- * What the buttons under a turn do: see chat.js.
- * @typedef {Record<"edit" | "regenerate" | "carryOn" | "pin" | "step" | "again" | "saw" | "playground",
- *   (nid: string) => unknown>} Acts
+ * What the buttons under a turn do: see doing.js.
+ * @typedef {Record<"edit" | "regenerate" | "carryOn" | "pin" | "step" | "again" | "saw" | "playground"
+ *   | "insert" | "removeOne" | "removeAll", (nid: string) => unknown>} Acts
  */
 
 /** @type {Record<string, string>} */
@@ -43,6 +43,47 @@ const stepper = (nid, children, step) => {
   );
 };
 
+/** @param {string} nid @param {Node} node @param {Acts} do_ */
+const more = (nid, node, do_) => {
+  const user = node.role === "user";
+  const menu = el("details", { className: "menu act-menu" });
+  const inside = el("div", {});
+  const summary = el("summary", { className: "act", title: "More", "aria-label": "More" }, "⋯");
+  menu.append(summary, inside);
+  menu.addEventListener("toggle", () => {
+    if (!menu.open || inside.firstChild) return;
+    /** @type {[string, string, (nid: string) => unknown][]} */
+    const items = user
+      ? [
+          ["remove-one", "Delete this exchange", do_.removeOne],
+          ["remove-all", "Delete from here on", do_.removeAll],
+        ]
+      : [
+          ["insert", "Write the next exchange yourself", do_.insert],
+          ["remove-all", "Delete this reply and what follows", do_.removeAll],
+        ];
+    inside.append(
+      ...items.map(([name, label, action]) =>
+        act(name, label, () => {
+          menu.open = false;
+          action(nid);
+        }),
+      ),
+    );
+  });
+  menu.addEventListener("focusout", ({ relatedTarget }) => {
+    if (relatedTarget && !menu.contains(/** @type {globalThis.Node} */ (relatedTarget)))
+      menu.open = false;
+  });
+  menu.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || !menu.open) return;
+    event.stopPropagation();
+    menu.open = false;
+    summary.focus();
+  });
+  return menu;
+};
+
 /**
  * The buttons under a turn.
  * @param {string} nid @param {Node} node
@@ -55,17 +96,19 @@ export const acts = (nid, node, { children, last, running, do_ }) => {
     "aria-pressed": String(!!node.pinned),
     title: "A pinned turn stays in the model's window",
   });
-  const again = user ? last : true;
   const ending = MARKS[node.finish ?? ""];
+  const again = user ? last : true;
   return [
     node.text ? copying : null,
-    user ? act("edit", "Edit", () => do_.edit(nid)) : null,
-    again && !(last && running) ? act("regenerate", "Regenerate", () => do_.regenerate(nid)) : null,
-    last && !running && ["length", "cancelled", "error"].includes(node.finish ?? "") && node.text
+    running ? null : act("edit", "Edit", () => do_.edit(nid)),
+    again && !running ? act("regenerate", "Regenerate", () => do_.regenerate(nid)) : null,
+    last && !user && !running && node.text
       ? act("continue", "Continue", () => do_.carryOn(nid))
       : null,
     pin,
+    running ? null : more(nid, node, do_),
     children.length > 1 ? stepper(nid, children, do_.step) : null,
+    node.edited ? el("span", { className: "mark", textContent: "Edited by you" }) : null,
     ending ? el("span", { className: "mark", textContent: ending }) : null,
   ].filter((part) => part !== null);
 };

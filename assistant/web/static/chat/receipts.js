@@ -4,6 +4,7 @@
 import { checkRanges, countOf } from "../composer/sent.js";
 import { button, copy, el, need } from "../lib/dom.js";
 import { facts } from "../lib/facts.js";
+import { counted } from "../lib/text.js";
 
 /** @import {Node} from "../lib/records.js" */
 
@@ -36,22 +37,33 @@ const rows = (receipt) => {
   const found = [
     ["Model", [receipt.model, receipt.revision].filter(Boolean).join(" · ")],
     ["Computed in", receipt.numerics],
-    ["Prompt template", `${receipt.template} · ${String(receipt.template_hash).slice(0, 12)}`],
+    [
+      "Prompt template",
+      `${receipt.template} · ${String(receipt.template_hash).slice(0, 12)}` +
+        (receipt.template_text ? " · kept in the browser, its text stands in this receipt" : ""),
+    ],
+    ["Instructions", receipt.system],
     ["Sampling", values.map(([name, value]) => `${name.replaceAll("_", " ")} ${value}`).join(", ")],
     ["Seed", sampling.seed],
     ["Longest reply", tokens(receipt.max_new_tokens)],
     ["Stop strings", stops.map(quoted).join(" ") || null],
     ["Prompt", `${tokens(prompt)}${cached}`],
     [
-      "of these",
+      "Made up of",
       `template ${number(receipt.preamble)}, history ${number(receipt.history)}, ` +
         `message ${number(receipt.message)}`,
+    ],
+    [
+      "Edited by you",
+      receipt.edited ? counted(receipt.edited, "earlier reply", "earlier replies") : null,
     ],
     ["Left out", left ? `${left} earlier ${left === 1 ? "exchange" : "exchanges"}` : "nothing"],
     [
       "Reply",
       tokens(receipt.reply) +
-        (receipt.continued ? `, behind ${number(receipt.continued)} before` : ""),
+        (receipt.continued
+          ? `, behind ${number(receipt.continued)} ${receipt.begun ? "that you wrote" : "before"}`
+          : ""),
     ],
     [
       "Ended",
@@ -84,6 +96,11 @@ const table = (receipt) =>
   );
 
 const { limitations } = facts;
+/** @param {Record<string, any> | undefined} receipt */
+const speedOf = (receipt) =>
+  receipt?.tokens_per_s
+    ? el("span", { className: "speed", textContent: ` · ${number(receipt.tokens_per_s)} tokens/s` })
+    : null;
 /** @type {Map<string, HTMLElement>} */
 const results = new Map(); // nid -> where its second run is told
 
@@ -98,7 +115,7 @@ export const folded = (nid, node, do_) => {
   const details = el(
     "details",
     { className: "receipt" },
-    el("summary", { textContent: "Receipt" }),
+    el("summary", {}, "Receipt", speedOf(node.receipt)),
     inside,
   );
   details.addEventListener("toggle", () => {

@@ -4,7 +4,7 @@
 import * as box from "../composer/box.js";
 import { show } from "../composer/ledger.js";
 import { checkRanges, select } from "../composer/sent.js";
-import { say } from "../composer/status.js";
+import { say, soon, warn } from "../composer/status.js";
 import * as records from "../lib/records.js";
 import * as store from "../store/store.js";
 import * as runs from "./runs.js";
@@ -23,6 +23,7 @@ const SENT = "tech-assistant/sent/"; // and the conversation's id, in the tab's 
  * @property {string[]} path
  * @property {Settings} settings
  * @property {string} [text] of a new message
+ * @property {string} [begin] what the reply begins with
  * @property {boolean} [typed] whether that stood in the box, and comes back if it is refused
  */
 
@@ -54,8 +55,8 @@ export const restore = (id) => {
 };
 
 /** @param {Asked} asked */
-export const write = async ({ id, path, settings, text, typed = false }) => {
-  if (runs.isRunning(id)) return say(BUSY, id);
+export const write = async ({ id, path, settings, text, begin: first = "", typed = false }) => {
+  if (runs.isRunning(id)) return warn(BUSY, id);
   const record = store.get(id) ?? records.create(id, settings);
   const { turns: sent, sent: exchanges, left } = select(record, path);
   let after = path.at(-1) ?? null;
@@ -111,7 +112,14 @@ export const write = async ({ id, path, settings, text, typed = false }) => {
     if (ledger) counted = [ledger, exchanges.concat(Math.floor(path.length / 2)), left];
     reply.text = turn.text;
     reply.finish = turn.finish;
-    reply.receipt = left.length ? { ...receipt, left } : receipt;
+    // What the server does not know of it
+    const edited = path.filter((nid) => record.nodes[nid]?.edited).length;
+    reply.receipt = {
+      ...receipt,
+      ...(left.length && { left }),
+      ...(edited && { edited }),
+      ...(first && { begun: true }),
+    };
     if (turn.ids) reply.ids = turn.ids;
     else delete reply.ids;
     turns.grow(id, reply.nid, reply.text, news);
@@ -121,20 +129,23 @@ export const write = async ({ id, path, settings, text, typed = false }) => {
     pending.set(id, { after, text });
     if (typed) store.ofTab(SENT + id, text);
   }
-  say("Sending", id);
+  say("", id);
+  soon("Sending", id);
   try {
-    const following = runs.follow(id, "chat", { turns: sent, settings, text }, (news) => {
+    const body = { turns: sent, settings, text, begin: first };
+    const following = runs.follow(id, "chat", body, (news) => {
       if ("message" in news) begin(news);
       else if (news.text !== undefined) grow(news);
       else if (news.turn) end(news);
       else if (news.error) failure = news.error;
-      if (news.status !== undefined) say(news.status, id);
+      if (news.status !== undefined) soon(news.status, id);
     });
     changed(id);
     await following;
   } catch (error) {
     const { name, message } = /** @type {Error} */ (error);
-    failure = name === "AbortError" ? "Stopped" : message;
+    if (name === "AbortError") soon("", id);
+    else failure = message;
   }
   accept();
   growing.delete(id);
@@ -146,7 +157,7 @@ export const write = async ({ id, path, settings, text, typed = false }) => {
     });
     turns.settle(id, nid);
   } else if (typed && text !== undefined) box.giveBack(id, text);
-  if (failure) say(failure, id);
+  if (failure) warn(failure, id);
   changed(id, done?.nid, counted);
 };
 
@@ -158,19 +169,20 @@ export const write = async ({ id, path, settings, text, typed = false }) => {
 export const again = async (id, path, receipt, hear) => {
   const record = store.get(id);
   if (!record) return;
-  if (runs.isRunning(id)) return say(BUSY, id);
+  if (runs.isRunning(id)) return warn(BUSY, id);
   const body = { turns: select(record, path, checkRanges(receipt.left)).turns, receipt };
   try {
     const following = runs.follow(id, "again", body, (news) => {
       if (news.compared) hear(news.compared);
-      if (news.error) say(news.error, id);
+      if (news.error) warn(news.error, id);
       else if (news.status !== undefined) say(news.status, id);
     });
     changed(id);
     await following;
   } catch (error) {
     const { name, message } = /** @type {Error} */ (error);
-    say(name === "AbortError" ? "Stopped" : message, id);
+    if (name === "AbortError") say("Stopped", id);
+    else warn(message, id);
   }
   changed(id);
 };

@@ -132,6 +132,9 @@ export const dress = (id, nid, sources, note) => {
   render();
 };
 
+/** Where a turn is shown. @param {string} id @param {string} nid */
+export const element = (id, nid) => articles.get(id + nid)?.element;
+
 // The turns of the open path, the first one first
 /** @type {Shown[]} */
 let open = [];
@@ -169,10 +172,9 @@ export const transcript = el("div", { id: "transcript" }, welcome, log);
 /**
  * Shows the path to `leaf`, and behind it a message that is on its way.
  * @param {Conversation | undefined} record @param {string | null} leaf
- * @param {{running: boolean, growing: string | undefined, pending: string | undefined,
- *   editing: string | null, do_: Acts}} how
+ * @param {{running: boolean, growing: string | undefined, pending: string | undefined, do_: Acts}} how
  */
-export const show = (record, leaf, { running, growing, pending, editing, do_ }) => {
+export const show = (record, leaf, { running, growing, pending, do_ }) => {
   const path = record ? records.path(record, leaf) : [];
   const children = record ? records.family(record) : new Map();
   open = path.map((nid, index) => {
@@ -191,7 +193,7 @@ export const show = (record, leaf, { running, growing, pending, editing, do_ }) 
       near.indexOf(nid),
       near.length,
       last,
-      running && last,
+      running,
       !!node.pinned,
       nid === growing,
     ]);
@@ -209,7 +211,6 @@ export const show = (record, leaf, { running, growing, pending, editing, do_ }) 
       }
       if (pressed) find(`.${pressed}`, row)?.focus();
     }
-    element.classList.toggle("edited", nid === editing);
     element.classList.toggle("growing", nid === growing);
     return shown;
   });

@@ -1,16 +1,22 @@
-// The box in which a message is typed: each conversation has a draft of its own, which outlives a
-// reload of the tab.
+// The box in which a message is typed, with the files that go with it and the first words of the
+// reply: each conversation has a draft of its own, which outlives a reload of the tab.
 import { button, composes, el } from "../lib/dom.js";
 import { facts } from "../lib/facts.js";
 import { size } from "../lib/text.js";
 import * as store from "../store/store.js";
+import * as attach from "./attach.js";
+import { pack, unpack } from "./files.js";
+import { warn } from "./status.js";
 
 const DRAFT = "tech-assistant/draft/"; // and the conversation's id, in the tab's own store
 const LINES = 12;
 const COARSE = matchMedia("(pointer: coarse)"); // a finger has no Shift: the button sends
+const WAITS = "A reply is being written: stop it first, or send this when it is finished.";
 
 let id = ""; // the conversation whose draft is in the box
-/** @type {(text: string) => unknown} */
+let running = false;
+let barred = ""; // why the message cannot be sent as it is
+/** @type {(message: string, begin: string) => unknown} */
 let sent = () => {};
 /** @type {() => unknown} */
 let stopped = () => {};
@@ -19,7 +25,7 @@ let typed = () => {};
 
 const field = el("textarea", {
   rows: 1,
-  placeholder: "Ask a question",
+  placeholder: "Ask a question, or / for saved ones",
   "aria-label": "Message",
   "aria-describedby": "ledger-words",
   dir: "auto",
@@ -31,26 +37,83 @@ const halt = button("Stop", () => stopped(), {
   title: "Stop (Escape)",
   hidden: true,
 });
+const opening = el("textarea", {
+  rows: 1,
+  id: "begin",
+  placeholder: "What the reply begins with",
+  "aria-label": "What the reply begins with",
+  dir: "auto",
+});
+const beginning = el(
+  "div",
+  { id: "beginning", hidden: true },
+  opening,
+  button("×", () => showBegin(false), { className: "act", "aria-label": "Do not begin the reply" }),
+);
+/** Where buttons stand at the left. */
+export const tools = el("div", { id: "tools" });
 /** The box with its buttons. */
-export const view = el("div", { id: "message" }, field, go, halt);
+export const view = el(
+  "div",
+  { id: "message" },
+  attach.view,
+  field,
+  beginning,
+  el("div", { className: "box-row" }, tools, go, halt),
+);
 
-const fit = () => {
-  field.style.height = "auto";
-  const { lineHeight, paddingTop } = getComputedStyle(field);
+/** @param {HTMLTextAreaElement} area */
+const fit = (area) => {
+  area.style.height = "auto";
+  const { lineHeight, paddingTop } = getComputedStyle(area);
   const most = LINES * Number.parseFloat(lineHeight) + 2 * Number.parseFloat(paddingTop);
-  field.style.height = `${Math.min(field.scrollHeight, most)}px`;
-  field.style.overflowY = field.scrollHeight > most ? "auto" : "hidden";
+  area.style.height = `${Math.min(area.scrollHeight, most)}px`;
+  area.style.overflowY = area.scrollHeight > most ? "auto" : "hidden";
+};
+const show_ = () => {
+  go.hidden = running;
+  halt.hidden = !running;
+  const can = !!message().trim() && !barred && !tooLong(message());
+  go.classList.toggle("ready", can);
+  go.setAttribute("aria-disabled", String(!can));
 };
 const submit = () => {
-  if (field.value.trim() && !go.hidden) sent(field.value);
+  const whole = message();
+  if (!whole.trim()) return;
+  if (running) return warn(WAITS);
+  const refused = tooLong(whole) || barred;
+  if (refused) return warn(refused);
+  sent(whole, begin());
 };
 
+/** What is typed. */
 export const text = () => field.value;
+/** It and the files with it. */
+export const message = () => pack(field.value, attach.all());
+/** What the reply is to begin with, or "". */
+export const begin = () => (beginning.hidden ? "" : opening.value);
+/** @param {boolean} shown */
+export const showBegin = (shown) => {
+  beginning.hidden = !shown;
+  opening.value = "";
+  if (shown) opening.focus();
+  else field.focus();
+  typed();
+};
 /** Puts a text into the box, which is a draft from then on. @param {string} value */
 export const put = (value) => {
   if (field.value !== value) field.value = value;
   keep(id, value);
-  fit();
+  fit(field);
+  show_();
+};
+/** What is in it is counted anew. */
+export const changed = () => typed();
+/** Nothing is left in it. */
+export const empty = () => {
+  put("");
+  attach.put([]);
+  beginning.hidden = true;
 };
 export const focus = () => field.focus();
 
@@ -60,7 +123,9 @@ const keep = (of, value) => store.ofTab(DRAFT + of, value);
 export const draft = (of) => (of === id ? field.value : (store.ofTab(DRAFT + of) ?? ""));
 /** What was refused comes back, before what was typed since. @param {string} of @param {string} value */
 export const giveBack = (of, value) => {
-  const whole = [value, draft(of)].filter(Boolean).join("\n\n");
+  const { typed: was, files } = unpack(value);
+  const whole = [was, draft(of)].filter(Boolean).join("\n\n");
+  attach.giveBack(of, files);
   if (of === id) put(whole);
   else keep(of, whole);
 };
@@ -69,13 +134,20 @@ export const giveBack = (of, value) => {
 export const open = (next) => {
   if (next === id) return;
   id = next;
+  beginning.hidden = true;
+  attach.open(id);
   put(store.ofTab(DRAFT + id) ?? "");
 };
 
-/** @param {boolean} running whether the open conversation's reply is being written */
-export const show = (running) => {
-  go.hidden = running;
-  halt.hidden = !running;
+/** @param {boolean} now whether the open conversation's reply is being written */
+export const show = (now) => {
+  running = now;
+  show_();
+};
+/** @param {string} why the message cannot be sent as it is, or "" */
+export const bar = (why) => {
+  barred = why;
+  show_();
 };
 
 /** Whether a text may be sent as a message. @param {string} value */
@@ -86,20 +158,33 @@ export const tooLong = (value) =>
     : "";
 
 field.addEventListener("keydown", (event) => {
-  if (event.key !== "Enter" || composes(event) || event.shiftKey || COARSE.matches) return;
+  if (event.defaultPrevented || event.key !== "Enter" || composes(event)) return;
+  if (event.shiftKey || COARSE.matches) return;
   event.preventDefault();
   submit();
 });
 field.addEventListener("input", () => {
   keep(id, field.value);
-  fit();
+  fit(field);
+  show_();
   typed();
 });
-new ResizeObserver(fit).observe(view);
+opening.addEventListener("input", () => {
+  fit(opening);
+  typed();
+});
+attach.watch(field);
+attach.listen(() => {
+  show_();
+  typed();
+});
+new ResizeObserver(() => fit(field)).observe(view);
 
 /**
- * @param {{send: (text: string) => unknown, stop: () => unknown, type: () => unknown}} listeners
+ * @param {{send: (message: string, begin: string) => unknown, stop: () => unknown,
+ *   type: () => unknown}} listeners
  */
 export const listen = ({ send, stop, type }) => {
   [sent, stopped, typed] = [send, stop, type];
 };
+export { field };

@@ -1,6 +1,7 @@
-// The token ledger of the next message: a bar in real tokens, counted by the server while the draft
-// is typed, and the same as words.
-import { el } from "../lib/dom.js";
+// The token ledger of the next message: how full the window is as a ring, and where its tokens go as a
+// bar and as words, which unfold when they are asked for, or by themselves when it gets tight. Real
+// tokens, counted by the server while the draft is typed.
+import { button, el } from "../lib/dom.js";
 import { ask } from "../lib/server.js";
 import * as box from "./box.js";
 import { select } from "./sent.js";
@@ -10,6 +11,7 @@ import { select } from "./sent.js";
 /** @import {Ranges} from "./sent.js" */
 
 const PAUSE_MS = 300;
+const TIGHT = 0.7; // of the window
 const PARTS = ["preamble", "pinned", "history", "draft", "reply"];
 /** @type {Record<string, string>} */
 const NAMES = {
@@ -25,15 +27,34 @@ const count_ = (value) => value.toLocaleString("en");
 const bars = Object.fromEntries(
   PARTS.map((part) => [part, el("i", { className: `part ${part}` })]),
 );
-const bar = el("div", { className: "ledger-bar", "aria-hidden": "true" }, ...Object.values(bars));
 const words = el("p", { id: "ledger-words" });
-/** Both. */
+/** What unfolds. */
 export const view = el(
   "div",
   { id: "ledger", role: "group", "aria-label": "Tokens of the next message" },
-  bar,
+  el("div", { className: "ledger-bar", "aria-hidden": "true" }, ...Object.values(bars)),
   words,
 );
+const share = el("span", { textContent: "" });
+const ring = el("i", { className: "ring", "aria-hidden": "true" });
+/** The ring. */
+export const toggle = button("", () => open(!view.classList.contains("open")), {
+  id: "ledger-button",
+  title: "How full the model's window is",
+  "aria-expanded": "false",
+  "aria-controls": "ledger",
+});
+toggle.append(ring, share);
+/** @param {boolean} shown */
+const open = (shown) => {
+  view.classList.toggle("open", shown);
+  toggle.setAttribute("aria-expanded", String(shown));
+};
+toggle.addEventListener("mouseenter", () => view.classList.add("near"));
+toggle.addEventListener("mouseleave", () => view.classList.remove("near"));
+toggle.addEventListener("focus", () => view.classList.add("near"));
+toggle.addEventListener("blur", () => view.classList.remove("near"));
+
 /** @type {(dropped: number[]) => unknown} */
 let leave = () => {};
 /** @param {typeof leave} by shows which exchanges the model will not see, by their indices */
@@ -49,12 +70,20 @@ export const cancel = () => {
   asked.abort();
 };
 
+/** @param {string} why it could not be counted */
+const over = (why) => {
+  view.classList.add("over");
+  words.replaceChildren(why);
+  leave([]);
+};
+
 /**
  * Counts anew, once nothing was typed for a moment.
  * @param {Conversation | undefined} record @param {string[]} path @param {Settings} settings
  */
 export const count = (record, path, settings) => {
   cancel();
+  box.bar("");
   asked = new AbortController();
   const { signal } = asked;
   timer = window.setTimeout(async () => {
@@ -63,16 +92,14 @@ export const count = (record, path, settings) => {
       sent: exchanges,
       left,
     } = record ? select(record, path) : { turns: [], sent: [], left: [] };
-    const text = box.text();
     try {
-      const counted = await ask("count", { turns: sent, settings, text }, signal);
-      if (counted.error) throw new Error(counted.error);
-      show(counted, exchanges, left);
+      const draft = { text: box.message(), begin: box.begin() };
+      const counted = await ask("count", { turns: sent, settings, ...draft }, signal);
+      if (!counted.error) return show(counted, exchanges, left);
+      box.bar(counted.error);
+      over(counted.error);
     } catch (error) {
-      if (signal.aborted) return;
-      view.classList.add("over");
-      words.replaceChildren(/** @type {Error} */ (error).message);
-      leave([]);
+      if (!signal.aborted) over(/** @type {Error} */ (error).message);
     }
   }, PAUSE_MS);
 };
@@ -85,10 +112,16 @@ export const count = (record, path, settings) => {
  */
 export const show = ({ dropped, ...counts }, exchanges, left) => {
   const gone = left.flatMap(([from, to]) => [...Array(to - from).keys()].map((n) => n + from));
-  leave([...gone, ...dropped.map((/** @type {number} */ index) => exchanges[index])]);
-  view.classList.remove("over");
-  for (const part of PARTS) bars[part].style.width = `${(100 * counts[part]) / counts.window}%`;
+  const leaves = [...gone, ...dropped.map((/** @type {number} */ index) => exchanges[index])];
+  leave(leaves);
+  box.bar("");
   const used = PARTS.reduce((sum, part) => sum + counts[part], 0);
+  const written = (used - counts.reply) / counts.window;
+  view.classList.remove("over");
+  view.classList.toggle("tight", used / counts.window >= TIGHT || leaves.length > 0);
+  share.textContent = `${Math.round(100 * written)} %`;
+  ring.style.setProperty("--share", `${100 * written}%`);
+  for (const part of PARTS) bars[part].style.width = `${(100 * counts[part]) / counts.window}%`;
   const shown = PARTS.filter((part) => counts[part]).map((part) =>
     el("span", { className: `key ${part}` }, `${NAMES[part]} ${count_(counts[part])}`),
   );

@@ -1,22 +1,27 @@
-// How replies are asked for: the prompt template, the sampling that people change, what happens when
-// the window is full. They belong to the open conversation; a new one begins with the last used.
+// How replies are asked for: instructions, the prompt template, sampling, what happens when the window
+// is full. They belong to the open conversation; a new one begins with the last used.
 import { button, el, find } from "../lib/dom.js";
 import { facts } from "../lib/facts.js";
-import { choose } from "../lib/settings.js";
+import { choose, SAMPLED, SAMPLING } from "../lib/settings.js";
 import * as store from "../store/store.js";
-import { say } from "./status.js";
+import { warn } from "./status.js";
 
-/** @import {Settings} from "../lib/settings.js" */
-
+/** @import {Sampled, Settings} from "../lib/settings.js" */
+/** @typedef {{name: string, text: string}} Own a template that the browser keeps */
 /** @typedef {Event & {currentTarget: HTMLInputElement}} Typed */
 
+const TEMPLATES_OWN = "The template's own";
+const OWN = "Own";
+
 let values = store.settings();
+/** @type {Own[]} */
+let own = [];
 /** @type {(settings: Settings) => unknown} */
 let changed = () => {};
 
-/** @param {string} label @param {HTMLElement} control */
-const field = (label, control) =>
-  el("label", { className: "field" }, el("span", { textContent: label }), control);
+/** @param {string} label @param {HTMLElement} control @param {string} [kind] */
+const field = (label, control, kind = "") =>
+  el("label", { className: `field ${kind}` }, el("span", { textContent: label }), control);
 /** @param {keyof Settings} name @param {Record<string, unknown>} properties */
 const input = (name, properties) =>
   el("input", {
@@ -29,39 +34,63 @@ const input = (name, properties) =>
     name,
     ...properties,
   });
-
-const controls = {
-  template: el("select", {
-    name: "template",
-    onchange: () => set("template", controls.template.value),
-  }),
-  temperature: input("temperature", { min: 0, max: 2 }),
-  max_new_tokens: input("max_new_tokens", { min: 1, step: 1 }),
-  seed: input("seed", { min: 0, max: Number.MAX_SAFE_INTEGER, step: 1, placeholder: "random" }),
-  keep_all: el("input", {
-    type: "checkbox",
-    name: "keep_all",
-    onchange: () => set("keep_all", controls.keep_all.checked),
-  }),
+/** @param {Sampled} name */
+const sampled = (name) => {
+  const [min, max] = SAMPLING[name];
+  return input(name, { min, max, ...(name === "top_k" && { step: 1 }) });
 };
+
+const instructions = el("textarea", {
+  name: "system",
+  rows: 2,
+  maxLength: facts.limits.message,
+  placeholder: "For example: answer briefly; use Python 3.12",
+  oninput: () => set("system", instructions.value),
+});
+const why = el("p", { className: "why" });
+const template = el("select", { name: "template", onchange: () => pick(template.value) });
+const preset = el("select", { name: "preset", onchange: () => prefer(preset.value) });
+const numbers = {
+  temperature: sampled("temperature"),
+  top_p: sampled("top_p"),
+  top_k: sampled("top_k"),
+  min_p: sampled("min_p"),
+  repetition_penalty: sampled("repetition_penalty"),
+  max_new_tokens: input("max_new_tokens", { min: 1, max: facts.window, step: 1 }),
+  seed: input("seed", { min: 0, max: Number.MAX_SAFE_INTEGER, step: 1, placeholder: "random" }),
+};
+const NUMBERS = /** @type {(keyof typeof numbers)[]} */ (Object.keys(numbers));
+const keepAll = el("input", {
+  type: "checkbox",
+  name: "keep_all",
+  onchange: () => set("keep_all", keepAll.checked),
+});
 /** The fields. */
 export const panel = el(
   "div",
   { id: "settings", hidden: true, role: "group", "aria-label": "Settings" },
-  field("Prompt template", controls.template),
-  field("Temperature", controls.temperature),
-  field("Longest reply", controls.max_new_tokens),
-  field("Seed", controls.seed),
+  field("Instructions for this chat", instructions, "wide"),
+  why,
+  field("Prompt template", template, "half"),
+  field("Sampling", preset, "half"),
+  field("Temperature", numbers.temperature),
+  field("Longest reply", numbers.max_new_tokens),
+  field("Seed", numbers.seed),
+  field("Top p", numbers.top_p),
+  field("Top k", numbers.top_k),
+  field("Min p", numbers.min_p),
+  field("Repetition penalty", numbers.repetition_penalty),
   el(
     "label",
-    { className: "field check" },
-    controls.keep_all,
+    { className: "field check wide" },
+    keepAll,
     el("span", { textContent: "Refuse a message rather than leave earlier turns out" }),
   ),
 );
 /** The button that shows and hides them. */
 export const toggle = button("Settings", () => open(panel.hidden === true), {
   id: "settings-button",
+  title: "Instructions, template, sampling",
   "aria-expanded": "false",
   "aria-controls": "settings",
 });
@@ -71,47 +100,104 @@ const open = (shown) => {
   toggle.setAttribute("aria-expanded", String(shown));
 };
 
-/** @param {keyof Settings} name @param {string | boolean} value */
-const set = (name, value) => {
-  values = choose(values, name, value, facts.template);
-  hint();
+/** @param {Settings} next */
+const change = (next) => {
+  values = next;
+  show();
   store.keepSettings(values);
   changed(values);
 };
+/** @param {keyof Settings} name @param {string | boolean} value */
+const set = (name, value) => change(choose(values, name, value, facts.template));
+/** @param {string} value of the list of templates */
+const pick = (value) => {
+  const kept = own[Number(value.slice(1))];
+  if (!value.startsWith("/")) set("template", value);
+  else if (kept) change({ ...values, template: kept.name, template_text: kept.text });
+};
+/** @param {string} name of a preset, or "" */
+const prefer = (name) => {
+  const found = facts.presets.find((each) => each.name === name);
+  const next = { ...values };
+  for (const each of SAMPLED) {
+    if (found) next[each] = found.sampling[each] ?? undefined;
+    else delete next[each];
+  }
+  change(next);
+};
 
+const templateOf = () =>
+  facts.templates.find(({ name }) => name === (values.template ?? facts.template));
 // What holds where nothing is chosen
-const hint = () => {
-  const chosen = values.template ?? facts.template;
-  const template = facts.templates.find(({ name }) => name === chosen);
-  if (!template) return;
-  controls.temperature.placeholder = String(template.temperature);
-  controls.max_new_tokens.placeholder = String(facts.max_new_tokens);
+const show = () => {
+  const known = values.template_text === undefined ? templateOf() : undefined;
+  const usual = known?.sampling ?? facts.presets[0]?.sampling ?? {};
+  for (const name of NUMBERS) {
+    const control = numbers[name];
+    if (control !== document.activeElement) control.value = String(values[name] ?? "");
+    if (name !== "seed" && name !== "max_new_tokens")
+      control.placeholder = known ? String(usual[name]) : "as in the template";
+  }
+  numbers.max_new_tokens.placeholder = String(facts.max_new_tokens);
+  if (instructions !== document.activeElement) instructions.value = values.system ?? "";
+  keepAll.checked = !!values.keep_all;
+  const chosen = SAMPLED.some((name) => values[name] !== undefined);
+  const same = facts.presets.find(({ sampling }) =>
+    SAMPLED.every((name) => (values[name] ?? usual[name]) === sampling[name]),
+  );
+  preset.value = chosen ? (same?.name ?? OWN) : "";
+  preset.title = chosen ? (same?.why ?? "") : "";
+  const at = own.findIndex(({ text }) => text === values.template_text);
+  const other = values.template_text !== undefined && at < 0;
+  template.replaceChildren(
+    ...facts.templates.map(({ name, title }) => el("option", { value: name, textContent: title })),
+    ...own.map(({ name }, index) =>
+      el("option", { value: `/${index}`, textContent: `${name} (yours)` }),
+    ),
+    ...(other
+      ? [el("option", { value: "/", textContent: `${values.template} (this chat's)` })]
+      : []),
+  );
+  template.value = at >= 0 ? `/${at}` : other ? "/" : (values.template ?? facts.template);
+  const place = known?.instructions ?? true;
+  instructions.disabled = !place && !values.system;
+  why.textContent = place
+    ? ""
+    : `The template ${known?.title} has no place for instructions; choose another one.`;
+  why.hidden = place;
+  toggle.classList.toggle("chosen", !!values.system);
   const chip = find("#template-chip");
-  if (chip) chip.textContent = `Prompt: ${template.title}`;
+  if (chip) chip.textContent = `Prompt: ${known?.title ?? values.template}`;
 };
 /** Whether the server has a prompt template of that name. @param {string} name */
-export const knows = (name) => facts.templates.some((template) => template.name === name);
+export const knows = (name) => facts.templates.some((each) => each.name === name);
 
 /** Shows `next`, those of a conversation that was opened. @param {Settings} next */
 export const use = (next) => {
   values = { ...next };
-  if (values.template !== undefined && !knows(values.template)) {
-    say(`The prompt template ${values.template} is not on this server; another is used.`);
+  const { template: name, template_text: text } = values;
+  if (name !== undefined && text === undefined && !knows(name)) {
+    warn(`The prompt template ${name} is not on this server; another is used.`);
     delete values.template;
   }
-  for (const name of /** @type {const} */ (["temperature", "max_new_tokens", "seed"]))
-    controls[name].value = String(values[name] ?? "");
-  controls.template.value = values.template ?? facts.template;
-  controls.max_new_tokens.max = String(facts.window);
-  controls.keep_all.checked = !!values.keep_all;
-  hint();
+  show();
+};
+/** A person chooses all of these elsewhere, as in the editor of templates. @param {Settings} next */
+export const take = (next) => change({ ...next });
+/** @param {Own[]} templates that can be chosen, too */
+export const offer = (templates) => {
+  own = templates;
+  show();
 };
 
 const { seed } = facts.limitations;
-controls.seed.disabled = !!seed;
-controls.seed.title = seed ?? "";
-controls.template.append(
-  ...facts.templates.map(({ name, title }) => el("option", { value: name, textContent: title })),
+numbers.seed.disabled = !!seed;
+numbers.seed.title = seed ?? "";
+preset.append(
+  el("option", { value: "", textContent: TEMPLATES_OWN }),
+  ...[...facts.presets.map(({ name }) => name), OWN].map((name) =>
+    el("option", { value: name, textContent: name, disabled: name === OWN }),
+  ),
 );
 
 export const get = () => values;

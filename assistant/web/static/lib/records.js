@@ -17,6 +17,8 @@ import { isCount, isObject, isText, isTime } from "./values.js";
  * @property {string} text
  * @property {number[]} [ids] the tokens of the text
  * @property {boolean} [pinned]
+ * @property {boolean} [edited] a reply that a person has written or changed
+ * @property {boolean} [gone] it was deleted: its place stays, since others may stand behind it
  * @property {string} [finish] one of FINISHES
  * @property {Record<string, any>} [receipt] shown as text, and checked by the server
  * @property {Sources} [sources]
@@ -45,12 +47,12 @@ export const MAX = {
   ...facts.limits,
   title: 120,
   ids: 200_000,
-  receipt: 8_192,
+  receipt: 8_192 + facts.limits.template + facts.limits.message,
 };
 const FINISHES = ["stop", "length", "cancelled", "error"];
 const ID = /^[a-z][0-9a-f]{8,30}$/;
 
-/** @param {"c" | "n" | "q" | "r"} letter of a conversation, a node, a question, a rendering */
+/** @param {"c" | "n" | "q" | "r" | "t"} letter of a conversation, a node, a question, a rendering, a template */
 export const newId = (letter) => {
   const bytes = crypto.getRandomValues(new Uint8Array(8));
   return letter + [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -91,6 +93,7 @@ const refuse = (reason) => {
 const checkTurn = (value, role) => {
   if (!isObject(value)) refuse("one of its turns is no turn");
   if (value.role !== role) refuse("its turns do not alternate");
+  if (value.gone === true) return { role, text: "", gone: true };
   const most = role === "user" ? MAX.message : MAX.text;
   if (!isText(value.text, most) || (role === "user" && !value.text.trim())) {
     refuse(`one of its turns is no text of at most ${most.toLocaleString("en")} characters`);
@@ -101,6 +104,7 @@ const checkTurn = (value, role) => {
     turn.ids = value.ids;
   }
   if (value.pinned === true) turn.pinned = true;
+  if (value.edited === true && role === "assistant") turn.edited = true;
   if (typeof value.finish === "string" && FINISHES.includes(value.finish)) {
     turn.finish = value.finish;
   }
@@ -162,22 +166,24 @@ export const merge = (one, other) => {
 // The tree
 
 /**
- * The turns from the first one to `leaf`, as ids.
+ * The turns from the first one to `leaf`, as ids, without those that are gone.
  * @param {Conversation} record @param {string | null} leaf
  */
 export const path = (record, leaf) => {
   const found = [];
-  for (let nid = leaf; nid; nid = record.nodes[nid].parent) found.push(nid);
+  for (let nid = leaf; nid; nid = record.nodes[nid].parent)
+    if (!record.nodes[nid].gone) found.push(nid);
   return found.reverse();
 };
 
 /**
- * parent (or "" at the top) -> its children, oldest first
+ * parent (or "" at the top) -> its children, oldest first, without those that are gone
  * @param {Conversation} record @returns {Map<string, string[]>}
  */
 export const family = (record) => {
   const children = new Map();
-  for (const [nid, { parent }] of Object.entries(record.nodes)) {
+  for (const [nid, { parent, gone }] of Object.entries(record.nodes)) {
+    if (gone) continue;
     const siblings = children.get(parent ?? "");
     if (siblings) siblings.push(nid);
     else children.set(parent ?? "", [nid]);

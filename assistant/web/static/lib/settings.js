@@ -1,28 +1,54 @@
 // What people choose of how replies are asked for. What is read of it, from the browser's store, a file
 // or a link, is checked here field by field. Knows no page and no store.
+import { facts } from "./facts.js";
 import { isCount, isObject, isText } from "./values.js";
 
 /**
  * Where nothing is chosen, the server's own holds.
  * @typedef {object} Settings
  * @property {string} [template] the name of a prompt template
- * @property {number} [temperature] 0 to 2
+ * @property {string} [template_text] its file, where it is none of the server's
+ * @property {string} [system] instructions
+ * @property {number} [temperature]
+ * @property {number} [top_p]
+ * @property {number} [top_k]
+ * @property {number} [min_p]
+ * @property {number} [repetition_penalty]
  * @property {number} [max_new_tokens] at least 1
  * @property {number} [seed]
  * @property {boolean} [keep_all] refuse a message rather than leave earlier turns out
  */
 
-const NAME_MAX = 100;
+const NAME_MAX = 200;
+
+/** What a preset chooses, and from where to where: see assistant/sampling.py. */
+export const SAMPLING = /** @type {const} */ ({
+  temperature: [0, 2],
+  top_p: [0.01, 1],
+  top_k: [0, 1000],
+  min_p: [0, 1],
+  repetition_penalty: [0.5, 2],
+});
+/** @typedef {keyof typeof SAMPLING} Sampled */
+export const SAMPLED = /** @type {Sampled[]} */ (Object.keys(SAMPLING));
+const TEXTS = ["template", "system"];
 
 /** What `value` has of settings. @param {unknown} value @returns {Settings} */
 export const checkSettings = (value) => {
   /** @type {Settings} */
   const settings = {};
   if (!isObject(value)) return settings;
-  const { template, temperature, max_new_tokens, seed } = value;
+  const { template, template_text, system, max_new_tokens, seed } = value;
   if (isText(template, NAME_MAX)) settings.template = template;
-  if (typeof temperature === "number" && temperature >= 0 && temperature <= 2)
-    settings.temperature = temperature;
+  if (settings.template && isText(template_text, facts.limits.template))
+    settings.template_text = template_text;
+  if (isText(system, facts.limits.message) && system.trim()) settings.system = system;
+  for (const name of SAMPLED) {
+    const [number, [from, to]] = [value[name], SAMPLING[name]];
+    const whole = name !== "top_k" || Number.isInteger(number);
+    if (typeof number === "number" && number >= from && number <= to && whole)
+      settings[name] = number;
+  }
   if (isCount(max_new_tokens) && max_new_tokens > 0) settings.max_new_tokens = max_new_tokens;
   if (isCount(seed)) settings.seed = seed;
   if (value.keep_all === true) settings.keep_all = true;
@@ -39,10 +65,13 @@ export const checkSettings = (value) => {
  * @returns {Settings}
  */
 export const choose = (settings, name, value, template) => {
-  const { [name]: _, ...others } = settings;
+  const { [name]: _, ...rest } = settings;
+  /** @type {Settings} */
+  const others = rest;
+  if (name === "template") delete others.template_text;
   if (value === "" || value === false || (name === "template" && value === template)) {
     return checkSettings(others);
   }
-  const chosen = value === true || name === "template" ? value : Number(value);
+  const chosen = value === true || TEXTS.includes(name) ? value : Number(value);
   return checkSettings({ ...others, [name]: chosen });
 };
