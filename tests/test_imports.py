@@ -239,9 +239,20 @@ SCRIPT_ROOMS = {
     "composer": {"lib", "store"},
     "chat": {"lib", "store", "files", "composer", "reading"},
     "frame": {"lib", "store", "files", "composer", "chat"},
-    "playground": {"lib"},
+    "playground": {"lib", "store"},
     "attribution": {"lib", "store"},
-    "": {"lib", "store", "files", "composer", "chat", "frame", "playground", "attribution"},
+    "templates": {"lib", "store"},
+    "": {
+        "lib",
+        "store",
+        "files",
+        "composer",
+        "chat",
+        "frame",
+        "playground",
+        "attribution",
+        "templates",
+    },
 }
 CLASSIC = {"start.js", "stream.js"}  # they run within the page, as they are
 IMPORT = re.compile(

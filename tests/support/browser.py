@@ -66,7 +66,7 @@ def opened(browser, url, **options):
 
 def refused(url):
     """Whether what went wrong there is a reply that was not to be had, which the page tells."""
-    return re.search("/page/(chat|again|prompt)$", url)
+    return re.search("/page/(chat|again|complete|inspect|library/use|prompt)$", url)
 
 
 def is_fault(message):
@@ -104,4 +104,26 @@ def said(page, role):
 
 
 def status(page):
-    return page.inner_text("#below")
+    return page.inner_text("#chat-status")
+
+
+def counted(page, words):
+    """Wait until the ledger, unfolded or not, says that."""
+    page.wait_for_selector(f"#ledger :text('{words}')", state="attached")
+
+
+def show_tab(page, name):
+    """Opens a tab of the page; on a phone the chat's own row has the others behind its last button."""
+    tab = page.get_by_role("tab", name=name, exact=True)
+    if tab.count():
+        tab.click()
+    elif name != "Chat":
+        page.click("#more")
+        page.click(f"#more-menu button:text-is('{name}')")
+
+
+def of_chat(page, row, action):
+    """What the menu of a row in the list of chats does: Rename, Export or Delete."""
+    page.hover(row)
+    page.locator(row).locator(".chat-more").click()
+    page.click(f".unfolded button:text-is('{action}')")

@@ -25,6 +25,9 @@ STYLES = (
     "reading/reading.css",
     "composer/composer.css",
     "playground/playground.css",
+    "playground/continue.css",
+    "playground/compare.css",
+    "templates/templates.css",
     "attribution/sources.css",
 )
 # Within the page itself, and before Gradio builds it; start.js asks for all the others.
@@ -82,12 +85,13 @@ def build_page(assistants: Assistants, sources: Sources) -> gr.Blocks:
     assistant = assistants.default
     page = gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True)
     with page:
-        gr.Markdown(_header(assistant), latex_delimiters=[], elem_id="header")
-        with gr.Tabs():
+        # Our own words, and escaped names; cleaning them would take the button away.
+        header = _header(assistant)
+        gr.Markdown(header, latex_delimiters=[], sanitize_html=False, elem_id="header")
+        with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Chat", elem_id="chat"):
                 build_chat()
-            # Its doors are there before it is opened: turns of the chat come in through them.
-            with gr.Tab("Playground", render_children=True):
+            with gr.Tab("Playground", elem_id="playground-tab"):
                 build_playground(assistants, sources)
             with gr.Tab("Attribution") as tab:
                 AttributionTab(sources, tab)
@@ -100,9 +104,9 @@ def build_page(assistants: Assistants, sources: Sources) -> gr.Blocks:
 def _header(assistant: Assistant) -> str:
     model, template = escape(assistant.engine.model), escape(assistant.template.name)
     return (
-        f'<div class="bar"><h1>{TITLE}</h1><span class="chip" title="Model">{model}</span>'
-        '<span class="chip" id="template-chip" title="Prompt template">'
-        f"Prompt: {template}</span></div>"
+        f'<div class="bar"><h1>{TITLE}</h1><span id="model-name" title="Model">{model}</span>'
+        '<button type="button" class="chip" id="template-chip" title="Prompt template">'
+        f"Prompt: {template}</button></div>"
     )
 
 

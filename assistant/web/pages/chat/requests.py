@@ -5,12 +5,13 @@ may take a moment, so it is called in a thread.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from assistant.chat.assistant import Assistant
 from assistant.chat.receipt import Receipt
-from assistant.conversation import Conversation, Turn
+from assistant.conversation import Conversation, Turn, trusted_ids
+from assistant.engine.protocol import Tokenizer
 from assistant.errors import HistoryError
 from assistant.generation.reply import Reply
 from assistant.sampling import STOPS_MAX
@@ -136,18 +137,34 @@ def show_prompt(
 def prompt_for_playground(
     assistants: Assistants, turns: Untrusted, settings: Settings, receipt: Untrusted
 ) -> dict[str, Any]:
-    """The same prompt for the playground, the reply that is there, and what ends one."""
+    """The same prompt for the playground, the reply that is there, how it was drawn, and what ends
+    one."""
     whole = _conversation(turns)
     assistant, conversation, dropped, system = _prompt(assistants, whole, settings, receipt)
     segments, template = assistant.segments(conversation, dropped, system), assistant.template
     last = whole.turns[-1]
     lines = (*template.markers, *filter(None, (template.separator,)))
-    before = {} if last.role == "user" else {"text": last.text, "ids": last.ids}
     return {
         "segments": [[segment.text, segment.trusted] for segment in segments],
         "stop": [*(f"\n{line}" for line in lines), *template.stop][:STOPS_MAX],
-        **before,
+        **_drawn(assistants, settings, receipt),
+        **({} if last.role == "user" else _there(last, assistants.engine.tokenizer)),
     }
+
+
+def _there(reply: Turn, tokenizer: Tokenizer) -> dict[str, Any]:
+    """A reply with the white space that it was generated with, where its ids tell it."""
+    ids = trusted_ids(reply, tokenizer)
+    return {"text": tokenizer.decode(ids) if ids else reply.text, "ids": ids}
+
+
+def _drawn(assistants: Assistants, settings: Settings, receipt: Untrusted) -> dict[str, Any]:
+    if receipt is not None:
+        known = Receipt.from_dict(receipt)
+        return {"sampling": asdict(known.sampling), "max_new_tokens": known.max_new_tokens}
+    assistant, options = assistants.for_settings(settings)
+    longest = options["max_new_tokens"] or assistant.max_new_tokens
+    return {"sampling": asdict(options["sampling"]), "max_new_tokens": longest}
 
 
 def _conversation(turns: Untrusted) -> Conversation:

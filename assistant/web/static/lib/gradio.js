@@ -24,7 +24,7 @@ const look = () => {
     wanted.action(element);
   }
 };
-const ours = "#chat-page > *"; // what this page builds by itself
+const ours = ":is(#chat-page, #continue-page) > *"; // what this page builds by itself
 new MutationObserver((changes) => {
   if (changes.some(({ target }) => !(/** @type {Element} */ (target).closest?.(ours)))) look();
 }).observe(document.documentElement, { childList: true, subtree: true });
