@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import gradio as gr
+from anyio import CapacityLimiter, to_thread
 from gradio.blocks import Block
 
 from assistant.chat.assistant import Assistant
@@ -27,7 +28,7 @@ from assistant.prompting.template import PromptTemplate
 from assistant.sampling import check_max_new_tokens
 from assistant.web.pages.chat.templates import Assistants
 from assistant.web.pages.doors import status_line
-from assistant.web.pages.events import QUIET, Untrusted, Update, Updates
+from assistant.web.pages.events import ASIDE, QUIET, Untrusted, Update, Updates
 from assistant.web.pages.playground.compare_html import chart, grid, progress, verdict, vote
 from assistant.web.pages.playground.html import file
 from assistant.web.pages.playground.tab_base import Card, Runs, TabSession, read_action
@@ -58,6 +59,7 @@ class WorkbenchTab(Runs[Session]):
         self.engine = assistants.engine
         self.templates = {template.name: template for template in assistants.names.values()}
         self.questions = load_questions()
+        self.threads = CapacityLimiter(ASIDE)
         self._build(assistants.default)
         self._connect()
 
@@ -160,11 +162,14 @@ class WorkbenchTab(Runs[Session]):
                 raise event
 
         async for page in self.work(session, start, take):
+            if self.chart in page and session.job:  # rendering replies takes a while
+                done = session.job.results
+                page[self.grid] = await to_thread.run_sync(grid, done, limiter=self.threads)
             yield page
 
     def results(self, session: Session) -> Update:
-        """How far it is; at the end with what there is to do then. The grid is large, so it is sent
-        anew only when it has grown a bit."""
+        """How far it is; at the end with what there is to do then. Chart and grid are large, so
+        they are sent anew only when they have grown a bit."""
         job = session.job
         if job is None:
             return {}
@@ -174,7 +179,7 @@ class WorkbenchTab(Runs[Session]):
         if over or len(done) > 1.2 * session.on_page:
             session.on_page = len(done)
             rows = figures(done, job.assistants)
-            page |= {self.chart: chart(rows, job.assistants), self.grid: grid(done)}
+            page |= {self.chart: chart(rows, job.assistants)}
         if over:
             names = list(job.assistants)
             page |= {
