@@ -2,13 +2,14 @@
 
 import itertools
 import re
+from html import unescape
 from html.parser import HTMLParser
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assistant.web.pages.chat import code, markdown
+from assistant.web.pages.chat import code, markdown, maths
 from assistant.web.pages.chat.code import COLOURED, EAGER_MAX
 from assistant.web.pages.chat.markdown import CELLS_MAX, Growing, Part, render
 
@@ -64,6 +65,7 @@ HOSTILE = [
 TAGS = {"p", "br", "hr", "ul", "ol", "li", "pre", "code", "blockquote", "em", "strong", "s", "a"}
 TAGS |= {"h3", "h4", "h5", "h6", "table", "thead", "tbody", "tr", "th", "td"}
 TAGS |= {"div", "span", "button", "mark"}  # the transcript's own
+MATHS = {"math", *maths._TAGS}
 VALUES = {
     "href": r"(?is)https?://.*",
     "title": r"(?s).*",
@@ -75,6 +77,13 @@ VALUES = {
     "target": r"_blank",
     "rel": r"noopener noreferrer nofollow",
     "data-parts": r"[\d ]+",
+    "data-language": r"\S{1,20}",
+    "data-name": r"[^\"'<>]{1,100}",
+    "aria-pressed": r"false",
+    "aria-label": r"done|to do",
+    "role": r"img",
+    "display": r"block",
+    **dict.fromkeys(maths._ATTRIBUTES, r"[a-z -]+|[+-]?[\d.]+(em|ex|mu|%)?"),
 }
 
 
@@ -113,7 +122,7 @@ class Elements(HTMLParser):
 
 def is_inert(html):
     shown = Elements(html)
-    assert set(shown.tags) <= TAGS
+    assert set(shown.tags) <= TAGS | MATHS
     for name, value in shown.attributes:
         assert re.fullmatch(VALUES[name], value), (name, value)
     assert shown.tags.count("a") == shown.attributes.count(("target", "_blank"))
@@ -257,14 +266,36 @@ def test_what_a_lexer_could_be_slow_with_is_shown_plain(language, lines):
 
 def test_colours_end_with_their_time(monkeypatch):
     ticks = itertools.count()
-    monkeypatch.setattr(code, "clock", lambda: next(ticks) * code.COLOUR_S / 20)
-    blocks = ["\n".join(["```python", *LINES[:20], "last = 1", "```"])] * 30
-    html = [render(text) for text in (blocks[0], "\n".join(blocks))]
-    assert coloured(html[0], "first") and not coloured(html[0], "last")
-    assert "last = 1" in Elements(html[0]).text
-    first, *_, last = html[1].split('<div class="code"')[1:]  # a reply's time ends, too
-    assert coloured(first, "first") and "<span class" not in last
-    assert Elements(html[1]).text == Elements(html[0]).text * 30
+    monkeypatch.setattr(code, "clock", lambda: next(ticks) * code.COLOURS_S / 200)
+    block = "\n".join(["```python", *LINES[:20], "last = 1", "```"])
+    first, *_, last = render("\n".join([block] * 30)).split('<div class="code"')[1:]
+    assert coloured(first, "first") and coloured(first, "last") and "<span class" not in last
+    html = render("\n".join(["```python", *LINES]))
+    assert coloured(html, "first") and not coloured(html, "last")
+    assert "last = 1" in Elements(html).text
+
+
+@pytest.mark.parametrize("language", sorted(COLOURED))
+def test_the_last_line_is_coloured_like_the_others(language):
+    """Without the end of a line, some lexers do not know it for what it is."""
+    line = "+x = 1" if language == "diff" else "x = 1"
+    short, long = (render("\n".join([f"```{language}", *[line] * n, "```"])) for n in (3, 4))
+    assert classes(short, 2) == classes(long, 2)
+
+
+def classes(html, number):
+    """The class of each character of a line of the code."""
+    found, name = [], None
+    for tag, text in re.findall("(<.*?>)|([^<]+)", html.partition('<pre class="code-text">')[2]):
+        name = (re.search('class="(.*?)"', tag) or [None, None])[1] if tag else name
+        found += [(character, name) for character in unescape(text)]
+    lines = [[]]
+    for character, name in found:
+        if character == "\n":
+            lines.append([])
+        else:
+            lines[-1].append((character, name))
+    return lines[number]
 
 
 @pytest.mark.parametrize("values", [["x ", "= 2"], ["x", "x", " = 1"], ["x"], ["", "y"]])
@@ -274,7 +305,93 @@ def test_code_is_whole_whatever_a_lexer_makes_of_it(monkeypatch, values):
             return [(code.STANDARD_TYPES.__iter__().__next__(), value) for value in values]
 
     monkeypatch.setattr(code, "get_lexer_by_name", lambda *_, **__: Lexer())
-    assert Elements(render("```python\nx = 1")).text == "pythonCopyx = 1"
+    assert Elements(render("```python\nx = 1")).text == "pythonWrapSaveCopyx = 1"
+
+
+SAMPLES = {
+    "python": 'def f(a):\n    """Text with = and\n\n    def."""\n    return f"{a}" + 1  # x\n\n\n',
+    "javascript": "/* a\n b */\nconst f = (a) => {\n  return `x${a}\n` + 1; // y\n};\n",
+    "c": "#include <a.h>\nint f(int a) {\n  /* b\n c */\n  return a + 1;\n}\n",
+    "php": "$a = 'b';\n",
+    "diff": "@@ -1 +1 @@\n-a\n+b\n c\n",
+}
+PHP = "<p>\n<?php\n"
+
+
+@pytest.mark.parametrize("language", SAMPLES)
+def test_long_code_keeps_its_colours_while_it_grows(monkeypatch, language):
+    """Each line is coloured once the next one begins, as in the whole, and read a few times."""
+    read = []
+    lexer = code.get_lexer_by_name
+    monkeypatch.setattr(code, "get_lexer_by_name", lambda *a, **k: Counted(lexer(*a, **k), read))
+    sample, first = SAMPLES[language], PHP * (language == "php")
+    text = first + sample * (7_000 // len(sample))
+    whole = body_of(render(f"```{language}\n{text}"))
+    read.clear()
+    growing, steps = Growing(), range(len(first), len(text) + 1, len(sample))
+    for end in steps:
+        _, tail = growing.update(f"```{language}\n{text[:end]}")
+        assert whole.startswith(body_of(tail).rpartition("\n")[0])  # the last may go on
+    if not first:  # else it goes back to the tag that all stands in
+        assert sum(read) < len(steps) * code.STEP * 4
+
+
+class Counted:
+    def __init__(self, lexer, read):
+        self.lexer, self.read = lexer, read
+
+    def get_tokens(self, text):
+        self.read.append(len(text))
+        return self.lexer.get_tokens(text)
+
+
+def body_of(html):
+    return html.partition('<pre class="code-text">')[2].partition("</pre>")[0]
+
+
+def test_what_there_was_no_time_for_stays_plain_while_it_grows(monkeypatch):
+    now = itertools.accumulate([code.COLOURS_S / 20] * 40 + [0] * 100_000)
+    monkeypatch.setattr(code, "clock", lambda: next(now))
+    growing, text = Growing(), "\n".join(["```python", *LINES[:20], "last = 1\n"])
+    _, tail = growing.update(text)
+    assert coloured(tail, "first") and not coloured(tail, "last")
+    assert growing.update(f"{text}x = 1\n")[1].startswith(tail.partition("</pre>")[0])
+
+
+def test_code_that_grows_for_too_long_is_coloured_no_more(monkeypatch):
+    monkeypatch.setattr(code, "GROWING_S", 0)
+    growing = Growing()
+    assert not coloured(growing.update("```python\nfirst = 1\n")[1], "first")
+    assert coloured("".join(growing.finish("```python\nfirst = 1\n")), "first")
+
+
+@pytest.mark.parametrize(
+    "info, language, name",
+    [
+        ("python", "python", ""),
+        ("python app.py", "python", "app.py"),
+        ("python name=src/app.py", "python", "src/app.py"),
+        ('js title="my file.js"', "js", "my file.js"),
+        ("python {1,2}", "python", ""),
+        ("python a=b", "python", ""),
+        ("x" * 30, "x" * 20, ""),
+        ("py " + "x" * 101, "py", ""),
+        ("", "", ""),
+    ],
+)
+def test_what_stands_behind_a_fence(info, language, name):
+    shown = is_inert(render(f"```{info}\nx\n```"))
+    attributes = dict(shown.attributes)
+    assert attributes.get("data-language", "") == language
+    assert attributes.get("data-name", "") == name
+    assert shown.text.startswith(f"{name or language}Wrap")
+
+
+def test_tasks_are_boxes():
+    html = render("- [ ] a\n- [x] **b**\n- [X]c\n- \\[ ] d\n\n[ ] e")
+    shown = is_inert(html)
+    assert shown.text.split() == ["☐", "a", "☑", "b", "[X]c", "[", "]", "d", "[", "]", "e"]
+    assert 'role="img" aria-label="done">☑' in html and 'aria-label="to do">☐' in html
 
 
 def test_a_table_has_so_many_cells_and_what_is_more_stays_text():

@@ -16,7 +16,7 @@ def time(request):
     """Code is coloured, or the time for it is always over."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(code, "clock", lambda: 0.0)
-        patch.setattr(code, "COLOUR_S", 1.0 if request.param == "coloured" else 0.0)
+        patch.setattr(code, "COLOURS_S", 1.0 if request.param == "coloured" else 0.0)
         yield
 
 
@@ -37,7 +37,7 @@ class Marked(Elements):
 
     def handle_endtag(self, tag):
         super().handle_endtag(tag)
-        self.heading &= tag != "button"
+        self.heading &= tag != "div"
         self.over = [] if tag == "mark" else self.over
 
     def handle_data(self, data):

@@ -1,9 +1,10 @@
-"""What stands in a line of Markdown: its text as HTML, with marks.
+"""What stands in a line of Markdown: its text as HTML, with marks, maths and the boxes of tasks.
 
 For the marks, each token says where in the content its text begins. markdown-it keeps no such
 places, so a rule that matches nothing notes where each step of the parser is.
 """
 
+import re
 from collections.abc import Iterator
 from itertools import groupby
 from typing import Any, Literal
@@ -13,7 +14,11 @@ from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 
 from assistant.web.pages.chat.marks import Piece, Place, as_html
+from assistant.web.pages.chat.maths import formula_at, mathml
 
+MATHS_MAX = 20_000  # characters of a reply that are shown as maths: 0.4 s
+_TASK = re.compile(r"\[([ xX])\](?= )")
+_TASKS = {False: ("to do", "☐"), True: ("done", "☑")}
 _TEXTS = ("text", "text_special")  # the second: an entity, or an escaped character
 _LINK = {"target": "_blank", "rel": "noopener noreferrer nofollow"}
 
@@ -21,13 +26,19 @@ _LINK = {"target": "_blank", "rel": "noopener noreferrer nofollow"}
 def prepare(markdown: MarkdownIt) -> None:
     """Makes a parser ready for inline()."""
     markdown.inline.ruler.before("text", "note", _note)
+    markdown.inline.ruler.before("escape", "task", _task)
+    markdown.inline.ruler.before("escape", "formula", _formula)
     # The rule joins texts and keeps the place of the last.
     markdown.disable("fragments_join")
 
 
-def inline(markdown: MarkdownIt, content: str, env: dict[str, Any], place: Place) -> list[Token]:
-    """The tokens of `content`. All its text is in tokens of the type `shown`, and is HTML."""
+def inline(
+    markdown: MarkdownIt, content: str, env: dict[str, Any], place: Place, item: bool = False
+) -> list[Token]:
+    """The tokens of `content`. All its text is in tokens of the type `shown`, and is HTML.
+    item: whether it begins one of a list, and may say first whether that is done."""
     state = _State(content, markdown, env, [])
+    state.item = item
     markdown.inline.tokenize(state)
     _locate(state.tokens, content.replace("\n", " "))
     for rule in markdown.inline.ruler2.getRules(""):
@@ -41,6 +52,7 @@ class _State(StateInline):
 
     step = 0
     gathered = 0
+    item = False
 
     def pushPending(self) -> Token:
         token = super().pushPending()
@@ -59,6 +71,34 @@ def _note(state: StateInline, silent: bool) -> bool:
         if not state.pending:
             state.gathered = state.pos
     return False
+
+
+def _task(state: StateInline, silent: bool) -> bool:
+    found = None if silent or state.pos else _TASK.match(state.src)
+    if found is None or not isinstance(state, _State) or not state.item:
+        return False
+    said, sign = _TASKS[found[1] != " "]
+    token = state.push("drawn", "", 0)
+    token.meta["html"] = f'<span class="task" role="img" aria-label="{said}">{sign}</span>'
+    token.content = found[0]
+    state.pos = found.end()
+    return True
+
+
+def _formula(state: StateInline, silent: bool) -> bool:
+    if state.src[state.pos] not in "$\\":
+        return False
+    found = formula_at(state.src, state.pos)
+    if found is None or len(found[0]) > state.env["maths"]:
+        return False
+    whole, source, block = found
+    if not silent:
+        state.env["maths"] -= len(whole)
+        html = mathml(source, block)
+        token = state.push("text" if html is None else "drawn", "", 0)
+        token.content, token.meta["html"] = whole, html
+    state.pos += len(whole)
+    return True
 
 
 def _locate(tokens: list[Token], flat: str) -> None:
@@ -87,6 +127,8 @@ def _shown(tokens: list[Token], place: Place) -> Iterator[Token]:
         for token in group:
             if token.type == "code_inline":
                 yield _html(f'<code dir="ltr">{as_html(_pieces(token, place))}</code>')
+            elif token.type == "drawn":
+                yield _html(token.meta["html"])
             else:
                 token.attrs |= _LINK if token.type == "link_open" else {}
                 yield token

@@ -17,7 +17,7 @@ from markdown_it.token import Token
 
 from assistant.text import clean
 from assistant.web.pages.chat import code
-from assistant.web.pages.chat.inline import inline, prepare
+from assistant.web.pages.chat.inline import MATHS_MAX, inline, prepare
 from assistant.web.pages.chat.marks import Marks, Part, Place
 
 __all__ = ["Growing", "Part", "render"]
@@ -25,11 +25,11 @@ __all__ = ["Growing", "Part", "render"]
 CELLS_MAX = (
     5_000  # of a reply's tables; a wide one of many short lines has the square of its length
 )
-COLOURS_S = 0.5  # for all code of a reply
 _DIRECTED = {"li", "blockquote", "th", "td"}
 
 # What is known at a place in a reply. references: link definitions, as markdown-it keeps them.
-# cells, seconds: how many cells, and how much time for colours, are left. marks: Marks or None.
+# cells, maths: how many cells, and characters of maths, are left. colours: of all its code; grows:
+# whether what is shown now will be shown again. marks: Marks or None.
 Env = dict[str, Any]
 
 
@@ -105,25 +105,23 @@ def _table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
 def _code(tokens: Sequence[Token], index: int, options: Any, env: Env) -> str:
     token = tokens[index]
     text = token.content.removesuffix("\n")
-    language = token.info.split(maxsplit=1)[0] if token.info.strip() else ""
     first = (token.map or [0])[0] + (token.type == "fence")
     place = env["marks"].lines(text, first) if env["marks"] else Place()
-    began = code.clock()
-    limit_s = min(code.COLOUR_S, env["seconds"])
-    html = code.code_block(text, language[:20], place.html, limit_s)
-    env["seconds"] -= code.clock() - began
-    return html
+    language, name = code.info(token.info)
+    grown = env["colours"].grown if env["grows"] else env["colours"].whole
+    return code.code_block(text, language, name, place.html, grown)
 
 
 _MARKDOWN = _markdown()
 
 
 def _start() -> Env:
-    return {"references": {}, "cells": CELLS_MAX, "seconds": COLOURS_S, "marks": None}
+    counts = {"cells": CELLS_MAX, "maths": MATHS_MAX}
+    return counts | {"references": {}, "colours": code.Colours(), "grows": False, "marks": None}
 
 
 def _copy(env: Env) -> Env:
-    return env | {"references": dict(env["references"])}
+    return env | {"references": dict(env["references"]), "grows": True}
 
 
 def _html(source: str, env: Env) -> Iterator[str]:
@@ -134,7 +132,8 @@ def _html(source: str, env: Env) -> Iterator[str]:
             if token.type == "inline":
                 marks = env["marks"]
                 place = marks.inline(tokens[index - 1], token) if marks else Place()
-                token.children = inline(_MARKDOWN, token.content, env, place)
+                item = index > 1 and tokens[index - 2].type == "list_item_open"
+                token.children = inline(_MARKDOWN, token.content, env, place, item)
         if html := _MARKDOWN.renderer.render(tokens, _MARKDOWN.options, env):
             yield html
 

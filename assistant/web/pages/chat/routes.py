@@ -22,6 +22,7 @@ from assistant.web.pages.chat.runs import Runs
 from assistant.web.pages.chat.status import Waits
 from assistant.web.pages.chat.stream import write, write_again
 from assistant.web.pages.chat.templates import Assistants
+from assistant.web.pages.chat.typed import render_typed
 from assistant.web.pages.events import ASIDE
 
 PARTS_MAX = 100  # marked in one reply
@@ -77,7 +78,10 @@ class Mark(Body):
 
 
 class Text(Body):
+    """said: by a person, so it is shown to the letter but for its fences."""
+
     text: str
+    said: bool = False
     marks: Annotated[list[Mark], Field(max_length=PARTS_MAX, fail_fast=True)] = []
 
 
@@ -142,6 +146,8 @@ def chat_router(assistants: Assistants, facts: Callable[[], dict[str, Any]]) -> 
 
 def _render(replies: list[Text]) -> list[str]:
     return [
-        render(reply.text, [Part(mark.start, mark.end, mark.kind) for mark in reply.marks])
+        render_typed(reply.text)
+        if reply.said
+        else render(reply.text, [Part(mark.start, mark.end, mark.kind) for mark in reply.marks])
         for reply in replies
     ]

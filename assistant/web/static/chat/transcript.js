@@ -1,14 +1,10 @@
 // The transcript's own behaviour: buttons in what the server rendered, and scrolling.
-import { copy, find, need } from "../lib/dom.js";
+import { find } from "../lib/dom.js";
+import { listen } from "../reading/code.js";
 import * as turns from "./turns.js";
 
 const area = turns.transcript;
-area.addEventListener("click", (event) => {
-  const target = /** @type {Element} */ (event.target);
-  const pressed = /** @type {HTMLElement | null} */ (target.closest("button.act-copy-code"));
-  const code = pressed?.closest(".code");
-  if (pressed && code) copy(pressed, need(".code-text", code).textContent ?? "");
-});
+listen(area);
 
 // It stays at its end while text arrives, unless the reader has scrolled away.
 let atEnd = true;
@@ -30,6 +26,10 @@ seen.observe(turns.log);
 export const toEnd = () => {
   atEnd = true;
   stay();
+};
+/** What comes does not move what is read. */
+export const letGo = () => {
+  atEnd = false;
 };
 area.setAttribute("tabindex", "0");
 area.setAttribute("role", "region");

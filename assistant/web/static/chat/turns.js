@@ -1,12 +1,14 @@
-// The transcript: one article for each turn of the open path. A message is shown to the letter. A
-// reply grows by the blocks that the server has rendered; one that was loaded is shown to the letter
-// until the server has rendered it. Articles are kept, so stepping between branches, or a new turn
+// The transcript: one article for each turn of the open path. A message is shown to the letter, its
+// fences as code. A reply grows by the blocks that the server has rendered; one that was loaded is
+// shown to the letter until then. Articles are kept, so stepping between branches, or a new turn
 // behind 300 others, touches what has changed alone.
 import { button, el, find, need, nodesOf, patch } from "../lib/dom.js";
 import { facts } from "../lib/facts.js";
 import * as marks from "../lib/marks.js";
 import * as records from "../lib/records.js";
 import { ask } from "../lib/server.js";
+import * as code from "../reading/code.js";
+import { foldText, hasFence } from "../reading/folding.js";
 import { acts } from "./acts.js";
 import * as receipts from "./receipts.js";
 
@@ -18,6 +20,7 @@ import * as receipts from "./receipts.js";
  * A turn as it is shown.
  * @typedef {object} Shown
  * @property {HTMLElement} element
+ * @property {boolean} user it is a message
  * @property {string} id the conversation's
  * @property {string} nid
  * @property {string} text
@@ -56,11 +59,13 @@ const nothing = () => el("p", { className: "none", textContent: "No text came ba
 /** @param {string} id @param {string} nid @param {Node} node @param {boolean} growing @returns {Shown} */
 const add = (id, nid, { role, text }, growing) => {
   const said = el("div", { className: "said", dir: "auto" });
-  const plain = role === "assistant" && !!text;
-  if (role === "user" || plain) said.textContent = text;
+  const user = role === "user";
+  const plain = user ? hasFence(text) : !!text;
+  if (user) said.append(el("div", { className: "typed", dir: "auto", textContent: text }));
+  else if (plain) said.textContent = text;
   else said.append(growing ? dots() : nothing());
   said.classList.toggle("plain", plain);
-  const heading = role === "user" ? "You said" : "The assistant said";
+  const heading = user ? "You said" : "The assistant said";
   const element = el(
     "article",
     { className: `turn ${role}` },
@@ -70,6 +75,7 @@ const add = (id, nid, { role, text }, growing) => {
   );
   const shown = {
     element,
+    user,
     id,
     nid,
     text,
@@ -81,6 +87,7 @@ const add = (id, nid, { role, text }, growing) => {
     marked: "[]",
   };
   articles.set(id + nid, shown);
+  if (user) foldText(said);
   return shown;
 };
 
@@ -95,11 +102,12 @@ export const grow = (id, nid, text, { blocks = [], tail = "", html }) => {
   const said = need(".said", shown.element);
   if (html !== undefined) shown.firm = 0;
   const firm = nodesOf(html ?? blocks.join(""));
-  const fresh = [...firm, ...nodesOf(tail)];
+  const fresh = code.ready([...firm, ...nodesOf(tail)], said, shown.growing);
   patch(said, shown.firm, fresh);
   shown.firm += firm.length;
   said.classList.remove("plain");
   if (!said.firstChild) said.append(nothing());
+  if (shown.user) foldText(said);
   shown.text = text;
   shown.plain = false;
 };
@@ -111,6 +119,7 @@ export const settle = (id, nid) => {
   shown.growing = false;
   shown.state = "";
   if (!shown.text) need(".said", shown.element).replaceChildren(nothing());
+  code.settle(need(".said", shown.element));
 };
 
 // What is known of where a reply comes from
@@ -143,8 +152,8 @@ let open = [];
 export const withCode = () =>
   open
     .filter(
-      ({ element, plain, growing, sources }) =>
-        !plain && !growing && !sources && find(".said :is(code, .code)", element),
+      ({ element, user, plain, growing, sources }) =>
+        !user && !plain && !growing && !sources && find(".said :is(code, .code)", element),
     )
     .map(({ id, nid, text }) => /** @type {const} */ ([id, nid, text]))
     .reverse();
@@ -268,7 +277,9 @@ const render = async () => {
   }
   if (!chars) return;
   rendering = true;
-  const replies = chosen.map(({ text, sources }) => ({ text, marks: marks.spans(sources) }));
+  const replies = chosen.map(({ text, user: said, sources }) => {
+    return { text, said, marks: marks.spans(sources) };
+  });
   const marked = chosen.map(({ sources }) => marksOf(sources));
   try {
     const { html } = await ask("render", { replies });
