@@ -3,7 +3,7 @@
 import "./browser.js";
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { link, open } from "../../assistant/web/static/lib/share.js";
+import { link, open, reach } from "../../assistant/web/static/lib/share.js";
 import { conversation } from "./browser.js";
 
 const fragment = (url) => url.slice(url.indexOf("#"));
@@ -72,3 +72,18 @@ for (const [name, make, reason] of [
     ]);
   });
 }
+
+test("it is known how far a link of this host reaches", () => {
+  for (const host of ["localhost", "my.localhost", "127.0.0.1", "127.9.0.1", "[::1]"])
+    assert.equal(reach(host), "computer", host);
+  for (const host of ["10.0.0.1", "192.168.1.2", "172.16.0.1", "172.31.9.9", "nas.local", "nas"])
+    assert.equal(reach(host), "network", host);
+  for (const host of [
+    "172.32.0.1",
+    "8.8.8.8",
+    "10.example.org",
+    "localhost.evil.org",
+    "x.gradio.live",
+  ])
+    assert.equal(reach(host), "everywhere", host);
+});

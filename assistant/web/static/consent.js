@@ -1,4 +1,6 @@
-// What the model's licence asks of whoever uses it, before the first use in this browser.
+// What the model's licence asks of whoever uses it, before the first use in this browser. Who does not
+// accept it can read, and is asked again at the next message.
+
 import { button, el, find, need } from "./lib/dom.js";
 import { facts } from "./lib/facts.js";
 
@@ -36,6 +38,7 @@ const ask = ({ name, url, asks }, model) => {
       textContent:
         "What you read here is written by a machine. It may be wrong, and may repeat code that has a licence of its own.",
     }),
+    el("p", { textContent: "Without accepting you can read but not ask." }),
     el(
       "div",
       { className: "dialog-acts" },
@@ -47,19 +50,33 @@ const ask = ({ name, url, asks }, model) => {
         },
         { className: "act", id: "licence-accept" },
       ),
+      button("Not now", () => dialog.close(), { className: "act", id: "licence-decline" }),
     ),
   );
-  dialog.addEventListener("cancel", (event) => event.preventDefault());
-  dialog.addEventListener("close", () => {
-    if (stored() === name) dialog.remove();
-    else dialog.showModal(); // a browser lets a second Escape through
-  });
-  need(".gradio-container").append(dialog);
+  dialog.addEventListener("close", () => dialog.remove());
+  need(".gradio-container .contain").append(dialog);
   dialog.showModal();
 };
 
-/** Asks once the page is there. */
-export const start = () => {
+/** Whether the model may be asked; where that is open, it is asked for. */
+export const accepted = () => {
   const { licence, model } = facts;
-  if (licence && stored() !== licence.name && !find("#licence")) ask(licence, model);
+  if (!licence || stored() === licence.name) return true;
+  if (!find("#licence")) ask(licence, model);
+  return false;
+};
+
+/** Asks once the page is there, and again at the playground's tab, where the model can be asked too. */
+export const start = () => {
+  accepted();
+  document.addEventListener(
+    "click",
+    (event) => {
+      const tab = /** @type {Element} */ (event.target).closest?.('[role="tab"]');
+      if (tab?.textContent?.trim() !== "Playground" || accepted()) return;
+      event.preventDefault();
+      event.stopPropagation();
+    },
+    true,
+  );
 };

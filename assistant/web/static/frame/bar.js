@@ -1,84 +1,80 @@
-// The bar above the transcript: the title, a link to share, files to export. What a link or the
-// page's address brings is put in place here, and nothing of it is sent unasked.
+// The bar above the transcript: the title, a link to share, files to export. On a phone it is the one
+// row on top, with all else behind its last button.
 
 import * as chat from "../chat/chat.js";
 import { log } from "../chat/turns.js";
-import * as box from "../composer/box.js";
-import * as settings from "../composer/settings.js";
-import { say } from "../composer/status.js";
 import * as files from "../files/files.js";
-import { button, composes, copy, el, find } from "../lib/dom.js";
+import { button, el, find } from "../lib/dom.js";
 import { facts } from "../lib/facts.js";
-import * as records from "../lib/records.js";
-import * as links from "../lib/share.js";
+import { showTab, whenever } from "../lib/gradio.js";
 import * as store from "../store/store.js";
+import * as keys from "./keys.js";
+import { item, menu } from "./menu.js";
+import { share } from "./sharing.js";
 import * as sidebar from "./sidebar.js";
+import * as theme from "./theme.js";
 
 /** @import {Conversation} from "../lib/records.js" */
 
-const title = el("h2", { id: "chat-title" });
-/** A shared conversation, and the link to share one. */
-export const banner = el("div", { id: "banner" });
+const TABS = ["Playground", "Attribution", "About"];
 
-const share = async () => {
-  const { record, leaf } = chat.current();
-  if (!record) return;
-  try {
-    const link = await links.link(record, leaf, settings.get());
-    const field = el("input", {
-      readOnly: true,
-      value: link,
-      id: "share-link",
-      "aria-label": "Link to this conversation",
-    });
-    banner.replaceChildren(
-      el("p", {
-        textContent:
-          "Whoever has this link can read the conversation as it is shown: the link itself holds it, no server.",
-      }),
-      field,
-      button("Copy", (event) => copy(event.currentTarget, link), { className: "act" }),
-      button("Close", () => banner.replaceChildren(), { className: "act" }),
-    );
-    field.select();
-  } catch (error) {
-    say(/** @type {Error} */ (error).message);
-  }
-};
-
-/** @param {string} label @param {(record: Conversation, leaf: string | null) => unknown} save */
-const item = (label, save) =>
-  button(label, () => {
-    menu.open = false;
-    const { record, leaf } = chat.current();
-    if (record) save(record, leaf);
-  });
 /** @param {Conversation} record */
 const about = (record) =>
   `${new Date(record.updated).toLocaleString("en")} · ${find("#template-chip")?.textContent}`;
-/** @type {HTMLDetailsElement} */
-const menu = el(
-  "details",
-  { className: "menu", id: "export-menu" },
-  el("summary", { textContent: "Export" }),
-  el(
-    "div",
-    {},
-    item("JSON", (record) => files.json([record])),
-    item("OpenAI messages", files.openai),
-    item("Markdown", files.markdown),
-    item("HTML, one file", (record) => files.html(record, [...log.children], about(record))),
-  ),
-);
-const sharing = button("Share", share, { id: "share" });
+/** The open conversation as one HTML file. */
+const html = () => {
+  const { record } = chat.current();
+  if (record) files.html(record, [...log.children], about(record));
+};
+/** @param {string} label @param {(record: Conversation, leaf: string | null) => unknown} save */
+const kind = (label, save) =>
+  item(label, () => {
+    const { record, leaf } = chat.current();
+    if (record) save(record, leaf);
+  });
+const kinds = () => [
+  kind("JSON", (record) => files.json([record])),
+  kind("OpenAI messages", files.openai),
+  kind("Markdown", files.markdown),
+  kind("HTML, one file", html),
+];
+
+/** @param {string} label @param {...Node} inside */
+const part = (label, ...inside) => [el("p", { textContent: label }), ...inside];
+const common = () => [
+  ...part("Theme", theme.choice()),
+  item("Keys", keys.show, { title: "?", id: "keys-open" }),
+];
+/** All that a phone's one row has no room for. */
+const all = () => {
+  const { record } = chat.current();
+  const chip = find("#template-chip");
+  return [
+    item("New chat", sidebar.fresh),
+    ...(record ? [item("Share", () => share(html))] : []),
+    ...(record ? part("Export", el("div", { className: "menu-pairs" }, ...kinds())) : []),
+    ...part(
+      "Go to",
+      el("div", { className: "menu-row" }, ...TABS.map((name) => item(name, () => showTab(name)))),
+    ),
+    ...common(),
+    item(chip?.textContent ?? "", () => chip?.click()),
+    el("p", { textContent: `Model: ${facts.model}` }),
+  ];
+};
+
+const title = el("h2", { id: "chat-title" });
+const sharing = button("Share", () => share(html), { id: "share" });
+const exporting = menu("Export", kinds, { id: "export", menu: "export-menu" });
 /** The bar. */
 export const bar = el(
   "div",
   { id: "chat-bar" },
-  button("Chats", () => sidebar.open(), { id: "chats-open", title: "Ctrl+/" }),
+  button("☰", () => sidebar.open(), { id: "chats-open", "aria-label": "Chats" }),
   title,
   sharing,
-  menu,
+  exporting,
+  menu("⋯", all, { id: "more", menu: "more-menu", "aria-label": "More" }),
 );
 /** What is said where a conversation cannot be kept. */
 export const unsaved = el("p", {
@@ -90,80 +86,11 @@ export const unsaved = el("p", {
 chat.listen((record) => {
   unsaved.hidden = !record || !store.isUnsaved(record.id);
   title.textContent = record?.title || "New chat";
-  sharing.hidden = menu.hidden = !record;
-});
-document.addEventListener("click", ({ target }) => {
-  if (!menu.contains(/** @type {Node} */ (target))) menu.open = false;
+  sharing.hidden = exporting.hidden = !record;
 });
 
-// A link that somebody shared: said, and opened at a click.
-const offer = async () => {
-  if (!location.hash.startsWith("#chat=")) return;
-  const end = () => {
-    banner.replaceChildren();
-    history.replaceState(null, "", location.pathname + location.search);
-  };
-  try {
-    const shared = await links.open(location.hash);
-    if (!shared) return;
-    const count = Object.keys(shared.nodes).length;
-    const turns = `${count} ${count === 1 ? "turn" : "turns"}`;
-    banner.replaceChildren(
-      el(
-        "p",
-        {},
-        "Someone shared a conversation with you: ",
-        el("b", { textContent: shared.title || "untitled" }),
-        ` (${turns}).`,
-      ),
-      button(
-        "Open",
-        () => {
-          end();
-          store.put(shared);
-          chat.open(shared.id);
-        },
-        { className: "act", id: "open-shared" },
-      ),
-      button("Dismiss", end, { className: "act" }),
-    );
-  } catch (error) {
-    end();
-    say(/** @type {Error} */ (error).message);
-  }
-};
-
-// /?prompt=NAME&q=TEXT puts template and question in place.
-const place = () => {
-  const asked = new URLSearchParams(location.search);
-  const [name, text] = [asked.get("prompt"), asked.get("q")];
-  if (name === null && text === null) return;
-  history.replaceState(null, "", location.pathname + location.hash);
-  chat.fresh();
-  if (text !== null) box.put(records.cut(text, facts.limits.message));
-  if (name !== null && settings.knows(name)) settings.use({ ...settings.get(), template: name });
-  else if (name !== null)
-    say(`There is no prompt template ${records.cut(name, 60)} on this server.`);
-  chat.recount();
-};
-
-/** What the page's address brings. */
-export const start = () => {
-  place();
-  offer();
-  addEventListener("hashchange", offer);
-};
-
-document.addEventListener("keydown", (event) => {
-  if (!log.offsetParent || composes(event)) return; // another tab of the page is shown
-  const ctrl = event.ctrlKey || event.metaKey;
-  if (ctrl && event.key === "k") chat.fresh();
-  else if (ctrl && event.key === "/") sidebar.open();
-  else if (event.key === "Escape" && !find("dialog[open]")) {
-    sidebar.close();
-    menu.open = false;
-    chat.stop();
-    return;
-  } else return;
-  event.preventDefault();
+// On a wide screen the header has what concerns the whole page.
+whenever("#header .bar", (header) => {
+  const label = { id: "page-more", menu: "page-menu", "aria-label": "Theme and keys" };
+  header.append(menu("⋯", common, label));
 });

@@ -1,24 +1,28 @@
-// The list of conversations: beside the transcript, on narrow screens a drawer. Search, rename,
-// delete with a way back, import, export, and what is to be said of the store.
+// What stands beside the transcript, on narrow screens in a drawer: search, the list of conversations,
+// several of them to be deleted at once with a way back, import, export, and what is to be said of the
+// store.
 
 import * as chat from "../chat/chat.js";
-import * as runs from "../chat/runs.js";
 import * as files from "../files/files.js";
-import { button, composes, el, find } from "../lib/dom.js";
-import * as records from "../lib/records.js";
+import { button, el, find as one } from "../lib/dom.js";
 import { counted } from "../lib/text.js";
 import * as store from "../store/store.js";
+import { list, show } from "./list.js";
 
-/** @import {Conversation} from "../lib/records.js" */
+const SEARCH_MAX = 200; // characters
+
+/** @type {Set<string> | null} */
+let chosen = null; // ids, while several are selected
 
 const search = el("input", {
   type: "search",
   id: "chats-search",
   placeholder: "Search",
+  title: "Ctrl+K",
+  maxLength: SEARCH_MAX,
   "aria-label": "Search conversations",
   oninput: () => draw(),
 });
-const list = el("ul", { id: "chats-list" });
 const notice = el("div", { id: "chats-notice", role: "status" });
 const picker = el("input", {
   type: "file",
@@ -26,94 +30,49 @@ const picker = el("input", {
   hidden: true,
   id: "chats-file",
 });
-/** The whole list. */
+const foot = el("div", { className: "chats-below" });
+
+/** New chat, and the list goes. */
+export const fresh = () => {
+  chat.fresh();
+  close();
+};
+/** The whole. */
 export const nav = el(
   "nav",
   { id: "chats", "aria-label": "Conversations" },
   el(
     "div",
     { className: "chats-top" },
-    button(
-      "New chat",
-      () => {
-        chat.fresh();
-        close();
-      },
-      { id: "chats-new", title: "Ctrl+K" },
-    ),
+    button("New chat", fresh, { id: "chats-new", title: "Ctrl+Shift+O" }),
     button("Close", () => close(), { className: "act chats-close" }),
   ),
   search,
   list,
   notice,
-  el(
-    "div",
-    { className: "chats-below" },
-    button("Import", () => picker.click(), { className: "act", id: "chats-import" }),
-    button("Export all", () => files.json(store.all()), { className: "act", id: "chats-export" }),
-    picker,
-  ),
+  foot,
+  picker,
 );
 
-/** @param {string} sentence @param {...(Node | null)} more */
+/** @param {string} sentence @param {...Node} more */
 const words = (sentence, ...more) =>
-  notice.replaceChildren(
-    el("p", { textContent: sentence }),
-    ...more.filter((part) => part !== null),
-  );
+  notice.replaceChildren(el("p", { textContent: sentence }), ...more);
 
-/** @param {number} time in milliseconds */
-const when = (time) => {
-  const then = new Date(time);
-  const today = new Date().toDateString() === then.toDateString();
-  return then.toLocaleString(
-    "en",
-    today ? { hour: "numeric", minute: "2-digit" } : { day: "numeric", month: "short" },
-  );
-};
-
-/** @param {Conversation} record @param {HTMLElement} item in the list */
-const rename = (record, item) => {
-  const field = el("input", {
-    value: record.title,
-    "aria-label": "New title",
-  });
-  let done = false;
-  const end = (/** @type {boolean} */ keep) => {
-    if (done) return;
-    done = true;
-    const title = records.cut(field.value.trim(), records.MAX.title);
-    field.remove();
-    if (keep && title) {
-      store.change(record.id, (here) => {
-        here.title = title;
-      });
-    }
-    draw();
-  };
-  field.addEventListener("keydown", (event) => {
-    if (composes(event)) return;
-    if (event.key === "Enter") end(true);
-    if (event.key === "Escape") {
-      event.stopPropagation();
-      end(false);
-    }
-  });
-  field.addEventListener("blur", () => end(true));
-  item.replaceChildren(field);
-  field.select();
-};
-
-/** @param {Conversation} record */
-const remove = (record) => {
-  const removed = store.remove(record.id);
-  chat.gone(record.id);
+/** Deletes them, with a way back. @param {string[]} ids */
+const remove = (ids) => {
+  const removed = ids.map((id) => store.remove(id)).filter((record) => record !== undefined);
+  for (const id of ids) chat.gone(id);
+  select(false);
+  const [first] = removed;
+  if (!first) return;
   words(
-    `Deleted: ${record.title}`,
+    removed.length === 1
+      ? `Deleted: ${first.title}`
+      : `Deleted: ${counted(removed.length, "conversation")}`,
     button(
       "Undo",
       () => {
-        if (removed) store.put(removed);
+        for (const record of removed) store.put(record);
         say();
       },
       { className: "act", id: "chats-undo" },
@@ -121,69 +80,35 @@ const remove = (record) => {
   );
 };
 
+/** @param {boolean} several whether several are to be chosen */
+const select = (several) => {
+  chosen = several ? new Set() : null;
+  draw();
+};
+const act = (/** @type {string} */ label, /** @type {() => unknown} */ action, more = {}) =>
+  button(label, action, { className: "act", ...more });
+const resting = [
+  act("Select", () => select(true), { id: "chats-select" }),
+  act("Import", () => picker.click(), { id: "chats-import" }),
+  act("Export all", () => files.json(store.all()), { id: "chats-export" }),
+];
+const some = act("", () => remove([...(chosen ?? [])]), { id: "chats-delete" });
+const selecting = [
+  some,
+  act("Delete all", () => remove(store.all().map(({ id }) => id)), { id: "chats-delete-all" }),
+  act("Done", () => select(false), { id: "chats-done" }),
+];
+
+const count = () => {
+  some.textContent = `Delete ${chosen?.size ?? 0}`;
+  some.disabled = !chosen?.size;
+};
 const draw = () => {
-  if (find("input", list)) return; // a title is being typed
-  const wanted = search.value.trim().toLowerCase();
-  const found = store
-    .all()
-    .filter(
-      (record) =>
-        !wanted || records.words(record).some((text) => text.toLowerCase().includes(wanted)),
-    );
-  list.replaceChildren(
-    ...found.map((record) => {
-      const open = record.id === store.shownId();
-      const title = record.title || "Untitled";
-      /** @type {HTMLLIElement} */
-      const item = el(
-        "li",
-        { className: open ? "open" : "" },
-        el(
-          "button",
-          {
-            type: "button",
-            className: "chat-link",
-            title,
-            onclick: () => {
-              chat.open(record.id);
-              close();
-            },
-            ...(open && { "aria-current": "true" }),
-          },
-          el("span", { className: "chat-title", textContent: title }),
-          el("span", {
-            className: "chat-when",
-            textContent: runs.isRunning(record.id)
-              ? "writing"
-              : store.isUnsaved(record.id)
-                ? "not saved"
-                : when(record.updated),
-          }),
-        ),
-        el(
-          "span",
-          { className: "chat-acts" },
-          button("Rename", () => rename(record, item), {
-            className: "act",
-            "aria-label": `Rename ${title}`,
-          }),
-          button("Delete", () => remove(record), {
-            className: "act",
-            "aria-label": `Delete ${title}`,
-          }),
-        ),
-      );
-      return item;
-    }),
-  );
-  if (!found.length) {
-    list.append(
-      el("li", {
-        className: "none",
-        textContent: wanted ? "Nothing found" : "No conversations yet",
-      }),
-    );
-  }
+  show({ text: search.value, chosen, chose: count, opened: () => close(), remove, draw });
+  count();
+  const wanted = chosen ? selecting : resting;
+  if (foot.firstChild !== wanted[0]) foot.replaceChildren(...wanted);
+  resting[0].hidden = !store.all().length;
 };
 
 // What is to be said of the store
@@ -218,11 +143,27 @@ picker.addEventListener("change", async () => {
   picker.value = "";
 });
 
-export const close = () => find("#chat")?.classList.remove("listing");
-export const open = () => {
-  find("#chat")?.classList.add("listing");
-  search.focus();
+// The drawer
+const page = () => one("#chat");
+/** Whether it was open. */
+export const close = () => {
+  const was = page()?.classList.contains("listing") ?? false;
+  page()?.classList.remove("listing");
+  return was;
 };
+const NARROW = matchMedia("(max-width: 860px)"); // as frame.css says
+/** Opens the list, where it is a drawer. */
+export const open = () => NARROW.matches && page()?.classList.add("listing");
+/** To the search. */
+export const find = () => {
+  open();
+  search.focus();
+  search.select();
+};
+document.addEventListener("pointerdown", ({ target }) => {
+  const at = /** @type {Element} */ (target);
+  if (!nav.contains(at) && !at.closest("#chats-open, .unfolded")) close();
+});
 
 chat.listen(() => draw());
 let complained = false;
@@ -232,4 +173,5 @@ store.listen(() => {
   if (unsaved || complained) say(); // also that it is over
   complained = unsaved > 0;
 });
+draw();
 say();

@@ -10,6 +10,16 @@ const START = "#chat=1.";
 const LINK_MAX = 60_000; // characters; longer ones are cut by too many programs
 const TEXT_MAX = 1_000_000; // characters that a link may unfold to
 
+const HERE = /^(?:(?:.+\.)?localhost|127(?:\.\d+){3}|\[::1\])$/;
+const NEAR =
+  /^(?:10(?:\.\d+){3}|192\.168(?:\.\d+){2}|172\.(?:1[6-9]|2\d|3[01])(?:\.\d+){2}|.+\.local|[^.:]+)$/;
+
+/** How far links of a host reach. @param {string} host */
+export const reach = (host) => {
+  if (HERE.test(host)) return "computer";
+  return NEAR.test(host) ? "network" : "everywhere";
+};
+
 /**
  * What a stream makes of a text or of bytes, at most `max` bytes of it.
  * @param {BlobPart} bytes @param {GenericTransformStream} stream @param {number} max
