@@ -9,7 +9,7 @@ from typing import TextIO
 
 from assistant.errors import TextError
 
-MESSAGE_CHARS_MAX = 32_000
+MESSAGE_CHARS_MAX = 100_000
 PROMPT_CHARS_MAX = 200_000
 
 # ECMA-48: a control sequence (CSI), an operating system command (OSC), any other escape.

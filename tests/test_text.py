@@ -132,7 +132,7 @@ def test_empty_is_refused(value):
 
 def test_too_long_is_refused_with_limit_and_size_before_all_else(monkeypatch):
     monkeypatch.setattr("assistant.text.clean", lambda text: pytest.fail("was cleaned"))
-    with pytest.raises(TextError, match="at most 32,000 characters; it has 32,001"):
+    with pytest.raises(TextError, match="at most 100,000 characters; it has 100,001"):
         check_message("x" * (MESSAGE_CHARS_MAX + 1))
     with pytest.raises(TextError, match="at most 200,000 characters; it has 1,000,000"):
         check_prompt(" " * 1_000_000)

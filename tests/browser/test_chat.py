@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from tests.support.browser import finished, opened, said, send, status
+from tests.support.browser import counted, finished, of_chat, opened, said, send, status
 from tests.support.fake_engine import FakeEngine
 from tests.support.server import running
 from tests.support.waiting import until
@@ -13,10 +13,10 @@ from tests.web.test_markdown import HOSTILE
 
 CHAT = "tech-assistant/chat/"  # where earlier versions kept conversations, in localStorage
 STORED = """async () => {
-  const [{ saved }, { all }] = await Promise.all(
+  const [{ saved }, { table }] = await Promise.all(
     ["store", "database"].map((name) => import(`./page/static/store/${name}.js`)));
   await saved();
-  return all();
+  return table("conversations").all();
 }"""
 
 
@@ -97,12 +97,12 @@ def notice(page, text):
 def test_conversations_are_listed_searched_renamed_and_deleted(page, script):
     script(["About lists.", "About <b>zebras</b>."])
     ask(page, "What is a list?")
-    page.keyboard.press("Control+k")
+    page.keyboard.press("Control+Shift+o")
     page.wait_for_selector(".welcome")
     ask(page, "And something else?")
     assert titles(page) == ["And something else?", "What is a list?"]
 
-    page.keyboard.press("Control+/")
+    page.keyboard.press("Control+k")
     page.keyboard.type("ZEBRA")  # in a reply
     assert titles(page) == ["And something else?"]
     page.fill("#chats-search", "nowhere")
@@ -112,11 +112,11 @@ def test_conversations_are_listed_searched_renamed_and_deleted(page, script):
     page.click("#chats-list :text('What is a list?')")
     finished(page)
     assert said(page, "assistant") == ["About lists."]
-    page.click("#chats-list li.open >> text=Rename")
+    of_chat(page, "#chats-list li.open", "Rename")
     page.keyboard.type("<i>Lists</i>")
     page.keyboard.press("Enter")
     assert sorted(titles(page)) == ["<i>Lists</i>", "And something else?"]
-    page.click("#chats-list li.open >> text=Delete")
+    of_chat(page, "#chats-list li.open", "Delete")
     page.wait_for_selector(".welcome")
     assert titles(page) == ["And something else?"] and len(stored(page)) == 1
     page.click("#chats-undo")
@@ -183,7 +183,7 @@ def test_two_tabs_do_not_overwrite_each_other(browser, server, script):
         }  # fmt: skip
         one.wait_for_selector("#log .steps :text('2/2')")
         two.wait_for_selector("#log .steps :text('1/2')")
-        two.keyboard.press("Control+k")
+        two.keyboard.press("Control+Shift+o")
         ask(two, "another")
         until(lambda: titles(one) == ["another", "begun"])
 
@@ -195,7 +195,7 @@ def test_what_is_being_read_does_not_vanish_when_another_tab_deletes_it(browser,
         two = one.context.new_page()
         two.goto(server.url)
         two.click("#chats-list :text('kept')")
-        two.click("#chats-list li.open >> text=Delete")
+        of_chat(two, "#chats-list li.open", "Delete")
         one.wait_for_selector("#unsaved:has-text('Not saved')")
         notice(one, "Not saved: 1 conversation only in this page. Export what you need.")
         ask(one, "and on")
@@ -205,17 +205,17 @@ def test_what_is_being_read_does_not_vanish_when_another_tab_deletes_it(browser,
 def test_export_and_import(page, script):
     script("A reply with `code`.")
     ask(page, "A question?")
-    page.click("#export-menu summary")
+    page.click("#export")
     text, name = saved(page, lambda: page.click("#export-menu >> text=Markdown"))
     assert name == "a-question.md" and "## Reply\n\nA reply with `code`." in text
-    page.click("#export-menu summary")
+    page.click("#export")
     exported, name = saved(page, lambda: page.click("#export-menu >> text=JSON"))
     assert name == "a-question.json"
     (kept,) = stored(page)
     assert json.loads(exported)["conversations"] == [kept]
     assert kept["nodes"][kept["leaf"]]["receipt"]["sampling"]["seed"] >= 0
 
-    page.click("#chats-list li.open >> text=Delete")
+    of_chat(page, "#chats-list li.open", "Delete")
     choose(page, exported)
     notice(page, "1 conversation imported")
     choose(page, exported)  # once more changes nothing
@@ -331,16 +331,17 @@ def test_regenerate_and_edit_make_versions(page, server, script):
     assert said(page, "assistant") == ["One.", "Three."]
 
     page.fill("#message textarea", "a draft")
-    page.hover("#log .turn.user >> nth=0")
     page.click("#log .turn.user >> nth=0 >> .act-edit")
-    page.wait_for_selector("#editing")
-    assert page.input_value("#message textarea") == "first <b>"
-    page.click("#editing button")
-    page.wait_for_selector("#editing", state="hidden")
-    assert page.input_value("#message textarea") == "a draft"
-
+    assert page.input_value(".edit textarea") == "first <b>"
+    assert (
+        page.locator("#log .turn.assistant").first.evaluate("t => getComputedStyle(t).opacity")
+        < "1"
+    )
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".edit", state="detached")
     page.click("#log .turn.user >> nth=0 >> .act-edit")
-    send(page, "first, better")
+    page.fill(".edit textarea", "first, better")
+    page.keyboard.press("Control+Enter")
     page.wait_for_selector("#log :text('Four.')")
     finished(page)
     assert said(page, "user") == ["first, better"] and said(page, "assistant") == ["Four."]
@@ -351,6 +352,7 @@ def test_regenerate_and_edit_make_versions(page, server, script):
     page.reload()
     finished(page, 2)
     assert said(page, "assistant") == ["One.", "Three."]
+    assert page.input_value("#message textarea") == "a draft"
 
 
 def test_undo_puts_the_message_back_and_redo_the_turns(page, script):
@@ -387,31 +389,24 @@ def test_a_reply_that_was_cut_can_be_continued(page, server, script):
 
 
 def test_a_draft_outlives_an_edit_and_an_undo(page, script):
-    script(["One.", "Two.", "Three."])
+    script(["One.", "Two."])
     ask(page, "first", "second")
     draft = lambda: page.input_value("#message textarea")  # noqa: E731
 
     page.fill("#message textarea", "a draft")
-    page.hover("#log .turn.user >> nth=1")
     page.click("#log .turn.user >> nth=1 >> .act-edit")
-    send(page, "second, better")
-    page.wait_for_selector("#log :text('Three.')")
+    page.fill(".edit textarea", "second, better")
+    page.reload()
     finished(page, 2)
-    until(lambda: draft() == "a draft")
-
     page.click("#log .turn.user >> nth=1 >> .act-edit")
-    until(lambda: draft() == "second, better")
-    page.locator("#log .turn.user .steps").get_by_label("Earlier version").click()
-    until(lambda: draft() == "a draft")  # what was edited is no longer shown
-    assert not page.is_visible("#editing")
-
-    page.click("#log .turn.user >> nth=0 >> .act-edit")
-    page.keyboard.press("Control+k")
+    assert page.input_value(".edit textarea") == "second, better"  # what was typed there is kept
+    page.click("#chats-new")
     page.wait_for_selector(".welcome")
     assert draft() == ""  # each conversation has its own
     page.click("#chats-list .chat-link")
     finished(page, 2)
-    assert draft() == "a draft"
+    assert draft() == "a draft" and page.input_value(".edit textarea") == "second, better"
+    page.click(".edit .act")
     page.click("#undo")
     until(lambda: draft() == "second\n\na draft")
 
@@ -443,7 +438,7 @@ def test_a_conversation_that_is_deleted_while_it_is_answered_stays_away(page, se
     script([["Half ", threading.Event()], "Yes."])
     send(page, "slow")
     page.wait_for_selector("#log .growing :text('Half')")
-    page.click("#chats-list li.open >> text=Delete")
+    of_chat(page, "#chats-list li.open", "Delete")
     page.wait_for_selector(".welcome")
     server.idle()  # its reply was stopped
     ask(page, "healthy")
@@ -455,7 +450,7 @@ def test_a_title_can_be_typed_while_a_reply_ends(page, script):
     script([["One ", go_on, "more."]])
     send(page, "hi")
     page.wait_for_selector("#log .growing :text('One')")
-    page.click("#chats-list li.open >> text=Rename")
+    of_chat(page, "#chats-list li.open", "Rename")
     page.keyboard.type("My new")
     go_on.set()
     finished(page)
@@ -469,7 +464,7 @@ def test_a_reply_goes_on_while_another_conversation_is_open(page, server, script
     script([["Once ", go_on, "more."], "Other."])
     send(page, "slow")
     page.wait_for_selector("#log .growing :text('Once')")
-    page.keyboard.press("Control+k")
+    page.keyboard.press("Control+Shift+o")
     page.wait_for_selector(".welcome")
     assert not page.is_visible("#live")
     go_on.set()
@@ -490,10 +485,10 @@ def ledger(page):
 
 def test_the_ledger_counts_the_draft_before_it_is_sent(page, server, script):
     script("Yes.")
-    page.wait_for_selector("#ledger :text('template 19')")
-    page.wait_for_selector("#ledger :text('room for the reply 256')")
+    counted(page, "template 19")
+    counted(page, "room for the reply 256")
     page.fill("#message textarea", "x" * 1000)
-    page.wait_for_selector("#ledger :text('draft 1,0')")
+    counted(page, "draft 1,0")
     before = len(server.engine.requests)
     page.fill("#message textarea", "x" * 9000)
     page.wait_for_selector("#ledger.over :text('8192')")
@@ -515,14 +510,14 @@ def test_turns_that_would_leave_are_greyed_and_a_pin_keeps_them(browser):
 
         page.hover("#log .turn.user >> nth=0")
         page.click("#log .turn.user >> nth=0 >> .act-pin")
-        page.wait_for_selector("#ledger :text('pinned 2')")
+        counted(page, "pinned 2")
         page.fill("#message textarea", "x" * 400)
         page.wait_for_selector("#log .turn.gone")
         assert page.locator("#log .turn.user >> nth=0").get_attribute("class") == "turn user"
         page.press("#message textarea", "Enter")
         finished(page, 3)
         assert "message 1" in engine.prompt() and "message 2" not in engine.prompt()
-        assert "no longer fit" in status(page)
+        assert page.is_visible(".left-out") and page.is_visible("#ledger")  # it is tight
 
         page.click("#settings-button")
         page.check("[name=keep_all]")
@@ -547,7 +542,7 @@ def test_settings_reach_the_engine_and_belong_to_the_conversation(page, server, 
     assert (request.sampling.temperature, request.sampling.seed) == (0.7, 12)
     assert request.max_new_tokens == 33
     assert server.engine.prompt().startswith("Below are dialogues")
-    page.keyboard.press("Control+k")
+    page.keyboard.press("Control+Shift+o")
     page.fill("[name=seed]", "")
     page.press("[name=seed]", "Tab")
     page.click("#chats-list .chat-link")
@@ -622,13 +617,12 @@ def test_a_turn_goes_to_the_playground_and_comes_back_as_a_version(page, server,
     ask(page, "is <|endoftext|> special?")
     page.click("#log .receipt summary")
     page.click("#log .act-playground")
-    page.wait_for_selector("#continuations .card")
-    until(lambda: page.input_value("#prompt textarea").endswith("special?\n\nAssistant:"))
+    until(lambda: page.input_value("#prompt").endswith("special?\n\nAssistant:"))
     page.click("#continue")
-    page.wait_for_selector("#continuations :text('Two, from there.')")
+    page.wait_for_selector("#continuing .on:has-text('Two, from there.')")
     sent = server.engine.requests
     assert sent[-1].ids == sent[0].ids  # token by token the prompt of the chat
-    page.get_by_role("button", name="Back to the chat").last.click()
+    page.get_by_role("button", name="Back to the chat").click()
     page.wait_for_selector("#log :text('Two, from there.')")
     assert "2/2" in page.inner_text("#log .turn.assistant .steps")
     page.get_by_label("Earlier version").click()
@@ -657,7 +651,7 @@ def test_a_shared_link_holds_the_conversation_and_tells_no_server(browser, serve
         page.goto(link)
         page.reload()
         page.wait_for_selector("#banner :text('secret question')")
-        page.wait_for_selector("#ledger :text('template 19')")  # it has asked, and was answered
+        counted(page, "template 19")  # it has asked, and was answered
         assert page.locator("#log .turn").count() == 0 and stored(page) == []
         assert not any("secret" in request or "chat=1" in request for request in asked)
         page.click("#open-shared")
@@ -725,7 +719,7 @@ def test_hostile_text_of_a_link_stays_text(page, server, script):
 def test_the_html_file_reads_without_a_server_or_scripts(page, browser, script, tmp_path):
     script("Here:\n\n```python\nfor n in range(3):\n    pass\n```\n\n<script>alert(1)</script>")
     ask(page, "a <b> & c")
-    page.click("#export-menu summary")
+    page.click("#export")
     text, name = saved(page, lambda: page.click("#export-menu >> text=HTML"))
     assert name.endswith(".html") and "<script" not in text and "http-equiv" in text
     file = tmp_path / "chat.html"
@@ -766,7 +760,9 @@ def test_how_a_reply_ended_is_said_in_plain_words(page, script):
     script(["Yes.\n\nHuman: and", "No."])
     ask(page, "hi")
     assert said(page, "assistant") == ["Yes."]
-    assert "it went on to write “Human:”, which was cut off" in status(page)
+    assert status(page) == ""  # all is well
+    page.click("#log .receipt summary")
+    assert "at “Human:”" in page.inner_text("#log .receipt table")
 
 
 def test_a_busy_server_says_the_place_and_the_wait(browser):

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from tests.browser.test_chat import ask, stored
-from tests.browser.test_playground import becomes, compared, go_on, show, strip, written
+from tests.browser.test_continue import behind, go_on, set_field, strip, versions
+from tests.browser.test_playground import becomes, compared, show, written
 from tests.browser.test_playground import finished as all_finished
-from tests.support.browser import finished, opened, said, send
+from tests.support.browser import counted, finished, opened, said, send
 from tests.web.test_app import start
 
 PICTURES = os.environ.get("PICTURES")  # a folder
@@ -124,7 +125,7 @@ def test_3_the_ledger(page, picture):
     ask(page, QUESTION, "And what does it take?")
     page.hover("#log .turn.user >> nth=0")
     page.click("#log .turn.user >> nth=0 >> .act-pin")
-    page.wait_for_selector("#ledger :text('pinned')")
+    counted(page, "pinned")
     page.fill("#message textarea", "7 " * 3450)
     page.wait_for_selector("#log .turn.gone")
     assert page.locator("#log .turn.user >> nth=0").get_attribute("class") == "turn user"
@@ -157,7 +158,7 @@ def test_5_sharing(page, url, picture):
     finished(guest)
     assert said(guest, "assistant") == reply
     guest.close()
-    page.click("#export-menu summary")
+    page.click("#export")
     with page.expect_download() as saved:
         page.click("#export-menu >> text=HTML")
     assert "<script" not in saved.value.path().read_text(encoding="utf-8")
@@ -168,29 +169,35 @@ def test_6_notices_and_keys(page, picture):
     send(page, "Write a function that adds two numbers")
     finished(page)
     page.click("#settings-button")
-    assert "cut at 12 tokens" in page.inner_text("#below")
+    assert page.inner_text("#log .mark") == "Cut at the reply's length limit"
     assert page.get_attribute("#transcript #spoken, #spoken", "aria-live") == "polite"
     picture("notices")
-    page.keyboard.press("Control+k")
+    page.keyboard.press("Control+Shift+o")
     page.wait_for_selector(".welcome")
-    page.keyboard.press("Control+/")
+    page.keyboard.press("Control+k")
     assert page.evaluate("document.activeElement.id") == "chats-search"
 
 
 # -- playground ------------------------------------------------------------------------------
 
 
+def settings_shown(page):
+    """On a phone they are folded."""
+    if not page.is_visible("#continuing [name=seed]"):
+        page.click("#continuing .play-settings > summary")
+
+
 def test_7_completion(page, picture):
-    show(page, "Playground", "Continue")
-    page.get_by_label("Continuations").first.fill("2")
-    page.get_by_label("New tokens, at most").first.fill("40")
-    page.get_by_role("textbox", name="Seed").first.fill("1")
-    page.get_by_label("Varied").check()
+    show(page, "Playground")
+    settings_shown(page)
+    set_field(page, "longest", "40")
+    set_field(page, "seed", "1")
+    page.select_option("#continuing [name=preset]", "Varied")
     page.get_by_label("Show tokens and ids").check()
     go_on(page, "<|endoftext|>def add(a, b):\n", 2)
     page.wait_for_selector("#strip .special")
     assert page.locator("#strip .special").all_inner_texts()[0] == "<|endoftext|>"
-    assert all(written(page))
+    assert all(text for _, text in versions(page))
     picture("completion")
 
 
@@ -214,15 +221,17 @@ def test_9_tokens(page, picture):
     ask(page, QUESTION)
     page.click("#log .receipt summary")
     page.click("#log .act-playground")
-    page.wait_for_selector("#continuations .do-inspect")
-    page.click("#continuations .do-inspect")
-    page.wait_for_selector(".toks .tok")
-    assert "".join(page.locator(".toks .tok").all_text_contents()).strip() == written(page)[0]
-    page.locator(".toks .tok").nth(2).click()
+    becomes(lambda: bool(behind(page)), True)
+    reply = behind(page)
+    page.get_by_role("button", name="Tokens").click()
+    page.wait_for_selector(".on .tok")
+    assert "".join(page.locator(".on .tok").all_text_contents()) == reply
+    page.locator(".on .tok").nth(2).click()
     page.wait_for_selector(".alts :text('Token 3')")
-    picture("tokens", lambda: to(page, ".inspector"))
+    picture("tokens", lambda: to(page, ".editor"))
     page.click(".alt >> nth=1")
-    all_finished(page, 2)
+    page.wait_for_selector(".version >> nth=1")
+    page.wait_for_selector("#continue:visible")
 
 
 def test_10_prompts_compared(page, picture, tmp_path):
@@ -237,7 +246,8 @@ def test_10_prompts_compared(page, picture, tmp_path):
         page.click("#save-csv")
     rows = saved.value.path().read_text(encoding="utf-8").splitlines(True)
     assert len(list(csv.DictReader(rows))) == 4
-    show(page, "Edit a prompt")
+    show(page, "Template")
+    page.wait_for_selector("#template-try:enabled")
     with page.expect_download() as saved:
         page.click("#save-toml")
     assert tomllib.loads(saved.value.path().read_text(encoding="utf-8"))["user"] == "Human:"
@@ -249,15 +259,12 @@ def test_11_there_and_back(page, picture):
     first = said(page, "assistant")
     page.click("#log .receipt summary")
     page.click("#log .act-playground")
-    becomes(
-        lambda: page.input_value("#prompt textarea").endswith(f"{QUESTION}\n\nAssistant:"), True
-    )
-    page.get_by_role("textbox", name="Seed").first.fill("5")
-    page.get_by_label("New tokens, at most").first.fill("60")
-    page.click("#continue")
-    page.wait_for_selector("#continuations :text('seed 5')")
-    all_finished(page)
-    picture("there-and-back", lambda: to(page, "#continuations"))
+    becomes(lambda: page.input_value("#prompt").endswith(f"{QUESTION}\n\nAssistant:"), True)
+    settings_shown(page)
+    set_field(page, "seed", "5")
+    set_field(page, "longest", "60")
+    go_on(page)
+    picture("there-and-back", lambda: to(page, ".editor"))
     page.get_by_role("button", name="Back to the chat").click()
     page.wait_for_selector("#log .steps :text('2/2')")
     page.get_by_label("Earlier version").click()
@@ -270,13 +277,13 @@ def test_12_the_library(page, url, picture):
     page.wait_for_selector("#template-chip:has-text('Tech Assistant')")
     assert stored(page) == []  # nothing was sent
     show(page, "Playground")
-    page.get_by_text("Prompt library").click()
-    page.get_by_label("Template", exact=True).click()
-    page.get_by_role("option", name="Python function").click()
+    page.click("#library summary")
+    page.wait_for_selector("#library optgroup >> nth=1", state="attached")
+    page.select_option("#library select", label="Python function")
     page.get_by_label("Signature").fill("add(a, b)")
     picture("library")
-    page.click(".put:visible")
-    becomes(lambda: "def add(a, b):" in page.input_value("#prompt textarea"), True)
+    page.get_by_role("button", name="Use as prompt").click()
+    becomes(lambda: "def add(a, b):" in page.input_value("#prompt"), True)
     assert "tokens" in strip(page)
 
 

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from assistant.settings import Settings
-from tests.support.browser import becomes_true, finished, opened, said, send, status
+from tests.support.browser import becomes_true, finished, opened, said, send, show_tab, status
 from tests.support.fake_engine import FakeEngine
 from tests.support.server import running, slowly
 from tests.support.waiting import until
@@ -34,14 +34,14 @@ def test_ask_watch_stop_ask_again_reload(page, server, script):
     finished(page)
     assert said(page, "assistant") == ["First words."]
     assert page.inner_text("#log .mark") == "Stopped"
-    assert "stopped" in status(page)
     server.idle()
 
     go_on.set()
     send(page, "And now?")
     finished(page, 2)
     assert said(page, "assistant")[1] == "First words. Last words."
-    assert "tokens/s" in status(page) and "first token after" in status(page)
+    assert "tokens/s" in page.inner_text("#log .turn:last-child .receipt summary")
+    assert status(page) == ""
 
     page.reload()
     finished(page, 2)  # the conversation is the browser's
@@ -72,9 +72,9 @@ def test_enter_many_times_asks_once(page, server, script):
 
 def test_a_refused_message_stays_in_the_box(page, script):
     script("Yes.")
-    send(page, "a" * 32_001)
-    page.wait_for_selector("#chat-status:has-text('32,000')")
-    assert len(page.input_value("#message textarea")) == 32_001
+    send(page, "a" * 100_001)
+    page.wait_for_selector("#chat-status:has-text('100,000')")
+    assert len(page.input_value("#message textarea")) == 100_001
     send(page, "short")
     finished(page)
 
@@ -152,7 +152,7 @@ def test_what_left_the_window_is_marked(browser):
             finished(page, number)
         page.wait_for_selector(".left-out")
         assert page.locator(".turn.gone").count() > 0
-        assert "no longer fit" in status(page)
+        assert status(page) == ""
 
 
 @pytest.mark.parametrize("scheme, light", [("light", True), ("dark", False)])
@@ -175,7 +175,7 @@ def test_it_fits_the_window(browser, server, script, width, height):
         assert page.evaluate(inside) == 0
         box = page.locator("#message").bounding_box()
         assert box["y"] + box["height"] <= height and box["width"] > width * 0.6
-        page.get_by_role("tab", name="Playground").click()
+        show_tab(page, "Playground")
         page.wait_for_selector("#continue")
         assert not page.evaluate(wide)
 
@@ -205,7 +205,7 @@ def test_a_screen_reader_hears_the_status_and_the_finished_reply_once(page, scri
     assert page.text_content("#spoken") == ""
     go_on.set()
     finished(page)
-    assert page.get_by_role("status").filter(has_text="tokens/s").count() == 1
+    assert page.get_attribute("#chat-status", "role") == "status" and status(page) == ""
     assert page.text_content("#spoken") == "Yes, certainly."
     assert page.locator("#spoken[aria-live=polite]").count() == 1
     assert page.locator("#transcript [aria-live]").count() == 0  # not every update of the text

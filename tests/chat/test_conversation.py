@@ -116,7 +116,10 @@ def test_history(history, expected):
         ([user([{"type": "text", "text": 7}])], "Turn 1 .* must have text"),
         ([user({"path": "/etc/passwd"})], "Turn 1 .* must have text"),
         ([user("  "), assistant("b")], "Turn 1 .* is refused: the message is empty"),
-        ([user("x" * 32_001), assistant("b")], "Turn 1 .* at most 32,000 characters; it has 32,0"),
+        (
+            [user("x" * 100_001), assistant("b")],
+            "Turn 1 .* at most 100,000 characters; it has 100,0",
+        ),
         ([user("a"), assistant("x" * 200_001)], "Turn 2 .* at most 200,000 characters; it has 200"),
         ([user("a")], "must end with a reply"),
         ([user("a") | {"pinned": 1}, assistant("b")], "Turn 1 .* true or false as pinned, not 1"),
@@ -124,7 +127,7 @@ def test_history(history, expected):
         ([user("a"), assistant("b", finish="done")], "Turn 2 .* stop, length, .* not 'done'"),
         ([user("a"), assistant("b", finish=["stop"])], "Turn 2 .* one of stop, length"),
         ([user("a"), assistant("b")] * 501, "at most 1000 turns; 1002 were given"),
-        ([user("x\n" * 40_000)], "Turn 1 .* at most 32,000"),
+        ([user("x\n" * 60_000)], "Turn 1 .* at most 100,000"),
         ([{"role": "\x1b[31m" * 99, "content": "x"}], "Turn 1 .* not '.x1b"),
     ],
 )

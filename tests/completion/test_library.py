@@ -170,7 +170,7 @@ def test_what_a_value_becomes(variable, value, text):
         (WORD, "x" * 501, "Word may have at most 500 characters; it has 501."),
         (CODE, "", "Code is empty; fill it in first."),
         (CODE, None, "Code is empty; fill it in first."),
-        (CODE, "x" * (MESSAGE_CHARS_MAX + 1), "Code may have at most 32,000 characters; it has"),
+        (CODE, "x" * (MESSAGE_CHARS_MAX + 1), "Code may have at most 100,000 characters; it has"),
         (COLOUR, "blue", "Colour must be one of red, green, not 'blue'."),
         (COUNT, "0", "Count must be from 1 to 9; 0 was given."),
         (COUNT, 10, "Count must be from 1 to 9; 10 was given."),

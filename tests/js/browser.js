@@ -52,7 +52,7 @@ stand("document", { visibilityState: "visible" });
 
 // What the server tells of itself
 const FACTS = {
-  limits: { message: 32_000, text: 200_000, template: 100_000 },
+  limits: { message: 100_000, text: 200_000, template: 100_000 },
   window: 8192,
   templates: [],
   presets: [],

@@ -32,8 +32,8 @@ const BROKEN = [
   [{ nodes: turn({ parent: "n00000001" }) }, "missing"],
   [{ nodes: turn({ role: "system" }) }, "alternate"],
   [{ nodes: turn({ text: 5 }) }, "no text"],
-  [{ nodes: turn({ text: "a".repeat(32_001) }) }, "32,000"],
-  [{ nodes: turn({ text: " " }) }, "32,000"],
+  [{ nodes: turn({ text: "a".repeat(100_001) }) }, "100,000"],
+  [{ nodes: turn({ text: " " }) }, "100,000"],
 ];
 
 for (const [value, reason] of BROKEN) {

@@ -113,7 +113,7 @@ def counted(page, words):
 
 
 def show_tab(page, name):
-    """Opens a tab of the page; on a phone the chat's own row has the others behind its last button."""
+    """Opens a tab of the page; on a phone the chat's row has the others behind its last button."""
     tab = page.get_by_role("tab", name=name, exact=True)
     if tab.count():
         tab.click()

@@ -50,7 +50,7 @@ def test_the_facts_of_this_server():
     with running(engine, settings, examples=["One?"]) as server, Page(server.url) as page:
         facts = page.ask("facts").json()
     assert facts["model"] == "fake" and facts["window"] == 20_000
-    assert facts["limits"] == {"message": 32_000, "text": 200_000, "template": 100_000,
+    assert facts["limits"] == {"message": 100_000, "text": 200_000, "template": 100_000,
                                "turns": 1000, "body": 1 << 20}  # fmt: skip
     assert facts["limitations"] == engine.limitations and facts["examples"] == ["One?"]
     assert facts["max_new_tokens"] == 256 and facts["service"] == "known.example"
@@ -111,7 +111,7 @@ def test_what_no_longer_fits_is_counted_as_dropped(page):
 @pytest.mark.parametrize(
     "body, words",
     [
-        ({"text": "a" * 32_001}, "32,001"),
+        ({"text": "a" * 100_001}, "100,001"),
         ({"text": "a" * 9_000}, "window holds 8192 tokens"),
         ({"turns": [HI, HELLO] * 501}, "at most 1000 turns"),
         ({"turns": [HELLO]}, "role 'user'"),
@@ -145,6 +145,10 @@ def test_the_prompt_that_a_reply_stood_behind(server, page, script):
         assert ["One <fim_prefix>?", False] in [[t.strip(), w] for t, w in given["segments"]]
         assert given["text"] == page.turns[-1]["content"] and given["ids"] == page.turns[-1]["ids"]
         assert "\nHuman:" in given["stop"] and len(given["stop"]) <= 4
+        assert given["sampling"]["temperature"] == server.engine.requests[-1].sampling.temperature
+        assert given["max_new_tokens"] == server.engine.requests[-1].max_new_tokens
+        drawn = server.engine.requests[-1].sampling.seed if extra.get("receipt") else None
+        assert given["sampling"]["seed"] == drawn
     assert server.engine.requests[-1] is prompt  # nothing was computed
 
 

@@ -146,7 +146,7 @@ PATH = [
     ({"turns": [5]}, "Turn 1 of the history must have a role"),
     ({"turns": [HELLO]}, "Turn 1 of the history must have the role 'user'"),
     ({"turns": [{"role": "user"}]}, "must have text as its content"),
-    ({"turns": [HI | {"content": "a" * 32_001}]}, "32,001"),
+    ({"turns": [HI | {"content": "a" * 100_001}]}, "100,001"),
     ({"turns": [HI, HELLO] * 500 + [HI]}, "at most 1000 turns; 1001 were given"),
 ]
 SETTINGS = [({"settings": 5}, "settings is wrong: Input should be a valid dictionary.")]

@@ -70,7 +70,7 @@ LONG = [{"role": "user", "content": "a" * 30_000}, {"role": "assistant", "conten
 @pytest.mark.parametrize(
     "body, status, sentence",
     [
-        ({"text": "a" * 32_001}, 400, "The message may have at most 32,000 characters; it has"),
+        ({"text": "a" * 100_001}, 400, "The message may have at most 100,000 characters; it has"),
         ({"text": "\x00 \n"}, 400, "The message is empty."),
         ({"text": "a" * 9_000}, 400, "window holds 8192 tokens"),
         ({"text": "a", "turns": LONG, "settings": {"keep_all": True}}, 400, "window holds 8192"),
@@ -110,7 +110,7 @@ def test_the_longest_message_is_counted_in_characters():
         text = "🙂" * MESSAGE_CHARS_MAX
         assert page.chat(text)[0]["message"] == text
         assert "🙂\n\nAssistant:" in server.engine.prompt()
-        with pytest.raises(Refused, match="32,000 characters; it has 32,001"):
+        with pytest.raises(Refused, match="100,000 characters; it has 100,001"):
             page.chat(text + "🙂")
         assert page.chat("and now?")[-1]["turn"]["text"] == "ok"
 

@@ -17,7 +17,9 @@ from assistant.web.gate.hosts import PORTS, Hosts
 log = logging.getLogger(__name__)
 
 BODY_S = 30  # seconds for a request's body to come
-BODY_MAX = 1 << 20  # bytes; the longest message is 32,000 characters, a whole window far below this
+BODY_MAX = (
+    1 << 20
+)  # bytes; the longest message is 100,000 characters, a whole window far below this
 DRAIN_MAX = (
     64 << 20
 )  # bytes of a refused body that are read on, so that its sender hears the answer

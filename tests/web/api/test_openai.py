@@ -162,7 +162,7 @@ def test_a_system_message_joins_the_preamble_of_a_template_that_has_a_place():
         ([{"role": "user"}], "Message 1 must have text as its content"),
         ([{"role": "user", "content": [{"type": "image_url"}]}], "must have text as its content"),
         ([{"role": "user", "content": " "}], "the message is empty"),
-        ([{"role": "user", "content": "x" * 32_001}], "at most 32,000 characters"),
+        ([{"role": "user", "content": "x" * 100_001}], "at most 100,000 characters"),
         ([MESSAGE, {"role": "assistant", "content": ""}], "The last reply is empty"),
         ([{}], "must have text as its content"),
         (["Hi"], "messages must be a list of objects with a role and a content"),
