@@ -28,9 +28,10 @@ def test_what_the_engine_cannot_do_is_grey_and_says_why(page):
     assert page.get_attribute("#settings input[name=seed]", "title") == SEED
     page.get_by_role("tab", name="Playground", exact=True).click()
     page.click("#continue")
-    inspect = page.locator("#continuations button.do-inspect")
-    inspect.wait_for()
+    copy = page.locator(".written-acts").get_by_role("button", name="Copy")
+    page.wait_for_selector("#continue-status:has-text('Done')")
+    inspect = page.locator(".written-acts").get_by_role("button", name="Tokens")
     assert inspect.is_disabled() and inspect.get_attribute("title") == LOGPROBS
-    assert page.locator("#continuations button.do-copy").is_enabled()
+    assert copy.is_enabled()
     seed = page.get_by_label("Seed").locator("visible=true").first
     assert seed.is_disabled()

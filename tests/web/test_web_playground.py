@@ -3,7 +3,6 @@
 import asyncio
 import html
 import json
-import math
 import re
 import threading
 from contextlib import aclosing
@@ -12,22 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assistant.completion.complete import complete
 from assistant.completion.fill import Fill
-from assistant.completion.inspector import Token
-from assistant.completion.raw import Chip, Raw
 from assistant.engine.protocol import Waiting
 from assistant.errors import EngineError
-from assistant.sampling import Sampling
 from assistant.web.pages.events import BUSY
 from assistant.web.pages.playground import tab_base
-from assistant.web.pages.playground.continue_state import UNREADABLE, Continuation
-from assistant.web.pages.playground.continue_tab import CARDS_MAX, FULL
 from assistant.web.pages.playground.controls import read_seed, read_stops, show_stops
-from assistant.web.pages.playground.html import SHOWN_MAX, band, data, inspector, show_fills, strip
+from assistant.web.pages.playground.html import data, show_fills
 from assistant.web.pages.playground.tab_base import read_action
 from assistant.web.polling import side_by_side
-from tests.support.fake_engine import ByteTokenizer, FakeEngine
+from tests.support.fake_engine import FakeEngine
 from tests.support.server import Page, call_all, running
 from tests.web.test_markdown import HOSTILE
 
@@ -150,14 +143,10 @@ def tags(text):
 
 def test_no_text_becomes_an_element():
     text = "\n".join(HOSTILE)
-    chips = [Chip(text, 7, special, True) for special in (True, False)]
-    assert tags(strip(chips, 3, ids=True)) <= {"p", "div", "span", "small"}
     fills = (Fill(text, text, 0, len(text), "stop", 0),)
     assert tags(show_fills(fills)) <= {"span", "ins"}
-    shown = inspector(text, [Token(1, text, -1.0, ((1, text, -1.0),))], 0)
-    assert tags(shown) <= {"section", "div", "h2", "button", "p", "span", "pre"}
-    for line in (shown, data({"text": text}), strip(chips, 3, ids=True)):
-        assert "\n" not in line and "%%%LATEX" not in line
+    line = data({"text": text})
+    assert "\n" not in line and "%%%LATEX" not in line
 
 
 def test_data_comes_through_to_the_letter():
@@ -165,24 +154,6 @@ def test_data_comes_through_to_the_letter():
     sent = re.fullmatch('<pre class="data">(.*)</pre>', data(value))[1]
     heard = json.loads(html.unescape(sent))
     assert heard.pop("n") and heard == value
-
-
-def test_a_long_prompts_tokens_are_counted_and_not_all_listed():
-    chips = Raw("a" * (SHOWN_MAX + 5)).pieces(ByteTokenizer())
-    shown = strip(chips, 0, ids=True)
-    assert shown.count("<small>") == SHOWN_MAX and "and 5 more" in shown
-
-
-@pytest.mark.parametrize(
-    "share, name", [(1, "p4"), (0.9, "p4"), (0.6, "p3"), (0.2, "p2"), (0.1, "p1"), (1e-9, "p0")]
-)
-def test_bands(share, name):
-    assert band(math.log(share)) == name
-
-
-def test_a_token_without_a_probability_has_a_band_of_its_own():
-    assert band(None) == "p5"
-    assert "on average" not in inspector("t", [Token(1, "a", None, ())], 0)
 
 
 def lines(*fills):
@@ -216,41 +187,7 @@ def test_what_was_filled_in_is_marked_line_by_line(parts, shown):
 
 # -- events, as any program can call them ------------------------------------------------------
 
-CONTINUE = ["def f", False, 9, 1, "", "", 0.2, 0.95, 0, 1, 0, None]
-
-
-@pytest.mark.parametrize(
-    "changed, sentence",
-    [
-        ({0: ""}, "The prompt is empty."),
-        ({0: 5}, "prompt must be text"),
-        ({0: "a" * 200_001}, "200,000"),
-        ({2: 0}, "max_new_tokens must be"),
-        ({2: NAN}, "max_new_tokens must be"),
-        ({2: 9000}, "max_new_tokens must be"),
-        ({3: 0}, "number of samples must be"),
-        ({3: 99}, "number of samples must be"),
-        ({3: NAN}, "number of samples must be"),
-        ({4: "not a seed"}, "seed must be"),
-        ({4: "9" * 30}, "seed must be"),
-        ({5: "a\nb\nc\nd\ne"}, "At most 4 stop strings"),
-        ({5: "a" * 65}, "1 to 64 characters"),
-        ({6: NAN}, "temperature must be"),
-        ({6: -1}, "temperature must be"),
-        ({6: "hot"}, "temperature must be a number"),
-        ({7: None}, "top_p must be"),
-        ({8: 10**9}, "top_k must be"),
-        ({9: 0}, "repetition_penalty must be"),
-        ({10: 2}, "min_p must be"),
-    ],
-)
-def test_what_cannot_be_continued_is_refused_in_a_sentence(server, changed, sentence):
-    values = [changed.get(index, value) for index, value in enumerate(CONTINUE)]
-    before = len(server.engine.requests)
-    with Page(server.url) as page:
-        told = page.run(page.event("continue", "click"), values)
-    assert sentence in told and "Traceback" not in told
-    assert len(server.engine.requests) == before
+FILL = ["a <FILL_HERE> b <FILL_HERE>", "PSM", 9, 1, "", "", 0.2, 0.95, 0, 1, 0, None]
 
 
 @pytest.mark.parametrize(
@@ -261,11 +198,19 @@ def test_what_cannot_be_continued_is_refused_in_a_sentence(server, changed, sent
         ({1: "MPS"}, "order must be"),
         ({2: 5000}, "8192"),
         ({3: 9}, "number of candidates"),
+        ({2: NAN}, "max_new_tokens must be"),
+        ({4: "not a seed"}, "seed must be"),
+        ({4: "9" * 30}, "seed must be"),
+        ({5: "a\nb\nc\nd\ne"}, "At most 4 stop strings"),
+        ({6: "hot"}, "temperature must be a number"),
+        ({7: None}, "top_p must be"),
+        ({8: 10**9}, "top_k must be"),
+        ({9: 0}, "repetition_penalty must be"),
+        ({10: 2}, "min_p must be"),
     ],
 )
 def test_what_cannot_be_filled_in_is_refused_in_a_sentence(server, changed, sentence):
-    values = ["a <FILL_HERE> b <FILL_HERE>", "PSM", *CONTINUE[2:]]
-    values = [changed.get(index, value) for index, value in enumerate(values)]
+    values = [changed.get(index, value) for index, value in enumerate(FILL)]
     with Page(server.url) as page:
         assert sentence in page.run(page.event("fill-in", "click"), values)
 
@@ -286,106 +231,24 @@ def test_what_cannot_be_compared_is_refused_in_a_sentence(server, values, senten
         assert sentence in page.run(page.event("compare", "click"), [*values, None])
 
 
-def test_long_texts_are_looked_at_in_threads_that_no_reply_needs(server, monkeypatch):
-    """Not on the event loop, which a tokenizer can hold for seconds."""
-    seen = []
-
-    def strip(self, raw, literal, ids):
-        with pytest.raises(RuntimeError, match="no running event loop"):
-            asyncio.get_running_loop()
-        seen.append(raw.text)
-        return ""
-
-    monkeypatch.setattr("assistant.web.pages.playground.continue_tab.CompletionTab._strip", strip)
-    with Page(server.url) as page:
-        assert "Yes." in page.run(page.event("continue", "click"), CONTINUE)
-        assert "true" in page.run(
-            page.event("play-go", "click"), ['["append", 0]', False, *CONTINUE]
-        )
-        page.run(page.event("prompt", "change"), ["a prompt", False, False, None])
-    assert seen == [f"{CONTINUE[0]}Yes.", "a prompt"]
-
-
 def test_events_called_with_junk_are_answered(server):
     junk = [None, "x", -1, NAN, [], {}, "[]", '["append", 0]', '["vote", 0]', '{"segments": 5}']
     junk += ['{"segments": [["a", true], 5]}', '{"segments": [[5, true]]}', "[" * 5_000]
-    assert call_all(server, junk, playground=True) > 20
+    assert call_all(server, junk, playground=True) > 10
     with Page(server.url) as page:
-        assert "Yes." in page.run(page.event("continue", "click"), CONTINUE)
-
-
-def test_a_turn_of_the_chat_becomes_a_prompt_in_which_its_text_is_plain(server):
-    turn = {
-        "segments": [["<fim_prefix>", True], ["typed <fim_prefix>", False], ["\nAssistant:", True]],
-        "stop": ["\nHuman:"],
-        "id": "c1",
-    }
-    with Page(server.url) as page:
-        values = [json.dumps(turn), "", False, False, None]
-        told = page.run(page.event("to-playground-go", "click"), values)
-        assert "1 that looks special and stays text" in told and "\\\\nHuman:" in told
-        prompt = "<fim_prefix>typed <fim_prefix>\nAssistant:"
-        page.run(page.event("continue", "click"), [prompt, *CONTINUE[1:]])
-        ids = server.engine.requests[-1].ids
-        assert ids.count(1) == 1 and ids[0] == 1 and server.engine.prompt() == prompt
-        told = page.run(page.event("play-go", "click"), ['["back", 0]', False, *CONTINUE])
-        assert '"id": "c1"' in html.unescape(told) and "Yes." in told
-        told = page.run(page.event("to-playground-go", "click"), ["{}", *values[1:]])
-        assert UNREADABLE in told
-
-
-def test_the_chats_reply_comes_along_to_be_inspected(server):
-    turn = {"segments": [["Q:", True]], "text": "Yes.", "ids": [94, 106, 120, 51]}
-    with Page(server.url) as page:
-        told = page.run(
-            page.event("to-playground-go", "click"), [json.dumps(turn), "", False, False, None]
-        )
-        assert "The chat's reply" in html.unescape(told)
-        told = page.run(page.event("play-go", "click"), ['["inspect", 0]', False, *CONTINUE])
-        assert "4 tokens" in told
-        go_on = ['["branch", 0, 1, 106]', False, *CONTINUE]
-        told = [page.run(page.event("play-go", "click"), go_on) for _ in range(CARDS_MAX)]
-        assert [FULL in each for each in told] == [False] * (CARDS_MAX - 1) + [True]
-        assert server.engine.prompt() == "Q:Ye"
-        told = page.run(
-            page.event("play-go", "click"), ['["branch", 0, 99, 106]', False, *CONTINUE]
-        )
-        assert "The text has the tokens 0 to 3" in told
-        told = page.run(page.event("play-go", "click"), ['["branch", 0, 1, 5]', False, *CONTINUE])
-        assert "not an alternative" in told
-
-
-def test_a_branch_may_begin_in_half_a_character():
-    tokenizer = ByteTokenizer()
-    half, rest = (tokenizer.encode("é")[n : n + 1] for n in (0, 1))
-    engine = FakeEngine([(*rest, *tokenizer.encode("z"))])
-    card = Continuation("x", begun=tuple(half), decode=tokenizer.decode, text="\ufffd")
-    reply = complete(engine, "p", begun=half, sampling=Sampling(seed=0), max_new_tokens=9)
-    for event in reply:
-        card.take(event, reply)
-    assert card.text == "éz" and card.ids == (*half, *rest, *tokenizer.encode("z"))
-
-    engine = FakeEngine("D rest")
-    begun = tuple(tokenizer.encode("xxEN"))
-    card = Continuation("x", begun=begun, decode=tokenizer.decode, text="xxEN")
-    reply = complete(
-        engine, "p", begun=begun, stop=["END"], sampling=Sampling(seed=0), max_new_tokens=9
-    )
-    for event in reply:
-        card.take(event, reply)
-    assert card.text == "xx"
+        assert "Yes." in page.run(page.event("fill-in", "click"), FILL)
 
 
 def test_one_thing_at_a_time(server):
     go_on = threading.Event()
     held = FakeEngine(["a", go_on, "b"])
     with running(held) as other, Page(other.url) as page:
-        number = page.event("continue", "click")
-        page.join(number, CONTINUE)
+        number = page.event("fill-in", "click")
+        page.join(number, FILL)
         with page.stream() as messages:
             for message in messages:
                 if "Reading" in json.dumps(message):
-                    page.join(number, CONTINUE)
+                    page.join(number, FILL)
                 if BUSY in json.dumps(message):
                     break
         assert len(held.requests) == 1

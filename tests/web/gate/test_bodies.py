@@ -13,13 +13,11 @@ from hypothesis import given, strategies
 
 from assistant.attribution.corpus import Corpus
 from assistant.attribution.index import build
-from assistant.errors import TextError
 from assistant.settings import Settings
 from assistant.web.gate.bodies import LISTS, PARTS_MAX, VALUES, count_parts, read_json
 from assistant.web.gate.security import FAILED
-from assistant.web.pages.playground.continue_state import from_chat
 from assistant.web.pages.playground.tab_base import read_action
-from tests.support.fake_engine import ByteTokenizer, FakeEngine
+from tests.support.fake_engine import FakeEngine
 from tests.support.server import Page, running
 
 SIZE = 1_000_000  # bytes, nearly all that the Gate lets pass
@@ -42,7 +40,10 @@ POSTS = [
     "/gradio_api/reset",
     *(
         f"/page/{name}"
-        for name in ("chat", "again", "stop", "count", "prompt", "render", "sources")
+        for name in (
+            *("chat", "again", "stop", "count", "prompt", "render", "sources"),
+            *("library", "library/use", "look", "complete", "complete/stop", "inspect"),
+        )
     ),
 ]
 
@@ -320,5 +321,3 @@ def test_json_within_json_that_is_none(text):
     assert read_json('{"a": ["[[[", 1.5]}') == {"a": ["[[[", 1.5]}
     assert read_json(json.dumps("\ud800")) == "\ud800"
     assert read_action(text) == ("", [])
-    with pytest.raises(TextError):
-        from_chat(text, ByteTokenizer())

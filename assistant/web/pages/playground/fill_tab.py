@@ -25,7 +25,8 @@ TEXT = f'''def average(numbers):
     return total / len(numbers)
 '''
 HOW = f"Write {FILL_HERE} where something is missing; holes are filled in turn."
-ORDER = "Prefix, suffix, middle; or the suffix first"
+ORDER = "Which part the model reads first"
+WORDS = {"PSM": "prefix first (PSM)", "SPM": "suffix first (SPM)"}
 TAKEN = "Taken over; Undo puts the text with its holes back."
 
 
@@ -72,7 +73,8 @@ class FillTab(Runs[Session]):
                     elem_classes="mono",
                 )
                 with gr.Row(elem_classes="switches"):
-                    self.order = gr.Radio(list(ORDERS), value=ORDERS[0], label="Order", info=ORDER)
+                    self.order = gr.Radio([(WORDS[name], name) for name in ORDERS], value=ORDERS[0],
+                                          label="Order", info=ORDER)  # fmt: skip
                     self.undo = gr.Button("Undo", size="sm", visible="hidden", elem_id="fill-undo")
                 self.running = self.build_run("Fill in", "fill-in")
                 self.run.interactive = not unable

@@ -2,10 +2,9 @@
 // from at another token, taken over or not. One is shown behind the prompt while that is as it was.
 import { button, copy, el, find, need } from "../lib/dom.js";
 import { facts } from "../lib/facts.js";
-import { checkSources } from "../lib/matches.js";
 import { newId } from "../lib/records.js";
-import { events } from "../lib/server.js";
 import * as runs from "../store/runs.js";
+import { follow, write } from "./asking.js";
 import * as editor from "./editor.js";
 import { toSegments } from "./raw.js";
 import * as running from "./run.js";
@@ -13,15 +12,10 @@ import * as tokens from "./tokens.js";
 import { cards, fill, fromKept, noteOf } from "./versions.js";
 
 /** @import {Origin, Run, Settings} from "../store/runs.js" */
+/** @import {Page, Shown} from "./asking.js" */
 /** @import {Prompt} from "./editor.js" */
 /** @import {Choice, Token} from "./tokens.js" */
 /** @import {Version} from "./versions.js" */
-/**
- * A run as it is shown. chosen: which version stands behind the prompt, or -1.
- * @typedef {{id: string, time: number, prompt: Prompt, literal: boolean, settings: Settings,
- *   versions: Version[], chosen: number}} Shown
- */
-
 const BUSY = "A continuation is being written; stop it first.";
 const FULL = `There are ${runs.VERSIONS_MAX} versions already; Continue starts anew.`;
 const CHANGED =
@@ -129,82 +123,26 @@ const grow = (run, at) => {
   if (along) editor.follow();
 };
 
-/** @param {Shown} run */
-const keep = ({ id, time, prompt, literal, settings, versions }) => {
-  const { raw, head, origin } = prompt;
-  const plain = versions.map(({ name, text, ids, note }) => ({ name, text, ids, note }));
-  const segments = toSegments(raw);
-  runs.keep({ id, time, segments, head, literal, settings, versions: plain, origin });
-};
-
-/**
- * Writes versions into a run until they are over.
- * @param {Shown} run @param {number[]} begun ids they begin with @param {number} count
- * @param {(seed: number) => string} name
- */
-const write = async (run, begun, count, name) => {
-  const { prompt, literal, settings } = run;
-  const first = run.versions.length;
-  let [failure, stopped] = ["", false];
-  const hear = (/** @type {any} */ { versions = [], news = [] }) => {
-    for (const { seed, text } of versions)
-      run.versions.push({ name: name(seed), text, ids: null, note: "", over: false, status: "" });
-    if (versions.length) {
-      run.chosen = first;
-      shown = run;
-      draw();
-      editor.showPlace();
-    }
-    for (const { at, text, status, done, error } of news) {
-      const version = run.versions[first + at];
-      if (text) version.text += text;
-      if (status) version.status = status;
-      if (status && run === shown) page.say(status);
-      if (done)
-        Object.assign(version, { text: done.text, ids: done.ids, note: done.note, over: true });
-      if (error) Object.assign(version, { note: error, failed: true, over: true });
-      if (error) failure = error;
-      stopped ||= done?.reason === "cancelled";
-      grow(run, first + at);
-    }
-  };
-  const body = {
-    segments: toSegments(prompt.raw),
-    special: !literal,
-    sampling: { ...settings.sampling, seed: settings.seed },
-    max_new_tokens: settings.longest,
-    stop: settings.stop,
-    count,
-    begun,
-  };
-  await follow("complete", body, hear, (sentence) => {
-    failure ||= sentence;
-  });
-  const fresh = run.versions.slice(first);
-  for (const version of fresh)
-    if (!version.over) Object.assign(version, { over: true, note: failure });
-  if (run === shown)
-    page.say(failure || (stopped ? "Stopped" : "Done"), !!failure && failure !== "Stopped");
-  if (fresh.length) keep(run);
-  draw();
-  page.changed();
-  lookUp(run, fresh);
-};
-
-/**
- * @param {"complete" | "inspect"} route @param {{}} body @param {(news: any) => unknown} hear
- * @param {(sentence: string) => unknown} fail
- */
-const follow = async (route, body, hear, fail) => {
-  page.say("Reading");
-  try {
-    const following = running.follow(route, body, hear);
+/** @type {Page} */
+const here = {
+  started: () => {
+    page.say("Reading");
     page.changed();
-    await following;
-  } catch (error) {
-    const { name, message } = /** @type {Error} */ (error);
-    fail(name === "AbortError" ? "Stopped" : message);
-  }
+  },
+  began: (run, first) => {
+    run.chosen = first;
+    shown = run;
+    draw();
+    editor.showPlace();
+  },
+  grew: grow,
+  said: (run, sentence, bad) => {
+    if (run === shown || !run.versions.length) page.say(sentence, bad);
+  },
+  changed: (run) => {
+    if (run === shown) draw();
+    page.changed();
+  },
 };
 
 /** Continues a prompt. @param {Prompt} prompt @param {boolean} literal @param {Settings} settings */
@@ -220,7 +158,13 @@ export const start = (prompt, literal, settings) => {
     versions: [],
     chosen: 0,
   };
-  return write(run, [], settings.count, (seed) => (exact ? "likeliest tokens" : `seed ${seed}`));
+  return write(
+    run,
+    [],
+    settings.count,
+    (seed) => (exact ? "likeliest tokens" : `seed ${seed}`),
+    here,
+  );
 };
 
 /** Goes on from another token. @param {Token[]} found @param {number} at @param {Choice} choice */
@@ -235,7 +179,7 @@ const branch = (found, at, [id, text, logprob]) => {
     `“${tokens.seen(text)}” (${tokens.percent(logprob)})`;
   inspected = null;
   Object.assign(shown, { settings });
-  write(shown, [...found.slice(0, at).map(([, each]) => each), id], 1, () => name);
+  write(shown, [...found.slice(0, at).map(([, each]) => each), id], 1, () => name, here);
 };
 
 /** Shows how likely each token was, or the text again. */
@@ -257,9 +201,10 @@ const inspect = async () => {
       if (status) page.say(status);
       if (error) failure = error;
     };
-    await follow("inspect", body, hear, (sentence) => {
+    const fail = (/** @type {string} */ sentence) => {
       failure = sentence;
-    });
+    };
+    await follow("inspect", body, hear, fail, here.started);
     page.say(failure, !!failure);
     page.changed();
   }
@@ -298,21 +243,6 @@ const back = () => {
   const before = raw.text.slice(origin.opened.length);
   const { id, after } = origin;
   page.back({ id, after, text: (before + version.text).trim(), ids: before ? null : version.ids });
-};
-
-/** Where the versions' texts come from. @param {Shown} run @param {Version[]} versions */
-const lookUp = async (run, versions) => {
-  for (const version of versions) {
-    if (!version.text || version.failed) continue;
-    try {
-      for await (const news of events("sources", { text: version.text, service: false }))
-        if (!news.building) version.sources = checkSources(news);
-    } catch {
-      return; // the server is away: it is no more than a hint
-    }
-    if (version.sources && !version.sources.matches.length) delete version.sources;
-    if (version.sources && run === shown) draw();
-  }
 };
 
 /** A kept run, or a reply of the chat, as it was. @param {Run} run @param {Prompt} prompt @param {number} [chosen] */
