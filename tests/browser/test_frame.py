@@ -85,11 +85,12 @@ def test_search_goes_to_the_turn_and_the_version_that_holds_it(page, script):
     page.fill("#chats-search", "turn 7")
     page.click(".chat-hit:has-text('turn 7')")
     finished(page, 20)
-    seen = (
-        "(t => [...document.querySelectorAll('.turn')].filter(e => e.textContent.includes('turn 7 '))"
-        ".every(e => e.getBoundingClientRect().top > t.top && e.getBoundingClientRect().top < t.bottom"
-        "))(document.querySelector('#transcript').getBoundingClientRect())"
-    )
+    seen = """(() => {
+        const { top, bottom } = document.querySelector("#transcript").getBoundingClientRect();
+        const all = [...document.querySelectorAll(".turn")];
+        const at = all.find((turn) => turn.textContent.includes("turn 7 ")).getBoundingClientRect();
+        return at.bottom > top && at.top < bottom;
+    })()"""
     becomes_true(page, seen)
 
 
@@ -98,17 +99,18 @@ def test_ways_through_a_long_chat(page, script):
     page.click("#chats-list .chat-link")
     finished(page, 20)
     page.wait_for_selector("#jumps", state="hidden")
-    top = (
-        "[...document.querySelectorAll('.turn.user')].find(e => e.getBoundingClientRect().top > 0)"
-    )
-    first = f"{top}.textContent.match(/turn \\d+/)[0]"
+    # The question that stands at the transcript's upper edge, or next below it
+    first = """() => {
+        const edge = document.querySelector("#transcript").getBoundingClientRect().top;
+        const all = [...document.querySelectorAll(".turn.user")];
+        const there = all.find((turn) => turn.getBoundingClientRect().top >= edge);
+        return Number(/turn (\\d+)/.exec(there.textContent)[1]);
+    }"""
     page.keyboard.press("Alt+ArrowUp")
-    page.wait_for_selector("#to-end")
-    until(lambda: page.evaluate(first) == "turn 36")
-    page.keyboard.press("Alt+ArrowUp")
-    until(lambda: page.evaluate(first) == "turn 34")
-    page.keyboard.press("Alt+ArrowDown")
-    until(lambda: page.evaluate(first) == "turn 36")
+    at = page.evaluate(first)
+    for key, to in (("Up", at - 2), ("Up", at - 4), ("Down", at - 2)):
+        page.keyboard.press(f"Alt+Arrow{key}")
+        until(lambda to=to: page.evaluate(first) == to)
     page.click("#to-end")
     page.wait_for_selector("#jumps", state="hidden")
 
