@@ -4,7 +4,7 @@ import { letGo, toEnd } from "./transcript.js";
 import * as turns from "./turns.js";
 
 const area = turns.transcript;
-const FAR = 160; // pixels from the end at which the buttons show
+const FAR = 80; // pixels from the end at which the buttons show
 const ABOVE = 12; // pixels between the transcript's edge and a question that was gone to
 
 /** @param {HTMLElement} element in the transcript */

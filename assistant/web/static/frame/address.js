@@ -3,7 +3,7 @@
 import * as chat from "../chat/chat.js";
 import * as box from "../composer/box.js";
 import * as settings from "../composer/settings.js";
-import { say } from "../composer/status.js";
+import { warn } from "../composer/status.js";
 import { facts } from "../lib/facts.js";
 import * as records from "../lib/records.js";
 
@@ -16,6 +16,6 @@ export const start = () => {
   if (text !== null) box.put(records.cut(text, facts.limits.message));
   if (name !== null && settings.knows(name)) settings.use({ ...settings.get(), template: name });
   else if (name !== null)
-    say(`There is no prompt template ${records.cut(name, 60)} on this server.`);
+    warn(`There is no prompt template ${records.cut(name, 60)} on this server.`);
   chat.recount();
 };

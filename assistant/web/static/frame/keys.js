@@ -14,6 +14,7 @@ const LIST = [
   ["Ctrl + K", "Search the chats"],
   ["Ctrl + Shift + O", "New chat"],
   ["Alt + ↑, Alt + ↓", "The question before, the question after"],
+  ["/", "Saved questions, in an empty box"],
   ["Ctrl + Enter", "Run the prompt, in the playground"],
   ["?, Ctrl + /", "This list"],
 ];

@@ -5,7 +5,7 @@ import * as chat from "../chat/chat.js";
 import { letGo } from "../chat/transcript.js";
 import { transcript } from "../chat/turns.js";
 import * as settings from "../composer/settings.js";
-import { say } from "../composer/status.js";
+import { warn } from "../composer/status.js";
 import { button, copy, el, need } from "../lib/dom.js";
 import * as links from "../lib/share.js";
 import * as store from "../store/store.js";
@@ -47,7 +47,7 @@ export const share = async (html) => {
     );
     field.select();
   } catch (error) {
-    say(/** @type {Error} */ (error).message);
+    warn(/** @type {Error} */ (error).message);
   }
 };
 
@@ -98,7 +98,7 @@ const receive = async () => {
     if (shared) read(shared);
   } catch (error) {
     history.replaceState(null, "", location.pathname + location.search);
-    say(/** @type {Error} */ (error).message);
+    warn(/** @type {Error} */ (error).message);
   }
 };
 export const start = () => {
