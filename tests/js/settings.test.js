@@ -1,9 +1,22 @@
 // What is kept of settings that come from outside, and what a changed field makes of them.
+import "./browser.js";
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { checkSettings, choose } from "../../assistant/web/static/lib/settings.js";
 
-const ALL = { template: "short", temperature: 0.5, max_new_tokens: 9, seed: 0, keep_all: true };
+const ALL = {
+  template: "short",
+  template_text: "name = 1",
+  system: "Be brief.",
+  temperature: 0.5,
+  top_p: 0.5,
+  top_k: 5,
+  min_p: 0.1,
+  repetition_penalty: 1.1,
+  max_new_tokens: 9,
+  seed: 0,
+  keep_all: true,
+};
 
 test("settings are kept field by field", () => {
   assert.deepEqual(checkSettings({ ...ALL, more: 1 }), ALL);
@@ -11,8 +24,16 @@ test("settings are kept field by field", () => {
 });
 
 for (const [name, value] of [
-  ["template", 5],
-  ["template", "x".repeat(101)],
+  ["template_text", 5],
+  ["template_text", "x".repeat(100_001)],
+  ["system", ["x"]],
+  ["system", " \n"],
+  ["system", "x".repeat(100_001)],
+  ["top_p", 0],
+  ["top_k", 1.5],
+  ["top_k", 1001],
+  ["min_p", -0.1],
+  ["repetition_penalty", 2.5],
   ["temperature", 2.1],
   ["temperature", -1],
   ["temperature", "warm"],
@@ -38,6 +59,9 @@ for (const [name, value, becomes] of [
   ["max_new_tokens", "12", { max_new_tokens: 12 }],
   ["template", "short", { template: "short" }],
   ["template", "usual", {}],
+  ["system", "Be brief.", { system: "Be brief." }],
+  ["system", "", {}],
+  ["top_k", "7", { top_k: 7 }],
   ["keep_all", true, { keep_all: true }],
   ["keep_all", false, {}],
   ["seed", "", { seed: undefined }],
@@ -49,3 +73,13 @@ for (const [name, value, becomes] of [
     assert.deepEqual(choose({ seed: 1 }, name, value, "usual"), wanted);
   });
 }
+
+test("a template's text goes with its name alone", () => {
+  const own = { template: "Mine", template_text: "x", seed: 1 };
+  assert.deepEqual(choose(own, "seed", "2", "usual"), { ...own, seed: 2 });
+  assert.deepEqual(choose(own, "template", "short", "usual"), { template: "short", seed: 1 });
+  assert.deepEqual(choose(own, "template", "usual", "usual"), { seed: 1 });
+  assert.deepEqual(checkSettings({ template_text: "x" }), {});
+  for (const name of [5, "x".repeat(201)])
+    assert.deepEqual(checkSettings({ template: name, template_text: "x" }), {});
+});
