@@ -3,11 +3,10 @@
 import csv
 import json
 import threading
-import tomllib
 
 import pytest
 
-from tests.support.browser import opened
+from tests.support.browser import opened, show_tab
 from tests.support.fake_engine import FakeEngine
 from tests.support.server import running
 from tests.support.waiting import until
@@ -30,7 +29,7 @@ def page(page):
 
 def show(page, *names):
     for name in names:
-        page.get_by_role("tab", name=name, exact=True).click()
+        show_tab(page, name)
 
 
 def becomes(read, value):
@@ -151,7 +150,7 @@ def test_prompts_are_compared_voted_on_and_saved(page, server, script):
     assert "✓ ended by itself" in foot and "✗ Python parses" in foot and "✓ fences closed" in foot
     assert page.locator("#compare-chart .bar i").count() > 4
     assert "0 % of 2" in page.inner_text("#compare-chart .md")
-    assert page.locator("#playground").locator(FORBIDDEN).count() == 0
+    assert page.locator("#compare-grid").locator(FORBIDDEN).count() == 0
 
     page.click("#vote-begin")
     page.wait_for_selector("#vote .card")
@@ -188,7 +187,7 @@ def test_a_comparison_is_cancelled_and_what_there_is_stays(page, server, script)
     held.set()
     server.idle()
     page.wait_for_selector("#compare-grid .written")
-    assert written(page, "#compare-grid") == ["Yes."]
+    assert written(page, "#compare-grid") == ["Yes.\n"]
 
 
 def test_our_questions_are_judged(page, script):
@@ -213,7 +212,7 @@ def test_every_tab_fits_the_window(browser, server, script, width, height):
     script("a_long_name_" * 40 + "\n" + "wörter " * 80)
     with opened(browser, server.url, viewport={"width": width, "height": height}) as page:
         wide = "document.documentElement.scrollWidth > innerWidth"
-        show(page, "Playground")
+        show_tab(page, "Playground")
         show(page, "Fill in")
         page.click("#fill-in")
         finished(page, 1, "#fills")

@@ -23,7 +23,7 @@ const note = el("p", { className: "hint" });
 export const view = el(
   "section",
   { id: "kept-templates", "aria-labelledby": "kept-title" },
-  el("h3", { id: "kept-title", textContent: "Kept in this browser" }),
+  el("h2", { id: "kept-title", textContent: "Kept in this browser" }),
   note,
   list,
 );
