@@ -3,7 +3,7 @@
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from tests.support.browser import opened, send
+from tests.support.browser import opened, send, show_tab
 from tests.support.fake_engine import FakeEngine
 from tests.support.server import running
 
@@ -12,7 +12,7 @@ REPLY = (  # the second block stands in the standard library
     "```\nimport types\nfrom collections import deque\nfrom heapq import heappush, heappop\n```\n"
 )
 TABS = (["Chat"],) + tuple(
-    ["Playground", name] for name in ("Continue", "Fill in", "Compare", "Edit a prompt")
+    ["Playground", name] for name in ("Continue", "Fill in", "Compare", "Template")
 )
 TABS += (["Attribution", "Search"], ["Check code"], ["About"])
 
@@ -35,7 +35,7 @@ def test_nothing_serious_on_any_tab(browser, server, scheme, width):
             summary.click()
         for names in TABS:
             for name in names:
-                page.get_by_role("tab", name=name, exact=True).click()
+                show_tab(page, name)
             found = Axe().run(page).response["violations"]
             grave = [
                 (one["id"], [node["html"][:120] for node in one["nodes"]])
