@@ -1,21 +1,23 @@
 """The playground's editor in a real browser: a prompt, and what the model writes behind it."""
 
+import dataclasses
 import threading
 
 import pytest
 
 from tests.support.browser import opened, show_tab
 from tests.support.fake_engine import FakeEngine
-from tests.support.server import running, slowly
+from tests.support.server import TEMPLATE, running, slowly
 from tests.support.waiting import until
 from tests.web.test_markdown import HOSTILE
 
+LONG = dataclasses.replace(TEMPLATE, preamble="A dialogue.\n" * 30)
 FORBIDDEN = "iframe, embed, object, img, video, audio, style, link, script, math"
 
 
 @pytest.fixture(scope="module")
 def server():
-    with running(FakeEngine()) as server:
+    with running(FakeEngine(), template=LONG) as server:
         yield server
 
 
@@ -292,7 +294,6 @@ def test_the_library_fills_a_prompt_or_the_chats_box_and_sends_nothing(page, ser
 
 
 def test_a_turn_is_opened_here_and_its_continuation_brought_back(page, server, script):
-    server.engine.window = 8192
     script(["The chat's reply.", "Another\n\nHuman: no"])
     page.fill("#prompt", "typed here before")
     show(page, "Chat")
@@ -304,7 +305,14 @@ def test_a_turn_is_opened_here_and_its_continuation_brought_back(page, server, s
     page.click("#log .receipt summary")
     page.click("#log .act-playground")
     becomes(lambda: status(page), "This is the chat's prompt as the model saw it.")
-    assert prompt(page) == server.engine.prompt() and behind(page) == "The chat's reply."
+    assert behind(page) == "The chat's reply."
+    assert prompt(page) == "Human: a message with <fim_prefix>\n\nAssistant:"
+    becomes(
+        lambda: page.inner_text(".fold-button"),
+        "Template, 361 tokens, folded · show it",
+    )
+    page.click(".fold-button")
+    assert prompt(page) == server.engine.prompt()
     becomes(lambda: "1 that looks special and stays text" in strip(page), True)
     for name, value in (
         ("seed", sent.sampling.seed),

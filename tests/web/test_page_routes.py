@@ -48,6 +48,12 @@ def bodies(server):
         "prompt": {"to": "see", "turns": [HI]},
         "render": {"replies": [{"text": "x"}]},
         "sources": {"text": "x"},
+        "library": {},
+        "library/use": {"name": "write", "values": {}},
+        "look": {"segments": [["x", True]]},
+        "complete": {"run": RUN, "segments": [["x", True]]},
+        "complete/stop": {"run": RUN},
+        "inspect": {"segments": [["x", True]], "text": "y"},
     }
 
 
@@ -60,6 +66,7 @@ def page(server):
 
 
 ROUTES = ["chat", "again", "stop", "count", "prompt", "render", "sources"]
+ROUTES += ["library", "library/use", "look", "complete", "complete/stop", "inspect"]
 every_route = pytest.mark.parametrize("route", ROUTES)
 
 
@@ -172,6 +179,16 @@ WRONG = {
                 "replies is wrong"),
                ({"replies": [{"text": "x"}] * (TURNS_MAX + 1)}, "at most 1000 items"),
                ({"replies": [{"text": "x" * (PROMPT_CHARS_MAX // 2 + 1)}] * 2}, "200,000")],
+    "library": [],
+    "library/use": [({"name": 5}, "name is wrong"), ({"values": 5}, "values is wrong")],
+    "look": [({"segments": 5}, "segments is wrong"), ({"special": "x"}, "special is wrong"),
+             ({"segments": [5]}, "list of texts"), ({"pieces": 5}, "pieces is wrong")],
+    "complete": [*WRITES, ({"segments": None}, "segments is wrong"),
+                 ({"sampling": 5}, "sampling is wrong"), ({"stop": 5}, "stop must be a list"),
+                 ({"segments": [["x" * 9_000, True]]}, "window holds 8192")],
+    "complete/stop": [({"run": 5}, "run is wrong")],
+    "inspect": [({"segments": 5}, "segments is wrong"), ({"text": 5}, "text is wrong"),
+                ({"segments": []}, "The prompt is empty."), ({"text": ""}, "The prompt is empty")],
     "sources": [({"text": 5}, "text is wrong"), ({"text": None}, "text is wrong"),
                 ({"text": "x", "service": "true"}, "service is wrong")],
 }  # fmt: skip

@@ -8,15 +8,13 @@ import threading
 from contextlib import aclosing
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from assistant.completion.fill import Fill
 from assistant.engine.protocol import Waiting
 from assistant.errors import EngineError
 from assistant.web.pages.events import BUSY
 from assistant.web.pages.playground import tab_base
-from assistant.web.pages.playground.controls import read_seed, read_stops, show_stops
+from assistant.web.pages.playground.controls import read_seed, read_stops
 from assistant.web.pages.playground.html import data, show_fills
 from assistant.web.pages.playground.tab_base import read_action
 from assistant.web.polling import side_by_side
@@ -122,11 +120,6 @@ def test_stop_strings_are_lines(typed, stops):
     assert read_stops(typed) == stops
 
 
-@given(st.lists(st.text("ab -\n\t", min_size=1)))
-def test_stop_strings_are_shown_as_they_are_typed(stops):
-    assert read_stops(show_stops(stops)) == stops
-
-
 @pytest.mark.parametrize(
     "typed, seed", [("", None), (" 12 ", 12), (3, 3), ("x", "x"), ("-1", "-1")]
 )
@@ -193,26 +186,27 @@ FILL = ["a <FILL_HERE> b <FILL_HERE>", "PSM", 9, 1, "", "", 0.2, 0.95, 0, 1, 0, 
 @pytest.mark.parametrize(
     "changed, sentence",
     [
-        ({0: "no hole"}, "&lt;FILL_HERE&gt;"),
+        ({0: "no hole"}, "<FILL_HERE>"),
         ({0: None}, "prompt must be text"),
         ({1: "MPS"}, "order must be"),
         ({2: 5000}, "8192"),
         ({3: 9}, "number of candidates"),
-        ({2: NAN}, "max_new_tokens must be"),
-        ({4: "not a seed"}, "seed must be"),
-        ({4: "9" * 30}, "seed must be"),
+        ({2: NAN}, "“New tokens, at most” must be"),
+        ({4: "not a seed"}, "“Seed” must be"),
+        ({4: "9" * 30}, "“Seed” must be"),
         ({5: "a\nb\nc\nd\ne"}, "At most 4 stop strings"),
-        ({6: "hot"}, "temperature must be a number"),
-        ({7: None}, "top_p must be"),
-        ({8: 10**9}, "top_k must be"),
-        ({9: 0}, "repetition_penalty must be"),
-        ({10: 2}, "min_p must be"),
+        ({6: "hot"}, "“Temperature” must be a number"),
+        ({7: None}, "“Top p” must be"),
+        ({8: 10**9}, "“Top k” must be"),
+        ({9: 0}, "“Repetition penalty” must be"),
+        ({10: 2}, "“Min p” must be"),
     ],
 )
 def test_what_cannot_be_filled_in_is_refused_in_a_sentence(server, changed, sentence):
     values = [changed.get(index, value) for index, value in enumerate(FILL)]
     with Page(server.url) as page:
-        assert sentence in page.run(page.event("fill-in", "click"), values)
+        told = page.run(page.event("fill-in", "click"), values)
+        assert sentence in html.unescape(told)
 
 
 @pytest.mark.parametrize(

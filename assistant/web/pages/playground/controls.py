@@ -3,7 +3,6 @@
 Knows components; what is allowed, and what the presets are, is the lower rooms' knowledge.
 """
 
-from collections.abc import Iterable
 from typing import Any
 
 import gradio as gr
@@ -11,11 +10,22 @@ from gradio.components import Component
 
 from assistant.completion.complete import PRESETS
 from assistant.engine.protocol import Engine
+from assistant.errors import SamplingError
 from assistant.sampling import PENALTY_MAX, PENALTY_MIN, TEMPERATURE_MAX, TOP_K_MAX, Sampling
 from assistant.web.pages.events import QUIET, Untrusted
 
 SIDE_BY_SIDE = 4  # replies at once
 USUAL, OWN = "Careful", "Own"
+LABELS = {  # parameters as the fields are called
+    "max_new_tokens": "“New tokens, at most”",
+    "temperature": "“Temperature”",
+    "top_p": "“Top p”",
+    "top_k": "“Top k”",
+    "min_p": "“Min p”",
+    "repetition_penalty": "“Repetition penalty”",
+    "seed": "“Seed”",
+    "stop": "“Stop strings”",
+}
 
 
 class Controls:
@@ -89,6 +99,12 @@ def read_controls(
     }
 
 
+def in_words(error: SamplingError) -> SamplingError:
+    """The same with the field's own name in the place of the parameter's."""
+    name, _, rest = str(error).partition(" ")
+    return SamplingError(f"{LABELS.get(name, name)} {rest}")
+
+
 def read_seed(text: Untrusted) -> Untrusted:
     """The seed that a person typed, None for none. What is not a number is left for Sampling."""
     if not isinstance(text, str):
@@ -101,11 +117,6 @@ def read_stops(text: Untrusted) -> list[str]:
     """Stop strings, one per line; `\\n` and `\\t` stand for what they are in code."""
     lines = text.splitlines() if isinstance(text, str) else []
     return [line.replace("\\n", "\n").replace("\\t", "\t") for line in lines if line]
-
-
-def show_stops(stops: Iterable[str]) -> str:
-    """The text of the box for `stops`."""
-    return "\n".join(stop.replace("\n", "\\n").replace("\t", "\\t") for stop in stops)
 
 
 def _sentence(why: str) -> str:

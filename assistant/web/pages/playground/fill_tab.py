@@ -11,10 +11,11 @@ import gradio as gr
 
 from assistant.completion.fill import FILL_HERE, ORDERS, Filling, fill, missing_tokens
 from assistant.engine.protocol import Engine
+from assistant.errors import SamplingError
 from assistant.text import check_prompt
 from assistant.web.pages.doors import status_line
 from assistant.web.pages.events import QUIET, Untrusted, Update, Updates
-from assistant.web.pages.playground.controls import Controls, read_controls
+from assistant.web.pages.playground.controls import Controls, in_words, read_controls
 from assistant.web.pages.playground.html import cards, show_fills
 from assistant.web.pages.playground.tab_base import Card, Runs, TabSession, read_action, visible
 from assistant.web.sources import Sources
@@ -99,8 +100,12 @@ class FillTab(Runs[Session]):
         *controls, session = values
 
         def start() -> Iterable[tuple[Candidate, Filling]]:
-            number, options = read_controls(*controls)
-            fillings = fill(self.engine, check_prompt(text), order=order, count=number, **options)
+            try:
+                number, options = read_controls(*controls)
+                checked = check_prompt(text)
+                fillings = fill(self.engine, checked, order=order, count=number, **options)
+            except SamplingError as error:
+                raise in_words(error) from None
             session.cards = [
                 Candidate(f"Candidate {place + 1}", filling=filling)
                 for place, filling in enumerate(fillings)

@@ -46,6 +46,8 @@ export const fill = (place, { text, over, failed, sources }) => {
 
 /** How one stands, in a line. @param {Version} version */
 export const noteOf = ({ over, status, note }) => (over ? note : status);
+/** The same with its name. @param {Version} version */
+export const lineOf = (version) => [version.name, noteOf(version)].filter(Boolean).join(" · ");
 
 /**
  * A card for each. chosen: which one, or -1.

@@ -9,7 +9,7 @@ import * as editor from "./editor.js";
 import { toSegments } from "./raw.js";
 import * as running from "./run.js";
 import * as tokens from "./tokens.js";
-import { cards, fill, fromKept, noteOf } from "./versions.js";
+import { cards, fill, fromKept, lineOf, noteOf } from "./versions.js";
 
 /** @import {Origin, Run, Settings} from "../store/runs.js" */
 /** @import {Page, Shown} from "./asking.js" */
@@ -83,7 +83,7 @@ export const draw = () => {
   if (cannot) Object.assign(look, { disabled: true, title: cannot });
   look.setAttribute("aria-pressed", String(!!found));
   home.hidden = !shown?.prompt.origin;
-  note.textContent = version ? `${version.name} · ${noteOf(version)}` : "";
+  note.textContent = version ? lineOf(version) : "";
   const stale = !!shown && shown.prompt.raw.text !== editor.get().raw.text;
   const several = !!shown && (shown.versions.length > 1 || (!version && !stale));
   old.hidden = !several || !stale;
@@ -119,7 +119,7 @@ const grow = (run, at) => {
   if (version !== current() || inspected) return;
   const along = editor.atEnd();
   fill(editor.place, version);
-  note.textContent = `${version.name} · ${noteOf(version)}`;
+  note.textContent = lineOf(version);
   if (along) editor.follow();
 };
 
