@@ -13,12 +13,13 @@ try {
   // blocked
 }
 
-/** @param {Element[]} roots */
-const blocksOf = (roots) =>
+/** @param {string} selector @param {Element[]} roots */
+const all = (selector, roots) =>
   roots.flatMap((root) => [
-    ...(root.matches(".code") ? [root] : []),
-    ...root.querySelectorAll(".code"),
+    ...(root.matches(selector) ? [root] : []),
+    ...root.querySelectorAll(selector),
   ]);
+const WIDE = ".code-text, table, .formula"; // what may scroll sideways, by the keyboard too
 
 /** @param {Element} block */
 const showWrap = (block) =>
@@ -29,7 +30,9 @@ const showWrap = (block) =>
  * @param {ChildNode[]} nodes @param {Element} said where they come @param {boolean} growing
  */
 export const ready = (nodes, said, growing) => {
-  const blocks = blocksOf(nodes.filter((node) => node instanceof Element));
+  const elements = nodes.filter((node) => node instanceof Element);
+  for (const wide of all(WIDE, elements)) wide.setAttribute("tabindex", "0");
+  const blocks = all(".code", elements);
   for (const block of blocks) showWrap(block);
   if (growing) folding.watch(said);
   else folding.foldBlocks(blocks, said);
@@ -50,7 +53,7 @@ const act = (area, block, pressed) => {
   if (pressed.matches(".act-wrap-code")) {
     wraps = !wraps;
     area.classList.toggle("wraps", wraps);
-    for (const each of blocksOf([area])) showWrap(each);
+    for (const each of all(".code", [area])) showWrap(each);
     try {
       localStorage.setItem(WRAP, wraps ? "1" : "0");
     } catch {

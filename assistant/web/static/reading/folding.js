@@ -109,7 +109,8 @@ export const listen = (area) => {
   });
   area.addEventListener("focusin", ({ target }) => {
     const reached = /** @type {Element} */ (target);
-    const folded = reached.closest(".code-text") ? reached.closest(".code.folded") : null;
+    const inside = reached.parentElement?.closest(".code-text");
+    const folded = inside?.closest(".code.folded");
     const control = folded?.querySelector(".act-fold");
     if (control) turn(control);
   });
