@@ -387,7 +387,7 @@ const REFUSED = [
   ["[".repeat(200_000) + "]".repeat(200_000), "are understood here"],
   ['{"messages": []}', "none of its conversations has a question"],
   ['[{"mapping": {}}, {"what": 1}]', "none of its conversations has a question"],
-  [[user(`a${"\u0301".repeat(40_000)}`)], "none of its conversations has a question"],
+  [[user(`a${"\u0301".repeat(100_001)}`)], "none of its conversations has a question"],
   [Array.from({ length: 2001 }, () => ({ messages: TALK })), "more than 2,000 conversations"],
   ["1\n".repeat(2001), "more than 2,000 conversations"],
 ];
