@@ -67,8 +67,8 @@ def test_exports_carry_sources_and_the_disclosure(page):
     page.wait_for_selector("#log mark.match")
     texts = {}
     for name in ("JSON", "Markdown", "HTML, one file"):
-        page.click("#export-menu summary")
-        page.wait_for_selector("#export-menu[open]")
+        page.click("#export")
+        page.wait_for_selector("#export-menu")
         with page.expect_download() as saved:
             page.click(f"#export-menu button:text-is('{name}')")
         texts[name] = saved.value.path().read_text("utf-8")
@@ -308,12 +308,12 @@ def test_the_sources_are_searched_and_code_is_checked(page):
 
 
 def test_a_continuation_is_looked_up(page, server):
-    show(page, "Playground", "Continue")
+    show(page, "Playground")
     page.click("#continue")
-    page.wait_for_selector("#continuations .sources")
-    assert LINE in page.inner_text("#continuations .sources")
-    assert underlined(page, "#continuations") == "".join(COPIED.split())
-    page.wait_for_selector("#continue-status :text('Done')")
+    page.wait_for_selector("#continuing .sources")
+    assert LINE in page.inner_text("#continuing .sources")
+    assert underlined(page, "#continuing .on") == "".join(COPIED.split())
+    page.wait_for_selector("#continue-status:has-text('Done')")
 
 
 def test_a_service_is_asked_by_the_persons_own_wish(browser):
@@ -344,12 +344,16 @@ def test_the_licence_is_asked_for_once(browser):
     with running(starcoder()) as server, opened(browser, server.url) as page:
         page.wait_for_selector("#licence[open]")
         assert "BigCode OpenRAIL-M v1" in page.inner_text("#licence")
-        for _ in range(3):
-            page.keyboard.press("Escape")
-        page.wait_for_selector("#licence[open]")
-        page.click("#licence-accept")
+        page.click("#licence-decline")
         page.wait_for_selector("#licence", state="detached")
         send(page, "hi")
+        page.wait_for_selector("#licence[open] :text('read but not ask')")
+        page.keyboard.press("Escape")
+        page.wait_for_selector("#licence", state="detached")
+        assert page.input_value("#message textarea") == "hi" and not server.engine.requests
+        page.get_by_role("tab", name="Playground").click()  # the model can be asked there too
+        page.click("#licence-accept")
+        page.press("#message textarea", "Enter")
         finished(page)
         page.reload()
         finished(page)
