@@ -107,6 +107,11 @@ export const append = (text) => {
   follow();
 };
 export const focus = () => field.focus({ preventScroll: true });
+const FINE = matchMedia("(pointer: fine)");
+/** The same where no keyboard would come up: from there Tab accepts, and Escape stops. */
+export const rest = () => {
+  if (FINE.matches) focus();
+};
 
 const NEAR = 80; // pixels from the end, within which the sheet goes along
 /** Whether the end of the sheet is in sight. */

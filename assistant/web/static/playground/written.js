@@ -128,6 +128,7 @@ const here = {
   started: () => {
     page.say("Reading");
     page.changed();
+    editor.rest();
   },
   began: (run, first) => {
     run.chosen = first;
@@ -196,6 +197,7 @@ const inspect = async () => {
     const { text, ids } = version;
     const body = { segments: toSegments(prompt.raw), special: !literal, text, ids };
     let failure = "";
+    page.say("Reading");
     const hear = (/** @type {any} */ { tokens: found, status, error }) => {
       if (found) known.set(version, found);
       if (status) page.say(status);
@@ -204,7 +206,7 @@ const inspect = async () => {
     const fail = (/** @type {string} */ sentence) => {
       failure = sentence;
     };
-    await follow("inspect", body, hear, fail, here.started);
+    await follow("inspect", body, hear, fail, page.changed);
     page.say(failure, !!failure);
     page.changed();
   }
