@@ -21,7 +21,14 @@ const conversation = (...turns) => {
   return record;
 };
 const shown = (record) => records.path(record, record.leaf).map((id) => Number(id.slice(1)));
-const THREE = [[null, "u"], [0, "a"], [1, "u"], [2, "a"], [3, "u"], [4, "a"]];
+const THREE = [
+  [null, "u"],
+  [0, "a"],
+  [1, "u"],
+  [2, "a"],
+  [3, "u"],
+  [4, "a"],
+];
 
 for (const [name, number, alone, left] of [
   ["the first exchange", 0, true, [2, 3, 4, 5]],

@@ -162,7 +162,8 @@ class Page:
     @contextlib.contextmanager
     def news(self, route, **body):
         """The values of a stream, one after the other; leaving the block closes it."""
-        asked = {"content": json.dumps({"run": secrets.token_hex(6), **body}), "headers": self.own}
+        content = json.dumps({"run": secrets.token_hex(6), **body}, ensure_ascii=False)
+        asked = {"content": content.encode("utf-8", "surrogatepass"), "headers": self.own}
         with self.http.stream("POST", f"/page/{route}", **asked) as answer:
             if answer.status_code != 200:
                 answer.read()

@@ -106,7 +106,7 @@ def test_a_full_or_dead_engine_is_told_at_once(server, page, monkeypatch):
 
 
 def test_the_longest_message_is_counted_in_characters():
-    with running(FakeEngine("ok", window=200_000)) as server, Page(server.url) as page:
+    with running(FakeEngine("ok", window=500_000)) as server, Page(server.url) as page:
         text = "🙂" * MESSAGE_CHARS_MAX
         assert page.chat(text)[0]["message"] == text
         assert "🙂\n\nAssistant:" in server.engine.prompt()

@@ -148,7 +148,7 @@ def test_a_place_in_line_is_worth_what_replies_took():
 @pytest.mark.parametrize(
     "writing, place, lately, said",
     [
-        (True, 3, (), "Writing"),
+        (True, 3, (), ""),
         (False, 0, (10,), "Reading"),
         (False, 3, (), "Waiting: number 3 in line"),
         (False, 3, (10,), "Waiting: number 3 in line, about 20 s"),

@@ -76,7 +76,8 @@ async def write(request: ReplyRequest, waits: Waits) -> News:
     "html"}, or {"error"}."""
     reply, engine = request.reply, request.assistant.engine
     written, growing = Written(reply, engine.tokenizer), Growing()
-    text, count, status = written.text, len(written.ids), ""
+    text, count = written.text, len(written.ids)
+    status: str | None = None
     yield {"message": request.message, "text": text, "ids": written.ids[:]}
     try:
         async with aclosing(side_by_side([reply])) as steps:
