@@ -1,5 +1,5 @@
-"""The box and the turns in a real browser: files, saved questions, a begun reply, instructions; turns
-edited in place, inserted and deleted."""
+"""The box and the turns in a real browser: files, saved questions, a begun reply, instructions;
+turns edited in place, inserted and deleted."""
 
 import json
 
