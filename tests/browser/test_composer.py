@@ -107,6 +107,11 @@ def test_the_box_says_whether_it_can_send(page, server, script):
     page.click(ready)
     finished(page)
     assert status(page) == ""
+    page.click("#log .turn.user .act-edit")
+    page.fill(".edit textarea", "y" * 70_000)
+    page.keyboard.press("Control+Enter")
+    until(lambda: box(page).input_value() == "y" * 70_000)  # what was refused comes back
+    assert "window" in status(page) and said(page, "user") == ["hi"]
 
 
 def test_saved_questions_and_the_beginning_of_a_reply(page, server, script):

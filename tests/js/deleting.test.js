@@ -74,3 +74,20 @@ test("a turn that was deleted has nothing left to find", () => {
   remove(record, nid(2), true);
   assert.ok(!JSON.stringify(record).includes("text 2"));
 });
+
+test("what moves up was written behind what is gone: its receipt says so", () => {
+  const record = conversation(...THREE);
+  for (const number of [1, 3, 5]) record.nodes[nid(number)].receipt = { seed: number };
+  const before = structuredClone(record);
+  const putBack = remove(record, nid(2), true);
+  assert.deepEqual(record.nodes[nid(1)].receipt, { seed: 1 });
+  assert.deepEqual(record.nodes[nid(5)].receipt, { seed: 5, cut: true });
+  putBack(record);
+  assert.deepEqual(record, before);
+});
+
+test("roles alternate where a neighbour is gone", () => {
+  const record = conversation(...THREE);
+  record.nodes[nid(2)] = { ...record.nodes[nid(2)], text: "", gone: true };
+  assert.deepEqual(shown(record), [0, 1, 4, 5]);
+});

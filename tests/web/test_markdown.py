@@ -512,3 +512,10 @@ def test_only_what_grows_is_rendered_again(piece):
         text += piece.format(number)
         _, rest = growing.update(text)
         assert len(rest) < 3 * len(render(piece + "\n[a]"))
+
+
+HEAD = "```a b" + " " * 150_000 + "<\nx\n```"
+
+
+def test_the_head_of_a_fence_is_read_in_one_pass():
+    assert "data-name" not in render(HEAD)  # minutes, if it went back and forth

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from assistant.web.pages.chat import typed
 from assistant.web.pages.chat.typed import render_typed
-from tests.web.test_markdown import HOSTILE, HOSTILE_PIECES, Elements, is_inert
+from tests.web.test_markdown import HEAD, HOSTILE, HOSTILE_PIECES, Elements, is_inert
 
 
 class Pieces(Elements):
@@ -118,3 +118,7 @@ def test_so_many_blocks_and_then_text(monkeypatch):
 @pytest.mark.parametrize("text", ["`" * 200_000, "```\n" * 50_000, "```\n`\n" * 30_000, "~~~a\n"])
 def test_long_text_ends(text):
     is_inert(render_typed(text))
+
+
+def test_the_head_of_a_fence_is_read_in_one_pass():
+    assert "data-name" not in render_typed(HEAD)

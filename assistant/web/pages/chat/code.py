@@ -44,7 +44,8 @@ Colour = Callable[[str, str], Iterable[Token]]
 def info(text: str) -> tuple[str, str]:
     """What stands behind a fence: the language, at most a word, and the name of a file, if any."""
     language = text.split(maxsplit=1)[0][:20] if text.strip() else ""
-    name = _NAME.fullmatch(text.strip()[len(language) :])
+    rest = text.strip()[len(language) :]
+    name = _NAME.fullmatch(rest) if len(rest) <= 2 * NAME_MAX else None
     return language, name[1].strip() if name and len(name[1]) <= NAME_MAX else ""
 
 

@@ -48,7 +48,11 @@ const more = (nid, node, do_) => {
   const user = node.role === "user";
   const menu = el("details", { className: "menu act-menu" });
   const inside = el("div", {});
-  const summary = el("summary", { className: "act", title: "More", "aria-label": "More" }, "⋯");
+  const summary = el(
+    "summary",
+    { className: "act act-more", title: "More", "aria-label": "More" },
+    "⋯",
+  );
   menu.append(summary, inside);
   menu.addEventListener("toggle", () => {
     if (!menu.open || inside.firstChild) return;

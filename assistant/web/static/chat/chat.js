@@ -16,6 +16,7 @@ import * as turns from "./turns.js";
 /** @import {Conversation} from "../lib/records.js" */
 
 const OPEN = "tech-assistant/open"; // in the tab's own store
+const SYSTEM = "tech-assistant/system/"; // and the id of a conversation that is not begun yet
 
 let id = "";
 /** @type {string | null} */
@@ -23,6 +24,10 @@ let leaf = null; // the newest turn that is shown
 let taken = { put: "", draft: "" }; // what Undo put into the box, and what of it was a draft
 /** @type {((record: Conversation | undefined) => unknown)[]} */
 const drawn = [];
+/** @type {(() => unknown)[]} */
+const opened = [];
+/** @param {() => unknown} listener told when a conversation is opened */
+export const listenOpen = (listener) => opened.push(listener);
 /** @type {Acts} */
 let do_;
 /** @param {Acts} by what the buttons under turns do */
@@ -61,6 +66,9 @@ export const refresh = () => {
 
 /** @param {string} next @param {string | null} [at] the newest turn that is shown */
 export const open = (next, at) => {
+  ledger.cancel();
+  box.bar("");
+  for (const listener of opened) listener();
   id = next;
   leaf = at ?? replies.growingOf(id) ?? record()?.leaf ?? null;
   store.show(id);
@@ -69,7 +77,8 @@ export const open = (next, at) => {
   replies.restore(id);
   status.show(id);
   const here = record();
-  settings.use(here ? (here.settings ?? {}) : store.settings());
+  const system = store.ofTab(SYSTEM + id) || undefined;
+  settings.use(here ? (here.settings ?? {}) : { ...store.settings(), system });
   refresh();
 };
 export const fresh = () => {
@@ -90,20 +99,26 @@ let allowed = () => true;
 export const guard = (by) => {
   allowed = by;
 };
-/** @param {string} text @param {string[]} [behind] @param {string} [begin] @param {boolean} [typed] */
-export const send = (text, behind = path(), begin = "", typed = false) => {
-  const refused = box.tooLong(text);
-  if (refused) return status.warn(refused);
-  if (!allowed()) return;
-  if (typed) box.empty();
+/**
+ * Whether a message was sent; where it was not, it was said why.
+ * @param {string} text @param {string[]} [behind] @param {string} [begin]
+ * @param {boolean} [boxed] whether it stands in the box
+ */
+export const send = (text, behind = path(), begin = "", boxed = false) => {
+  const refused = box.tooLong(text) || (runs.isRunning(id) ? replies.BUSY : "");
+  if (refused) status.warn(refused);
+  if (refused || !allowed()) return false;
+  if (boxed) box.empty();
   ledger.cancel(); // the reply's end brings the next count
-  replies.write({ id, path: behind, settings: settings.get(), text, begin, typed });
+  replies.write({ id, path: behind, settings: settings.get(), text, begin });
   toEnd();
+  return true;
 };
 /** Another reply behind a message, or more of a reply. @param {string[]} behind */
 export const reply = (behind) => {
   if (!allowed()) return;
-  replies.write({ id, path: behind, settings: settings.get(), begin: box.begin() });
+  const begin = node(behind.at(-1) ?? "")?.role === "user" ? box.begin() : "";
+  replies.write({ id, path: behind, settings: settings.get(), begin });
   toEnd();
 };
 
@@ -112,7 +127,8 @@ const takeBack = () => {
   if (!message) return;
   const value = box.message();
   const draft = value === taken.put ? taken.draft : value;
-  box.empty();
+  box.put("");
+  box.leaveOut();
   box.giveBack(id, draft);
   box.giveBack(id, node(message).text);
   taken = { put: box.message(), draft };
@@ -191,7 +207,7 @@ settings.listen((chosen) => {
     store.change(id, (here) => {
       here.settings = chosen;
     });
-  }
+  } else store.ofTab(SYSTEM + id, chosen.system ?? "");
   recount();
 });
 store.listen((changed) => {

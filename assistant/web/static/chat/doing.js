@@ -1,7 +1,7 @@
 // What the buttons under a turn do.
 import { checkRanges, countOf, select } from "../composer/sent.js";
 import * as settings from "../composer/settings.js";
-import { offer, warn } from "../composer/status.js";
+import { line, offer, warn } from "../composer/status.js";
 import { remove } from "../lib/deleting.js";
 import * as records from "../lib/records.js";
 import { ask } from "../lib/server.js";
@@ -10,6 +10,7 @@ import * as chat from "./chat.js";
 import * as editing from "./editing.js";
 import * as receipts from "./receipts.js";
 import * as replies from "./replies.js";
+import * as runs from "./runs.js";
 import * as turns from "./turns.js";
 
 /** @import {Acts} from "./acts.js" */
@@ -58,13 +59,14 @@ const takeOut = (nid, alone) => {
     store.change(id, putBack);
     if (chat.current().id === id) chat.go(store.get(id)?.leaf ?? null);
   });
+  line.querySelector("button")?.focus(); // where the pressed one is gone
 };
 
 /** Turns of a path as new ones, so that they can stand elsewhere. @param {string[]} path */
 const copied = (path) =>
   path.map((each) => {
-    const { role, text, ids, pinned, edited } = node(each);
-    return { nid: records.newId("n"), role, text, ids, pinned, edited };
+    const { role, text, ids, pinned, edited, finish } = node(each);
+    return { nid: records.newId("n"), role, text, ids, pinned, edited, finish };
   });
 
 /** @type {Acts} */
@@ -75,12 +77,13 @@ export const do_ = {
     if (!article) return;
     const user = role === "user";
     editing.begin(article, {
-      key: nid,
+      key: id + nid,
       fields: [{ label: user ? "Message" : "Reply", text }],
       done: user ? "Send" : "Save as a version",
       save: ([changed]) => {
         const before = parent ? records.path(open(), parent) : [];
         if (user) return chat.send(changed, before);
+        if (!store.get(id)?.nodes[nid]) return false;
         const reply = { nid: records.newId("n"), role, text: changed.trim(), edited: true };
         store.change(id, (here) => records.add(here, parent, [reply]));
         chat.go(reply.nid);
@@ -92,7 +95,7 @@ export const do_ = {
     const article = turns.element(id, nid);
     if (!article) return;
     editing.begin(article, {
-      key: `${nid}/next`,
+      key: `${id}${nid}/next`,
       fields: [
         { label: "Message", text: "" },
         { label: "Reply", text: "" },
@@ -100,6 +103,10 @@ export const do_ = {
       done: "Insert",
       behind: true,
       save: ([text, answer]) => {
+        if (runs.isRunning(id)) {
+          warn("A reply is being written; insert the exchange when it is finished.");
+          return false;
+        }
         const path = chat.path();
         const behind = path.slice(path.indexOf(nid) + 1);
         const leaf = records.newId("n");
@@ -125,10 +132,12 @@ export const do_ = {
     chat.refresh();
   },
   step: (nid) => chat.go(records.tip(open(), nid)),
-  again: (nid) =>
-    replies.again(open().id, pathTo(nid), node(nid).receipt ?? {}, (found) =>
-      receipts.compared(nid, found),
-    ),
+  again: (nid) => {
+    const { id } = open();
+    replies.again(id, pathTo(nid), node(nid).receipt ?? {}, (found) =>
+      receipts.compared(id + nid, found),
+    );
+  },
   saw: async (nid) => {
     const answer = await prompt(nid, "see");
     if (answer) receipts.saw(answer);

@@ -15,7 +15,7 @@ const DRAFT = "tech-assistant/edit/"; // and the turn's id, in the tab's own sto
  * @property {{label: string, text: string}[]} fields
  * @property {string} done what its button says
  * @property {boolean} [behind] whether what is written stands behind the turn, and not in its place
- * @property {(texts: string[]) => unknown} save
+ * @property {(texts: string[]) => unknown} save gives false where it cannot be done
  */
 
 /** @param {HTMLTextAreaElement} field */
@@ -64,8 +64,8 @@ export const begin = (article, { key, fields, done, behind = false, save }) => {
       const [had, may] = [size(long), most].map((count) => count.toLocaleString("en"));
       return warn(`A turn may have at most ${may} characters; this one has ${had}.`);
     }
+    if (save(texts) === false) return; // it was refused, and said why
     close();
-    save(texts);
   };
   const form = el(
     "div",

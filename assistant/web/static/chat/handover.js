@@ -29,7 +29,8 @@ export const question = (text) => {
  */
 export const back = (reply) => {
   const record = store.get(reply.id);
-  const there = !!record && Object.hasOwn(record.nodes, reply.after);
+  const there =
+    !!record && Object.hasOwn(record.nodes, reply.after) && !record.nodes[reply.after].gone;
   const { text, ids } = reply;
   if (there && text) chat.branch(reply.id, reply.after, ids ? { text, ids } : { text });
   showTab("Chat");

@@ -102,15 +102,15 @@ const speedOf = (receipt) =>
     ? el("span", { className: "speed", textContent: ` · ${number(receipt.tokens_per_s)} tokens/s` })
     : null;
 /** @type {Map<string, HTMLElement>} */
-const results = new Map(); // nid -> where its second run is told
+const results = new Map(); // key -> where its second run is told
 
 /**
  * The receipt as a fold below a reply.
- * @param {string} nid @param {Node} node
+ * @param {string} key of the reply in all conversations @param {string} nid @param {Node} node
  * @param {{again: (nid: string) => unknown, saw: (nid: string) => unknown,
  *   playground: (nid: string) => unknown}} do_ what its buttons do
  */
-export const folded = (nid, node, do_) => {
+export const folded = (key, nid, node, do_) => {
   const inside = el("div", { className: "receipt-inside" });
   const details = el(
     "details",
@@ -121,7 +121,7 @@ export const folded = (nid, node, do_) => {
   details.addEventListener("toggle", () => {
     if (!details.open || inside.firstChild) return;
     const result = el("div", { className: "again", role: "status" });
-    results.set(nid, result);
+    results.set(key, result);
     inside.append(
       node.receipt
         ? table(node.receipt)
@@ -129,20 +129,25 @@ export const folded = (nid, node, do_) => {
       el(
         "div",
         { className: "receipt-acts" },
-        node.receipt
+        node.receipt && !node.receipt.cut
           ? button("Run again", () => do_.again(nid), {
               className: "act act-again",
               disabled: !!limitations.seed,
             })
           : null,
-        button("What the model saw", () => do_.saw(nid), { className: "act act-saw" }),
+        node.receipt?.cut
+          ? null
+          : button("What the model saw", () => do_.saw(nid), { className: "act act-saw" }),
         button("Open in playground", () => do_.playground(nid), {
           className: "act act-playground",
         }),
       ),
       result,
     );
-    if (limitations.seed) result.append(el("p", { textContent: limitations.seed }));
+    if (node.receipt?.cut) {
+      const sentence = "An earlier exchange was deleted since, so this reply cannot be had again.";
+      result.append(el("p", { textContent: sentence }));
+    } else if (limitations.seed) result.append(el("p", { textContent: limitations.seed }));
   });
   return details;
 };
@@ -150,10 +155,10 @@ export const folded = (nid, node, do_) => {
 /**
  * Shows what a second run of a reply gave: {at, was, now, why}; at: the first token that differs, or
  * null; why: what was another then, or null
- * @param {string} nid @param {any} answer
+ * @param {string} key @param {any} answer
  */
-export const compared = (nid, { at, was, now, why }) => {
-  const result = results.get(nid);
+export const compared = (key, { at, was, now, why }) => {
+  const result = results.get(key);
   if (!result) return;
   const part = (/** @type {string} */ name, /** @type {any} */ { before, token, after }) =>
     el(

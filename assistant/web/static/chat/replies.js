@@ -13,7 +13,7 @@ import * as turns from "./turns.js";
 /** @import {Conversation, Node} from "../lib/records.js" */
 /** @import {Settings} from "../lib/settings.js" */
 
-const BUSY = "A reply is being written; stop it first.";
+export const BUSY = "A reply is being written; stop it first.";
 const SENT = "tech-assistant/sent/"; // and the conversation's id, in the tab's own store
 
 /**
@@ -24,7 +24,6 @@ const SENT = "tech-assistant/sent/"; // and the conversation's id, in the tab's 
  * @property {Settings} settings
  * @property {string} [text] of a new message
  * @property {string} [begin] what the reply begins with
- * @property {boolean} [typed] whether that stood in the box, and comes back if it is refused
  */
 
 /** A message that is not accepted yet. @type {Map<string, {after: string | null, text: string}>} */
@@ -48,14 +47,15 @@ export const listen = (listener) => {
 
 /** What was sent and not answered when the page was left is a draft again. @param {string} id */
 export const restore = (id) => {
-  const text = store.ofTab(SENT + id);
-  if (!text || runs.isRunning(id)) return;
+  const kept = store.ofTab(SENT + id);
+  if (!kept || runs.isRunning(id)) return;
   store.ofTab(SENT + id, "");
-  box.giveBack(id, text);
+  const [text, begin] = JSON.parse(kept);
+  box.giveBack(id, text, begin);
 };
 
 /** @param {Asked} asked */
-export const write = async ({ id, path, settings, text, begin: first = "", typed = false }) => {
+export const write = async ({ id, path, settings, text, begin: first = "" }) => {
   if (runs.isRunning(id)) return warn(BUSY, id);
   const record = store.get(id) ?? records.create(id, settings);
   const { turns: sent, sent: exchanges, left } = select(record, path);
@@ -81,6 +81,7 @@ export const write = async ({ id, path, settings, text, begin: first = "", typed
     } else if (after && record.nodes[after].role === "assistant") {
       after = record.nodes[after].parent; // what goes on is another version
     }
+    if (after && !store.get(id)) return runs.stop(id); // the conversation was deleted meanwhile
     const nid = records.newId("n");
     /** @type {records.Turn & {nid: string}} */
     const turn = {
@@ -127,7 +128,7 @@ export const write = async ({ id, path, settings, text, begin: first = "", typed
 
   if (text !== undefined) {
     pending.set(id, { after, text });
-    if (typed) store.ofTab(SENT + id, text);
+    store.ofTab(SENT + id, JSON.stringify([text, first]));
   }
   say("", id);
   soon("Sending", id);
@@ -156,7 +157,7 @@ export const write = async ({ id, path, settings, text, begin: first = "", typed
       if (nodes[nid]) nodes[nid] = { ...nodes[nid], ...node };
     });
     turns.settle(id, nid);
-  } else if (typed && text !== undefined) box.giveBack(id, text);
+  } else if (text !== undefined) box.giveBack(id, text, first);
   if (failure) warn(failure, id);
   changed(id, done?.nid, counted);
 };

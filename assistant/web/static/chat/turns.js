@@ -215,7 +215,7 @@ export const show = (record, leaf, { running, growing, pending, do_ }) => {
         ...(nid === growing ? [] : acts(nid, node, { children: near, last, running, do_ })),
       );
       if (node.role === "assistant" && nid !== growing) {
-        shown.receipt ??= receipts.folded(nid, node, do_);
+        shown.receipt ??= receipts.folded(id + nid, nid, node, do_);
         row.append(shown.receipt);
       }
       if (pressed) find(`.${pressed}`, row)?.focus();

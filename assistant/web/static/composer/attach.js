@@ -1,6 +1,7 @@
 // The files that are attached to the message that is typed: chosen, dropped or pasted, shown as chips.
 import { button, el } from "../lib/dom.js";
-import { counted } from "../lib/text.js";
+import { facts } from "../lib/facts.js";
+import { counted, size } from "../lib/text.js";
 import * as store from "../store/store.js";
 import * as files from "./files.js";
 import { warn } from "./status.js";
@@ -17,12 +18,18 @@ const PASTED = "pasted.txt";
 let attached = [];
 let id = "";
 let changed = () => {};
+let back = () => {}; // puts the focus where it belongs once a chip is gone
 
 /** The chips. */
 export const view = el("div", { id: "attached", hidden: true });
 const picker = el("input", { type: "file", multiple: true, hidden: true, id: "attach-file" });
 view.append(picker);
 
+/** @param {number} index */
+const leaveOut = (index) => {
+  put(attached.toSpliced(index, 1));
+  back();
+};
 const draw = () => {
   view.replaceChildren(
     picker,
@@ -32,7 +39,7 @@ const draw = () => {
         "span",
         { className: "attached" },
         el("span", { textContent: `${file.name} · ${counted(lines, "line")}` }),
-        button("×", () => put(attached.toSpliced(index, 1)), {
+        button("×", () => leaveOut(index), {
           className: "act",
           title: `Leave ${file.name} out`,
           "aria-label": `Leave ${file.name} out`,
@@ -102,6 +109,14 @@ const take = async (chosen) => {
       refused.push(/** @type {Error} */ (error).message);
     }
   }
+  const chars = [...(of === id ? attached : kept(of)), ...read].reduce(
+    (n, { text }) => n + size(text),
+    0,
+  );
+  if (chars > facts.limits.message) {
+    const [had, may] = [chars, facts.limits.message].map((count) => count.toLocaleString("en"));
+    return warn(`Files may have at most ${may} characters together; these have ${had}.`, of);
+  }
   const room = COUNT_MAX - (of === id ? attached : kept(of)).length;
   if (read.length > room) refused.push(`At most ${COUNT_MAX} files can be attached.`);
   const fresh = read.slice(0, Math.max(room, 0));
@@ -146,7 +161,8 @@ export const watch = (field) => {
     }
   });
 };
-/** @param {() => unknown} listener told when others are attached */
-export const listen = (listener) => {
+/** @param {() => unknown} listener told when others are attached @param {() => void} focus */
+export const listen = (listener, focus) => {
   changed = listener;
+  back = focus;
 };

@@ -9,6 +9,7 @@ import { pack, unpack } from "./files.js";
 import { warn } from "./status.js";
 
 const DRAFT = "tech-assistant/draft/"; // and the conversation's id, in the tab's own store
+const BEGIN = "tech-assistant/begin/";
 const LINES = 12;
 const COARSE = matchMedia("(pointer: coarse)"); // a finger has no Shift: the button sends
 const WAITS = "A reply is being written: stop it first, or send this when it is finished.";
@@ -22,6 +23,12 @@ let sent = () => {};
 let stopped = () => {};
 /** @type {() => unknown} */
 let typed = () => {};
+/** @type {() => unknown} */
+let left = () => {};
+/** @param {() => unknown} listener told when another conversation's draft comes into the box */
+export const listenLeft = (listener) => {
+  left = listener;
+};
 
 const field = el("textarea", {
   rows: 1,
@@ -88,17 +95,25 @@ const submit = () => {
 
 /** What is typed. */
 export const text = () => field.value;
+/** The conversation whose draft it is. */
+export const of = () => id;
 /** It and the files with it. */
 export const message = () => pack(field.value, attach.all());
 /** What the reply is to begin with, or "". */
 export const begin = () => (beginning.hidden ? "" : opening.value);
 /** @param {boolean} shown */
 export const showBegin = (shown) => {
-  beginning.hidden = !shown;
-  opening.value = "";
+  putBegin(shown ? opening.value : "", shown);
   if (shown) opening.focus();
   else field.focus();
   typed();
+};
+/** @param {string} value @param {boolean} [shown] */
+const putBegin = (value, shown = !!value) => {
+  opening.value = value;
+  beginning.hidden = !shown;
+  store.ofTab(BEGIN + id, value);
+  if (shown) fit(opening);
 };
 /** Puts a text into the box, which is a draft from then on. @param {string} value */
 export const put = (value) => {
@@ -112,20 +127,27 @@ export const changed = () => typed();
 /** Nothing is left in it. */
 export const empty = () => {
   put("");
-  attach.put([]);
-  beginning.hidden = true;
+  leaveOut();
+  putBegin("");
 };
+/** No file goes with the message. */
+export const leaveOut = () => attach.put([]);
 export const focus = () => field.focus();
 
 /** @param {string} of @param {string} value */
 const keep = (of, value) => store.ofTab(DRAFT + of, value);
 /** The draft of a conversation. @param {string} of */
 export const draft = (of) => (of === id ? field.value : (store.ofTab(DRAFT + of) ?? ""));
-/** What was refused comes back, before what was typed since. @param {string} of @param {string} value */
-export const giveBack = (of, value) => {
+/**
+ * What was refused comes back, before what was typed since.
+ * @param {string} of @param {string} value @param {string} [first] what the reply was to begin with
+ */
+export const giveBack = (of, value, first = "") => {
   const { typed: was, files } = unpack(value);
   const whole = [was, draft(of)].filter(Boolean).join("\n\n");
   attach.giveBack(of, files);
+  if (first && of === id) putBegin(first);
+  else if (first) store.ofTab(BEGIN + of, first);
   if (of === id) put(whole);
   else keep(of, whole);
 };
@@ -134,7 +156,8 @@ export const giveBack = (of, value) => {
 export const open = (next) => {
   if (next === id) return;
   id = next;
-  beginning.hidden = true;
+  left();
+  putBegin(store.ofTab(BEGIN + id) ?? "");
   attach.open(id);
   put(store.ofTab(DRAFT + id) ?? "");
 };
@@ -170,14 +193,17 @@ field.addEventListener("input", () => {
   typed();
 });
 opening.addEventListener("input", () => {
-  fit(opening);
+  putBegin(opening.value, true);
   typed();
 });
 attach.watch(field);
-attach.listen(() => {
-  show_();
-  typed();
-});
+attach.listen(
+  () => {
+    show_();
+    typed();
+  },
+  () => field.focus(),
+);
 new ResizeObserver(() => fit(field)).observe(view);
 
 /**

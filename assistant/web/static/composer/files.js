@@ -20,7 +20,7 @@ const LANGUAGES = {
 
 /** A name as the head of a fence can hold it. @param {string} name */
 export const plain = (name) =>
-  cut(name.replace(/[`\p{C}\s]+/gu, " ").trim(), NAME_MAX) || "file.txt";
+  cut(name.replace(/[`'"=<>{}\p{C}\s]+/gu, " ").trim(), NAME_MAX) || "file.txt";
 
 /** @param {string} name */
 const languageOf = (name) => {

@@ -84,6 +84,8 @@ const over = (why) => {
 export const count = (record, path, settings) => {
   cancel();
   box.bar("");
+  const long = box.tooLong(box.message());
+  if (long) return over(long);
   asked = new AbortController();
   const { signal } = asked;
   timer = window.setTimeout(async () => {

@@ -2,6 +2,7 @@
 // with blanks to fill shows a small form. The text goes into the box; nobody sends it but the person.
 import { button, composes, el } from "../lib/dom.js";
 import { ask } from "../lib/server.js";
+import { counted } from "../lib/text.js";
 import * as box from "./box.js";
 import { warn } from "./status.js";
 
@@ -27,7 +28,8 @@ const load = () => {
 
 const list = el("ul", { id: "questions-list", role: "listbox", "aria-label": "Saved questions" });
 /** What unfolds over the box. */
-export const view = el("div", { id: "questions", hidden: true }, list);
+const spoken = el("p", { className: "sr", role: "status" });
+export const view = el("div", { id: "questions", hidden: true }, list, spoken);
 box.view.prepend(view);
 let chosen = 0;
 /** @type {Question[]} */
@@ -35,7 +37,8 @@ let found = [];
 
 const close = () => {
   view.hidden = true;
-  view.replaceChildren(list);
+  view.replaceChildren(list, spoken);
+  box.field.removeAttribute("aria-controls");
   box.field.removeAttribute("aria-activedescendant");
 };
 const mark = () => {
@@ -53,7 +56,7 @@ const show = async (letters) => {
   } catch (error) {
     return warn(/** @type {Error} */ (error).message);
   }
-  if (!box.text().startsWith("/")) return; // meanwhile something else was typed
+  if (letters && !box.text().startsWith("/")) return; // meanwhile something else was typed
   const wanted = letters.trim().toLowerCase();
   found = all.filter(({ title }) => title.toLowerCase().includes(wanted));
   chosen = 0;
@@ -69,15 +72,20 @@ const show = async (letters) => {
   );
   if (!found.length) list.append(el("li", { className: "none", textContent: "No saved question" }));
   view.hidden = false;
+  box.field.setAttribute("aria-controls", "questions-list");
+  spoken.textContent = `${counted(found.length, "saved question")}; the arrow keys choose`;
   mark();
 };
 
 /** @param {Question} question @param {Record<string, string>} values */
 const put = async ({ name }, values) => {
+  const [of, was] = [box.of(), box.text()];
   try {
     const { text } = await ask("library/use", { name, values });
+    if (box.of() !== of) return; // another conversation was opened meanwhile
     close();
-    box.put(text);
+    const draft = box.text() === was && was.startsWith("/") ? "" : box.text();
+    box.put([draft, text].filter(Boolean).join("\n\n"));
     box.changed();
     box.focus();
   } catch (error) {
@@ -133,10 +141,10 @@ view.addEventListener("keydown", (event) => {
 
 /** Lists them all. */
 export const open = () => {
-  if (!box.text()) box.put("/");
   box.focus();
-  if (box.text() === "/") show("");
+  show("");
 };
+box.listenLeft(close);
 box.field.addEventListener("input", () => {
   const [, letters] = box.text().match(/^\/([^\n/]{0,60})$/) ?? [];
   if (letters !== undefined) show(letters);

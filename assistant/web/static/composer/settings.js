@@ -100,15 +100,15 @@ const open = (shown) => {
   toggle.setAttribute("aria-expanded", String(shown));
 };
 
-/** @param {Settings} next */
-const change = (next) => {
+/** @param {Settings} next @param {boolean} [typing] whether one is being typed */
+const change = (next, typing = false) => {
   values = next;
-  show();
-  store.keepSettings(values);
+  show(typing);
+  store.keepSettings({ ...values, system: undefined }); // those are for this conversation
   changed(values);
 };
 /** @param {keyof Settings} name @param {string | boolean} value */
-const set = (name, value) => change(choose(values, name, value, facts.template));
+const set = (name, value) => change(choose(values, name, value, facts.template), true);
 /** @param {string} value of the list of templates */
 const pick = (value) => {
   const kept = own[Number(value.slice(1))];
@@ -129,17 +129,18 @@ const prefer = (name) => {
 const templateOf = () =>
   facts.templates.find(({ name }) => name === (values.template ?? facts.template));
 // What holds where nothing is chosen
-const show = () => {
+const show = (typing = false) => {
+  const typed = typing ? document.activeElement : null;
   const known = values.template_text === undefined ? templateOf() : undefined;
   const usual = known?.sampling ?? facts.presets[0]?.sampling ?? {};
   for (const name of NUMBERS) {
     const control = numbers[name];
-    if (control !== document.activeElement) control.value = String(values[name] ?? "");
+    if (control !== typed) control.value = String(values[name] ?? "");
     if (name !== "seed" && name !== "max_new_tokens")
       control.placeholder = known ? String(usual[name]) : "as in the template";
   }
   numbers.max_new_tokens.placeholder = String(facts.max_new_tokens);
-  if (instructions !== document.activeElement) instructions.value = values.system ?? "";
+  if (instructions !== typed) instructions.value = values.system ?? "";
   keepAll.checked = !!values.keep_all;
   const chosen = SAMPLED.some((name) => values[name] !== undefined);
   const same = facts.presets.find(({ sampling }) =>

@@ -14,7 +14,8 @@ export const start = () => {
   history.replaceState(null, "", location.pathname + location.hash);
   chat.fresh();
   if (text !== null) box.put(records.cut(text, facts.limits.message));
-  if (name !== null && settings.knows(name)) settings.use({ ...settings.get(), template: name });
+  if (name !== null && settings.knows(name))
+    settings.use({ ...settings.get(), template: name, template_text: undefined });
   else if (name !== null)
     warn(`There is no prompt template ${records.cut(name, 60)} on this server.`);
   chat.recount();

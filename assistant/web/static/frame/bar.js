@@ -10,7 +10,7 @@ import { showTab, whenever } from "../lib/gradio.js";
 import * as store from "../store/store.js";
 import * as keys from "./keys.js";
 import { item, menu } from "./menu.js";
-import { share } from "./sharing.js";
+import { isVisiting, share } from "./sharing.js";
 import * as sidebar from "./sidebar.js";
 import * as theme from "./theme.js";
 
@@ -47,7 +47,7 @@ const common = () => [
 ];
 /** All that a phone's one row has no room for. */
 const all = () => {
-  const { record } = chat.current();
+  const record = isVisiting() ? undefined : chat.current().record;
   const chip = find("#template-chip");
   return [
     item("New chat", sidebar.fresh),

@@ -3,6 +3,7 @@
 import * as chat from "../chat/chat.js";
 import { question } from "../chat/jump.js";
 import { transcript } from "../chat/turns.js";
+import { field } from "../composer/box.js";
 import { button, composes, el, find, need } from "../lib/dom.js";
 import * as sidebar from "./sidebar.js";
 
@@ -72,7 +73,7 @@ document.addEventListener("keydown", (event) => {
   else if (altKey && key === "ArrowUp" && !holdsText(target)) question(-1);
   else if (altKey && key === "ArrowDown" && !holdsText(target)) question(1);
   else if (key === "Escape") {
-    if (!sidebar.close()) chat.stop();
+    if (!sidebar.close() && (!holdsText(target) || target === field)) chat.stop();
     return;
   } else return;
   event.preventDefault();

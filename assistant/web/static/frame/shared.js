@@ -30,7 +30,7 @@ export const view = (record) => {
   /** @type {Parameters<typeof render>[0]} */
   const replies = [];
   const turns = records.path(record, record.leaf).map((nid) => {
-    const { role, text } = record.nodes[nid];
+    const { role, text, edited } = record.nodes[nid];
     const user = role === "user";
     const said = el("div", {
       className: user ? "said" : "said plain",
@@ -44,6 +44,7 @@ export const view = (record) => {
       { className: `turn ${role}` },
       el("h3", { className: "sr", textContent: heading }),
       said,
+      edited ? el("p", { className: "mark", textContent: "Written by hand" }) : null,
     );
   });
   render(replies).catch(() => {}); // they stay to the letter

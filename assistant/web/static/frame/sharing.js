@@ -12,10 +12,17 @@ import * as store from "../store/store.js";
 import { view } from "./shared.js";
 
 /** @import {Conversation} from "../lib/records.js" */
+/** @import {Settings} from "../lib/settings.js" */
 
 /** The link to share, or what is said of a shared conversation. */
 export const banner = el("div", { id: "banner" });
 const act = { className: "act" };
+
+/** What else a link holds. @param {Settings} settings */
+const withMore = ({ system, template_text }) => {
+  const more = [system && "instructions", template_text && "prompt template"].filter(Boolean);
+  return more.length ? `, with its ${more.join(" and ")}` : "";
+};
 
 /** @param {() => unknown} html saves the conversation as a file */
 export const share = async (html) => {
@@ -34,7 +41,7 @@ export const share = async (html) => {
       el("p", {
         textContent:
           reach === "everywhere"
-            ? "Whoever has this link can read the conversation as it is shown: the link itself holds it, no server."
+            ? `Whoever has this link can read the conversation as it is shown${withMore(settings.get())}: the link itself holds it, no server.`
             : `This link opens ${reach === "computer" ? "on this computer" : "in this network"} only: ` +
               "send the HTML file, or start the server with --share for links that open elsewhere.",
       }),
@@ -73,7 +80,13 @@ const read = (shared) => {
   transcript.append(view(shared));
   transcript.scrollTop = 0;
   banner.replaceChildren(
-    el("p", {}, "Shared with you: ", el("b", { textContent: shared.title || "untitled" })),
+    el(
+      "p",
+      {},
+      "Shared with you: ",
+      el("b", { textContent: shared.title || "untitled" }),
+      withMore(shared.settings ?? {}),
+    ),
     button(
       "Continue in my chats",
       () => {
@@ -86,9 +99,9 @@ const read = (shared) => {
     button("Close", end, { ...act, id: "close-shared" }),
   );
 };
-chat.listen(() => {
-  if (beside !== null && chat.current().id !== beside) end();
-});
+chat.listenOpen(end);
+/** Whether a shared conversation is read. */
+export const isVisiting = () => beside !== null;
 
 /** Shows what a link has brought. */
 const receive = async () => {

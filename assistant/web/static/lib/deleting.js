@@ -17,11 +17,17 @@ export const remove = (record, nid, alone) => {
   const gone = [nid];
   for (let at = 0; at < gone.length && !(alone && at); at++) gone.push(...below(gone[at]));
   const moved = alone ? gone.slice(1).flatMap(below) : [];
+  const changed = [...moved]; // and all behind them, whose prompts were others
+  for (let at = 0; at < changed.length; at++) changed.push(...below(changed[at]));
   /** @type {[string, Node][]} */
-  const were = [...gone, ...moved].map((each) => [each, record.nodes[each]]);
+  const were = [...gone, ...changed].map((each) => [each, record.nodes[each]]);
   const { leaf } = record;
   const up = record.nodes[nid].parent;
   for (const each of moved) record.nodes[each] = { ...record.nodes[each], parent: up };
+  for (const each of changed) {
+    const { receipt, ...node } = record.nodes[each];
+    if (receipt) record.nodes[each] = { ...node, receipt: { ...receipt, cut: true } };
+  }
   for (const each of gone) {
     const { parent, role } = record.nodes[each];
     record.nodes[each] = { parent, role, text: "", gone: true };

@@ -166,14 +166,20 @@ export const merge = (one, other) => {
 // The tree
 
 /**
- * The turns from the first one to `leaf`, as ids, without those that are gone.
+ * The turns from the first one to `leaf`, as ids, without those that are gone. A turn whose neighbour
+ * another tab has deleted is passed over, so that roles alternate.
  * @param {Conversation} record @param {string | null} leaf
  */
 export const path = (record, leaf) => {
   const found = [];
   for (let nid = leaf; nid; nid = record.nodes[nid].parent)
     if (!record.nodes[nid].gone) found.push(nid);
-  return found.reverse();
+  let role = "assistant";
+  return found.reverse().filter((nid) => {
+    const follows = record.nodes[nid].role !== role;
+    role = record.nodes[nid].role;
+    return follows;
+  });
 };
 
 /**

@@ -1,5 +1,5 @@
-// A conversation in the fragment of a link, which browsers send to no server: the open path, the
-// template's name and the settings; nothing else. "#chat=1." and then base64url of deflated JSON.
+// A conversation in the fragment of a link, which browsers send to no server: the open path and the
+// settings, with instructions and a template of one's own; nothing else. "#chat=1." and then base64url of deflated JSON.
 import * as records from "./records.js";
 import { checkSettings } from "./settings.js";
 
@@ -45,8 +45,8 @@ const through = async (bytes, stream, max) => {
  */
 export const link = async (record, leaf, settings) => {
   const turns = records.path(record, leaf).map((nid) => {
-    const { text, finish } = record.nodes[nid];
-    return finish ? { text, finish } : { text };
+    const { text, finish, edited } = record.nodes[nid];
+    return { text, finish, edited };
   });
   const value = JSON.stringify({ title: record.title, settings, turns });
   const folded = await through(value, new CompressionStream("deflate-raw"), Infinity);
@@ -79,12 +79,14 @@ export const open = async (fragment) => {
     const value = JSON.parse(await blob.text());
     const record = records.create(records.newId("c"), checkSettings(value.settings));
     if (!Array.isArray(value.turns) || !value.turns.length) throw new Error("it holds no turns");
-    value.turns.forEach((/** @type {Turn} */ { text, finish }, /** @type {number} */ index) => {
-      const nid = records.newId("n");
-      const role = index % 2 ? "assistant" : "user";
-      record.nodes[nid] = { parent: record.leaf, role, text, finish };
-      record.leaf = nid;
-    });
+    value.turns.forEach(
+      (/** @type {Turn} */ { text, finish, edited }, /** @type {number} */ index) => {
+        const nid = records.newId("n");
+        const role = index % 2 ? "assistant" : "user";
+        record.nodes[nid] = { parent: record.leaf, role, text, finish, edited };
+        record.leaf = nid;
+      },
+    );
     record.title =
       typeof value.title === "string" ? records.cut(value.title, records.MAX.title) : "";
     return records.check(record);
