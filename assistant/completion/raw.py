@@ -88,12 +88,15 @@ class Raw:
         """Token ids. special: False reads all as text."""
         return encode(self.segments(tokenizer, special=special), tokenizer)
 
-    def pieces(self, tokenizer: Tokenizer, *, special: bool = True) -> list[Chip]:
-        """A Chip for each of ids(); their texts together are the prompt's."""
+    def pieces(
+        self, tokenizer: Tokenizer, *, special: bool = True, most: int | None = None
+    ) -> list[Chip]:
+        """A Chip for each of ids(), the first `most` of them; their texts together are the
+        prompt's."""
         chips: list[Chip] = []
         at, plain = 0, self._mask()
         known = set(tokenizer.special.values()) if special else set()
-        ids = self.ids(tokenizer, special=special)
+        ids = self.ids(tokenizer, special=special)[:most]
         for token, text in zip(ids, tokenizer.texts(ids), strict=True):
             end = at + max(len(text), 1)  # a part of a character stands where that does
             trusted = special and plain.find(1, at, end) < 0

@@ -17,6 +17,15 @@ from assistant.prompting.template import PromptTemplate
 Dialogues: TypeAlias = Sequence[Sequence[Turn]]
 
 
+def count_chars(intro: str, dialogues: Dialogues, template: PromptTemplate) -> int:
+    """How many characters put_together() is given to write, but for white space: markers count as
+    often as they are written, so a short request may ask for a very long text."""
+    turns = [turn for turns in dialogues for turn in turns]
+    texts = sum(len(_marker(turn.role, template)) + len(turn.text.strip()) for turn in turns)
+    ends = len(template.turn_end) * len(turns) + len(template.separator or "") * len(dialogues)
+    return len(intro.strip()) + texts + ends
+
+
 def put_together(intro: str, dialogues: Dialogues, template: PromptTemplate) -> str:
     """The preamble with the markers of `template`: `intro`, then the dialogues, each closed by the
     separator where there is one. White space around texts leaves, and so does what is empty."""

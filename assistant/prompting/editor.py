@@ -11,10 +11,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from assistant.conversation import Turn
-from assistant.prompting.dialogues import put_together, take_apart
+from assistant.errors import TextError
+from assistant.prompting.dialogues import count_chars, put_together, take_apart
+from assistant.prompting.load import TEMPLATE_CHARS_MAX
 from assistant.prompting.template import PromptTemplate
 from assistant.text import HIDDEN, clean
 
+DIALOGUES_MAX = TURNS_MAX = 200  # that are edited as cards; turns: of one dialogue
 _KEYS = tuple(field.name for field in dataclasses.fields(PromptTemplate))
 
 
@@ -25,8 +28,11 @@ def to_toml(template: PromptTemplate) -> str:
 
 def to_fields(template: PromptTemplate) -> dict[str, Any]:
     """The keys of the file, and of its preamble intro, the text before the first dialogue, and
-    dialogues, lists of {role, text}: None where the preamble cannot be taken apart."""
+    dialogues, lists of {role, text}: None where the preamble cannot be taken apart, or into too
+    many."""
     parts = take_apart(template)
+    if parts and (len(parts[1]) > DIALOGUES_MAX or max(map(len, parts[1]), default=0) > TURNS_MAX):
+        parts = None
     dialogues = parts and [
         [{"role": turn.role, "text": turn.text} for turn in turns] for turns in parts[1]
     ]
@@ -36,12 +42,18 @@ def to_fields(template: PromptTemplate) -> dict[str, Any]:
 
 def fields_to_toml(fields: dict[str, Any]) -> str:
     """The text of a template file with these fields, of the types that to_fields() gives. Where
-    there are dialogues, they are the preamble, behind the intro."""
+    there are dialogues, they are the preamble, behind the intro. Raises TextError where
+    they are too long, before they are written."""
     values = {key: fields[key] for key in _KEYS}
     if fields["dialogues"] is not None:
         markers = {key: fields[key] for key in ("name", "user", "assistant", "turn_end")}
         template = PromptTemplate(**markers, preamble="", separator=fields["separator"])
         dialogues = [[Turn(**turn) for turn in turns] for turns in fields["dialogues"]]
+        if (count := count_chars(fields["intro"], dialogues, template)) > TEMPLATE_CHARS_MAX:
+            raise TextError(
+                f"A prompt template may have at most {TEMPLATE_CHARS_MAX:,} characters; these "
+                f"dialogues have {count:,}."
+            )
         values["preamble"] = put_together(fields["intro"], dialogues, template)
     return _written(values)
 

@@ -7,9 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assistant.conversation import Turn
+from assistant.errors import TextError
 from assistant.prompting.dialogues import put_together, take_apart
-from assistant.prompting.editor import fields_to_toml, to_fields
-from assistant.prompting.load import load_template, read_template, template_names
+from assistant.prompting.editor import DIALOGUES_MAX, TURNS_MAX, fields_to_toml, to_fields
+from assistant.prompting.load import (
+    TEMPLATE_CHARS_MAX,
+    load_template,
+    read_template,
+    template_names,
+)
 from assistant.prompting.template import PromptTemplate
 
 PLAIN = PromptTemplate("x", "Human:", "Assistant:", "\n\n", "", separator="-----")
@@ -81,3 +87,23 @@ def test_what_would_be_written_in_another_way_stays_one_text(preamble):
     assert take_apart(template) is None
     fields = to_fields(template)
     assert fields["dialogues"] is None and fields["preamble"] == preamble
+
+
+@pytest.mark.parametrize("dialogues, turns", [(DIALOGUES_MAX, 2), (1, TURNS_MAX)])
+def test_more_dialogues_than_a_page_may_send_are_one_text(dialogues, turns):
+    spoken = [Turn("assistant" if n % 2 else "user", "a") for n in range(turns)]
+    fits = replace(PLAIN, preamble=put_together("", [spoken] * dialogues, PLAIN))
+    assert len(to_fields(fits)["dialogues"]) == dialogues
+    more = [[*spoken, *spoken[:1]]] if dialogues == 1 else [spoken] * (dialogues + 1)
+    long = replace(PLAIN, preamble=put_together("", more, PLAIN))
+    assert to_fields(long)["dialogues"] is None and to_fields(long)["intro"] == ""
+
+
+def test_dialogues_that_are_too_long_are_refused_before_they_are_written(monkeypatch):
+    card = {"role": "user", "text": "a"}
+    fields = to_fields(PLAIN) | {"user": "x" * 1_000, "dialogues": [[card] * 150]}
+    monkeypatch.setattr("assistant.prompting.editor.put_together", pytest.fail)
+    with pytest.raises(TextError, match="at most 100,000 characters; .* have 150,[0-9]{3}"):
+        fields_to_toml(fields)
+    with pytest.raises(TextError):
+        fields_to_toml(fields | {"user": "x", "intro": "a" * (TEMPLATE_CHARS_MAX + 1)})

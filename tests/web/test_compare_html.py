@@ -58,7 +58,7 @@ def test_what_another_text_does_not_have(one, other, parts):
 def test_without_its_differences_a_text_is_part_of_the_other(one, other):
     left, at = "", 0
     for part in differences(one, other):
-        left += one[at : part.start]
+        left += one[at : part.start] + " "
         at = part.end
     words = iter(re.findall(r"\w+|[^\w\s]", other))
     assert all(word in words for word in re.findall(r"\w+|[^\w\s]", left + one[at:]))

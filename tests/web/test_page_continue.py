@@ -2,10 +2,13 @@
 
 import threading
 
+import anyio
 import pytest
 
+from assistant.errors import EngineBusy
 from assistant.sampling import PENALTY_MAX
-from assistant.web.pages.events import BUSY
+from assistant.web.pages.aside import WAITING, Aside
+from assistant.web.pages.events import ASIDE, BUSY
 from tests.support.fake_engine import FakeEngine
 from tests.support.server import Page, Refused, running
 from tests.support.waiting import until
@@ -88,6 +91,37 @@ def test_long_prompts_are_looked_at_in_threads_that_no_reply_needs(page, monkeyp
 
     assert look(page, [["a", True]])["count"] == 0
     assert seen and name not in seen and "MainThread" not in seen
+
+
+def test_texts_of_tokens_are_made_only_where_they_are_listed(server, page, monkeypatch):
+    def texts(ids, texts=server.engine.tokenizer.texts):
+        made.append(len(ids))
+        return texts(ids)
+
+    made = []
+    monkeypatch.setattr(server.engine.tokenizer, "texts", texts)
+    prompt = [["<fim_prefix>" + "a" * 3_000, True]]
+    told = look(page, prompt)
+    assert (told["count"], told["special"], made) == (3_001, [["<fim_prefix>", 1]], [])
+    assert len(look(page, prompt, pieces=True)["pieces"]) == made[0] == 2_000
+
+
+def test_only_so_many_wait_for_a_thread():
+    async def asked():
+        aside, held = Aside(), threading.Event()
+        try:
+            async with anyio.create_task_group() as tasks:
+                for _ in range(ASIDE + WAITING):
+                    tasks.start_soon(aside.do, held.wait)
+                await anyio.wait_all_tasks_blocked()
+                with pytest.raises(EngineBusy, match="try again"):
+                    await aside.do(int)
+                held.set()
+        finally:
+            held.set()
+        assert await aside.do(int) == 0
+
+    anyio.run(asked)
 
 
 # -- how it goes on ----------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import pytest
 
 from assistant.prompting.editor import to_toml
-from assistant.prompting.load import TEMPLATE_CHARS_MAX, read_template
+from assistant.prompting.load import MARKER_CHARS_MAX, TEMPLATE_CHARS_MAX, read_template
 from assistant.web.pages.templates import routes
 from tests.support.fake_engine import FakeEngine
 from tests.support.server import TEMPLATE, Page, running
@@ -101,3 +101,22 @@ def test_junk_is_answered(page, body, status):
     answer = page.ask("template", body)
     assert answer.status_code == status
     assert status == 200 or answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("key", ["name", "user", "assistant", "turn_end", "separator"])
+def test_what_is_written_with_each_turn_is_short(page, key):
+    fields = look(page, toml=to_toml(TEMPLATE))["fields"] | {key: "x" * (MARKER_CHARS_MAX + 1)}
+    answer = page.ask("template", {"fields": fields})
+    assert answer.status_code == 400 and "at most 200 characters" in answer.text
+
+
+def test_what_no_encoding_has_is_answered(page):
+    assert look(page, toml="name = '\ud800")["toml"] == "name = '\ufffd"
+
+
+def test_dialogues_that_would_be_far_too_long_are_refused(page):
+    fields = look(page, toml=to_toml(TEMPLATE))["fields"]
+    dialogues = [[{"role": "user", "text": ""}] * 200] * 50
+    answer = page.ask("template", {"fields": fields | {"user": "x" * 99, "dialogues": dialogues}})
+    assert answer.status_code == 400
+    assert "at most 100,000 characters" in answer.json()["error"]["message"]

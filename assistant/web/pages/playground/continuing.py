@@ -17,7 +17,7 @@ from assistant.engine.protocol import Engine, Waiting
 from assistant.errors import TextError
 from assistant.generation.generate import Delta, Done
 from assistant.generation.reply import Reply
-from assistant.prompting.template import Segment
+from assistant.prompting.template import Segment, encode
 from assistant.sampling import Sampling
 from assistant.web.pages.chat.status import Waits, phase, summary
 from assistant.web.pages.events import Untrusted, explain_error
@@ -46,12 +46,13 @@ def look(engine: Engine, prompt: Untrusted, special: bool, listed: bool) -> dict
     if not raw.text:
         return {"count": 0, "special": [], "alike": 0, "pieces": []}
     raw = raw.checked()
-    chips = raw.pieces(tokenizer, special=special)
-    found = Counter(each.text for each in chips if each.special)
+    segments = raw.segments(tokenizer, special=special)
+    found = Counter(each.text for each in segments if each.trusted)
     spelt = sum(each.trusted for each in Raw(raw.text).segments(tokenizer))
-    shown = chips[:PIECES_MAX] if listed else ()
+    # The texts of tokens take longer than their number.
+    shown = raw.pieces(tokenizer, special=special, most=PIECES_MAX) if listed else ()
     return {
-        "count": len(chips),
+        "count": len(encode(segments, tokenizer)),
         "special": list(found.items()),
         "alike": spelt - found.total(),
         "pieces": [[each.text, each.id, each.special] for each in shown],

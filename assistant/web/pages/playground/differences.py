@@ -5,7 +5,7 @@ from difflib import SequenceMatcher
 
 from assistant.web.pages.chat.marks import Part
 
-WORDS_MAX = 3_000  # of a text; what is longer is shown without marks
+WORDS_MAX = 800  # of a text; what is longer is shown without marks: time grows with their square
 KIND = "differs"  # the CSS class of a mark
 _WORD = re.compile(r"\s*(?:\w+|[^\w\s])")
 

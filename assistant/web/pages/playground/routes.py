@@ -1,22 +1,18 @@
 """The routes of the playground: what its scripts in the browser ask, JSON in, JSON and events."""
 
-from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
-from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from assistant.engine.protocol import Engine
 from assistant.web.event_stream import EventStream
+from assistant.web.pages.aside import Aside
 from assistant.web.pages.chat.runs import Runs
 from assistant.web.pages.chat.status import Waits
-from assistant.web.pages.events import ASIDE
 from assistant.web.pages.playground import continuing
 from assistant.web.pages.playground.shelves import fill_in, shelves
-
-Value = TypeVar("Value")
 
 
 class Body(BaseModel):
@@ -72,22 +68,19 @@ class Stop(Body):
 
 def playground_router(engine: Engine) -> APIRouter:
     router, runs, waits = APIRouter(prefix="/page"), Runs(), Waits()
-    aside = CapacityLimiter(ASIDE)  # threads that no reply waits for
-
-    async def do_aside(work: Callable[..., Value], *values: Any) -> Value:
-        return await to_thread.run_sync(work, *values, limiter=aside)
+    looks, shelf, scores = Aside(), Aside(), Aside()  # none of them waits for another
 
     @router.post("/library", response_model=None)
     async def library(body: Library) -> dict[str, Any]:
-        return await do_aside(shelves, engine.tokenizer)
+        return await shelf.do(shelves, engine.tokenizer)
 
     @router.post("/library/use", response_model=None)
     async def use(body: Use) -> dict[str, Any]:
-        return await do_aside(fill_in, body.name, body.values)
+        return await shelf.do(fill_in, body.name, body.values)
 
     @router.post("/look", response_model=None)
     async def look(body: Look) -> dict[str, Any]:
-        return await do_aside(continuing.look, engine, body.segments, body.special, body.pieces)
+        return await looks.do(continuing.look, engine, body.segments, body.special, body.pieces)
 
     @router.post("/complete", response_model=None)
     async def complete(body: Complete) -> EventStream:
@@ -103,7 +96,7 @@ def playground_router(engine: Engine) -> APIRouter:
     @router.post("/inspect", response_model=None)
     async def inspect(body: Inspect) -> EventStream:
         asked = partial(continuing.score, engine, body.segments, body.text, body.ids)
-        scoring = await do_aside(partial(asked, special=body.special))
+        scoring = await scores.do(partial(asked, special=body.special))
         return EventStream(continuing.inspect(scoring), scoring.close)
 
     return router

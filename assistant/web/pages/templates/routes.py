@@ -5,23 +5,27 @@ The templates that a visitor writes live in the visitor's browser; nothing is ke
 
 from typing import Annotated, Any, Literal
 
-from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from assistant.chat.assistant import Assistant
 from assistant.conversation import Turn
 from assistant.errors import RequestError, TemplateError
-from assistant.prompting.editor import fields_to_toml, to_fields, to_toml
-from assistant.prompting.load import read_template
+from assistant.prompting.editor import (
+    DIALOGUES_MAX,
+    TURNS_MAX,
+    fields_to_toml,
+    to_fields,
+    to_toml,
+)
+from assistant.prompting.load import MARKER_CHARS_MAX, read_template
 from assistant.prompting.template import PromptTemplate, Segment
-from assistant.text import quoted
+from assistant.text import quoted, replace_surrogates
+from assistant.web.pages.aside import Aside
 from assistant.web.pages.chat.prompt_tokens import tokens
 from assistant.web.pages.chat.templates import Assistants
-from assistant.web.pages.events import ASIDE
 
 SHOWN_MAX = 6_000  # tokens of the rendered prompt that are sent, the last ones
-DIALOGUES_MAX = TURNS_MAX = 200
 # What stands behind the preamble where the rendered prompt is shown.
 INSTRUCTIONS = "Answer in one sentence."
 EXCHANGE = (
@@ -42,17 +46,18 @@ class Card(Body):
     text: str
 
 
+Marker = Annotated[str, Field(max_length=MARKER_CHARS_MAX)]  # it is written with each turn
 Dialogue = Annotated[list[Card], Field(max_length=TURNS_MAX, fail_fast=True)]
 
 
 class Fields(Body):
     """A template as the editor shows it. dialogues: None where preamble is edited as one text."""
 
-    name: str
-    user: str
-    assistant: str
-    turn_end: str
-    separator: str | None
+    name: Marker
+    user: Marker
+    assistant: Marker
+    turn_end: Marker
+    separator: Marker | None
     system: str | None
     stop: list[str]
     sampling: dict[Key, int | float | None]
@@ -71,18 +76,19 @@ class Template(Body):
 
 def templates_router(assistants: Assistants) -> APIRouter:
     router = APIRouter(prefix="/page")
-    aside = CapacityLimiter(ASIDE)  # threads that no reply waits for
+    aside = Aside()
 
     @router.post("/template", response_model=None)
     async def template(body: Template) -> dict[str, Any]:
-        return await to_thread.run_sync(_look, assistants, body, limiter=aside)
+        return await aside.do(_look, assistants, body)
 
     return router
 
 
 def _look(assistants: Assistants, body: Template) -> dict[str, Any]:
     """What there is to say of a template; of one that is not usable, which is no mistake yet while
-    somebody types, its text and why. Raises RequestError for a name that is not here."""
+    somebody types, its text and why. Raises RequestError for a name that is not here, and for
+    fields that are too long to be written."""
     if body.name is not None:
         if body.name not in assistants.names:
             raise RequestError(f"There is no prompt template {quoted(body.name)} here.")
@@ -91,6 +97,7 @@ def _look(assistants: Assistants, body: Template) -> dict[str, Any]:
         toml = fields_to_toml(body.fields.model_dump())
     else:
         toml = body.toml or ""
+    toml = replace_surrogates(toml)
     try:
         template = read_template(toml)
         template.check(assistants.engine.tokenizer)
