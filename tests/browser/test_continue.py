@@ -194,7 +194,7 @@ def test_versions_stand_beside_each_other_and_tokens_are_gone_on_from(page, serv
     page.get_by_role("button", name="seed 8").click()
     assert behind(page) == "abc8" and versions(page)[1][0] == "*seed 8"
 
-    page.get_by_role("button", name="Tokens").click()
+    page.get_by_role("button", name="Tokens", exact=True).click()
     page.wait_for_selector(".on .tok")
     assert behind(page) == "abc8"
     bands = {each.get_attribute("class").split()[1] for each in page.locator(".on .tok").all()}
@@ -317,7 +317,7 @@ def test_a_turn_is_opened_here_and_its_continuation_brought_back(page, server, s
         ("longest", sent.max_new_tokens),
     ):
         assert float(page.input_value(f"#continuing [name={name}]")) == value
-    page.get_by_role("button", name="Tokens").click()
+    page.get_by_role("button", name="Tokens", exact=True).click()
     becomes(lambda: page.locator(".on .tok").count(), len("The chat's reply."))
 
     go_on(page)
@@ -346,7 +346,7 @@ def test_hostile_text_fits_a_phone_and_leaving_frees_the_slots(browser, server, 
         page.get_by_label("Show tokens and ids").check()
         go_on(page, everything, 2)
         assert behind(page) == everything and versions(page)[1][1] == everything
-        page.get_by_role("button", name="Tokens").click()
+        page.get_by_role("button", name="Tokens", exact=True).click()
         page.wait_for_selector(".on .tok")
         assert page.locator("#continuing").locator(FORBIDDEN).count() == 0
         assert not page.evaluate("document.documentElement.scrollWidth > innerWidth")

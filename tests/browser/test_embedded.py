@@ -231,7 +231,7 @@ def test_9_tokens(page, picture):
     page.click("#log .act-playground")
     becomes(lambda: bool(behind(page)), True)
     reply = behind(page)
-    page.get_by_role("button", name="Tokens").click()
+    page.get_by_role("button", name="Tokens", exact=True).click()
     page.wait_for_selector(".on .tok")
     assert "".join(page.locator(".on .tok").all_text_contents()) == reply
     page.locator(".on .tok").nth(2).click()

@@ -30,7 +30,7 @@ def test_what_the_engine_cannot_do_is_grey_and_says_why(page):
     page.click("#continue")
     copy = page.locator(".written-acts").get_by_role("button", name="Copy")
     page.wait_for_selector("#continue-status:has-text('Done')")
-    inspect = page.locator(".written-acts").get_by_role("button", name="Tokens")
+    inspect = page.locator(".written-acts").get_by_role("button", name="Tokens", exact=True)
     assert inspect.is_disabled() and inspect.get_attribute("title") == LOGPROBS
     assert copy.is_enabled()
     seed = page.get_by_label("Seed").locator("visible=true").first

@@ -49,12 +49,53 @@ test("only so many are kept, and none that is too long", async () => {
   assert.equal(store.all().length, 100);
   assert.equal(disk.others.runs.size, 100);
   assert.equal(store.get("r2"), undefined);
-  store.keep(run(200, { segments: [["x".repeat(200_001), true]] }));
+  assert.equal(store.keep(run(200, { segments: [["x".repeat(1_000_000), true]] })), false);
   assert.equal(store.get("r200"), undefined);
-  // Without the way back to the chat it is short enough.
-  const long = "x".repeat(120_000);
-  store.keep(run(201, { segments: [[long, true]], origin: { id: "c", after: "n", opened: long } }));
-  assert.equal(store.get("r201").origin, null);
+});
+
+test("of a run that is too long the ids leave first, then the way back to the chat", async () => {
+  const store = await open();
+  const ids = Array(20_000).fill(12_345);
+  const versions = Array.from({ length: 8 }, (_, at) => ({
+    name: `${at}`,
+    text: "a",
+    ids,
+    note: "",
+  }));
+  const long = (/** @type {number} */ length) => {
+    const opened = "x".repeat(length);
+    return { segments: [[opened, true]], versions, origin: { id: "c", after: "n", opened } };
+  };
+  assert.equal(store.keep(run(1, long(400_000))), true);
+  assert.deepEqual(store.get("r1").versions[0], { name: "0", text: "a", ids: null, note: "" });
+  assert.equal(store.get("r1").origin.id, "c");
+  assert.equal(store.keep(run(2, long(600_000))), true);
+  assert.equal(store.get("r2").origin, null);
+});
+
+test("versions that two tabs write into one run are all kept", async () => {
+  const [one, two] = [await open(), await open()];
+  const version = (/** @type {string} */ name, text = name) => ({
+    name,
+    text,
+    ids: null,
+    note: "",
+  });
+  one.keep(run(1, { versions: [version("seed 1", " as far")] }));
+  await quiet();
+  two.keep(run(1, { versions: [version("seed 2")] }));
+  one.keep(run(1, { versions: [version("seed 1", " as far as it goes")] }));
+  await quiet();
+  const kept = (await open()).get("r1").versions.map(({ text }) => text);
+  assert.deepEqual(kept, [" as far as it goes", "seed 2"]);
+  assert.equal(one.get("r1").versions.length, 2);
+});
+
+test("a version that came from the chat stays one", async () => {
+  const store = await open();
+  store.keep(run(1, { versions: [{ name: "a", text: "b", ids: null, note: "", plain: true }] }));
+  await quiet();
+  assert.equal((await open()).get("r1").versions[0].plain, true);
 });
 
 test("what is stored is checked field by field", async () => {

@@ -48,6 +48,19 @@ test("the oldest versions leave, and one template too many is refused", async ()
   await store.save("a", "again", id); // another version is none too many
 });
 
+test("versions that two tabs save are all kept", async () => {
+  const one = await open();
+  const { id } = await one.save("a", "first");
+  const two = await open();
+  // Neither has heard of the other's yet.
+  const [mine] = await Promise.all([one.save("a", "mine", id), two.save("b", "theirs", id)]);
+  await quiet();
+  const tomls = (/** @type {any} */ store) => store.find(id).versions.map(({ toml }) => toml);
+  assert.deepEqual(tomls(await open()).sort(), ["first", "mine", "theirs"]);
+  assert.deepEqual(tomls(one).sort(), tomls(two).sort());
+  assert.equal(mine.id, id);
+});
+
 test("what was deleted can be put back", async () => {
   const store = await open();
   const kept = await store.save("One", "1");
@@ -103,8 +116,8 @@ test("what changed, line by line", async () => {
 });
 
 test("a field of one line holds line ends, tabs and backslashes", async () => {
-  const { spelt, meant } = await import(`${STATIC}/templates/spelt.js`);
-  for (const text of ["\n\n", "a\tb", "\\n", "\\\n", "\\", "", "Human:"])
+  const { spelt, meant } = await import(`${STATIC}/lib/spelt.js`);
+  for (const text of ["\n\n", "a\tb", "\\n", "\\\n", "\\", "a\r\n", "", "Human:"])
     assert.equal(meant(spelt(text)), text);
   assert.equal(spelt("<|end|>\n"), "<|end|>\\n");
   assert.equal(meant("\\x\\"), "\\x\\"); // what means nothing stays

@@ -9,6 +9,8 @@ import * as running from "./run.js";
 /** @import {Settings} from "../store/runs.js" */
 /** @import {Prompt} from "./editor.js" */
 /** @import {Version} from "./versions.js" */
+const LOST = "This run is too long for the browser to keep it.";
+
 /**
  * A run as it is shown. chosen: which version stands behind the prompt, or -1.
  * @typedef {{id: string, time: number, prompt: Prompt, literal: boolean, settings: Settings,
@@ -38,26 +40,27 @@ export const follow = async (route, body, hear, fail, started) => {
   }
 };
 
-/** @param {Shown} run */
+/** Whether it could be kept. @param {Shown} run */
 const keep = ({ id, time, prompt, literal, settings, versions }) => {
   const { raw, head, origin } = prompt;
-  const plain = versions.map(({ name, text, ids, note }) => ({ name, text, ids, note }));
   const segments = toSegments(raw);
-  runs.keep({ id, time, segments, head, literal, settings, versions: plain, origin });
+  return runs.keep({ id, time, segments, head, literal, settings, versions, origin });
 };
 
 /**
  * Writes versions into a run until they are over.
- * @param {Shown} run @param {number[]} begun ids they begin with @param {number} count
- * @param {(seed: number) => string} name @param {Page} page
+ * begun: ids they begin with; plain: these are of what must stay text.
+ * @param {Shown} run
+ * @param {{begun: number[], count: number, name: (seed: number) => string, plain?: boolean}} what
+ * @param {Page} page
  */
-export const write = async (run, begun, count, name, page) => {
+export const write = async (run, { begun, count, name, plain }, page) => {
   const { prompt, literal, settings } = run;
   const first = run.versions.length;
   let [failure, stopped] = ["", false];
   const hear = (/** @type {any} */ { versions = [], news = [] }) => {
-    for (const { seed, text } of versions)
-      run.versions.push({ name: name(seed), text, ids: null, note: "", over: false, status: "" });
+    const fresh = { ids: null, note: "", plain, over: false, status: "" };
+    for (const { seed, text } of versions) run.versions.push({ name: name(seed), text, ...fresh });
     if (versions.length) page.began(run, first);
     for (const { at, text, status, done, error } of news) {
       const version = run.versions[first + at];
@@ -69,6 +72,7 @@ export const write = async (run, begun, count, name, page) => {
       if (error) Object.assign(version, { note: error, failed: true, over: true });
       if (error) failure = error;
       stopped ||= done?.reason === "cancelled";
+      if (done || error) keep(run);
       page.grew(run, first + at);
     }
   };
@@ -88,8 +92,13 @@ export const write = async (run, begun, count, name, page) => {
   const fresh = run.versions.slice(first);
   for (const version of fresh)
     if (!version.over) Object.assign(version, { over: true, note: failure });
-  page.said(run, failure || (stopped ? "Stopped" : "Done"), !!failure && failure !== "Stopped");
-  if (fresh.length) keep(run);
+  const lost = !!fresh.length && !keep(run);
+  const end = failure || (stopped ? "Stopped" : "Done");
+  page.said(
+    run,
+    lost ? `${end.replace(/\.$/, "")}. ${LOST}` : end,
+    lost || (!!failure && failure !== "Stopped"),
+  );
   page.changed(run);
   lookUp(run, fresh, page);
 };

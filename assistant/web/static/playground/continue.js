@@ -88,7 +88,7 @@ const putBack = () => {
 };
 const blank = () => {
   written.close();
-  put({ raw: { text: "", plain: [] }, head: 0, origin: null });
+  put({ raw: fromSegments([]), head: 0, origin: null });
   say("");
   editor.focus();
 };
@@ -189,7 +189,7 @@ export const take = ({
   sampling.use(settings);
   strip.setLiteral(false);
   put(prompt);
-  const reply = { name: "the chat's reply", text, ids: ids ?? null, note: "" };
+  const reply = { name: "the chat's reply", text, ids: ids ?? null, note: "", plain: true };
   const kept = { id: newId("r"), time: Date.now(), segments, literal: false, settings };
   if (text) written.open({ ...kept, ...prompt, versions: [reply] }, prompt);
   else written.close();
@@ -215,7 +215,6 @@ editor.listen({
     save();
   },
   accept: written.accept,
-  reject: written.reject,
 });
 library.listen({
   prompt: ({ segments }) => put({ raw: fromSegments(segments), head: 0, origin: null }),
@@ -234,9 +233,10 @@ sampling.listen(save);
 strip.listen(save);
 addEventListener("pagehide", keep);
 view.addEventListener("keydown", (event) => {
-  if (composes(event) || event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
-  event.preventDefault();
-  start();
+  if (composes(event) || event.defaultPrevented) return;
+  const starts = event.key === "Enter" && (event.ctrlKey || event.metaKey);
+  if (starts) start();
+  if (starts || (event.key === "Escape" && written.reject())) event.preventDefault();
 });
 
 restore();

@@ -2,7 +2,7 @@
 // textarea, so that undo, paste and input methods are the browser's own. Under the same letters lies a
 // copy that nobody sees; it makes the sheet as high as both together and carries the continuation.
 import { button, composes, el } from "../lib/dom.js";
-import { edited } from "./raw.js";
+import { appended, edited, fromSegments } from "./raw.js";
 
 /** @import {Raw} from "./raw.js" */
 /** @import {Origin} from "../store/runs.js" */
@@ -11,18 +11,14 @@ import { edited } from "./raw.js";
  * @typedef {{raw: Raw, head: number, origin: Origin | null}} Prompt
  */
 
-const KNOWN_MAX = 30; // former prompts whose plain ranges come back when an edit is undone
-
 /** @type {Raw} */
-let raw = { text: "", plain: [] };
+let raw = fromSegments([]);
 let head = 0;
 /** @type {Origin | null} */
 let origin = null;
-/** @type {Raw[]} */
-const known = [];
-/** @type {{input: () => unknown, accept: () => boolean, reject: () => boolean}} */
-let listener = { input: () => {}, accept: () => false, reject: () => false };
-/** @param {typeof listener} by accept, reject: whether there was something */
+/** @type {{input: () => unknown, accept: () => boolean}} */
+let listener = { input: () => {}, accept: () => false };
+/** @param {typeof listener} by accept: whether there was something */
 export const listen = (by) => {
   listener = by;
 };
@@ -76,13 +72,14 @@ export const sayFold = (words) => {
   fold.textContent = words;
 };
 
+/** What was selected before an edit, in the whole prompt. @type {[number, number] | undefined} */
+let selected;
+field.addEventListener("beforeinput", () => {
+  selected = [head + field.selectionStart, head + field.selectionEnd];
+});
 const typed = () => {
-  const text = raw.text.slice(0, head) + field.value;
-  if (raw.plain.length) {
-    known.push(raw);
-    if (known.length > KNOWN_MAX) known.shift();
-  }
-  raw = known.findLast((each) => each.text === text) ?? edited(raw, text);
+  raw = edited(raw, raw.text.slice(0, head) + field.value, selected);
+  selected = undefined;
   copyOf.textContent = field.value;
 };
 field.addEventListener("input", () => {
@@ -91,19 +88,23 @@ field.addEventListener("input", () => {
 });
 field.addEventListener("keydown", (event) => {
   if (composes(event)) return;
-  const bare = !event.shiftKey && !event.ctrlKey && !event.altKey && !event.metaKey;
-  const done = bare && event.key === "Tab" && listener.accept();
-  if (done || (event.key === "Escape" && listener.reject())) event.preventDefault();
+  if (event.key !== "Tab" || event.shiftKey || event.ctrlKey || event.altKey || event.metaKey)
+    return;
+  // Elsewhere in the prompt Tab goes on to the next control, as it does everywhere.
+  if (field.selectionStart === field.value.length && listener.accept()) event.preventDefault();
 });
 
-/** Puts a text behind the prompt, in a way that the browser can undo. @param {string} text */
-export const append = (text) => {
-  const { plain } = raw;
+/**
+ * Puts a text behind the prompt, in a way that the browser can undo.
+ * @param {string} text @param {boolean} trusted
+ */
+export const append = (text, trusted) => {
+  const next = appended(raw, text, trusted);
   field.focus({ preventScroll: true });
   field.setSelectionRange(field.value.length, field.value.length);
   if (!document.execCommand("insertText", false, text)) field.setRangeText(text);
   typed();
-  raw = { text: raw.text, plain };
+  raw = next;
   follow();
 };
 export const focus = () => field.focus({ preventScroll: true });

@@ -47,8 +47,12 @@ const entries = new Map();
 /** @type {Set<string>} */
 const forChat = new Set();
 
-const load = async () => {
-  if (!view.open || entries.size) return;
+/** @type {Promise<void> | undefined} */
+let loaded;
+const load = () => {
+  if (view.open && !loaded) loaded = fetchAll();
+};
+const fetchAll = async () => {
   try {
     const { templates, questions } = await ask("library", {});
     /** @type {[string, Entry[]][]} */
@@ -67,6 +71,7 @@ const load = async () => {
     for (const { name } of questions) forChat.add(name);
     said.textContent = "";
   } catch (error) {
+    loaded = undefined; // opened again, it asks again
     said.textContent = /** @type {Error} */ (error).message;
   }
 };

@@ -1,6 +1,7 @@
 // How a prompt is continued: the fields, the presets, and what is wrong with what was typed.
 import { el } from "../lib/dom.js";
 import { facts } from "../lib/facts.js";
+import { meant, spelt } from "../lib/spelt.js";
 
 /** @import {Settings} from "../store/runs.js" */
 
@@ -129,15 +130,10 @@ export const view = el(
   ),
 );
 
-/** Stop strings, one per line; `\n` and `\t` stand for what they are in code. @param {string} text */
-export const readStops = (text) =>
-  text
-    .split("\n")
-    .filter(Boolean)
-    .map((line) => line.replaceAll("\\n", "\n").replaceAll("\\t", "\t"));
+/** Stop strings, one per line, as lib/spelt.js spells them. @param {string} text */
+export const readStops = (text) => text.split("\n").filter(Boolean).map(meant);
 /** @param {string[]} list */
-export const showStops = (list) =>
-  list.map((stop) => stop.replaceAll("\n", "\\n").replaceAll("\t", "\\t")).join("\n");
+export const showStops = (list) => list.map(spelt).join("\n");
 
 /** What is wrong with the value of a field, or "". @param {Field} field @param {HTMLInputElement} input */
 const fault = ({ label, least, most, whole }, input) => {

@@ -159,13 +159,8 @@ export const start = (prompt, literal, settings) => {
     versions: [],
     chosen: 0,
   };
-  return write(
-    run,
-    [],
-    settings.count,
-    (seed) => (exact ? "likeliest tokens" : `seed ${seed}`),
-    here,
-  );
+  const name = (/** @type {number} */ seed) => (exact ? "likeliest tokens" : `seed ${seed}`);
+  return write(run, { begun: [], count: settings.count, name }, here);
 };
 
 /** Goes on from another token. @param {Token[]} found @param {number} at @param {Choice} choice */
@@ -178,9 +173,11 @@ const branch = (found, at, [id, text, logprob]) => {
   const name =
     `branch at “${tokens.seen(was)}” (${tokens.percent(before)}): ` +
     `“${tokens.seen(text)}” (${tokens.percent(logprob)})`;
+  const { plain } = inspected ?? {};
   inspected = null;
   Object.assign(shown, { settings });
-  write(shown, [...found.slice(0, at).map(([, each]) => each), id], 1, () => name, here);
+  const begun = [...found.slice(0, at).map(([, each]) => each), id];
+  write(shown, { begun, count: 1, name: () => name, plain }, here);
 };
 
 /** Shows how likely each token was, or the text again. */
@@ -219,7 +216,7 @@ export const accept = () => {
   const version = current();
   if (!version?.over || !version.text) return false;
   if (shown) shown.chosen = -1;
-  editor.append(version.text);
+  editor.append(version.text, !version.plain);
   draw();
   page.changed();
   return true;

@@ -4,8 +4,9 @@ import { isCount, isObject, isText, isTime } from "../lib/values.js";
 import { table } from "./database.js";
 
 /**
- * ids: tokens of the text, where they are known. note: what it cost.
- * @typedef {{name: string, text: string, ids: number[] | null, note: string}} Version
+ * ids: tokens of the text, where they are known. note: what it cost. plain: it stays text, whatever
+ * it spells: it came from the chat.
+ * @typedef {{name: string, text: string, ids: number[] | null, note: string, plain?: boolean}} Version
  */
 
 /**
@@ -36,7 +37,7 @@ import { table } from "./database.js";
  */
 
 const RUNS_MAX = 100;
-const SIZE_MAX = 200_000; // characters of a run as JSON
+const SIZE_MAX = 1_000_000; // characters of a run as JSON
 export const VERSIONS_MAX = 8;
 const NAMES = ["temperature", "top_p", "top_k", "repetition_penalty", "min_p"];
 const [STOPS_MAX, STOP_MAX, WORD_MAX] = [4, 64, 1_000];
@@ -81,11 +82,12 @@ export const checkVersions = (value) =>
   (Array.isArray(value) ? value : [])
     .filter((each) => isObject(each) && isText(each.text, TEXT_MAX) && isText(each.name, WORD_MAX))
     .slice(0, VERSIONS_MAX)
-    .map(({ name, text, ids, note }) => ({
+    .map(({ name, text, ids, note, plain }) => ({
       name,
       text,
       ids: Array.isArray(ids) && ids.every(isCount) ? ids : null,
       note: isText(note, WORD_MAX) ? note : "",
+      ...(plain === true ? { plain } : {}),
     }));
 
 /** What `value` has of a run; null for what is none. @param {unknown} value @returns {Run | null} */
@@ -93,8 +95,7 @@ export const check = (value) => {
   if (!isObject(value) || value.v !== 1 || !isText(value.id, 40) || !isTime(value.time))
     return null;
   const segments = checkSegments(value.segments);
-  if (!segments.length || JSON.stringify(value).length > SIZE_MAX) return null;
-  return {
+  const run = {
     id: value.id,
     time: value.time,
     segments,
@@ -104,6 +105,19 @@ export const check = (value) => {
     versions: checkVersions(value.versions),
     origin: checkOrigin(value.origin),
   };
+  return segments.length && JSON.stringify(run).length <= SIZE_MAX ? run : null;
+};
+
+/** A version that is written, and what is kept of it already, are one. @param {Version} one @param {Version} other */
+const same = (one, other) =>
+  one.name === other.name && (one.text.startsWith(other.text) || other.text.startsWith(one.text));
+
+/** The run with the versions that another tab wrote into it. @param {Run} run @param {unknown} there */
+const joined = (run, there) => {
+  const others = check(there)?.versions ?? [];
+  const more = others.filter((each) => !run.versions.some((mine) => same(mine, each)));
+  const versions = [...run.versions, ...more].slice(0, VERSIONS_MAX);
+  return check({ v: 1, ...run, versions }) ?? run;
 };
 
 const database = table("runs");
@@ -122,8 +136,18 @@ export const listen = (listener) => {
 };
 
 /** @param {string} id @param {Run | null} run */
-const write = (id, run) =>
-  database.update(id, () => (run ? { v: 1, ...run } : null)).catch(() => {}); // blocked, or full
+const write = async (id, run) => {
+  try {
+    await database.update(id, (there) => {
+      if (!run) return null;
+      const both = joined(run, there);
+      if (runs.get(id) === run) runs.set(id, both);
+      return { v: 1, ...both };
+    });
+  } catch {
+    // blocked, or full
+  }
+};
 
 /** @param {string} id */
 const drop = (id) => {
@@ -131,14 +155,21 @@ const drop = (id) => {
   return write(id, null);
 };
 
-/** Keeps a run, or what has become of it. One that is too long is not kept. @param {Run} run */
+/**
+ * Keeps a run, or what has become of it; whether it could. Of one that is too long the ids leave, then
+ * the way back to the chat.
+ * @param {Run} run
+ */
 export const keep = (run) => {
-  const checked = check({ v: 1, ...run }) ?? check({ v: 1, ...run, origin: null });
-  if (!checked) return;
+  const whole = { v: 1, ...run };
+  const short = { ...whole, versions: run.versions.map((each) => ({ ...each, ids: null })) };
+  const checked = check(whole) ?? check(short) ?? check({ ...short, origin: null });
+  if (!checked) return false;
   runs.set(run.id, checked);
   write(run.id, checked);
   for (const { id } of all().slice(RUNS_MAX)) drop(id);
   changed();
+  return true;
 };
 
 /** @param {string} id */

@@ -58,18 +58,33 @@ export const check = (value) => {
   };
 };
 
+/** With the versions that another tab wrote. @param {Kept} next @param {unknown} there @returns {Kept} */
+const joined = (next, there) => {
+  const has = (/** @type {Version} */ { time, toml }) =>
+    next.versions.some((each) => each.time === time && each.toml === toml);
+  const others = (check(there)?.versions ?? []).filter((each) => !has(each));
+  const versions = [...others, ...next.versions].sort((one, other) => one.time - other.time);
+  return { ...next, versions: versions.slice(-MAX.versions) };
+};
+
 /** What another tab wrote counts as well. @param {string} id @param {Kept | null} next */
 const write = async (id, next) => {
-  if (next) templates.set(id, next);
-  else templates.delete(id);
-  changed();
+  const put = (/** @type {Kept | null} */ kept) => {
+    if (kept) templates.set(id, kept);
+    else templates.delete(id);
+    changed();
+  };
+  put(next);
   try {
-    await database.update(id, () => next);
+    const stored = await database.update(id, (there) => next && joined(next, there));
     lasting = true;
+    if (stored && stored.versions.length !== next?.versions.length) put(stored);
     channel.postMessage("changed");
+    return stored;
   } catch {
     lasting = false;
     changed();
+    return next;
   }
 };
 
@@ -90,8 +105,7 @@ export const save = async (name, toml, id) => {
     name,
     versions: (same ? versions : [...versions, { time, toml }]).slice(-MAX.versions),
   };
-  await write(next.id, next);
-  return next;
+  return (await write(next.id, next)) ?? next;
 };
 
 /** Puts back what was deleted. @param {Kept} template */

@@ -1,7 +1,7 @@
 // A template as fields: its markers, its sampling, and the text before a conversation.
 import { el } from "../lib/dom.js";
+import { meant, spelt } from "../lib/spelt.js";
 import * as dialogues from "./dialogues.js";
-import { meant, spelt } from "./spelt.js";
 
 /** @import {Dialogue} from "./dialogues.js" */
 
@@ -73,10 +73,22 @@ export const view = el(
   el(
     "div",
     { className: "field-row" },
-    field("input", "user", "Before a message", { className: "mono" }),
-    field("input", "assistant", "Before a reply", { className: "mono" }),
-    field("input", "turn_end", "Behind each turn", { className: "mono" }, "\\n is a line end"),
-    field("input", "separator", "Behind a dialogue", { className: "mono" }, "or nothing"),
+    field("input", "user", "Before a message", { className: "mono", maxLength: 200 }),
+    field("input", "assistant", "Before a reply", { className: "mono", maxLength: 200 }),
+    field(
+      "input",
+      "turn_end",
+      "Behind each turn",
+      { className: "mono", maxLength: 200 },
+      "\\n is a line end",
+    ),
+    field(
+      "input",
+      "separator",
+      "Behind a dialogue",
+      { className: "mono", maxLength: 200 },
+      "or nothing",
+    ),
   ),
   field(
     "textarea",
