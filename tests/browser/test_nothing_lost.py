@@ -151,7 +151,7 @@ def test_a_closed_tab_leaves_what_had_arrived(browser, server, script):
 
 
 def test_emoji_count_as_the_server_counts(browser):
-    engine = FakeEngine("Yes.", window=400_000)
+    engine = FakeEngine("Yes.", window=1_000_000)
     with running(engine) as server, opened(browser, server.url) as page:
         count_emoji(page, server)
 
@@ -335,7 +335,7 @@ def test_text_has_its_own_direction_and_code_goes_left_to_right(page, script):
     script("القائمة هي مجموعة من العناصر، مثل `[1, 2, 3]`.\n\n1. الأول")
     ask(page, "ما هي القائمة؟")
     direction = "selector => getComputedStyle(document.querySelector(selector)).direction"
-    for selector in ("#log .user .said", "#log .assistant .said p", "#log .assistant li"):
+    for selector in ("#log .user .said .typed", "#log .assistant .said p", "#log .assistant li"):
         assert page.evaluate(direction, selector) == "rtl", selector
     assert page.evaluate(direction, "#log .assistant code") == "ltr"
 
