@@ -170,7 +170,10 @@ def test_what_is_written_is_taken_over_or_not_and_text_is_exact(page, server, sc
     go_on(page)
     assert server.engine.prompt() == whole
     assert behind(page) == "\t\treturn 1  \n\n\t# é🙂 "
-    page.keyboard.press("Escape")  # rejects: the prompt has the focus while it goes on
+    page.keyboard.press("ArrowLeft")  # the prompt has the focus while it goes on
+    page.keyboard.press("Tab")  # from within the prompt it leads to what can be done
+    assert page.evaluate("document.activeElement.textContent") == "Accept"
+    page.keyboard.press("Escape")  # rejects, wherever the focus is
     assert behind(page) == "" and prompt(page) == whole
     page.keyboard.press("Tab")  # nothing to accept: it goes on to the next control
     assert page.evaluate("document.activeElement.id") != "prompt"

@@ -83,15 +83,17 @@ def test_fields_and_the_file_follow_each_other_and_nothing_typed_is_lost(editor)
     editor.locator(".turn-card select").nth(1).select_option("assistant")
     until(lambda: "Assistant: Sure?\n\nAssistant: 2\n\n-----\n" in written(editor))
     assert read_template(written(editor)).preamble.startswith("A dialogue.\n\n-----\n\nHuman: What")
+    label = "document.activeElement.getAttribute('aria-label')"
+    assert editor.evaluate(label) == "Move this turn up"
     editor.locator("[aria-label='Remove this turn']").nth(1).click()
     says(editor, "The turn was removed.")
-    assert cards.count() == 2
-    editor.click("#template-undo")
-    assert cards.count() == 3
+    assert cards.count() == 2 and editor.evaluate(label) == "Remove this turn"
 
     field(editor, "temperature").evaluate("e => e.closest('details').open = true")
     field(editor, "temperature").fill("9")
     editor.wait_for_selector(".fault:has-text('Must be from 0 to 2; 9 was given')")
+    editor.click("#template-undo")  # the turn alone
+    assert cards.count() == 3 and field(editor, "temperature").input_value() == "9"
     assert editor.locator("#template-try").is_disabled()
     view(editor, "TOML")  # the file is written all the same
     assert "temperature = 9" in written(editor)
@@ -132,8 +134,19 @@ def test_it_is_kept_with_its_versions(page, browser, server):
 
     page.reload()
     open_editor(page)
+    edit = page.locator("#kept-templates").get_by_role("button", name="Edit", exact=True)
+    edit.click()
+    until(lambda: field(page, "intro").input_value() == "A better dialogue.")
+    field(page, "intro").fill("A third dialogue.")
+    page.route("**/page/template", lambda route: route.fulfill(body="?"))
+    edit.click()
+    page.wait_for_selector("#template-undo")  # also where nothing answers
+    page.unroute("**/page/template")
+    page.click("#template-undo")
+    until(lambda: "A third dialogue." in written(page))
     page.get_by_role("button", name="Rename").click()
     until(lambda: page.evaluate("document.activeElement.name") == "name")
+    assert field(page, "intro").input_value() == "A third dialogue."
     page.keyboard.type("Yours")
     page.click("#template-save")
     page.wait_for_selector(".kept-list .title:text-is('Yours')")

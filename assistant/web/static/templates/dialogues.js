@@ -1,5 +1,5 @@
 // The written dialogues of a template as cards: turns that are added, moved, given to the other side.
-import { button, el, find } from "../lib/dom.js";
+import { button, el, find, need } from "../lib/dom.js";
 import { counted, cut } from "../lib/text.js";
 
 /** @typedef {{role: "user" | "assistant", text: string}} Card */
@@ -11,8 +11,8 @@ let dialogues = [];
 let unfolded = new WeakSet();
 /** @type {() => unknown} */
 let changed = () => {};
-/** @type {(what: string) => unknown} */
-let removing = () => {};
+/** @type {(what: string, back: () => unknown) => unknown} */
+let removed = () => {};
 
 const list = el("div", { className: "dialogues" });
 /** The view. */
@@ -37,30 +37,48 @@ export const view = el(
   ),
 );
 
+/** The buttons of each list's items. @type {WeakMap<object, HTMLElement[]>} */
+const buttons = new WeakMap();
+/**
+ * Something of `all` moved, left or came: the focus is on the button of its kind that stands there.
+ * @param {object[]} all @param {number} at @param {number} which of the three
+ */
+const redraw = (all, at, which) => {
+  draw();
+  const row = buttons.get(all)?.[Math.min(at, all.length - 1)];
+  const those = /** @type {HTMLElement[]} */ ([...(row?.children ?? [])]);
+  const usable = [those[which], ...those].find((each) => each && !each.matches(":disabled"));
+  const place = usable ?? need("#add-dialogue", view);
+  const folded = place.closest("details:not([open])");
+  (folded ? need("summary", folded) : place).focus();
+  changed();
+};
+
 /**
  * Buttons that move one of `all` up and down, and take it away.
- * @template T
+ * @template {object} T
  * @param {T[]} all @param {number} at @param {string} name
  */
 const acts = (all, at, name) => {
   /** @param {number} by */
   const move = (by) => {
     all.splice(at + by, 0, ...all.splice(at, 1));
-    draw();
-    changed();
+    redraw(all, at + by, by < 0 ? 0 : 1);
   };
   const remove = () => {
-    removing(`The ${name} was removed.`);
-    all.splice(at, 1);
-    draw();
-    changed();
+    const [item] = all.splice(at, 1);
+    removed(`The ${name} was removed.`, () => {
+      all.splice(at, 0, item);
+      redraw(all, at, 2);
+    });
+    redraw(all, at, 2);
   };
   const titled = (/** @type {string} */ label) => ({
     className: "icon",
     "aria-label": label,
     title: label,
   });
-  return el(
+  const made = el(
     "span",
     { className: "card-acts" },
     button("↑", () => move(-1), { ...titled(`Move this ${name} up`), disabled: at === 0 }),
@@ -70,6 +88,10 @@ const acts = (all, at, name) => {
     }),
     button("✕", remove, titled(`Remove this ${name}`)),
   );
+  const row = buttons.get(all) ?? [];
+  row[at] = made;
+  buttons.set(all, row);
+  return made;
 };
 
 /** @param {Dialogue} dialogue @param {number} at */
@@ -163,9 +185,10 @@ export const read = () => structuredClone(dialogues);
 
 /**
  * @param {() => unknown} listener called when a person changes something
- * @param {(what: string) => unknown} before called before something is taken away
+ * @param {(what: string, back: () => unknown) => unknown} gone called once something was taken away,
+ * with what puts it back
  */
-export const listen = (listener, before) => {
+export const listen = (listener, gone) => {
   changed = listener;
-  removing = before;
+  removed = gone;
 };

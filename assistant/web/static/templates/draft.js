@@ -7,13 +7,14 @@ import { isObject, isText } from "../lib/values.js";
 import { ofTab } from "../store/kept.js";
 import * as store from "../store/templates.js";
 import * as fields from "./fields.js";
-import { say } from "./status.js";
+import { forget, report, say } from "./status.js";
 
 /** @import {Fields} from "./fields.js" */
 /** @import {Token} from "./preview.js" */
 
 const PAUSE_MS = 300; // after the last letter that was typed
 const KEY = "template-draft";
+const DRAFT_MAX = 10 * store.MAX.chars; // characters: a draft that is too long to be used is kept, too
 
 /**
  * What is edited. from: the text that it began with. by: the name of a template of the server that
@@ -50,10 +51,14 @@ export const text = el("textarea", {
   oninput: () => {
     now.draft.toml = text.value;
     now.typed = false;
+    unshown = null;
+    forget();
     later();
   },
 });
 
+/** Fields of the draft that was restored, until they are shown. @type {unknown} */
+let unshown = null;
 /** @type {AbortController | undefined} */
 let asking;
 /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -61,14 +66,14 @@ let timer;
 /** @type {Promise<void>} */
 let last = Promise.resolve();
 
-/** @param {unknown} [saved] fields that are not shown yet */
-const check = async (saved) => {
+const check = async () => {
   clearTimeout(timer);
   timer = undefined;
   asking?.abort();
   asking = new AbortController();
   const { signal } = asking;
-  const written = saved ?? (now.typed ? fields.read() : null);
+  const [saved, typed] = [unshown, now.typed ? fields.read() : null];
+  const written = saved ?? typed;
   try {
     /** @type {Told} */
     const answer = await ask(
@@ -80,14 +85,17 @@ const check = async (saved) => {
     now.told = answer;
     if (written) text.value = now.draft.toml = answer.toml;
     if (!answer.error && (saved || !written)) fields.show(answer.fields);
+    unshown = null;
+    remember();
   } catch (error) {
     if (signal.aborted) return;
     now.told = null;
-    say(/** @type {Error} */ (error).message, null, true);
+    report(/** @type {Error} */ (error).message, true);
   }
   changed(now.told);
 };
 const later = () => {
+  asking?.abort(); // its answer is about what stood here before
   clearTimeout(timer);
   timer = setTimeout(() => {
     last = check();
@@ -99,37 +107,30 @@ export const settle = async () => {
   await last;
 };
 
-fields.listen(
-  () => {
-    now.typed = true;
-    later();
-  },
-  (what) => {
-    const before = fields.read();
-    const back = () => {
-      if (before) fields.show(before);
-      now.typed = true;
-      later();
-    };
-    say(what, back);
-  },
-);
+fields.listen(() => {
+  now.typed = true;
+  later();
+}, say);
 
 /**
  * Another template in the place of this one, which can be put back.
  * @param {Draft} next @param {string} [what] is said
+ * @param {Fields | null} [written] fields that its text does not have yet
  */
-export const put = async (next, what = "") => {
+export const put = async (next, what = "", written = null) => {
   await settle();
   const former = { ...now.draft };
-  const lost = former.toml !== former.from && former.toml !== next.toml;
+  const left = now.typed && !now.told ? fields.read() : null; // the server did not answer
+  const lost = !!left || (former.toml !== former.from && former.toml !== next.toml);
   now.draft = { ...next };
   now.typed = false;
+  unshown = written;
   text.value = next.toml;
+  const sentence = what || (lost ? "What was edited before is put aside." : "");
+  say(sentence, lost ? () => put(former, "", left) : null);
   last = check();
   await last;
-  const sentence = what || (lost ? "What was edited before is put aside." : "");
-  if (sentence && now.told && !now.told.error) say(sentence, lost ? () => put(former) : null);
+  if (now.told && !now.told.error) report(sentence);
 };
 
 /** @param {string} name of one of the server's */
@@ -139,7 +140,7 @@ export const putServers = async (name) => {
     const { toml } = await ask("template", { name });
     await put({ toml, from: toml, by: name, kept: null });
   } catch (error) {
-    say(/** @type {Error} */ (error).message, null, true);
+    report(/** @type {Error} */ (error).message, true);
   }
 };
 
@@ -155,9 +156,10 @@ export const putKept = async (id) => {
 
 const remember = () => {
   if (!now.draft.toml) return;
-  ofTab(KEY, JSON.stringify({ ...now.draft, fields: now.typed ? fields.read() : null }));
+  ofTab(KEY, JSON.stringify({ ...now.draft, fields: now.typed ? fields.read() : unshown }));
 };
 addEventListener("pagehide", remember);
+addEventListener("visibilitychange", remember); // a phone may end the page without another word
 
 /** @param {unknown} value */
 const nameOf = (value) => (isText(value, store.MAX.name) ? value : null);
@@ -170,12 +172,12 @@ export const begin = async () => {
   } catch {
     // nothing, or nothing that can be read
   }
-  const { chars } = store.MAX;
-  if (!isObject(saved) || !isText(saved.toml, chars) || !isText(saved.from, chars))
+  if (!isObject(saved) || !isText(saved.toml, DRAFT_MAX) || !isText(saved.from, DRAFT_MAX))
     return putServers(facts.template);
   const { toml, from, by, kept } = saved;
   now.draft = { toml, from, by: nameOf(by), kept: nameOf(kept) };
   text.value = toml;
-  last = check(saved.fields);
+  unshown = saved.fields ?? null;
+  last = check();
   await last;
 };

@@ -8,7 +8,7 @@ import { begin, listen as follow, now, put, putKept, putServers, settle, text } 
 import * as fields from "./fields.js";
 import * as kept from "./kept.js";
 import * as preview from "./preview.js";
-import { offer, say, status } from "./status.js";
+import { offer, report, say, status } from "./status.js";
 
 /** @import {Told} from "./draft.js" */
 
@@ -88,9 +88,9 @@ const explain = (told) => {
   if (!told) return;
   const { error = "", note } = told;
   const there = fields.mark(error) && !fields.view.hidden;
-  if (error) say(there ? "A field is not usable yet." : error, null, true);
-  else if (note) say(note, null, true);
-  else if (status.classList.contains("bad")) say("");
+  if (error) report(there ? "A field is not usable yet." : error, true);
+  else if (note) report(note, true);
+  else if (status.classList.contains("bad")) report("");
   text.setAttribute("aria-invalid", String(!!error));
   const line = Number(/line (\d+)/.exec(error)?.[1]);
   if (!line || file.hidden) return;
@@ -186,10 +186,10 @@ store.listenKept(list);
 kept.start({
   put: (toml, id, what) => put({ toml, from: toml, by: null, kept: id }, what),
   rename: async ({ id }) => {
-    await putKept(id);
+    if (now.draft.kept !== id) await putKept(id);
     await view(true);
     fields.focusName();
-    say("Change the name, then save.");
+    report("Change the name, then save.");
   },
   say,
 });

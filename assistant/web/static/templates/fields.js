@@ -192,9 +192,10 @@ export const focusName = () => {
 
 /**
  * @param {() => unknown} listener called when a person changes something
- * @param {(what: string) => unknown} removing called before something is taken away
+ * @param {(what: string, back: () => unknown) => unknown} removed called once something was taken
+ * away, with what puts it back
  */
-export const listen = (listener, removing) => {
+export const listen = (listener, removed) => {
   changed = listener;
-  dialogues.listen(listener, removing);
+  dialogues.listen(listener, removed);
 };

@@ -1,5 +1,5 @@
 // The templates that this browser keeps, with their versions and what changed from one to the next.
-import { button, el } from "../lib/dom.js";
+import { button, el, find } from "../lib/dom.js";
 import { counted } from "../lib/text.js";
 import * as store from "../store/templates.js";
 import { changes } from "./diff.js";
@@ -81,6 +81,7 @@ const row = (template) => {
   const remove = () => {
     store.remove(id);
     acts.say(`“${name}” was deleted.`, () => store.put(template));
+    find("#template-undo")?.focus(); // the row that had the focus is gone
   };
   const history = el("ol", { className: "versions", reversed: true });
   const folded = el(
