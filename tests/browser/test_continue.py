@@ -294,7 +294,7 @@ def test_the_library_fills_a_prompt_or_the_chats_box_and_sends_nothing(page, ser
 
 
 def test_a_turn_is_opened_here_and_its_continuation_brought_back(page, server, script):
-    script(["The chat's reply.", "Another\n\nHuman: no"])
+    script(["The chat's <fim_middle>.", "Another\n\nHuman: no"])
     page.fill("#prompt", "typed here before")
     show(page, "Chat")
     page.fill("#message textarea", "a message with <fim_prefix>")
@@ -305,7 +305,7 @@ def test_a_turn_is_opened_here_and_its_continuation_brought_back(page, server, s
     page.click("#log .receipt summary")
     page.click("#log .act-playground")
     becomes(lambda: status(page), "This is the chat's prompt as the model saw it.")
-    assert behind(page) == "The chat's reply."
+    assert behind(page) == "The chat's <fim_middle>."
     assert prompt(page) == "Human: a message with <fim_prefix>\n\nAssistant:"
     becomes(
         lambda: page.inner_text(".fold-button"),
@@ -321,7 +321,11 @@ def test_a_turn_is_opened_here_and_its_continuation_brought_back(page, server, s
     ):
         assert float(page.input_value(f"#continuing [name={name}]")) == value
     page.get_by_role("button", name="Tokens", exact=True).click()
-    becomes(lambda: page.locator(".on .tok").count(), len("The chat's reply."))
+    becomes(lambda: page.locator(".on .tok").count(), len("The chat's <fim_middle>."))
+    page.get_by_role("button", name="Accept").click()
+    becomes(lambda: "2 that look special and stay text" in strip(page), True)
+    page.keyboard.press("Control+z")
+    becomes(lambda: "1 that looks special and stays text" in strip(page), True)
 
     go_on(page)
     assert behind(page) == "Another\n"  # what ends a reply in the chat ends this one
