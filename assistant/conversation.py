@@ -13,6 +13,7 @@ from assistant.errors import HistoryError, TextError
 from assistant.text import PROMPT_CHARS_MAX, check_message, clean, quoted
 
 TURNS_MAX = 1000
+GREETING = "Hello."  # before a conversation that the assistant begins
 _ID_MAX = 2**31  # no vocabulary is larger
 Role: TypeAlias = Literal["user", "assistant"]
 ROLES: tuple[Role, Role] = ("user", "assistant")
@@ -97,28 +98,42 @@ class Conversation:
     @classmethod
     def from_messages(cls, messages: Sequence[object]) -> tuple[str, "Conversation"]:
         """(system text, conversation) of what the client of a chat API sent: as from_history, but
-        neighbours of one role are joined by a blank line, and messages of the role "system" or
-        "developer" may stand before the first turn. Raises HistoryError and TextError."""
+        neighbours of one role are joined by a blank line, those of the role "system" or
+        "developer" are taken out from wherever they stand, and what a tool was asked and answered
+        is text. Raises HistoryError and TextError."""
         _check_count(messages)
         system: list[str] = []
         turns: list[dict[str, Any]] = []
         for index, item in enumerate(messages):
             fields = item if isinstance(item, dict) else {}
-            role = fields.get("role")
-            text = _content(f"Message {index + 1}", fields.get("content"))
+            role, text = _said(f"Message {index + 1}", fields)
             if role in ("system", "developer"):
-                if turns:
-                    raise HistoryError(
-                        f"Message {index + 1} is a system message; they must stand before all "
-                        "other messages."
-                    )
                 system.append(text)
+            elif not text.strip() and role in ROLES and turns and index < len(messages) - 1:
+                continue  # nothing was said
+            elif not turns and role == "assistant":
+                turns += [{"role": "user", "content": GREETING}, {"role": role, "content": text}]
             elif turns and turns[-1]["role"] == role:
                 turns[-1]["content"] += f"\n\n{text}"
             else:
                 turns.append({"role": role, "content": text})
         whole = "\n\n".join(system)
         return check_message(whole) if whole.strip() else "", cls.from_history(turns, last=None)
+
+
+def _said(where: str, fields: dict[str, Any]) -> tuple[object, str]:
+    """(role, text) of a message. A call of a tool, and what came back, is told as text."""
+    role, content = fields.get("role"), fields.get("content")
+    calls = fields.get("tool_calls") if role == "assistant" else None
+    parts = [] if content is None and role == "assistant" else [_content(where, content)]
+    for call in calls if isinstance(calls, list) else []:
+        function = call.get("function") if isinstance(call, dict) else None
+        if not isinstance(function, dict):
+            raise HistoryError(f"{where} has a tool call without a function.")
+        parts.append(f"{function.get('name')}({function.get('arguments')})")
+    if role in ("tool", "function"):
+        return "user", f"The tool answered: {parts[0]}"
+    return role, "\n\n".join(parts)
 
 
 def _check_count(turns: Sequence[object]) -> None:
@@ -166,7 +181,12 @@ def _content(where: str, content: object) -> str:
     texts = []
     for block in content if isinstance(content, list) else [content]:
         block = block if isinstance(block, dict) else {}
-        text = block.get("text") if block.get("type") == "text" else None
+        kind = block.get("type")
+        if isinstance(kind, str) and kind != "text":
+            raise HistoryError(
+                f"{where} has a part of the type {quoted(kind)}; only text is taken here."
+            )
+        text = block.get("text") if kind == "text" else None
         if not isinstance(text, str):
             raise HistoryError(f"{where} must have text as its content.")
         texts.append(text)

@@ -63,7 +63,11 @@ class TextError(RequestError):
 
 
 class SamplingError(RequestError):
-    pass
+    """param: which parameter it is about, where it is one."""
+
+    def __init__(self, sentence: str, param: str | None = None) -> None:
+        super().__init__(sentence)
+        self.param = param
 
 
 class HistoryError(RequestError):

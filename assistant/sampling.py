@@ -18,17 +18,17 @@ PENALTY_MIN, PENALTY_MAX = 0.5, 2.0
 SEED_MAX = 2**53 - 1  # the largest whole number that a browser holds exactly
 SEED_DRAWN = 2**31  # below it those drawn here: short enough to be copied by hand
 LOGPROBS_MAX = 20
-STOPS_MAX = 4
-STOP_CHARS_MAX = 64
+STOPS_MAX = 64  # clients of code models send a dozen; each is looked for in all text
+STOP_CHARS_MAX = 256
 
 
 def _number(name: str, value: object, low: float, high: float, *, above: bool = False) -> float:
     """`value` as a finite float in [low, high], or in (low, high] with `above`."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise SamplingError(f"{name} must be a number, not {quoted(value)}.")
+        raise SamplingError(f"{name} must be a number, not {quoted(value)}.", name)
     if not low <= value <= high or (above and value == low):  # NaN is in no range
         bounds = f"above {low:g} and at most {high:g}" if above else f"from {low:g} to {high:g}"
-        raise SamplingError(f"{name} must be {bounds}; {quoted(value)} was given.")
+        raise SamplingError(f"{name} must be {bounds}; {quoted(value)} was given.", name)
     return float(value)
 
 
@@ -37,9 +37,11 @@ def _whole(name: str, value: object, low: int, high: int) -> int:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
-        raise SamplingError(f"{name} must be a whole number, not {quoted(value)}.")
+        raise SamplingError(f"{name} must be a whole number, not {quoted(value)}.", name)
     if not low <= value <= high:
-        raise SamplingError(f"{name} must be from {low} to {high}; {quoted(value)} was given.")
+        raise SamplingError(
+            f"{name} must be from {low} to {high}; {quoted(value)} was given.", name
+        )
     return value
 
 
@@ -84,9 +86,12 @@ class Sampling:
         return dataclasses.replace(self, seed=secrets.randbelow(SEED_DRAWN))
 
 
-def check_max_new_tokens(value: object, limit: int, least: int = 1) -> int:
-    """`value` as an int from `least` to `limit` (the model's window). Raises SamplingError."""
-    return _whole("max_new_tokens", value, least, limit)
+def check_max_new_tokens(
+    value: object, limit: int, least: int = 1, name: str = "max_new_tokens"
+) -> int:
+    """`value` as an int from `least` to `limit` (the model's window). name: what whoever sent it
+    calls it. Raises SamplingError."""
+    return _whole(name, value, least, limit)
 
 
 def check_logprobs(count: object, name: str = "logprobs") -> int | None:

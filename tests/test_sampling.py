@@ -114,10 +114,10 @@ def test_stops(stops, kept):
         ("END", "must be a list of strings"),
         ([1], "must be a list of strings"),
         ({"END": 1}, "must be a list of strings"),
-        (["a", "b", "c", "d", "e"], "At most 4 stop strings are allowed; 5 were given"),
-        ([""], "must have 1 to 64 characters; one has 0"),
-        (["x" * 65], "must have 1 to 64 characters; one has 65"),
-        (["x" * 1000], "must have 1 to 64 characters; one has 1000"),
+        (["a"] * 65, "At most 64 stop strings are allowed; 65 were given"),
+        ([""], "must have 1 to 256 characters; one has 0"),
+        (["x" * 257], "must have 1 to 256 characters; one has 257"),
+        (["x" * 1000], "must have 1 to 256 characters; one has 1000"),
     ],
 )
 def test_bad_stops(stops, words):

@@ -106,6 +106,7 @@ class Assistant:
         dropped: Sequence[int] | None = None,
         cold: bool = False,
         logprobs: int | None = None,
+        cut: bool = False,
         wait_s: float = 0.1,
     ) -> Reply:
         """The Reply to the conversation's last message, or behind its last reply, checked and
@@ -114,18 +115,20 @@ class Assistant:
         system: a checked text that joins the preamble. sampling: None for the template's. stop:
         further stop strings. dropped: the indices of the exchanges that leave the window,
         where that is decided already: WindowError if the others do not fit, so () refuses rather
-        than let one leave. cold, logprobs: see Request. wait_s: the longest that one `next()`
+        than let one leave. cold, logprobs: see Request. cut: whether a longer reply than the
+        conversation leaves room for is asked for as what it leaves, where that is no less than
+        usual. wait_s: the longest that one `next()`
         waits, in seconds. Raises RequestError, EngineBusy or EngineDead.
         """
         engine, template, tokenizer = self.engine, self.template, self.engine.tokenizer
         engine.check_room()
         limit, stops = self._limit(max_new_tokens), check_stops(stop)
         sampling = (sampling or template.sampling).seeded()
-        ledger, parts, before = self._parts(conversation, limit, dropped, system)
+        ledger, parts, before = self._parts(conversation, limit, dropped, system, cut)
         request = Request(
             ids=tuple(chain.from_iterable(parts)),
             sampling=sampling,
-            max_new_tokens=limit,
+            max_new_tokens=ledger.reply,
             stop_ids=template.stop_ids(tokenizer),
             banned_ids=template.banned_ids(tokenizer),
             penalty_from=ledger.preamble,
@@ -146,6 +149,7 @@ class Assistant:
         limit: int,
         dropped: Sequence[int] | None,
         system: str = "",
+        cut: bool = False,
     ) -> tuple[Ledger, tuple[Sequence[int], ...], Turn]:
         """The Ledger, the ids of the prompt in parts, and the reply that is continued."""
         opening = self._opening(system)
@@ -166,6 +170,10 @@ class Assistant:
             counts.append(Exchange(len(asked), len(answered), message.pinned or reply.pinned))
         last = self._ids(newest), before.ids or ()
         size = sum(map(len, last))
+        if cut:
+            whole = len(opening) + size + sum(each.message + each.reply for each in counts)
+            room = self.engine.window - whole
+            limit = min(limit, max(room, min(limit, self.max_new_tokens)))
         ledger = fit(len(opening), counts, size, limit, self.engine.window, dropped)
         for index in ledger.dropped:
             turns[index] = ()

@@ -42,6 +42,7 @@ def complete(
     begun: Sequence[int] = (),
     logprobs: int | None = None,
     prompt_logprobs: int | None = None,
+    cut: bool = False,
     wait_s: float = 0.1,
 ) -> Reply:
     """The continuation of `prompt`, checked and submitted at the call.
@@ -49,7 +50,8 @@ def complete(
     special: False reads special tokens that the prompt spells as text. begun: ids that stand
     behind the prompt already, such as a continuation so far or inspector.branch()'s: the Reply goes
     on from there and gives only what is new. logprobs, prompt_logprobs: as in Request; with the
-    latter max_new_tokens may be 0. Raises RequestError, EngineBusy or EngineDead.
+    latter max_new_tokens may be 0. cut: whether more tokens than the prompt leaves room for are
+    asked for as what it leaves. Raises RequestError, EngineBusy or EngineDead.
     """
     engine.check_room()
     least = 1 if prompt_logprobs is None else 0
@@ -58,6 +60,8 @@ def complete(
     ids = prompt_ids(prompt, engine.tokenizer, special=special)
     begun = check_ids(begun, engine.tokenizer)
     ids += begun
+    if cut and len(ids) < engine.window:
+        limit = min(limit, engine.window - len(ids))
     ledger = fit(0, (), len(ids), limit, engine.window)
     sampling = sampling.seeded()
     request = Request(

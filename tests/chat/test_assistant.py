@@ -595,7 +595,7 @@ def test_a_system_message_behind_the_cached_preamble():
         (HELLO, {"max_new_tokens": 8193}, SamplingError),
         (HELLO, {"max_new_tokens": "many"}, SamplingError),
         (HELLO, {"max_new_tokens": 8192}, WindowError),
-        (HELLO, {"stop": ["a"] * 5}, SamplingError),
+        (HELLO, {"stop": ["a"] * 65}, SamplingError),
         (HELLO, {"stop": [""]}, SamplingError),
         (HELLO, {"logprobs": 21}, SamplingError),
         (HELLO, {"system": "Be brief."}, HistoryError),

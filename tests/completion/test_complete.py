@@ -129,7 +129,7 @@ def test_the_edge_of_the_window(more, fits):
         ("x", {"max_new_tokens": 1e9}, SamplingError),
         ("x", {"max_new_tokens": 2.7}, SamplingError),
         ("x", {"stop": "abc"}, SamplingError),
-        ("x", {"stop": ["a" * 65]}, SamplingError),
+        ("x", {"stop": ["a" * 257]}, SamplingError),
         (Raw("", ()), {}, TextError),
         (Raw("x" * 200_001), {}, TextError),
         ("x", {"begun": [-1]}, RequestError),

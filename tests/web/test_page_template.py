@@ -63,7 +63,7 @@ def test_special_tokens_count_in_a_template_and_must_be_the_models(page):
         ({"user": "a\nb"}, "'user' must be a marker on one line"),
         ({"system": "nothing"}, "'system' must hold {system} once"),
         ({"sampling": {"temperature": 9}}, "temperature must be from 0 to 2"),
-        ({"stop": ["a"] * 5}, "At most 4 stop strings"),
+        ({"stop": ["a"] * 65}, "At most 64 stop strings"),
         ({"separator": " x"}, "'separator' must be one line"),
     ],
 )

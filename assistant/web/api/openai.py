@@ -26,11 +26,13 @@ from assistant.sampling import Sampling
 from assistant.text import quoted
 from assistant.web.api.openai_answer import Answer
 from assistant.web.api.openai_logprobs import Pair, chat_logprobs, check_top, completion_logprobs
-from assistant.web.api.openai_schema import ChatBody, CompletionBody
+from assistant.web.api.openai_schema import ChatBody, CompletionBody, read_limit
 from assistant.web.api.replies import Replies
 from assistant.web.gate.security import Json
 
 OWNER = "tech-assistant"  # by which another copy of this program knows that it talks to one
+# What standard clients send where a server has one model
+PLACEHOLDERS = ("", "default", "dummy", "local-model", "tgi")
 MAX_TOKENS = 16  # of a completion that does not say; OpenAI's own default
 
 
@@ -66,7 +68,7 @@ def openai_router(assistant: Assistant, key: Callable[..., object]) -> APIRouter
         return await ChatCompletion(assistant, body).answer(request)
 
     def check_model(name: str | None) -> None:
-        if name not in (None, engine.model):
+        if name not in (None, engine.model, *PLACEHOLDERS):
             raise HTTPException(
                 404, f"There is no model {quoted(name)} here; this server has {engine.model}."
             )
@@ -94,7 +96,9 @@ class Completion(Answer):
     def start(self) -> Replies:
         body, engine = self.body, self.engine
         engine.check_room()
-        limit = MAX_TOKENS if body.max_tokens is None else body.max_tokens
+        window, least = engine.window, 0 if body.echo else 1
+        limit = read_limit("max_tokens", body.max_tokens, window, least)
+        limit = min(MAX_TOKENS, window) if limit is None else limit
         options: Json = {"max_new_tokens": limit, "stop": body.stops, "wait_s": 0}
 
         def seeded() -> list[Sampling]:
@@ -119,7 +123,7 @@ class Completion(Answer):
         def go_on(ids: list[int], sampling: Sampling) -> Reply | Generator[Done, None, None]:
             if only_echo:
                 return _nothing(ids)
-            return complete(engine, ids, sampling=sampling, **options)
+            return complete(engine, ids, sampling=sampling, cut=True, **options)
 
         return at_once(partial(go_on, *pair) for pair in product(self.prompts, seeded()))
 
@@ -166,15 +170,17 @@ class ChatCompletion(Answer):
         body, assistant = self.body, self.assistant
         assistant.engine.check_room()
         system, conversation = Conversation.from_messages(body.messages)
-        limit = (
-            body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
-        )
+        window = assistant.engine.window
+        limit = read_limit("max_completion_tokens", body.max_completion_tokens, window)
+        if limit is None:
+            limit = read_limit("max_tokens", body.max_tokens, window)
         ask = partial(
             assistant.reply,
             conversation,
             system=system,
             max_new_tokens=limit,
             stop=body.stops,
+            cut=True,
             logprobs=None if self.top is None else max(self.top, 1),
             wait_s=0,
         )

@@ -9,9 +9,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+)
 
-from assistant.sampling import Sampling
+from assistant.sampling import SEED_MAX, Sampling, check_max_new_tokens
 
 BAD_JSON = "The body of the request is not JSON."
 FORMS = {  # what pydantic says of a choice of types is about one of them only
@@ -21,8 +28,27 @@ FORMS = {  # what pydantic says of a choice of types is about one of them only
 }
 
 
+def _whole(value: object) -> object:
+    """40.0 is 40: languages without whole numbers send it so."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
 Ids = Annotated[list[int], Field(fail_fast=True)]
 Texts = Annotated[list[str], Field(fail_fast=True)]
+
+
+def read_seed(seed: int | None) -> int | None:
+    """-1 is none, as elsewhere; a seed of 64 bits is folded into those that are known here."""
+    return None if seed is None or seed == -1 else seed % (SEED_MAX + 1)
+
+
+def read_limit(name: str, limit: int | None, window: int, least: int = 1) -> int | None:
+    """A limit on new tokens: -1 is none, and what no window holds is cut to it. Raises
+    SamplingError, which names what the client sent."""
+    if limit is None or limit == -1:
+        return None
+    return check_max_new_tokens(min(limit, window), window, least, name)
 
 
 class StreamOptions(BaseModel):
@@ -39,12 +65,12 @@ class Body(BaseModel):
     model: str | None = None
     temperature: float | None = None
     top_p: float | None = None
-    top_k: int | None = None
+    top_k: Whole | None = None
     min_p: float | None = None
     repetition_penalty: float | None = None
-    seed: int | None = None
-    n: int | None = None
-    best_of: int | None = None
+    seed: Whole | None = None
+    n: Whole | None = None
+    best_of: Whole | None = None
     stop: str | Texts | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -71,6 +97,7 @@ class Body(BaseModel):
         """What was not given is as in `default`. Raises SamplingError."""
         names = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed")
         given = {name: getattr(self, name) for name in names}
+        given["seed"] = read_seed(self.seed)
         if self.top_k == -1:  # how some clients switch it off
             given["top_k"] = 0
         return replace(default, **{name: v for name, v in given.items() if v is not None})
@@ -87,8 +114,8 @@ class Body(BaseModel):
 class CompletionBody(Body):
     prompt: str | Ids | Texts | Annotated[list[Ids], Field(fail_fast=True)]
     suffix: str | None = None
-    max_tokens: int | None = None
-    logprobs: int | None = None
+    max_tokens: Whole | None = None
+    logprobs: Whole | None = None
     return_tokens_as_token_ids: bool | None = None  # vLLM's extension: of those in logprobs
     echo: bool | None = None
 
@@ -100,10 +127,10 @@ class CompletionBody(Body):
 
 class ChatBody(Body):
     messages: Annotated[list[dict[str, Any]], Field(fail_fast=True)]
-    max_tokens: int | None = None
-    max_completion_tokens: int | None = None
+    max_tokens: Whole | None = None
+    max_completion_tokens: Whole | None = None
     logprobs: bool | None = None
-    top_logprobs: int | None = None
+    top_logprobs: Whole | None = None
     response_format: dict[str, Any] | None = None
     tools: list[Any] | None = None
     functions: list[Any] | None = None

@@ -23,6 +23,7 @@ from assistant.errors import (
     EngineBusy,
     EngineDead,
     RequestError,
+    SamplingError,
     SourcesBusy,
     WindowError,
 )
@@ -83,6 +84,8 @@ def explain_error(error: Exception) -> Explanation:
             return error.status_code, str(error.detail), CODES.get(error.status_code), None
         case WindowError():
             return 400, str(error), "context_length_exceeded", None
+        case SamplingError():
+            return 400, str(error), None, error.param
         case RequestError():
             return 400, str(error), None, None
         case EngineBusy() | SourcesBusy():

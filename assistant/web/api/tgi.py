@@ -17,7 +17,7 @@ from assistant.engine.protocol import Engine, Logprob
 from assistant.generation.generate import Delta, Done
 from assistant.generation.reply import Reply
 from assistant.sampling import STOPS_MAX, Sampling
-from assistant.web.api.openai_schema import Texts
+from assistant.web.api.openai_schema import Texts, Whole, read_limit, read_seed
 from assistant.web.api.replies import Event, Explanation, ReplyStream, no_reader, read_replies
 from assistant.web.gate.security import Json
 
@@ -33,17 +33,17 @@ class Parameters(BaseModel):
     do_sample: bool | None = None
     temperature: float | None = None
     top_p: float | None = None
-    top_k: int | None = None
+    top_k: Whole | None = None
     repetition_penalty: float | None = None
-    seed: int | None = None
-    max_new_tokens: int | None = None
-    stop: Texts | None = None
-    truncate: int | None = None
+    seed: Whole | None = None
+    max_new_tokens: Whole | None = None
+    stop: str | Texts | None = None
+    truncate: Whole | None = None
     return_full_text: bool | None = None
     details: bool | None = None
     decoder_input_details: bool | None = None
-    best_of: int | None = None
-    top_n_tokens: int | None = None
+    best_of: Whole | None = None
+    top_n_tokens: Whole | None = None
     typical_p: float | None = None
     frequency_penalty: float | None = None
     watermark: bool | None = None
@@ -74,7 +74,7 @@ class Parameters(BaseModel):
             top_p=1.0 if self.top_p is None else self.top_p,
             top_k=self.top_k or 0,
             repetition_penalty=1.0 if self.repetition_penalty is None else self.repetition_penalty,
-            seed=self.seed,
+            seed=read_seed(self.seed),
         )
 
 
@@ -160,13 +160,15 @@ class Generation:
         self.ids = prompt_ids(self.inputs, engine.tokenizer)[-(asked.truncate or 0) :]
         self.before = engine.tokenizer.decode(self.ids) if asked.return_full_text else ""
         known = None if "logprobs" in engine.limitations else 1
-        limit = MAX_NEW_TOKENS if asked.max_new_tokens is None else asked.max_new_tokens
+        limit = read_limit("max_new_tokens", asked.max_new_tokens, engine.window)
+        limit = min(MAX_NEW_TOKENS, engine.window) if limit is None else limit
         self.reply = complete(
             engine,
             self.ids,
             sampling=asked.sampling(),
             max_new_tokens=limit,
-            stop=asked.stop,
+            stop=[asked.stop] if isinstance(asked.stop, str) else asked.stop,
+            cut=True,
             logprobs=known,
             prompt_logprobs=1 if asked.decoder_input_details else None,
             wait_s=0,

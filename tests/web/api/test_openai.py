@@ -151,16 +151,79 @@ def test_a_system_message_joins_the_preamble_of_a_template_that_has_a_place():
             assert engine.prompt() == "A dialogue.\n\nHuman: Hi\n\nAssistant:"
 
 
+CALL = {"function": {"name": "clock", "arguments": "{}"}}
+HUMAN = "A dialogue.\n\nHuman: "
+
+
+@pytest.mark.parametrize(
+    "messages, prompt",
+    [
+        (
+            [{"role": "assistant", "content": "Which one?"}, MESSAGE],
+            "Hello.\n\nAssistant: Which one?\n\nHuman: Hi\n\nAssistant:",
+        ),
+        (
+            [MESSAGE, {"role": "assistant", "content": None, "refusal": None}, MESSAGE],
+            "Hi\n\nHi\n\nAssistant:",
+        ),
+        (
+            [
+                MESSAGE,
+                {"role": "assistant", "content": None, "tool_calls": [CALL]},
+                {"role": "tool", "tool_call_id": "a1", "content": "12:00"},
+                MESSAGE,
+            ],
+            "Hi\n\nAssistant: clock({})\n\nHuman: The tool answered: 12:00\n\nHi\n\nAssistant:",
+        ),
+        ([{"role": "system", "content": ""}, MESSAGE, {"role": "system", "content": None or ""}],
+         "Hi\n\nAssistant:"),
+        ([{"role": "user", "content": [{"type": "text", "text": "Hi"}]}], "Hi\n\nAssistant:"),
+    ],
+)  # fmt: skip
+def test_messages_as_clients_send_them(server, messages, prompt):
+    body = {"model": "tgi", "messages": messages}
+    assert server.post("/v1/chat/completions", json=body).status_code == 200
+    assert server.engine.prompt() == HUMAN + prompt
+
+
+@pytest.mark.parametrize(
+    "body, limit, seed",
+    [
+        ({"max_tokens": -1, "seed": -1}, 256, None),
+        ({"max_tokens": 32_000}, 8192 - 34, None),
+        ({"max_completion_tokens": 20.0, "max_tokens": 5}, 20, None),
+        ({"seed": 2**63 + 1}, 256, (2**63 + 1) % 2**53),
+        ({"seed": 7.0, "stop": ["x"] * 14, "top_k": -1}, 256, 7),
+    ],
+)
+def test_numbers_as_clients_send_them(server, body, limit, seed):
+    for name in ("fake", "", "dummy", "tgi"):
+        sent = {"model": name, "messages": [MESSAGE], **body}
+        assert server.post("/v1/chat/completions", json=sent).status_code == 200
+    request = server.engine.requests[-1]
+    assert request.max_new_tokens == limit
+    assert seed is None or request.sampling.seed == seed
+
+
+def test_a_limit_that_is_too_large_lets_no_turn_leave_that_fits(server):
+    talk = [MESSAGE, {"role": "assistant", "content": "x" * 4000}, MESSAGE]
+    server.post("/v1/chat/completions", json={"messages": talk, "max_tokens": 8000})
+    assert "x" * 4000 in server.engine.prompt()
+    request = server.engine.requests[-1]
+    assert len(request.ids) + request.max_new_tokens == 8192
+
+
 @pytest.mark.parametrize(
     "messages, words",
     [
         ([], "no message that waits for a reply"),
         ([{"role": "system", "content": "x"}, MESSAGE], "has no place for a system message"),
-        ([MESSAGE, {"role": "system", "content": "x"}], "must stand before all other messages"),
-        ([{"role": "assistant", "content": "x"}], "must have the role 'user'"),
-        ([{"role": "tool", "content": "x"}], "must have the role 'user', not 'tool'"),
+        ([MESSAGE, {"role": "system", "content": "x"}], "has no place for a system message"),
+        ([{"role": "critic", "content": "x"}], "must have the role 'user', not 'critic'"),
+        ([{"role": "tool", "content": None}], "Message 1 must have text as its content"),
+        ([MESSAGE, {"role": "assistant", "tool_calls": [1]}], "a tool call without a function"),
         ([{"role": "user"}], "Message 1 must have text as its content"),
-        ([{"role": "user", "content": [{"type": "image_url"}]}], "must have text as its content"),
+        ([{"role": "user", "content": [{"type": "image_url"}]}], "a part of the type 'image_url'"),
         ([{"role": "user", "content": " "}], "the message is empty"),
         ([{"role": "user", "content": "x" * 100_001}], "at most 100,000 characters"),
         ([MESSAGE, {"role": "assistant", "content": ""}], "The last reply is empty"),
@@ -366,13 +429,13 @@ def test_logprobs_of_a_chat(client, script, stream):
         ({"prompt": ["x"] * 3, "n": 3}, "The number of replies must be from 1 to 8, not 9.", None),
         ({"n": 0}, "The number of replies must be from 1 to 8, not 0.", None),
         ({"n": 1.5}, "n is wrong: ", "n"),
-        ({"max_tokens": 0}, "max_new_tokens must be from 1 to 8192; 0 was given.", None),
-        ({"temperature": 3}, "temperature must be from 0 to 2; 3", None),
+        ({"max_tokens": 0}, "max_tokens must be from 1 to 8192; 0 was given.", "max_tokens"),
+        ({"temperature": 3}, "temperature must be from 0 to 2; 3", "temperature"),
         ({"temperature": "hot"}, "temperature is wrong: ", "temperature"),
         ({"stream": "yes"}, "stream is wrong: ", "stream"),
-        ({"stop": ["a"] * 5}, "At most 4 stop strings are allowed; 5 were given.", None),
+        ({"stop": ["a"] * 65}, "At most 64 stop strings are allowed; 65 were given.", None),
         ({"stop": 5}, "stop must be text or a list of texts.", "stop"),
-        ({"logprobs": 21}, "logprobs must be from 1 to 20; 21 was given.", None),
+        ({"logprobs": 21}, "logprobs must be from 1 to 20; 21 was given.", "logprobs"),
         ({"logit_bias": {"5": 1}}, "logit_bias is not supported here; leave it out.", "logit_bias"),
         ({"presence_penalty": 1}, "presence_penalty is not supported here", "presence_penalty"),
         ({"frequency_penalty": 1}, "frequency_penalty is not supported", "frequency_penalty"),
@@ -444,7 +507,7 @@ def test_a_body_that_is_none(server, client, content):
 
 def test_what_does_not_fit_says_so(client):
     with pytest.raises(openai.BadRequestError) as caught:
-        client.completions.create(**RAW, max_tokens=8190)
+        client.completions.create(**RAW | {"prompt": "x" * 8192})
     assert caught.value.code == "context_length_exceeded"
     assert "8192" in caught.value.body["message"]
 

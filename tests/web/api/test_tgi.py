@@ -161,19 +161,33 @@ def test_the_prompts_own_tokens(client, server):
 
 
 @pytest.mark.parametrize(
+    "parameters, limit",
+    [
+        ({"stop": "\n", "seed": -1}, 100),
+        ({"max_new_tokens": 9000}, 8191),
+        ({"max_new_tokens": 6.0}, 6),
+    ],
+)
+def test_numbers_and_stops_as_clients_send_them(server, parameters, limit):
+    answer = server.post("/generate", json={"inputs": "x", "parameters": parameters})
+    assert answer.status_code == 200
+    assert server.engine.requests[-1].max_new_tokens == limit
+
+
+@pytest.mark.parametrize(
     "body, words",
     [
         ({}, "The request has no 'inputs'"),
         ({"inputs": ""}, "The prompt is empty."),
         ({"inputs": ["x"]}, "inputs is wrong"),
         ({"parameters": {"max_new_tokens": 0}}, "max_new_tokens must be from 1 to 8192; 0"),
-        ({"parameters": {"max_new_tokens": 8192}}, "window holds 8192"),
+        ({"inputs": "x" * 8192}, "window holds 8192"),
         ({"parameters": {"temperature": -1}}, "temperature must be from 0 to 2"),
         ({"parameters": {"grammar": {"type": "json", "value": {}}}}, "grammar is not supported"),
         ({"parameters": {"top_n_tokens": 2}}, "top_n_tokens is not supported here"),
         ({"parameters": {"best_of": 2}}, "best_of is not supported here; leave it out."),
         ({"parameters": {"truncate": 0}}, "truncate must be at least 1."),
-        ({"parameters": {"stop": ["x"] * 5}}, "At most 4 stop strings"),
+        ({"parameters": {"stop": ["x"] * 65}}, "At most 64 stop strings"),
     ],
 )
 @pytest.mark.parametrize("path", ["/generate", "/generate_stream", "/"])

@@ -44,7 +44,7 @@ class Controls:
             cannot = engine.limitations.get("seed")
             seed = gr.Textbox("", label="Seed", info=cannot or "Empty: a new one each time",
                               interactive=not cannot, max_lines=1)  # fmt: skip
-            stops = gr.Textbox("", label="Stop strings", info="One per line, at most 4", lines=2,
+            stops = gr.Textbox("", label="Stop strings", info="One per line", lines=2,
                                elem_classes="mono")  # fmt: skip
             with gr.Accordion("Temperature and more", open=False):
                 self.sliders = [

@@ -40,7 +40,7 @@ const RUNS_MAX = 100;
 const SIZE_MAX = 1_000_000; // characters of a run as JSON
 export const VERSIONS_MAX = 8;
 const NAMES = ["temperature", "top_p", "top_k", "repetition_penalty", "min_p"];
-const [STOPS_MAX, STOP_MAX, WORD_MAX] = [4, 64, 1_000];
+const [STOPS_MAX, STOP_MAX, WORD_MAX] = [64, 256, 1_000];
 const TEXT_MAX = 1_000_000;
 
 /** @param {unknown} value @returns {value is number} */
