@@ -77,7 +77,7 @@ def test_search_goes_to_the_turn_and_the_version_that_holds_it(page, script):
     page.keyboard.press("Control+k")
     assert page.evaluate(FOCUS) == "chats-search"
     page.keyboard.type("ZEBRA")
-    assert page.inner_text(".chat-hit") == "in another version: A hidden <b>zebra</b>."
+    assert page.text_content(".chat-hit") == "in another version: A hidden <b>zebra</b>."
     assert page.locator(".chat-hit mark").all_text_contents() == ["zebra"]
     page.click(".chat-hit")
     page.wait_for_selector("#log .turn.found :text('zebra')")
