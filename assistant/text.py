@@ -72,10 +72,16 @@ def check_message(value: object) -> str:
 
 
 def check_prompt(value: object) -> str:
-    """A raw prompt, cleaned but not stripped. Raises TextError."""
-    text = clean(_check("prompt", value, PROMPT_CHARS_MAX))
+    """A raw prompt, which stays as it is to the letter. Raises TextError, also for what no encoding
+    can carry."""
+    text = _check("prompt", value, PROMPT_CHARS_MAX)
     if not text:
         raise TextError("The prompt is empty.")
+    if lone := _SURROGATES.search(text):
+        raise TextError(
+            f"The prompt has a lone surrogate, {quoted(lone[0])}, at character {lone.start() + 1}: "
+            "half of a character, which cannot be encoded."
+        )
     return text
 
 

@@ -108,7 +108,7 @@ def test_a_message_keeps_its_indentation(text, message):
 
 
 def test_a_prompt_keeps_its_blanks():
-    assert check_prompt("  def f(\r\n") == "  def f(\n"
+    assert check_prompt("  def f(\r\n\0") == "  def f(\r\n\0"
 
 
 def test_what_is_as_long_as_it_may_be_is_taken():

@@ -24,7 +24,7 @@ from assistant.generation.reply import Reply
 from assistant.generation.stops import StopScanner
 from assistant.generation.window import Ledger, fit
 from assistant.sampling import Sampling, check_max_new_tokens, check_stops
-from assistant.text import check_prompt, clean, quoted
+from assistant.text import check_prompt, quoted
 
 FILL_HERE = "<FILL_HERE>"
 HOLES_MAX = 8
@@ -55,7 +55,7 @@ def missing_tokens(tokenizer: Tokenizer) -> str | None:
 
 
 def parts_of(text: object) -> list[str]:
-    """The parts between the holes, cleaned. text: a str in which FILL_HERE marks them, or a
+    """The parts between the holes. text: a str in which FILL_HERE marks them, or a
     sequence of the parts, such as (before, after). Raises RequestError."""
     if isinstance(text, str):
         text = text.split(FILL_HERE)
@@ -67,7 +67,7 @@ def parts_of(text: object) -> list[str]:
             f"Write {FILL_HERE} where something is missing, at 1 to {HOLES_MAX} places; "
             f"the text has it {len(parts) - 1} times."
         )
-    return [clean(part) for part in parts]
+    return parts
 
 
 def fill(

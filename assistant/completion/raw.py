@@ -15,7 +15,7 @@ from assistant.engine.prefix import common_prefix
 from assistant.engine.protocol import Tokenizer
 from assistant.errors import TextError
 from assistant.prompting.template import Segment, encode
-from assistant.text import check_prompt, clean, quoted
+from assistant.text import check_prompt, quoted
 
 LOOKALIKE = re.compile(r"<[^<>\s]{1,64}>")  # what special tokens of our models look like
 
@@ -56,16 +56,9 @@ class Raw:
         return cls(text, tuple(plain))
 
     def checked(self) -> "Raw":
-        """The prompt as it can be sent: see text.check_prompt. Raises TextError."""
-        if check_prompt(self.text) == self.text:
-            return self
-        parts: list[Segment] = []
-        at = 0
-        for start, end in self.plain:
-            parts += [Segment(clean(self.text[at:start]), trusted=True)]
-            parts += [Segment(clean(self.text[start:end]))]
-            at = end
-        return Raw.from_segments([*parts, Segment(clean(self.text[at:]), trusted=True)])
+        """The prompt, if it can be sent: see text.check_prompt. Raises TextError."""
+        check_prompt(self.text)
+        return self
 
     def edited(self, text: str) -> "Raw":
         """The prompt after an edit that made its text `text`. Ranges move along, as far as the old

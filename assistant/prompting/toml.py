@@ -10,7 +10,7 @@ import tomllib
 from typing import Any
 
 from assistant.errors import TextError
-from assistant.text import check_prompt
+from assistant.text import check_prompt, clean
 
 MARKS_MAX = 200  # a template uses about 30
 _MARKS = re.compile(r"[.,=\[{]")
@@ -31,7 +31,7 @@ def read_toml(text: object) -> dict[str, Any]:
 
     Raises TextError for more, and ValueError, which names the line, for what is not TOML.
     """
-    checked = check_prompt(text)
+    checked = clean(check_prompt(text))
     marks = len(_MARKS.findall(_TEXTS.sub("", checked)))
     if marks > MARKS_MAX:
         raise TextError(

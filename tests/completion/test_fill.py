@@ -250,8 +250,8 @@ def test_what_is_asked_wrongly_never_reaches_the_engine(text, options, error, wo
     assert fills(engine, f"a{FILL_HERE}b")[0].whole == "aHello.b"
 
 
-def test_parts_are_cleaned():
-    assert parts_of(f"a\r\n\x00{FILL_HERE}\x1b[1mb") == ["a\n", "b"]
+def test_parts_stay_as_they_are():
+    assert parts_of(f"a\r\n\x00{FILL_HERE}\x1b[1mb") == ["a\r\n\x00", "\x1b[1mb"]
     assert parts_of((f"a{FILL_HERE}", "b")) == [f"a{FILL_HERE}", "b"]  # two panes hold no marks
 
 

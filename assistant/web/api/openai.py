@@ -114,7 +114,11 @@ class Completion(Answer):
             return at_once(partial(fill_in, *pair) for pair in pairs)
         tokenizer = engine.tokenizer
         self.prompts = [prompt_ids(prompt, tokenizer) for prompt in body.prompts]
-        self.echoes = [tokenizer.decode(ids) for ids in self.prompts if body.echo]
+        if body.echo:  # as they were sent
+            self.echoes = [
+                tokenizer.decode(prompt) if isinstance(prompt, list) else prompt
+                for prompt in body.prompts
+            ]
         if self.top is not None:
             options["logprobs"] = max(self.top, 1)
             options["prompt_logprobs"] = max(self.top, 1) if body.echo else None

@@ -157,8 +157,10 @@ class Generation:
     def start(self) -> list[Reply]:
         asked, engine = self.parameters, self.engine
         engine.check_room()
-        self.ids = prompt_ids(self.inputs, engine.tokenizer)[-(asked.truncate or 0) :]
-        self.before = engine.tokenizer.decode(self.ids) if asked.return_full_text else ""
+        whole = prompt_ids(self.inputs, engine.tokenizer)
+        self.ids = whole[-(asked.truncate or 0) :]
+        kept = self.inputs if self.ids == whole else engine.tokenizer.decode(self.ids)
+        self.before = kept if asked.return_full_text else ""
         known = None if "logprobs" in engine.limitations else 1
         limit = read_limit("max_new_tokens", asked.max_new_tokens, engine.window)
         limit = min(MAX_NEW_TOKENS, engine.window) if limit is None else limit

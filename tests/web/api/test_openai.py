@@ -6,8 +6,11 @@ import math
 import threading
 
 import httpx
+import hypothesis
 import openai
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from assistant.chat.assistant import Assistant
 from assistant.completion.fill import missing_tokens
@@ -805,3 +808,30 @@ def test_the_embedded_model_scores_and_fills(embedded, model):
             model=name, prompt="def add(a, b):\n    return", suffix=" b\n", max_tokens=5
         )
         assert filled.usage.completion_tokens >= 1
+
+
+@hypothesis.settings(max_examples=100)
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60))
+def test_a_prompt_comes_back_to_the_letter(server, prompt):
+    body = {"prompt": prompt, "echo": True, "logprobs": 1, "max_tokens": 1}
+    (choice,) = server.post("/v1/completions", json=body).json()["choices"]
+    assert choice["text"].startswith(prompt)
+    tokens, offsets = choice["logprobs"]["tokens"], choice["logprobs"]["text_offset"]
+    assert offsets[0] == 0 and offsets == sorted(offsets)
+    assert "".join(tokens) == choice["text"]
+    raw = {"inputs": prompt, "parameters": {"return_full_text": True, "max_new_tokens": 1}}
+    assert server.post("/generate", json=raw).json()["generated_text"].startswith(prompt)
+
+
+@pytest.mark.parametrize("prompt", ["a\r\n\tb\x0c\x00\u200b\ufeff", "<|endoftext|>\r\n"])
+def test_what_is_sent_is_what_the_model_reads(server, prompt):
+    server.post("/v1/completions", json={"prompt": prompt, "max_tokens": 1})
+    assert server.engine.prompt() == prompt
+
+
+def test_half_a_character_is_refused(server):
+    content = b'{"prompt": "a\\ud800"}'
+    answer = server.post(
+        "/v1/completions", content=content, headers={"content-type": "application/json"}
+    )
+    assert answer.status_code == 400 and "lone surrogate" in answer.json()["error"]["message"]
