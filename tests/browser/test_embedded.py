@@ -18,6 +18,7 @@ from tests.browser.test_continue import behind, go_on, set_field, strip, version
 from tests.browser.test_playground import becomes, compared, show, written
 from tests.browser.test_playground import finished as all_finished
 from tests.support.browser import counted, finished, opened, said, send
+from tests.support.waiting import until
 from tests.web.test_app import start
 
 PICTURES = os.environ.get("PICTURES")  # a folder
@@ -143,7 +144,9 @@ def test_3_the_ledger(page, picture):
 
 def test_4_receipts(page, picture):
     ask(page, QUESTION)
-    page.click("#log .receipt summary")
+    fold = page.locator("#log .receipt")
+    # What is said of sources may move it away from under the pointer.
+    until(lambda: fold.evaluate("d => d.open") or fold.locator("summary").click())
     assert "tech-assistant-7m" in page.inner_text("#log .receipt table")
     page.click("#log .act-again")
     page.wait_for_selector("#log .again :text('the same text')")

@@ -1,10 +1,12 @@
 """The playground in a real browser, on a real server with a scripted engine."""
 
+import contextlib
 import csv
 import json
 import threading
 
 import pytest
+from playwright.sync_api import TimeoutError
 
 from tests.support.browser import opened, show_tab
 from tests.support.fake_engine import FakeEngine
@@ -115,7 +117,12 @@ def compare(page, questions, *names):
     page.fill("#compare-typed textarea", questions)
     for name in names:
         page.get_by_label(name, exact=True).check()
-    page.click("#compare")
+    begun = "#compare-stop:visible, #compare-after:visible, #compare-status :visible"
+    for _ in range(3):  # Gradio shows the buttons of a tab a moment before it hears them
+        page.click("#compare")
+        with contextlib.suppress(TimeoutError):
+            page.wait_for_selector(begun, timeout=20_000)
+            break
 
 
 def compared(page):
@@ -250,6 +257,7 @@ def test_an_event_at_the_end_of_anothers_stream_is_heard(browser, server, script
     page = browser.new_page()
     page.add_init_script(LATE)
     page.goto(server.url)
+    page.wait_for_selector("#message textarea")
     show(page, "Playground")
     show(page, "Fill in")
     for count in range(3, 6):
