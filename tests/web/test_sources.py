@@ -395,8 +395,8 @@ def test_the_page_says_in_its_place_that_look_ups_are_busy(slow):
         assert asked_by_the_page(page, text=CODE)["note"] == FULL
         assert FULL in page.run(page.event("source-check", "click"), [CODE, False])
         assert FULL in page.run(page.event("source-search", "click"), ["value", "", "Any", "Any"])
-        number = page.event("continue", "click")
-        told = page.run(number, ["x", False, 9, 1, "", "", 0, 1, 0, 1, 0, None])
+        number = page.event("fill-in", "click")
+        told = page.run(number, ["x <FILL_HERE>", "PSM", 9, 1, "", "", 0, 1, 0, 1, 0, None])
         assert FULL in told and "def f()" in told
         slow.go()
         assert all(each.result().status_code == 200 for each in waiting)

@@ -164,8 +164,8 @@ def server(tmp_path_factory):
     settings = Settings(port=0, sources=str(folder / "index.db"))
     with running(FakeEngine("Hello.", window=4_000), settings) as server:
         with Page(server.url) as page:  # Gradio imports what it needs with its first event
-            values = ["x", False, 9, 1, "", "", 0, 1, 0, 1, 0, None]
-            assert "Hello." in page.run(page.event("continue", "click"), values)
+            values = ["x <FILL_HERE>", "PSM", 9, 1, "", "", 0, 1, 0, 1, 0, None]
+            assert "Hello." in page.run(page.event("fill-in", "click"), values)
         yield server
 
 
@@ -205,7 +205,7 @@ def healthy(server, client):
 @pytest.mark.parametrize("path", POSTS)
 def test_no_body_costs_more_than_its_length(server, seen, path):
     with Page(server.url) as page:
-        function = page.event("continue", "click")
+        function = page.event("fill-in", "click")
     with httpx.Client() as client:
         for name, body in BODIES.items():
             answer = post(server, client, path, body, function)

@@ -147,7 +147,7 @@ FREE = {
 
 def test_of_the_page_only_what_writes_is_counted(server):
     with Page(server.url) as page:
-        number = page.event("prompt", "change")
+        number = page.event("source-search", "click")
         for _ in range(2):
             assert "Hello." in page.say("hi")
         for route in ("chat", "again"):
@@ -155,7 +155,7 @@ def test_of_the_page_only_what_writes_is_counted(server):
         for _ in range(3):
             for route, body in FREE.items():
                 assert page.ask(route, body).status_code == 200
-            assert page.join(number, ["a prompt", False, False, None]).status_code == 200
+            assert page.join(number, ["value", "", "Any", "Any"]).status_code == 200
     assert len(server.engine.requests) == 2
 
 
@@ -169,11 +169,11 @@ def test_whatever_asks_for_a_reply_of_the_page_counts(server):
 def test_a_number_that_is_spelt_otherwise_is_counted(server):
     """Gradio reads "4" and 4.0 as 4: what is not plainly free counts."""
     with Page(server.url) as page:
-        number = page.event("prompt", "change")
+        number = page.event("source-search", "click")
         for spelling in (f'"{number}"', f"{number}.0"):
             body = f'{{"fn_index": {spelling}, "data": [], "session_hash": "x"}}'
             page.http.post("/gradio_api/queue/join", content=body)
-        assert told_off(page.join(page.event("continue", "click"), []))
+        assert told_off(page.join(page.event("fill-in", "click"), []))
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"5", b"[" * 9_000, b'{"fn_index": {}}'])

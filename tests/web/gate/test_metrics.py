@@ -102,10 +102,10 @@ def test_what_is_refused_over_http_is_counted_once_whoever_refuses_it():
         for count, (path, body) in enumerate((
             ("/v1/completions", {"prompt": "x" * 400}),
             ("/v1/completions", {"prompt": "x", "temperature": 9}),
-            ("/v1/completions", {"prompt": "x", "stop": ["x"] * 9, "stream": True}),
+            ("/v1/completions", {"prompt": "x", "stop": ["x"] * 65, "stream": True}),
             ("/v1/completions", {"prompt": "x", "temperature": "hot"}),
             ("/v1/chat/completions", {"messages": []}),
-            ("/v1/chat/completions", {"messages": chat, "max_tokens": 399}),
+            ("/v1/chat/completions", {"messages": chat, "max_tokens": 0}),
             ("/generate", {"inputs": ""}),
             ("/generate_stream", {"inputs": "x", "parameters": {"best_of": 2}}),
         ), 1):  # fmt: skip
