@@ -23,6 +23,8 @@ from tests.support.waiting import until
 
 pytestmark = pytest.mark.soak
 
+FILL = ["x <FILL_HERE>", "PSM", 9, 1, "", "", 0, 1, 0, 1, 0, None]
+
 
 def test_two_thousand_requests_with_random_cancels_leak_nothing(tiny_checkpoint):
     engine = make_engine(tiny_checkpoint, slots=4, queue=16)
@@ -69,14 +71,14 @@ def test_three_hundred_pages_over_http_leak_nothing(monkeypatch):
 
     with running(FakeEngine(script)) as server:
         with Page(server.url) as page:
-            event = page.event("prompt", "change")
+            event = page.event("fill-in", "click")
 
         def chat(count):
             for number in range(count):
                 with Page(server.url) as page:
                     if number % 5:
                         assert "Hello." in page.say("stay")
-                        page.run(event, ["a prompt", False, False, None])
+                        page.run(event, FILL)
                         continue
                     with page.news("chat", text="leave") as news:
                         assert any("Once" in value.get("text", "") for value in news)
