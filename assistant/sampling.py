@@ -15,6 +15,14 @@ TEMPERATURE_MAX = 2.0
 TEMPERATURE_MIN = 0.01  # below it the softmax overflows; values between 0 and this are raised to it
 TOP_K_MAX = 1000
 PENALTY_MIN, PENALTY_MAX = 0.5, 2.0
+# From where to where each may be; top_p is above its first.
+RANGES: dict[str, tuple[float, float]] = {
+    "temperature": (0, TEMPERATURE_MAX),
+    "top_p": (0, 1),
+    "top_k": (0, TOP_K_MAX),
+    "min_p": (0, 1),
+    "repetition_penalty": (PENALTY_MIN, PENALTY_MAX),
+}
 SEED_MAX = 2**53 - 1  # the largest whole number that a browser holds exactly
 SEED_DRAWN = 2**31  # below it those drawn here: short enough to be copied by hand
 LOGPROBS_MAX = 20
@@ -69,13 +77,15 @@ class Sampling:
         def put(name: str, value: float) -> None:
             object.__setattr__(self, name, value)
 
-        temperature = _number("temperature", self.temperature, 0, TEMPERATURE_MAX)
+        def number(name: str, *, above: bool = False) -> float:
+            return _number(name, getattr(self, name), *RANGES[name], above=above)
+
+        temperature = number("temperature")
         put("temperature", max(temperature, TEMPERATURE_MIN) if temperature else 0.0)
-        put("top_p", _number("top_p", self.top_p, 0, 1, above=True))
+        put("top_p", number("top_p", above=True))
         put("top_k", _whole("top_k", self.top_k, 0, TOP_K_MAX))
-        put("min_p", _number("min_p", self.min_p, 0, 1))
-        penalty = _number("repetition_penalty", self.repetition_penalty, PENALTY_MIN, PENALTY_MAX)
-        put("repetition_penalty", penalty)
+        put("min_p", number("min_p"))
+        put("repetition_penalty", number("repetition_penalty"))
         if self.seed is not None:
             put("seed", _whole("seed", self.seed, 0, SEED_MAX))
 

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from tests.browser.test_chat import stored
 from tests.support.browser import counted, finished, opened, said, send, status
 from tests.support.fake_engine import FakeEngine
 from tests.support.server import running
@@ -75,9 +76,18 @@ def test_a_long_file_is_asked_about_exported_and_imported(page, server, script):
     assert box(page).input_value() == "How many lines?"
     page.click("#attached button")
     box(page).fill("")
+    forget = """async (id) => {
+        const [{ table }, { remove, saved }] = await Promise.all(
+            ["database", "store"].map((name) => import(`./page/static/store/${name}.js`)));
+        remove(id);
+        await saved();
+        return (await table("conversations").all()).length;
+    }"""
+    assert page.evaluate(forget, json.loads(exported)["conversations"][0]["id"]) == 0
     page.set_input_files("#chats-file", saved.value.path())
-    page.keyboard.press("Control+Shift+o")
-    until(lambda: page.locator("#chats-list .chat-title").count() >= 1)
+    until(lambda: len(stored(page)) == 1)
+    message, reply = stored(page)[0]["nodes"].values()
+    assert (message["text"], reply["text"]) == (whole, "Nine hundred.")
 
 
 def test_a_long_paste_becomes_a_file_and_a_short_one_stays_text(page):

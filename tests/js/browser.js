@@ -52,7 +52,20 @@ stand("document", { visibilityState: "visible" });
 
 // What the server tells of itself
 const FACTS = {
-  limits: { message: 100_000, text: 200_000, template: 100_000 },
+  limits: {
+    message: 100_000,
+    text: 200_000,
+    template: 100_000,
+    stops: 64,
+    stop: 256,
+    sampling: {
+      temperature: [0, 2],
+      top_p: [0, 1],
+      top_k: [0, 1000],
+      min_p: [0, 1],
+      repetition_penalty: [0.5, 2],
+    },
+  },
   window: 8192,
   templates: [],
   presets: [],

@@ -9,6 +9,7 @@ import pytest
 from assistant.chat.receipt import Receipt
 from assistant.conversation import TURNS_MAX
 from assistant.errors import AttributionError
+from assistant.sampling import RANGES
 from assistant.settings import Settings
 from assistant.text import PROMPT_CHARS_MAX
 from assistant.web.pages.attribution.routes import FAILED
@@ -50,8 +51,10 @@ def test_the_facts_of_this_server():
     with running(engine, settings, examples=["One?"]) as server, Page(server.url) as page:
         facts = page.ask("facts").json()
     assert facts["model"] == "fake" and facts["window"] == 20_000
+    ranges = {name: list(ends) for name, ends in RANGES.items()}
     assert facts["limits"] == {"message": 100_000, "text": 200_000, "template": 100_000,
-                               "turns": 1000, "body": 1 << 20}  # fmt: skip
+                               "turns": 1000, "body": 1 << 20, "stops": 64, "stop": 256,
+                               "sampling": ranges}  # fmt: skip
     assert facts["limitations"] == engine.limitations and facts["examples"] == ["One?"]
     assert facts["max_new_tokens"] == 256 and facts["service"] == "known.example"
     names = {each["name"]: each for each in facts["templates"]}

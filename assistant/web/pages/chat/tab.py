@@ -12,6 +12,7 @@ import gradio as gr
 from assistant.completion.complete import PRESETS
 from assistant.conversation import TURNS_MAX
 from assistant.prompting.load import TEMPLATE_CHARS_MAX
+from assistant.sampling import RANGES, STOP_CHARS_MAX, STOPS_MAX
 from assistant.text import MESSAGE_CHARS_MAX, PROMPT_CHARS_MAX
 from assistant.web.gate.security import BODY_MAX
 from assistant.web.pages.chat.templates import Assistants
@@ -44,6 +45,9 @@ def chat_facts(assistants: Assistants, examples: Sequence[str]) -> dict[str, Any
             "template": TEMPLATE_CHARS_MAX,
             "turns": TURNS_MAX,
             "body": BODY_MAX,
+            "sampling": RANGES,
+            "stops": STOPS_MAX,
+            "stop": STOP_CHARS_MAX,
         },
         "max_new_tokens": assistants.default.max_new_tokens,
         "template": assistants.name,

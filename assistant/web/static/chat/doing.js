@@ -72,7 +72,8 @@ const copied = (path) =>
 /** @type {Acts} */
 export const do_ = {
   edit: (nid) => {
-    const { id, role, text, parent } = { ...open(), ...node(nid) };
+    const { id } = open();
+    const { role, text, parent } = node(nid);
     const article = turns.element(id, nid);
     if (!article) return;
     const user = role === "user";

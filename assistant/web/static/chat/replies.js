@@ -50,8 +50,12 @@ export const restore = (id) => {
   const kept = store.ofTab(SENT + id);
   if (!kept || runs.isRunning(id)) return;
   store.ofTab(SENT + id, "");
-  const [text, begin] = JSON.parse(kept);
-  box.giveBack(id, text, begin);
+  try {
+    const [text, begin] = JSON.parse(kept);
+    box.giveBack(id, String(text), String(begin));
+  } catch {
+    box.giveBack(id, kept); // as an earlier version of the page kept it
+  }
 };
 
 /** @param {Asked} asked */

@@ -2,11 +2,12 @@
 // is full. They belong to the open conversation; a new one begins with the last used.
 import { button, el, find } from "../lib/dom.js";
 import { facts } from "../lib/facts.js";
-import { choose, SAMPLED, SAMPLING } from "../lib/settings.js";
+import { choose, SAMPLED } from "../lib/settings.js";
 import * as store from "../store/store.js";
 import { warn } from "./status.js";
 
-/** @import {Sampled, Settings} from "../lib/settings.js" */
+/** @import {Sampled} from "../lib/facts.js" */
+/** @import {Settings} from "../lib/settings.js" */
 /** @typedef {{name: string, text: string}} Own a template that the browser keeps */
 /** @typedef {Event & {currentTarget: HTMLInputElement}} Typed */
 
@@ -36,7 +37,7 @@ const input = (name, properties) =>
   });
 /** @param {Sampled} name */
 const sampled = (name) => {
-  const [min, max] = SAMPLING[name];
+  const [min, max] = facts.limits.sampling[name];
   return input(name, { min, max, ...(name === "top_k" && { step: 1 }) });
 };
 

@@ -7,13 +7,21 @@ import { ask } from "./server.js";
  *   sampling: Record<string, number | null>}} Template
  */
 
+/** @typedef {"temperature" | "top_p" | "top_k" | "min_p" | "repetition_penalty"} Sampled */
+
+/**
+ * message, text, template: characters of a message, of all else, of a template; turns, body: of a
+ * request, the latter bytes; sampling: from where to where; stops, stop: how many, and characters
+ * @typedef {{message: number, text: number, template: number, turns: number, body: number,
+ *   sampling: Record<Sampled, [number, number]>, stops: number, stop: number}} Limits
+ */
+
 /**
  * @typedef {object} Facts
  * @property {string} model
  * @property {number} window
  * @property {Record<string, string>} limitations what the server cannot do: name -> why
- * @property {{message: number, text: number, template: number, turns: number, body: number}} limits
- *   characters of a message, of all else and of a template, turns of a request, bytes of a request
+ * @property {Limits} limits
  * @property {number} max_new_tokens
  * @property {string} template the one that holds where none is chosen
  * @property {Template[]} templates

@@ -21,16 +21,10 @@ import { isCount, isObject, isText } from "./values.js";
 
 const NAME_MAX = 200;
 
-/** What a preset chooses, and from where to where: see assistant/sampling.py. */
-export const SAMPLING = /** @type {const} */ ({
-  temperature: [0, 2],
-  top_p: [0.01, 1],
-  top_k: [0, 1000],
-  min_p: [0, 1],
-  repetition_penalty: [0.5, 2],
-});
-/** @typedef {keyof typeof SAMPLING} Sampled */
-export const SAMPLED = /** @type {Sampled[]} */ (Object.keys(SAMPLING));
+/** @import {Sampled} from "./facts.js" */
+
+/** What a preset chooses. */
+export const SAMPLED = /** @type {Sampled[]} */ (Object.keys(facts.limits.sampling));
 const TEXTS = ["template", "system"];
 
 /** What `value` has of settings. @param {unknown} value @returns {Settings} */
@@ -44,9 +38,9 @@ export const checkSettings = (value) => {
     settings.template_text = template_text;
   if (isText(system, facts.limits.message) && system.trim()) settings.system = system;
   for (const name of SAMPLED) {
-    const [number, [from, to]] = [value[name], SAMPLING[name]];
-    const whole = name !== "top_k" || Number.isInteger(number);
-    if (typeof number === "number" && number >= from && number <= to && whole)
+    const [number, [from, to]] = [value[name], facts.limits.sampling[name]];
+    const right = name === "top_k" ? Number.isInteger(number) : name !== "top_p" || number !== from;
+    if (typeof number === "number" && number >= from && number <= to && right)
       settings[name] = number;
   }
   if (isCount(max_new_tokens) && max_new_tokens > 0) settings.max_new_tokens = max_new_tokens;

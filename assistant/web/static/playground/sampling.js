@@ -3,24 +3,39 @@ import { el } from "../lib/dom.js";
 import { facts } from "../lib/facts.js";
 import { meant, spelt } from "../lib/spelt.js";
 
+/** @import {Sampled} from "../lib/facts.js" */
 /** @import {Settings} from "../store/runs.js" */
 
 const OWN = "Own";
 const USUAL = "Careful";
 const SEED_MAX = Number.MAX_SAFE_INTEGER;
 
+/** @param {Sampled} name */
+const range = (name) => {
+  const [least, most] = facts.limits.sampling[name];
+  return { least, most };
+};
+
 /** @typedef {{label: string, least: number, most: number, whole?: boolean, tip: string}} Field */
 /** @type {Record<string, Field>} */
 const FIELDS = {
-  temperature: { label: "Temperature", least: 0, most: 2, tip: "0 takes the likeliest token" },
-  top_p: { label: "Top p", least: 0.001, most: 1, tip: "1 is off" },
-  top_k: { label: "Top k", least: 0, most: 1000, whole: true, tip: "0 is off" },
-  min_p: { label: "Min p", least: 0, most: 1, tip: "0 is off" },
-  repetition_penalty: { label: "Repetition penalty", least: 0.5, most: 2, tip: "1 is off" },
+  temperature: {
+    label: "Temperature",
+    ...range("temperature"),
+    tip: "0 takes the likeliest token",
+  },
+  top_p: { label: "Top p", ...range("top_p"), least: 0.001, tip: "1 is off" },
+  top_k: { label: "Top k", ...range("top_k"), whole: true, tip: "0 is off" },
+  min_p: { label: "Min p", ...range("min_p"), tip: "0 is off" },
+  repetition_penalty: {
+    label: "Repetition penalty",
+    ...range("repetition_penalty"),
+    tip: "1 is off",
+  },
   longest: { label: "Longest", least: 1, most: facts.window, whole: true, tip: "In tokens" },
   seed: { label: "Seed", least: 0, most: SEED_MAX, whole: true, tip: "Empty: another each time" },
 };
-const SAMPLING = ["temperature", "top_p", "top_k", "min_p", "repetition_penalty"];
+const SAMPLING = Object.keys(facts.limits.sampling);
 
 /** @type {() => unknown} */
 let changed = () => {};

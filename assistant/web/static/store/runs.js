@@ -1,5 +1,6 @@
 // The runs of the playground that this browser keeps: a prompt, how it was run, and what came of it.
 // The newest come first, and so many stay. Where the store is blocked they last as long as the page.
+import { facts } from "../lib/facts.js";
 import { isCount, isObject, isText, isTime } from "../lib/values.js";
 import { table } from "./database.js";
 
@@ -39,8 +40,8 @@ import { table } from "./database.js";
 const RUNS_MAX = 100;
 const SIZE_MAX = 1_000_000; // characters of a run as JSON
 export const VERSIONS_MAX = 8;
-const NAMES = ["temperature", "top_p", "top_k", "repetition_penalty", "min_p"];
-const [STOPS_MAX, STOP_MAX, WORD_MAX] = [64, 256, 1_000];
+const NAMES = Object.keys(facts.limits.sampling);
+const WORD_MAX = 1_000;
 const TEXT_MAX = 1_000_000;
 
 /** @param {unknown} value @returns {value is number} */
@@ -65,7 +66,9 @@ export const checkSettings = (value) => {
     seed: isCount(found.seed) ? found.seed : null,
     longest: isCount(found.longest) && found.longest > 0 ? found.longest : 256,
     count: isCount(found.count) && found.count >= 1 && found.count <= 4 ? found.count : 1,
-    stop: stop.filter((each) => each && isText(each, STOP_MAX)).slice(0, STOPS_MAX),
+    stop: stop
+      .filter((each) => each && isText(each, facts.limits.stop))
+      .slice(0, facts.limits.stops),
   };
 };
 
