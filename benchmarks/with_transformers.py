@@ -74,7 +74,9 @@ class Continuous(Generate):
 
     @contextlib.contextmanager
     def session(self, batch, length):
-        pages = batch * (-(-length // ContinuousBatchingConfig.page_size) + 2)
+        defaults = ContinuousBatchingConfig()  # page_size was called block_size up to 5.17
+        size = getattr(defaults, "page_size", None) or defaults.block_size
+        pages = batch * (-(-length // size) + 2)
         with self.module.continuous_batching_context_manager(
             continuous_batching_config=ContinuousBatchingConfig(num_blocks=2 * pages)
         ) as manager:
