@@ -14,6 +14,7 @@ logged, and the person reads only that something went wrong.
     ├── RequestError          what was asked cannot be done as given: nothing was computed
     │   ├── TextError             a message or a prompt: not text, empty, too long
     │   ├── SamplingError         a sampling parameter or a stop string out of range
+    │   ├── GrammarError          what a reply must match cannot be read, or not be matched here
     │   ├── HistoryError          the turns that a client sent are not a conversation
     │   ├── ReceiptError          what a client sent is not a receipt, or does not fit its reply
     │   └── WindowError           the request does not fit the model's window
@@ -68,6 +69,10 @@ class SamplingError(RequestError):
     def __init__(self, sentence: str, param: str | None = None) -> None:
         super().__init__(sentence)
         self.param = param
+
+
+class GrammarError(RequestError):
+    pass
 
 
 class HistoryError(RequestError):

@@ -27,7 +27,7 @@ LEVELS = (
     {"generation"},
     {"prompting", "conversation"},
     {"engine", "attribution"},
-    {"sampling", "text", "hub", "settings", "errors", "paths"},
+    {"grammar", "sampling", "text", "hub", "settings", "errors", "paths"},
 )
 # The same for what is inside of a room.
 INSIDE = {

@@ -13,6 +13,7 @@ from itertools import chain
 from assistant.conversation import Conversation, Turn, trusted_ids
 from assistant.engine.protocol import Engine, Request
 from assistant.errors import HistoryError, TemplateError
+from assistant.generation.ends import NO_ENDS, Ends
 from assistant.generation.generate import generate
 from assistant.generation.reply import NOTHING, Reply
 from assistant.generation.stops import StopScanner, resume
@@ -106,6 +107,7 @@ class Assistant:
         dropped: Sequence[int] | None = None,
         cold: bool = False,
         logprobs: int | None = None,
+        ends: Ends = NO_ENDS,
         cut: bool = False,
         wait_s: float = 0.1,
     ) -> Reply:
@@ -115,9 +117,9 @@ class Assistant:
         system: a checked text that joins the preamble. sampling: None for the template's. stop:
         further stop strings. dropped: the indices of the exchanges that leave the window,
         where that is decided already: WindowError if the others do not fit, so () refuses rather
-        than let one leave. cold, logprobs: see Request. cut: whether a longer reply than the
-        conversation leaves room for is asked for as what it leaves, where that is no less than
-        usual. wait_s: the longest that one `next()`
+        than let one leave. cold, logprobs: see Request. ends: what else ends it. cut: whether a
+        longer reply than the conversation leaves room for is asked for as what it leaves, where
+        that is no less than usual. wait_s: the longest that one `next()`
         waits, in seconds. Raises RequestError, EngineBusy or EngineDead.
         """
         engine, template, tokenizer = self.engine, self.template, self.engine.tokenizer
@@ -136,6 +138,7 @@ class Assistant:
             cold=cold,
         )
         scanner, held = self._scanner(stops, before.text)
+        request = ends.applied(request, engine)
         generation = generate(engine, request, scanner, wait_s=wait_s, held=held)
         return Reply(generation, ledger, sampling, system=system, stop=stops, before=before)
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar, cast
 from assistant.completion.raw import Raw
 from assistant.engine.protocol import Engine, Request, Tokenizer
 from assistant.errors import RequestError, TextError
+from assistant.generation.ends import NO_ENDS, Ends
 from assistant.generation.generate import generate
 from assistant.generation.reply import Reply
 from assistant.generation.stops import StopScanner, resume
@@ -42,6 +43,7 @@ def complete(
     begun: Sequence[int] = (),
     logprobs: int | None = None,
     prompt_logprobs: int | None = None,
+    ends: Ends = NO_ENDS,
     cut: bool = False,
     wait_s: float = 0.1,
 ) -> Reply:
@@ -50,8 +52,9 @@ def complete(
     special: False reads special tokens that the prompt spells as text. begun: ids that stand
     behind the prompt already, such as a continuation so far or inspector.branch()'s: the Reply goes
     on from there and gives only what is new. logprobs, prompt_logprobs: as in Request; with the
-    latter max_new_tokens may be 0. cut: whether more tokens than the prompt leaves room for are
-    asked for as what it leaves. Raises RequestError, EngineBusy or EngineDead.
+    latter max_new_tokens may be 0. ends: what else ends it. cut: whether more tokens than the
+    prompt leaves room for are asked for as what it leaves. Raises RequestError, EngineBusy or
+    EngineDead.
     """
     engine.check_room()
     least = 1 if prompt_logprobs is None else 0
@@ -74,6 +77,7 @@ def complete(
     )
     before = engine.tokenizer.decode(begun)
     scanner, held = resume(lambda: StopScanner(strings=stops), before)
+    request = ends.applied(request, engine)
     generation = generate(engine, request, scanner, wait_s=wait_s, held=held)
     return Reply(generation, ledger, sampling, stop=stops)
 

@@ -10,7 +10,8 @@ def check_request(request: Request, vocabulary: int, window: int) -> None:
     WindowError."""
     if not request.ids:
         raise RequestError("The prompt is empty; write at least one character.")
-    if not all(0 <= i < vocabulary for i in (*request.ids, *request.banned_ids)):
+    biased = [token for token, _ in request.sampling.logit_bias]
+    if not all(0 <= i < vocabulary for i in (*request.ids, *request.banned_ids, *biased)):
         raise RequestError(f"A token id is outside of 0 to {vocabulary - 1}.")
     if len(request.banned_ids) == vocabulary:
         raise RequestError("Every token is banned, so nothing can be written.")

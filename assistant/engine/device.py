@@ -151,6 +151,14 @@ def pinned(values: Sequence[object], dtype: torch.dtype = torch.long) -> torch.T
     return torch.tensor(values, dtype=dtype, pin_memory=torch.cuda.is_available())
 
 
+def upload(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """`tensor` of the host on `device`, as send() does it."""
+    if not on_card(device):
+        return tensor
+    copy = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=torch.cuda.is_available())
+    return copy.copy_(tensor).to(device, non_blocking=True)
+
+
 def receive(tensor: torch.Tensor) -> torch.Tensor:
     """`tensor` in host memory, once the event is there that is recorded after this call."""
     host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=torch.cuda.is_available())

@@ -24,7 +24,8 @@ class Request:
     beside each drawn one, 1 to 20; None for no log-probabilities. cold: compute the whole prompt
     anew, in chunks of a fixed size, so that the same request gives the same bits again.
     prompt_logprobs: the same for the tokens of the prompt, which is computed anew for it;
-    max_new_tokens may be 0 then.
+    max_new_tokens may be 0 then. min_new_tokens: stop_ids are not drawn before so many others.
+    grammar: what the text must match, as grammar.py writes it; None for any.
     """
 
     ids: tuple[int, ...]
@@ -36,6 +37,8 @@ class Request:
     logprobs: int | None = None
     cold: bool = False
     prompt_logprobs: int | None = None
+    min_new_tokens: int = 0
+    grammar: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,10 @@ class BPETokenizer:
         ids: list[int] = tokenizer.encode_batch([text], add_special_tokens=False)[0].ids
         return ids
 
+    def spec(self) -> str:
+        """As JSON: what tokenizer.json holds."""
+        return self._trusted.to_str()
+
     def decode(self, ids: Sequence[int]) -> str:
         """Text of `ids`: special tokens as they are spelt, invalid UTF-8 as U+FFFD, and nothing
         for an id that has no token (a model may have more rows than its tokenizer has tokens)."""

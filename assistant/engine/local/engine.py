@@ -8,8 +8,10 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from typing import cast
 
 import torch
+from llguidance import LLTokenizer
 
 from assistant.engine.check import check_request
 from assistant.engine.checkpoint.load import Checkpoint, load_checkpoint
@@ -18,6 +20,7 @@ from assistant.engine.local.cache import Cache
 from assistant.engine.local.calibrate import choose_model, depend_on_threads, is_bitwise_stable
 from assistant.engine.local.drafts import DRAFT_ROWS
 from assistant.engine.local.failures import is_out_of_memory
+from assistant.engine.local.guide import Guide, Matches, Repeats
 from assistant.engine.local.job import Job
 from assistant.engine.local.pace import Pace
 from assistant.engine.local.proof import prove, try_elsewhere
@@ -29,6 +32,7 @@ from assistant.engine.model import kernels
 from assistant.engine.model.model import Chunk, Model
 from assistant.engine.protocol import Decoder, Logprob, Piece, Request, Status, Tokenizer
 from assistant.engine.stream import JobStream
+from assistant.engine.tokenizer import BPETokenizer
 from assistant.errors import CheckpointError, EngineDead, EngineError
 from assistant.sampling import Sampling
 from assistant.settings import Settings
@@ -76,9 +80,37 @@ class LocalEngine:
 
     def generate(self, request: Request, *, wait_s: float = 0.1) -> "LocalStream":
         check_request(request, self._vocabulary, self.window)
-        stream = LocalStream(Job(request), self.tokenizer.decoder(), wait_s)
+        job = Job(request, guide=self._guide(request))
+        stream = LocalStream(job, self.tokenizer.decoder(), wait_s)
         self._scheduler.submit(stream.job)
         return stream
+
+    def _guide(self, request: Request) -> Guide | None:
+        """Made here, on the reader's side: a grammar can take a while."""
+        sampling = request.sampling
+        repeats = matches = None
+        if sampling.dry_multiplier:
+            breakers = [
+                token
+                for token, text in enumerate(self._texts)
+                if any(breaker in text for breaker in sampling.dry_sequence_breakers)
+            ]
+            repeats = Repeats(sampling, breakers)
+            repeats.feed(request.ids[request.penalty_from :])
+        if request.grammar is not None:
+            matches = Matches(request.grammar, self._grammar_tokens)
+        return Guide(repeats, matches) if repeats or matches else None
+
+    @functools.cached_property
+    def _texts(self) -> list[str]:
+        """Of each token, by itself."""
+        return [self.tokenizer.decode([token]) for token in range(len(self.tokenizer))]
+
+    @functools.cached_property
+    def _grammar_tokens(self) -> LLTokenizer:
+        """The tokens as grammars know them; made when the first one comes."""
+        spec = cast(BPETokenizer, self.tokenizer).spec()
+        return LLTokenizer(spec, n_vocab=self._vocabulary, eos_token=self.tokenizer.eos_id)
 
     def check_room(self) -> None:
         self._scheduler.check_room()

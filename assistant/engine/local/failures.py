@@ -7,6 +7,7 @@ from typing import TypeVar
 import torch
 
 from assistant.engine.device import on_card
+from assistant.errors import EngineError
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -29,6 +30,8 @@ def attempt(compute: Callable[[T], object], jobs: T, device: torch.device) -> st
     try:
         compute(jobs)
         return None
+    except EngineError as error:
+        return str(error)
     except Exception as error:
         no_memory = is_out_of_memory(error)
         if on_card(device) and isinstance(error, RuntimeError) and not no_memory:

@@ -1,13 +1,15 @@
 """A request on its way through the scheduler: what it has, where it stands, what it took."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple
 
 from assistant.engine.local.drafts import Drafts
-from assistant.engine.local.step import Scores, Token
+from assistant.engine.local.guide import Guide
+from assistant.engine.local.step import Scores, StepResult, Token
 from assistant.engine.protocol import Finished, Logprob, Reason, Request
 
 
@@ -28,6 +30,7 @@ class Job:
 
     request: Request
     pin: bool = False
+    guide: Guide | None = None
     out: "SimpleQueue[Token | Finished | Exception]" = field(default_factory=SimpleQueue)
     cancelled: bool = False
     phase: Phase = Phase.WAITING
@@ -50,8 +53,9 @@ class Job:
         self.slot, self.cached, self.computed = slot, cached, cached
         self.repeatable = repeatable and (sampling.temperature == 0 or sampling.seed is not None)
         self.ids = list(self.request.ids)
-        if drafts and sampling.repetition_penalty == 1:
-            self.drafts = Drafts(self.ids)  # a penalty changes with every token before
+        changing = sampling.penalised or self.guide or self.request.min_new_tokens
+        if drafts and not changing:  # with every token before
+            self.drafts = Drafts(self.ids)
         self.admitted, self.place, self.phase = time.monotonic(), 0, Phase.READING
 
     @property
@@ -70,6 +74,11 @@ class Job:
         return self.phase is Phase.WRITING and self.remaining > 0
 
     @property
+    def number(self) -> int:
+        """Of the token that is drawn next, in the reply, from 0."""
+        return self.computed + 1 - len(self.request.ids)
+
+    @property
     def generated(self) -> int:
         """How many tokens were drawn: none before `ids` is filled at admission."""
         return max(len(self.ids) - len(self.request.ids), 0)
@@ -77,7 +86,7 @@ class Job:
     @property
     def remaining(self) -> int:
         """How many tokens may be drawn beyond those that are being drawn already."""
-        return self.request.max_new_tokens - 1 - (self.computed - len(self.request.ids))
+        return self.request.max_new_tokens - self.number
 
     def guess(self, limit: int) -> list[int]:
         """At most `limit` tokens that may come next, as far as the request has room for them."""
@@ -121,3 +130,21 @@ class Job:
         if self.request.prompt_logprobs is None or self.computed < len(self.request.ids):
             return None
         return (None, *(Logprob(*scores) for _, scores in self.scores if scores))
+
+
+class Flight(NamedTuple):
+    """A decode step under way. parts: (job, its first row, the tokens guessed behind it)."""
+
+    parts: list[tuple[Job, int, list[int]]]
+    drawn: StepResult
+
+
+def draw_options(jobs: Sequence[Job]) -> dict[str, Any]:
+    """What drawing for these jobs takes: see DecodeStep.decode."""
+    samplings = [job.request.sampling for job in jobs]
+    return {
+        "greedy": all(sampling.temperature == 0 for sampling in samplings),
+        "penalised": any(sampling.penalised for sampling in samplings),
+        "typical": any(sampling.typical_p < 1 for sampling in samplings),
+        "top": max(job.request.logprobs or 0 for job in jobs),
+    }

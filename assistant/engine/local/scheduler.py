@@ -10,29 +10,22 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from assistant.engine.device import on_card
 from assistant.engine.local.drafts import DRAFT_ROWS
 from assistant.engine.local.failures import NOT_A_NUMBER, attempt
-from assistant.engine.local.job import Job, Phase
+from assistant.engine.local.job import Flight, Job, Phase, draw_options
 from assistant.engine.local.pace import Pace
-from assistant.engine.local.step import DecodeStep, Row, Scores, StepResult, Token
+from assistant.engine.local.step import DecodeStep, Row, Scores, Token
 from assistant.engine.local.threads import Threads
 from assistant.engine.model.model import Chunk
 from assistant.engine.protocol import Reason
 from assistant.errors import EngineBusy, EngineDead, EngineError
 
 DRAFTING = 4  # requests at once up to which tokens are guessed: more fill a step by themselves
-
-
-class Flight(NamedTuple):
-    """A decode step under way. parts: (job, its first row, the tokens guessed behind it)."""
-
-    parts: list[tuple[Job, int, list[int]]]
-    drawn: StepResult
 
 
 class Scheduler:
@@ -136,6 +129,8 @@ class Scheduler:
         repeatable = job.cold or self.bitwise_stable and self.cache.cold[slot] == cached
         job.start(slot, cached, repeatable, self.drafts and not self._apart(job))
         self.sampler.start(slot, job.request)
+        if job.guide:
+            job.guide.write(self.sampler.bias[slot], ())
 
     def _apart(self, job: Job) -> bool:
         """Whether its rows must be computed by themselves, to be the same every time."""
@@ -193,7 +188,7 @@ class Scheduler:
             ready = [jobs[n] for n in whole]
             slots, positions = [job.slot for job in ready], [len(job.ids) for job in ready]
             logits = self.model.logits(torch.stack([hidden[n][-1] for n in whole]))
-            drawn = self.decode_step.draw(logits, slots, positions, **_draw_options(ready)).read()
+            drawn = self.decode_step.draw(logits, slots, positions, **draw_options(ready)).read()
         for job, chunk, states in zip(jobs, chunks, hidden, strict=True):
             ids = job.ids[job.computed + 1 :][: job.chunk]  # nothing follows the last one
             if ids and (count := job.request.prompt_logprobs):
@@ -221,18 +216,35 @@ class Scheduler:
         if not late:
             self._land(0)  # a guess needs the newest tokens
         jobs = [job for job in self.running if job.writes]
-        groups = [[job] for job in jobs if self._apart(job)]
-        if company := [job for job in jobs if not self._apart(job)]:
-            groups.append(company)
+        spare = DRAFT_ROWS if drafting else 0
+        groups = self._groups([job for job in jobs if not (late and job.guide)])
         for group in groups:
-            spare = DRAFT_ROWS if drafting else 0
             self._guard(group, functools.partial(self._launch, spare=spare))
         self._land(len(groups) if late else 0)
+        # What these may draw hangs on a token that was read just now.
+        for group in self._groups([job for job in jobs if late and job.guide and job.writes]):
+            self._guard(group, functools.partial(self._launch, spare=0))
         if jobs and not on_card(self.model.device):
             self.pace.note_step(time.monotonic() - started)
 
+    def _groups(self, jobs: list[Job]) -> list[list[Job]]:
+        """Those that are computed together."""
+        company = [job for job in jobs if not self._apart(job)]
+        return [[job] for job in jobs if self._apart(job)] + [company] * bool(company)
+
+    def _write_bias(self, job: Job) -> None:
+        """What is added to the logits of a job's next token. Raises EngineError."""
+        request = job.request
+        ending = job.number >= request.min_new_tokens
+        self.sampler.bias_for(job.slot, request, ending=ending)
+        if job.guide:
+            job.guide.write(self.sampler.bias[job.slot], job.ids[len(request.ids) :])
+
     def _launch(self, jobs: list[Job], spare: int) -> None:
         """Decode a token of each of `jobs`, and guessed ones behind it in up to `spare` rows."""
+        for job in jobs:
+            if job.guide or job.number == job.request.min_new_tokens:
+                self._write_bias(job)
         rows, parts = list[Row](), list[tuple[Job, int, list[int]]]()
         for job in jobs:
             guesses = job.guess(spare // len(jobs) - 1)
@@ -240,7 +252,7 @@ class Scheduler:
             ids = [job.ids[job.computed] if job.computed < len(job.ids) else -1, *guesses]
             rows += [Row(token, job.slot, job.computed + n) for n, token in enumerate(ids)]
         with self.decode_threads.computing(len(rows)):
-            flight = Flight(parts, self.decode_step.decode(rows, **_draw_options(jobs)))
+            flight = Flight(parts, self.decode_step.decode(rows, **draw_options(jobs)))
         for job in jobs:
             job.computed += 1
         self.flights.append(flight)
@@ -286,13 +298,3 @@ class Scheduler:
         job.out.put((token, logprob if job.request.logprobs else None))
         if job.generated == job.request.max_new_tokens:
             self.end(job, "length")
-
-
-def _draw_options(jobs: Sequence[Job]) -> dict[str, Any]:
-    """What drawing for these jobs takes: see DecodeStep.decode."""
-    samplings = [job.request.sampling for job in jobs]
-    return {
-        "greedy": all(sampling.temperature == 0 for sampling in samplings),
-        "penalised": any(sampling.repetition_penalty != 1 for sampling in samplings),
-        "top": max(job.request.logprobs or 0 for job in jobs),
-    }

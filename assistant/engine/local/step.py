@@ -46,16 +46,12 @@ class DecodeStep:
         self._last = torch.zeros(cache.kv.shape[1], dtype=torch.long, device=model.device)
         self.graphs: list[tuple[int, Tensor, tuple[Tensor, Tensor], torch.cuda.CUDAGraph]] = []
 
-    def decode(
-        self, rows: Sequence[Row], *, greedy: bool = False, penalised: bool = True, top: int = 0
-    ) -> "StepResult":
-        """Compute `rows` and draw after each, as StepResult. greedy, penalised: see Sampler.sample.
-        top: how many alternatives are wanted; 0 none, and no log-probabilities."""
-        return StepResult(*self.compute(rows, greedy, penalised), top)
+    def decode(self, rows: Sequence[Row], *, top: int = 0, **how: bool) -> "StepResult":
+        """Compute `rows` and draw after each, as StepResult. top: how many alternatives are wanted;
+        0 none, and no log-probabilities. how: see Sampler.sample."""
+        return StepResult(*self.compute(rows, **how), top)
 
-    def compute(
-        self, rows: Sequence[Row], greedy: bool = False, penalised: bool = True
-    ) -> tuple[Tensor, Tensor]:
+    def compute(self, rows: Sequence[Row], **how: bool) -> tuple[Tensor, Tensor]:
         """(tokens [rows], logits [rows, vocabulary]) on the device; the logits until the next step
         is computed."""
         for count, given, (tokens, logits), graph in self.graphs:
@@ -64,7 +60,7 @@ class DecodeStep:
                 given.copy_(pinned(_columns([*rows, *rest])), non_blocking=True)
                 graph.replay()
                 return tokens[: len(rows)].clone(), logits[: len(rows)]
-        return self._decode(send(_columns(rows), self.model.device), greedy, penalised)
+        return self._decode(send(_columns(rows), self.model.device), **how)
 
     def _spare_rows(self, start: int, end: int) -> list[Row]:
         """What fills a captured step up: rows whose KV and token nobody reads."""
@@ -78,13 +74,12 @@ class DecodeStep:
         slots: Sequence[int],
         positions: Sequence[int],
         *,
-        greedy: bool = False,
-        penalised: bool = True,
         top: int = 0,
+        **how: bool,
     ) -> "StepResult":
         """Draw the tokens for `positions` of `slots` from logits [rows, vocabulary]."""
         at = send([slots, positions], self.model.device)
-        return StepResult(self._sample(logits, at[0], at[1], greedy, penalised), logits, top)
+        return StepResult(self._sample(logits, at[0], at[1], **how), logits, top)
 
     def scores(self, hidden: Tensor, ids: Sequence[int], top: int) -> list[Token]:
         """What StepResult.read() gives, as if `ids` had been drawn after the hidden states of
@@ -97,17 +92,15 @@ class DecodeStep:
             for score in StepResult(drawn, self.model.logits(rows), top).read()
         ]
 
-    def _decode(self, inputs: Tensor, greedy: bool, penalised: bool) -> tuple[Tensor, Tensor]:
+    def _decode(self, inputs: Tensor, **how: bool) -> tuple[Tensor, Tensor]:
         ids, slots, positions = inputs
         if self.late:
             ids = torch.where(ids < 0, self._last[slots], ids).clamp(min=0)
         logits = self.model.decode(ids, slots, positions, self.cache.kv)
-        return self._sample(logits, slots, positions + 1, greedy, penalised), logits
+        return self._sample(logits, slots, positions + 1, **how), logits
 
-    def _sample(
-        self, logits: Tensor, slots: Tensor, positions: Tensor, greedy: bool, penalised: bool
-    ) -> Tensor:
-        tokens = self.sampler.sample(logits, slots, positions, greedy=greedy, penalised=penalised)
+    def _sample(self, logits: Tensor, slots: Tensor, positions: Tensor, **how: bool) -> Tensor:
+        tokens = self.sampler.sample(logits, slots, positions, **how)
         if self.late:
             self._last[slots] = tokens
         return tokens
@@ -122,10 +115,10 @@ class DecodeStep:
         with torch.cuda.stream(stream):
             for count in reversed(counts):
                 inputs = send(_columns(self._spare_rows(0, count)), self.model.device)
-                self._decode(inputs, False, True)  # compiles what must not be while recording
+                self._decode(inputs)  # compiles what must not be while recording
                 graph = torch.cuda.CUDAGraph()
                 with torch.cuda.graph(graph, pool=pool, stream=stream):
-                    outputs = self._decode(inputs, False, True)
+                    outputs = self._decode(inputs)
                 self.graphs.insert(0, (count, inputs, outputs, graph))
         torch.cuda.current_stream().wait_stream(stream)
 

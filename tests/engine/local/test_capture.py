@@ -3,6 +3,7 @@ shapes, while it is captured and on its way there and back."""
 
 import sys
 import weakref
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +14,7 @@ from assistant.engine.checkpoint import weights
 from assistant.engine.local import calibrate
 from assistant.engine.local.cache import Cache
 from assistant.engine.local.drafts import DRAFT_ROWS
+from assistant.engine.local.guide import Guide
 from assistant.engine.local.sampler import Sampler, alternatives
 from assistant.engine.local.step import _BUCKETS, DecodeStep, Row, StepResult
 from assistant.engine.model import kernels
@@ -127,12 +129,22 @@ def test_a_step_of_every_size_can_be_captured(decode_step, cuda, programs):
 def test_a_step_of_every_kind_could_be_captured(decode_step, greedy, penalised):
     inputs = torch.zeros(3, 5, dtype=torch.long, device=META)  # rows of one slot: drafts
     with Strict():
-        tokens, logits = decode_step._decode(inputs, greedy, penalised)
+        tokens, logits = decode_step._decode(
+            inputs, greedy=greedy, penalised=penalised, typical=penalised
+        )
         alternatives(logits, tokens, 20)
 
 
 def prompt(count, **options):
     return Request(tuple(range(count)), Sampling(**options), 9, banned_ids=frozenset({3, 4}))
+
+
+def guide_of():
+    """A Guide that has something to say, all of it in tensors of the host."""
+    found = torch.tensor([3, 5]), torch.tensor([1.0, 2.0])
+    repeats = SimpleNamespace(feed=lambda ids: None, penalties=lambda: found)
+    matches = SimpleNamespace(feed=lambda ids: None, allowed=lambda: torch.ones(49152) > 0)
+    return Guide(repeats, matches)
 
 
 def on_the_way(decode_step):
@@ -148,13 +160,17 @@ def on_the_way(decode_step):
         "admission, penalty": lambda: decode_step.sampler.start(
             0, prompt(40, repetition_penalty=1.2)
         ),
+        "admission, bias": lambda: decode_step.sampler.start(
+            0, replace(prompt(40, logit_bias={5: 2.0}), stop_ids=frozenset({0}), min_new_tokens=3)
+        ),
+        "a guide": lambda: guide_of().write(decode_step.sampler.bias[0], [3, 5]),
         "a prefix": lambda: cache.acquire(list(range(40))),
         "a pinned prefix": lambda: cache.pin(2),
         "prefill": lambda: decode_step.model.prefill(chunks, cache.kv),
         "decode": lambda: decode_step.compute(rows, greedy=False, penalised=True),
         "decode, greedy": lambda: decode_step.compute(rows, greedy=True, penalised=False),
         "the first token": lambda: StepResult(
-            decode_step._sample(logits, *device.send([[0, 1], [4, 5]], META), False, True),
+            decode_step._sample(logits, *device.send([[0, 1], [4, 5]], META)),
             logits,
             5,
         ),
@@ -187,7 +203,7 @@ def test_a_row_more_in_a_step_takes_no_more_memory_than_is_reckoned(cuda, monkey
     for count in (16, 64):
         inputs = torch.zeros(3, count, dtype=torch.long, device=META)
         with Alive() as alive:
-            decode_step._decode(inputs, False, True)
+            decode_step._decode(inputs)
         peaks.append(alive.peak)
     a_row = (peaks[1] - peaks[0]) / 48
     *smaller, most = _BUCKETS

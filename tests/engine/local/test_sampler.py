@@ -131,7 +131,7 @@ def test_a_slot_keeps_nothing_of_the_request_before():
     sampler = make(request(temperature=0, repetition_penalty=2.0, ids=(1,), banned_ids={4}))
     sampler.start(0, request(temperature=0))
     assert sampler.sample(LOGITS[None], torch.tensor([0]), torch.tensor([1])).item() == 1
-    assert not sampler.seen[0, 4] and not sampler.banned.any()
+    assert not sampler.seen[0, 4] and not sampler.bias.any()
 
 
 def test_a_seed_repeats_and_another_differs():
