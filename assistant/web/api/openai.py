@@ -26,8 +26,9 @@ from assistant.sampling import Sampling
 from assistant.text import quoted
 from assistant.web.api.openai_answer import Answer
 from assistant.web.api.openai_logprobs import Pair, chat_logprobs, check_top, completion_logprobs
-from assistant.web.api.openai_schema import ChatBody, CompletionBody, read_limit
+from assistant.web.api.openai_schema import ChatBody, CompletionBody
 from assistant.web.api.replies import Replies
+from assistant.web.api.wanted import read_limit
 from assistant.web.gate.security import Json
 
 OWNER = "tech-assistant"  # by which another copy of this program knows that it talks to one
@@ -99,7 +100,7 @@ class Completion(Answer):
         window, least = engine.window, 0 if body.echo else 1
         limit = read_limit("max_tokens", body.max_tokens, window, least)
         limit = min(MAX_TOKENS, window) if limit is None else limit
-        options: Json = {"max_new_tokens": limit, "stop": body.stops, "wait_s": 0}
+        options: Json = {"max_new_tokens": limit, "wait_s": 0, **body.ending()}
 
         def seeded() -> list[Sampling]:
             return seeds(body.sampling(Sampling()), self.count)
@@ -173,6 +174,7 @@ class ChatCompletion(Answer):
     def start(self) -> Replies:
         body, assistant = self.body, self.assistant
         assistant.engine.check_room()
+        body.check_last()
         system, conversation = Conversation.from_messages(body.messages)
         window = assistant.engine.window
         limit = read_limit("max_completion_tokens", body.max_completion_tokens, window)
@@ -183,10 +185,10 @@ class ChatCompletion(Answer):
             conversation,
             system=system,
             max_new_tokens=limit,
-            stop=body.stops,
             cut=True,
             logprobs=None if self.top is None else max(self.top, 1),
             wait_s=0,
+            **body.ending(),
         )
         each = seeds(body.sampling(assistant.template.sampling), self.count)
         return at_once(partial(ask, sampling=seeded) for seeded in each)
@@ -201,7 +203,8 @@ class ChatCompletion(Answer):
             message["role"] = "assistant"
 
         def logprobs(tokens: Sequence[Pair]) -> Json:
-            return chat_logprobs(tokens, self.top, self.engine.tokenizer)
+            as_ids = self.body.return_tokens_as_token_ids
+            return chat_logprobs(tokens, self.top, self.engine.tokenizer, as_ids)
 
         parts = self.parts(index, tokens, done, logprobs)
         return {"delta" if self.body.stream else "message": message, **parts}
