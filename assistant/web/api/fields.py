@@ -10,7 +10,14 @@ from dataclasses import dataclass
 
 from assistant.errors import RequestError
 
-OFF = (None, False, 0, "", [], {})  # values that ask for nothing; 0 == 0.0 == False
+OFF: tuple[object, ...] = (
+    None,
+    False,
+    0,
+    "",
+    [],
+    {},
+)  # values that ask for nothing; 0 == 0.0 == False
 
 HARMLESS = frozenset(
     {
@@ -47,7 +54,7 @@ class Refused:
 _HERE = "is decided by this server; leave it out"
 _TOKENS = "is not among the parts of this server's answers; leave it out"
 _TEXT = "is not supported here, where replies are text; leave it out"
-_MEMORY = "is not supported here, where nothing is kept between requests; leave it out"
+MEMORY = "is not supported here, where nothing is kept between requests; leave it out"
 _TOOLS = "is not supported here, where there are no tools; leave it out"
 
 REFUSED: dict[str, Refused] = {
@@ -62,6 +69,7 @@ REFUSED: dict[str, Refused] = {
     # Parts of an answer
     "include": Refused(why=_TOKENS),
     "moderation": Refused(why=_TOKENS),
+    **dict.fromkeys(("logprobs", "top_logprobs"), Refused(why=_TOKENS)),
     "prompt_logprobs": Refused(why=_TOKENS + ", or ask /v1/completions for echo with logprobs"),
     **dict.fromkeys(("n_probs", "return_tokens", "return_progress", "timings_per_token"),
                     Refused(why=_TOKENS)),
@@ -101,7 +109,7 @@ REFUSED: dict[str, Refused] = {
     "kv_transfer_params": Refused(),
     # Of /v1/responses
     **dict.fromkeys(("previous_response_id", "conversation", "background", "background_options",
-                     "context_management", "prompt", "access_programs"), Refused(why=_MEMORY)),
+                     "context_management", "access_programs"), Refused(why=MEMORY)),
 }  # fmt: skip
 
 LATER = frozenset(

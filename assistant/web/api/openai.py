@@ -1,4 +1,5 @@
-"""The OpenAI-compatible API: GET /v1/models, POST /v1/completions and /v1/chat/completions.
+"""The OpenAI-compatible API: GET /v1/models, POST /v1/completions, /v1/chat/completions and
+/v1/responses.
 
 Knows what these answers look like. Chat messages are never trusted; a raw prompt is what its author
 says it is, and ids are taken as they are.
@@ -28,6 +29,7 @@ from assistant.web.api.openai_answer import Answer
 from assistant.web.api.openai_logprobs import Pair, chat_logprobs, check_top, completion_logprobs
 from assistant.web.api.openai_schema import ChatBody, CompletionBody
 from assistant.web.api.replies import Replies
+from assistant.web.api.responses import ResponseAnswer, ResponseBody
 from assistant.web.api.wanted import read_limit
 from assistant.web.gate.security import Json
 
@@ -49,6 +51,12 @@ def openai_router(assistant: Assistant, key: Callable[..., object]) -> APIRouter
         "max_model_len": engine.window,
     }
 
+    def check_model(name: str | None) -> None:
+        if name not in (None, engine.model, *PLACEHOLDERS):
+            raise HTTPException(
+                404, f"There is no model {quoted(name)} here; this server has {engine.model}."
+            )
+
     @router.get("/models", response_model=None)
     async def models() -> Json:
         return {"object": "list", "data": [card]}
@@ -68,11 +76,10 @@ def openai_router(assistant: Assistant, key: Callable[..., object]) -> APIRouter
         check_model(body.model)
         return await ChatCompletion(assistant, body).answer(request)
 
-    def check_model(name: str | None) -> None:
-        if name not in (None, engine.model, *PLACEHOLDERS):
-            raise HTTPException(
-                404, f"There is no model {quoted(name)} here; this server has {engine.model}."
-            )
+    @router.post("/responses", response_model=None)
+    async def responses(body: ResponseBody, request: Request) -> Json | Response:
+        check_model(body.model)
+        return await ResponseAnswer(assistant, body).answer(request)
 
     return router
 
@@ -109,7 +116,7 @@ class Completion(Answer):
 
             def fill_in(prompt: object, sampling: Sampling) -> Filling:
                 parts = cast(tuple[str, str], (prompt, body.suffix))  # fill() refuses ids
-                return fill(engine, parts, sampling=sampling, **options)[0]
+                return fill(engine, parts, sampling=sampling, cut=True, **options)[0]
 
             pairs = product(body.prompts, seeded())
             return at_once(partial(fill_in, *pair) for pair in pairs)

@@ -177,7 +177,7 @@ class Generation:
         answer: Json = {"generated_text": self.before + done.text}
         if self.parameters.details or self.parameters.decoder_input_details:
             prefill = self._prefill(done) if self.parameters.decoder_input_details else []
-            details = {"prefill": prefill, "tokens": [token for token, _ in tokens]}
+            details: Json = {"prefill": prefill, "tokens": [token for token, _ in tokens]}
             if self.parameters.top_n_tokens:
                 details["top_tokens"] = [likeliest or [] for _, likeliest in tokens]
             answer["details"] = {**self._details(done), **details}

@@ -54,7 +54,7 @@ class Wanted(BaseModel):
     repeat_penalty: float | None = None  # llama.cpp's name for it
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
-    logit_bias: dict[str, float] | list[Any] | None = None
+    logit_bias: Json | list[Any] | None = None
     dry_multiplier: float | None = None
     dry_base: float | None = None
     dry_allowed_length: Whole | None = None
@@ -92,7 +92,7 @@ class Wanted(BaseModel):
         return [self.stop] if isinstance(self.stop, str) else self.stop
 
 
-def read_bias(bias: dict[str, float] | list[Any]) -> tuple[tuple[int, float], ...]:
+def read_bias(bias: Json | list[Any]) -> tuple[tuple[int, float], ...]:
     """(token id, bias) of OpenAI's form, whose keys are ids as text, or of llama.cpp's pairs, in
     which false bans the token. Raises RequestError."""
     pairs = bias.items() if isinstance(bias, dict) else bias

@@ -6,10 +6,12 @@ import huggingface_hub
 import pytest
 from openai.types import completion_create_params as raw_create_params
 from openai.types.chat import completion_create_params as chat_create_params
+from openai.types.responses import response_create_params
 
 from assistant.errors import RequestError
 from assistant.web.api.fields import HARMLESS, LATER, REFUSED, refuse_unsupported
 from assistant.web.api.openai_schema import ChatBody, CompletionBody
+from assistant.web.api.responses import ResponseBody
 from assistant.web.api.tgi import Parameters
 
 
@@ -24,6 +26,7 @@ def names(kind):
 CLIENTS = {
     "openai chat": (ChatBody, keys(chat_create_params.CompletionCreateParamsBase)),
     "openai completions": (CompletionBody, keys(raw_create_params.CompletionCreateParamsBase)),
+    "openai responses": (ResponseBody, keys(response_create_params.ResponseCreateParamsBase)),
     "hub chat": (ChatBody, names(huggingface_hub.ChatCompletionInput)),
     "hub text": (Parameters, names(huggingface_hub.TextGenerationInputGenerateParameters)),
 }  # fmt: skip
@@ -38,7 +41,7 @@ def test_every_field_of_a_client_is_on_the_list(client):
 
 def test_each_field_has_one_verdict():
     assert not HARMLESS & REFUSED.keys()
-    for body in (ChatBody, CompletionBody, Parameters):
+    for body in (ChatBody, CompletionBody, ResponseBody, Parameters):
         assert not HARMLESS & body.model_fields.keys()
 
 
