@@ -56,7 +56,11 @@ class PortError(StartError):
 
 
 class RequestError(AssistantError):
-    pass
+    """param: which key of what was sent it is about, where it is one."""
+
+    def __init__(self, sentence: str, param: str | None = None) -> None:
+        super().__init__(sentence)
+        self.param = param
 
 
 class TextError(RequestError):
@@ -64,11 +68,7 @@ class TextError(RequestError):
 
 
 class SamplingError(RequestError):
-    """param: which parameter it is about, where it is one."""
-
-    def __init__(self, sentence: str, param: str | None = None) -> None:
-        super().__init__(sentence)
-        self.param = param
+    pass
 
 
 class GrammarError(RequestError):

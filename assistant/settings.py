@@ -43,6 +43,7 @@ class Settings:
     attribution: str | None = None  # a service that knows a model's training data
     accept_license: bool = False  # asks no visitor for it
     allow_host: tuple[str, ...] = ()
+    allow_origin: tuple[str, ...] = ()  # pages that may use the APIs; "*": all, with a key
     root_path: str = ""
     max_requests_per_minute: int = 0  # of one client address; 0: no limit
     access_log: bool = False
@@ -128,6 +129,19 @@ def _auth(text: str) -> tuple[str, str]:
     return user, password
 
 
+def _origin(text: str) -> str:
+    """An origin as browsers send it, or *."""
+    origin = text.rstrip("/").lower()
+    if text != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^\s/@?#,*]+", origin):
+        raise argparse.ArgumentTypeError(
+            f"must be an origin like https://example.org or app://obsidian.md, or *, not {text!r}"
+        )
+    for scheme, port in (("http", ":80"), ("https", ":443")):
+        if origin.startswith(f"{scheme}://"):
+            origin = origin.removesuffix(port)  # as browsers leave it out
+    return origin
+
+
 def _root_path(text: str) -> str:
     if text and not text.startswith("/"):
         raise argparse.ArgumentTypeError(f"must start with a slash, not {text!r}")
@@ -175,6 +189,8 @@ def _parser(on_space: bool) -> argparse.ArgumentParser:
     add("--accept-license", action="store_true",
         help="the page asks nobody to accept the model's licence")  # fmt: skip
     add("--allow-host", action="append", metavar="HOST", help="a further name of this server")
+    add("--allow-origin", action="append", type=_origin, metavar="ORIGIN",
+        help="pages of another site that may use the APIs; * for all, with a key")  # fmt: skip
     add("--root-path", type=_root_path, default="", help="behind a reverse proxy: its path")
     add(
         "--max-requests-per-minute",
@@ -200,11 +216,16 @@ def read_settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
             detail = getattr(error, "message", error)
             raise SettingsError(f"The variable {name} {detail}.") from None
     values = vars(parser.parse_args(argv))
-    for name in ("allow_host", "endpoint"):
+    for name in ("allow_host", "allow_origin", "endpoint"):
         values[name] = tuple(dict.fromkeys(values[name] or ()))
     for name in ("endpoint_key", "api_key"):
         key = values.get(name, environ.get(f"ASSISTANT_{name.upper()}"))
         values[name] = _key(name, values.pop(f"{name}_file"), key)
+    if "*" in values["allow_origin"] and values["api_key"] is None:
+        raise SettingsError(
+            "--allow-origin * lets the pages of all sites use this server; give it a key with "
+            "--api-key or --api-key-file, or name the origins."
+        )
     return Settings(**values, space_host=environ.get("SPACE_HOST"), on_space=on_space)
 
 

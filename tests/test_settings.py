@@ -35,6 +35,7 @@ FLAGS = [
     ("port", "0", 0),
     ("auth", "ada:s3cret:word", ("ada", "s3cret:word")),
     ("allow_host", "chat.example", ("chat.example",)),
+    ("allow_origin", "app://notes.example", ("app://notes.example",)),
     ("root_path", "/chat/", "/chat"),
     ("max_requests_per_minute", "30", 30),
     ("endpoint", "http://gpu:8000/v1/", ("http://gpu:8000",)),

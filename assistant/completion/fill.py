@@ -79,10 +79,12 @@ def fill(
     order: str = "PSM",
     count: int = 1,
     stop: Sequence[str] | None = (),
+    cut: bool = False,
     wait_s: float = 0.1,
 ) -> list["Filling"]:
     """`count` candidates, with the seeds seed, seed + 1, ..., whose first holes are submitted at
-    the call. text: see parts_of. max_new_tokens: for each hole.
+    the call. text: see parts_of. max_new_tokens: for each hole; cut: whether more than the text
+    leaves room for is asked for as what it leaves.
 
     Raises RequestError, EngineBusy or EngineDead, and then none of them runs.
     """
@@ -94,6 +96,8 @@ def fill(
     parts, count = parts_of(text), check_count("candidates", count)
     limit = check_max_new_tokens(max_new_tokens, engine.window)
     size = len(_ids(parts[0], "".join(parts[1:]), order, engine.tokenizer))
+    if cut:
+        limit = max(min(limit, (engine.window - size) // (len(parts) - 1)), 1)
     fit(0, (), size, limit * (len(parts) - 1), engine.window)  # the last hole must have room too
     stops = check_stops(stop)
 

@@ -15,16 +15,19 @@ from starlette.routing import Route
 from assistant.chat.assistant import Assistant
 from assistant.paths import ROOT
 from assistant.settings import Settings
+from assistant.web.api.llama import llama_router
 from assistant.web.api.openai import openai_router
 from assistant.web.api.overlap import overlap_router
 from assistant.web.api.replies import OtherMethods, add_errors, check_key
 from assistant.web.api.tgi import TGI_ERRORS, tgi_router
+from assistant.web.api.tokens import tokens_router
 from assistant.web.gate.access import Access
 from assistant.web.gate.bodies import Parts
 from assistant.web.gate.hosts import Hosts
 from assistant.web.gate.limit import Limit
 from assistant.web.gate.login import ATTEMPTS_NOTE, login_check, login_router
 from assistant.web.gate.metrics import Measured
+from assistant.web.gate.origins import Origins
 from assistant.web.gate.security import BAD_CALL, Gate, Json, plain_error
 from assistant.web.gradio_inside import (
     forget_space,
@@ -67,6 +70,7 @@ def _build(assistant: Assistant, settings: Settings, examples: Sequence[str]) ->
     async def health() -> Json | Response:
         status = engine.status()
         body = {
+            "status": "error" if status.dead else "ok",  # for llama.cpp's clients
             "model": engine.model,
             "window": engine.window,
             "numerics": engine.numerics,
@@ -95,6 +99,8 @@ def _build(assistant: Assistant, settings: Settings, examples: Sequence[str]) ->
     routers = [
         openai_router(assistant, key),
         tgi_router(engine, key),
+        llama_router(assistant, key),
+        tokens_router(assistant, key),
         overlap_router(sources, key),
         chat_router(assistants, facts),
         sources_router(sources),
@@ -145,6 +151,7 @@ def _build(assistant: Assistant, settings: Settings, examples: Sequence[str]) ->
     app.add_middleware(
         Gate,
         hosts=app.state.hosts,
+        origins=Origins(settings.allow_origin),
         errors=TGI_ERRORS,
         root_path=settings.root_path,
         framed_by_hub=settings.on_space,

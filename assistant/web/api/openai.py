@@ -1,4 +1,5 @@
-"""The OpenAI-compatible API: GET /v1/models, POST /v1/completions and /v1/chat/completions.
+"""The OpenAI-compatible API: GET /v1/models, POST /v1/completions, /v1/chat/completions and
+/v1/responses.
 
 Knows what these answers look like. Chat messages are never trusted; a raw prompt is what its author
 says it is, and ids are taken as they are.
@@ -26,8 +27,10 @@ from assistant.sampling import Sampling
 from assistant.text import quoted
 from assistant.web.api.openai_answer import Answer
 from assistant.web.api.openai_logprobs import Pair, chat_logprobs, check_top, completion_logprobs
-from assistant.web.api.openai_schema import ChatBody, CompletionBody, read_limit
+from assistant.web.api.openai_schema import ChatBody, CompletionBody
 from assistant.web.api.replies import Replies
+from assistant.web.api.responses import ResponseAnswer, ResponseBody
+from assistant.web.api.wanted import read_limit
 from assistant.web.gate.security import Json
 
 OWNER = "tech-assistant"  # by which another copy of this program knows that it talks to one
@@ -48,6 +51,12 @@ def openai_router(assistant: Assistant, key: Callable[..., object]) -> APIRouter
         "max_model_len": engine.window,
     }
 
+    def check_model(name: str | None) -> None:
+        if name not in (None, engine.model, *PLACEHOLDERS):
+            raise HTTPException(
+                404, f"There is no model {quoted(name)} here; this server has {engine.model}."
+            )
+
     @router.get("/models", response_model=None)
     async def models() -> Json:
         return {"object": "list", "data": [card]}
@@ -67,11 +76,10 @@ def openai_router(assistant: Assistant, key: Callable[..., object]) -> APIRouter
         check_model(body.model)
         return await ChatCompletion(assistant, body).answer(request)
 
-    def check_model(name: str | None) -> None:
-        if name not in (None, engine.model, *PLACEHOLDERS):
-            raise HTTPException(
-                404, f"There is no model {quoted(name)} here; this server has {engine.model}."
-            )
+    @router.post("/responses", response_model=None)
+    async def responses(body: ResponseBody, request: Request) -> Json | Response:
+        check_model(body.model)
+        return await ResponseAnswer(assistant, body).answer(request)
 
     return router
 
@@ -99,7 +107,7 @@ class Completion(Answer):
         window, least = engine.window, 0 if body.echo else 1
         limit = read_limit("max_tokens", body.max_tokens, window, least)
         limit = min(MAX_TOKENS, window) if limit is None else limit
-        options: Json = {"max_new_tokens": limit, "stop": body.stops, "wait_s": 0}
+        options: Json = {"max_new_tokens": limit, "wait_s": 0, **body.ending()}
 
         def seeded() -> list[Sampling]:
             return seeds(body.sampling(Sampling()), self.count)
@@ -108,7 +116,7 @@ class Completion(Answer):
 
             def fill_in(prompt: object, sampling: Sampling) -> Filling:
                 parts = cast(tuple[str, str], (prompt, body.suffix))  # fill() refuses ids
-                return fill(engine, parts, sampling=sampling, **options)[0]
+                return fill(engine, parts, sampling=sampling, cut=True, **options)[0]
 
             pairs = product(body.prompts, seeded())
             return at_once(partial(fill_in, *pair) for pair in pairs)
@@ -173,6 +181,7 @@ class ChatCompletion(Answer):
     def start(self) -> Replies:
         body, assistant = self.body, self.assistant
         assistant.engine.check_room()
+        body.check_last()
         system, conversation = Conversation.from_messages(body.messages)
         window = assistant.engine.window
         limit = read_limit("max_completion_tokens", body.max_completion_tokens, window)
@@ -183,10 +192,10 @@ class ChatCompletion(Answer):
             conversation,
             system=system,
             max_new_tokens=limit,
-            stop=body.stops,
             cut=True,
             logprobs=None if self.top is None else max(self.top, 1),
             wait_s=0,
+            **body.ending(),
         )
         each = seeds(body.sampling(assistant.template.sampling), self.count)
         return at_once(partial(ask, sampling=seeded) for seeded in each)
@@ -201,7 +210,8 @@ class ChatCompletion(Answer):
             message["role"] = "assistant"
 
         def logprobs(tokens: Sequence[Pair]) -> Json:
-            return chat_logprobs(tokens, self.top, self.engine.tokenizer)
+            as_ids = self.body.return_tokens_as_token_ids
+            return chat_logprobs(tokens, self.top, self.engine.tokenizer, as_ids)
 
         parts = self.parts(index, tokens, done, logprobs)
         return {"delta" if self.body.stream else "message": message, **parts}

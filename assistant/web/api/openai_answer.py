@@ -73,6 +73,7 @@ class Answer:
                 texts[index] += event.text
             else:
                 ends[index] = event
+                texts[index] += self.body.shown_stop(event.stop)
 
         if not await read_replies(request, self.start, take):
             return no_reader()
@@ -89,6 +90,7 @@ class Answer:
             text = event.text
         else:
             done, self.finished[index] = event, event.finished
+            text = self.body.shown_stop(done.stop)
         return [self._chunk([self.choice(index, text, event.tokens, done)])]
 
     def _chunk(self, choices: list[Json], usage: Json | None = None) -> Json:

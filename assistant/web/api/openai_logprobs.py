@@ -54,14 +54,17 @@ def completion_logprobs(
     }
 
 
-def chat_logprobs(pairs: Iterable[Pair], top: int | None, tokenizer: Tokenizer) -> Json:
-    """Of a chat's reply."""
+def chat_logprobs(
+    pairs: Iterable[Pair], top: int | None, tokenizer: Tokenizer, as_ids: bool | None = False
+) -> Json:
+    """Of a chat's reply. as_ids: as in completion_logprobs."""
 
     def entry(token: int, value: float) -> Json:
         text = tokenizer.decode([token])
         whole = "\ufffd" not in text  # else it is a part of a character
         spelt = list(text.encode()) if whole else None
-        return {"token": text, "logprob": _value(value), "bytes": spelt}
+        name = f"token_id:{token}" if as_ids else text
+        return {"token": name, "logprob": _value(value), "bytes": spelt}
 
     content = []
     for token, known in pairs:

@@ -1,24 +1,15 @@
 """What clients of the OpenAI-compatible API send, and how a body that does not fit is refused.
 
-Knows keys and types; ranges are checked where the values are used. Unknown keys are ignored, but
-those that would change the answer, and are not supported, are refused by name. Of a list one item
-that is wrong is enough: a body can hold half a million, and FastAPI has each of them described.
+Knows keys and types; ranges are checked where the values are used.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Annotated, Any, cast
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from assistant.sampling import SEED_MAX, Sampling, check_max_new_tokens
+from assistant.errors import RequestError
+from assistant.web.api.wanted import Ids, Texts, Wanted, Whole
 
 BAD_JSON = "The body of the request is not JSON."
 FORMS = {  # what pydantic says of a choice of types is about one of them only
@@ -28,63 +19,23 @@ FORMS = {  # what pydantic says of a choice of types is about one of them only
 }
 
 
-def _whole(value: object) -> object:
-    """40.0 is 40: languages without whole numbers send it so."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-Whole = Annotated[int, BeforeValidator(_whole)]
-Ids = Annotated[list[int], Field(fail_fast=True)]
-Texts = Annotated[list[str], Field(fail_fast=True)]
-
-
-def read_seed(seed: int | None) -> int | None:
-    """-1 is none, as elsewhere; a seed of 64 bits is folded into those that are known here."""
-    return None if seed is None or seed == -1 else seed % (SEED_MAX + 1)
-
-
-def read_limit(name: str, limit: int | None, window: int, least: int = 1) -> int | None:
-    """A limit on new tokens: -1 is none, and what no window holds is cut to it. Raises
-    SamplingError, which names what the client sent."""
-    if limit is None or limit == -1:
-        return None
-    return check_max_new_tokens(min(limit, window), window, least, name)
-
-
 class StreamOptions(BaseModel):
     model_config = ConfigDict(strict=True)
     include_usage: bool | None = None
 
 
-class Body(BaseModel):
+class Body(Wanted):
     """What both kinds of completion take. return_token_ids: vLLM's extension, `token_ids` in each
-    choice."""
-
-    model_config = ConfigDict(strict=True)
+    choice; return_tokens_as_token_ids: so are tokens named in logprobs."""
 
     model: str | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: Whole | None = None
-    min_p: float | None = None
-    repetition_penalty: float | None = None
-    seed: Whole | None = None
     n: Whole | None = None
     best_of: Whole | None = None
-    stop: str | Texts | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
+    include_stop_str_in_output: bool | None = None
     return_token_ids: bool | None = None
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
-    logit_bias: dict[str, float] | None = None
-
-    @field_validator("presence_penalty", "frequency_penalty", "logit_bias", mode="before")
-    @classmethod
-    def _unsupported(cls, value: object) -> object:
-        if value:
-            raise ValueError("is not supported here; leave it out")
-        return value
+    return_tokens_as_token_ids: bool | None = None
 
     @field_validator("best_of")
     @classmethod
@@ -93,22 +44,15 @@ class Body(BaseModel):
             raise ValueError("must not be above n: all replies are given back")
         return value
 
-    def sampling(self, default: Sampling) -> Sampling:
-        """What was not given is as in `default`. Raises SamplingError."""
-        names = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed")
-        given = {name: getattr(self, name) for name in names}
-        given["seed"] = read_seed(self.seed)
-        if self.top_k == -1:  # how some clients switch it off
-            given["top_k"] = 0
-        return replace(default, **{name: v for name, v in given.items() if v is not None})
-
-    @property
-    def stops(self) -> list[str] | None:
-        return [self.stop] if isinstance(self.stop, str) else self.stop
-
     @property
     def usage_wanted(self) -> bool:
         return bool(self.stream_options and self.stream_options.include_usage)
+
+    def shown_stop(self, stop: str | None) -> str:
+        """What a reply that `stop` ended shows of it: nothing, unless the request named that stop
+        and asked to see it."""
+        seen = self.include_stop_str_in_output and stop in (self.stops or ())
+        return stop if seen and stop else ""
 
 
 class CompletionBody(Body):
@@ -116,7 +60,6 @@ class CompletionBody(Body):
     suffix: str | None = None
     max_tokens: Whole | None = None
     logprobs: Whole | None = None
-    return_tokens_as_token_ids: bool | None = None  # vLLM's extension: of those in logprobs
     echo: bool | None = None
 
     @property
@@ -131,23 +74,25 @@ class ChatBody(Body):
     max_completion_tokens: Whole | None = None
     logprobs: bool | None = None
     top_logprobs: Whole | None = None
-    response_format: dict[str, Any] | None = None
-    tools: list[Any] | None = None
-    functions: list[Any] | None = None
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool | None = None
 
-    @field_validator("tools", "functions")
-    @classmethod
-    def _no_tools(cls, value: list[Any] | None) -> list[Any] | None:
-        if value:
-            raise ValueError("are not supported here; leave them out")
-        return value
-
-    @field_validator("response_format")
-    @classmethod
-    def _plain_text(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
-        if value and value.get("type") != "text":
-            raise ValueError('must be of the type "text", the only one that is supported here')
-        return value
+    def check_last(self) -> None:
+        """A last message of the assistant's is always continued here. Raises RequestError where
+        that is asked of another, or no reply at all is asked for."""
+        if self.messages and self.messages[-1].get("role") == "assistant":
+            return
+        if self.continue_final_message:
+            raise RequestError(
+                "continue_final_message needs the assistant's message as the last one.",
+                "continue_final_message",
+            )
+        if self.add_generation_prompt is False:
+            raise RequestError(
+                "add_generation_prompt may be false only where the assistant's message is the "
+                "last, which goes on.",
+                "add_generation_prompt",
+            )
 
 
 def explain_invalid(error: Mapping[str, Any]) -> tuple[str, str | None, str | None]:

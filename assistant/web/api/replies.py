@@ -23,7 +23,6 @@ from assistant.errors import (
     EngineBusy,
     EngineDead,
     RequestError,
-    SamplingError,
     SourcesBusy,
     WindowError,
 )
@@ -84,10 +83,8 @@ def explain_error(error: Exception) -> Explanation:
             return error.status_code, str(error.detail), CODES.get(error.status_code), None
         case WindowError():
             return 400, str(error), "context_length_exceeded", None
-        case SamplingError():
-            return 400, str(error), None, error.param
         case RequestError():
-            return 400, str(error), None, None
+            return 400, str(error), None, error.param
         case EngineBusy() | SourcesBusy():
             return 429, str(error), "rate_limit_exceeded", None
         case EngineDead():

@@ -5,57 +5,47 @@ what spells a special token becomes it, so that plug-ins can fill in the middle.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeAlias
 
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from assistant.completion.complete import complete, prompt_ids
 from assistant.engine.protocol import Engine, Logprob
 from assistant.generation.generate import Delta, Done
 from assistant.generation.reply import Reply
-from assistant.sampling import STOPS_MAX, Sampling
-from assistant.web.api.openai_schema import Texts, Whole, read_limit, read_seed
+from assistant.sampling import STOPS_MAX, Sampling, check_logprobs
 from assistant.web.api.replies import Event, Explanation, ReplyStream, no_reader, read_replies
+from assistant.web.api.wanted import Wanted, Whole, read_limit
 from assistant.web.gate.security import Json
 
 MAX_NEW_TOKENS = 100  # where a request does not say, as in that server
+PLAIN = Sampling(temperature=1.0, top_p=1.0)  # and as it draws, then
+
+# A token, and the likeliest ones in its place, where they are asked for
+Written: TypeAlias = tuple[Json, list[Json] | None]
 
 
-class Parameters(BaseModel):
-    """The generation parameters. Those that would change the answer, and are not supported, are
-    refused by name; unknown ones are ignored."""
-
-    model_config = ConfigDict(strict=True)
+class Parameters(Wanted):
+    """The generation parameters, and further ones of the other APIs."""
 
     do_sample: bool | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: Whole | None = None
-    repetition_penalty: float | None = None
-    seed: Whole | None = None
     max_new_tokens: Whole | None = None
-    stop: str | Texts | None = None
     truncate: Whole | None = None
     return_full_text: bool | None = None
     details: bool | None = None
     decoder_input_details: bool | None = None
     best_of: Whole | None = None
     top_n_tokens: Whole | None = None
-    typical_p: float | None = None
-    frequency_penalty: float | None = None
-    watermark: bool | None = None
-    grammar: Json | None = None
-    adapter_id: str | None = None
 
-    @field_validator("best_of", "top_n_tokens", "typical_p", "frequency_penalty", "watermark",
-                     "grammar", "adapter_id")  # fmt: skip
+    @field_validator("best_of")
     @classmethod
-    def _unsupported(cls, value: object, info: ValidationInfo) -> object:
-        if value and not (info.field_name in ("best_of", "typical_p") and value == 1):
-            raise ValueError("is not supported here; leave it out")
+    def _best_of(cls, value: int | None) -> int | None:
+        if value and value != 1:
+            raise ValueError("must be 1: there is one reply")
         return value
 
     @field_validator("truncate")
@@ -65,17 +55,10 @@ class Parameters(BaseModel):
             raise ValueError("must be at least 1")
         return value
 
-    def sampling(self) -> Sampling:
+    def sampling(self, default: Sampling = PLAIN) -> Sampling:
         """Greedy, unless sampling or something that it needs was asked for."""
         drawn = self.do_sample or {self.temperature, self.top_p, self.top_k} != {None}
-        temperature = 1.0 if self.temperature is None else self.temperature
-        return Sampling(
-            temperature=temperature if drawn else 0,
-            top_p=1.0 if self.top_p is None else self.top_p,
-            top_k=self.top_k or 0,
-            repetition_penalty=1.0 if self.repetition_penalty is None else self.repetition_penalty,
-            seed=read_seed(self.seed),
-        )
+        return super().sampling(default if drawn else replace(default, temperature=0))
 
 
 class Body(BaseModel):
@@ -151,7 +134,7 @@ class Generation:
         self.parameters = body.parameters or Parameters()
         self.special = set(engine.tokenizer.special.values())
         self.count = 0  # events that were sent
-        self.held: Json | None = None  # the newest token, not yet sent
+        self.held: Written | None = None  # the newest token, not yet sent
         self.length = 0  # characters of the reply's text that its tokens so far have
 
     def start(self) -> list[Reply]:
@@ -161,7 +144,9 @@ class Generation:
         self.ids = whole[-(asked.truncate or 0) :]
         kept = self.inputs if self.ids == whole else engine.tokenizer.decode(self.ids)
         self.before = kept if asked.return_full_text else ""
-        known = None if "logprobs" in engine.limitations else 1
+        known = check_logprobs(asked.top_n_tokens or None, "top_n_tokens")
+        if known is None and "logprobs" not in engine.limitations:
+            known = 1
         limit = read_limit("max_new_tokens", asked.max_new_tokens, engine.window)
         limit = min(MAX_NEW_TOKENS, engine.window) if limit is None else limit
         self.reply = complete(
@@ -169,16 +154,16 @@ class Generation:
             self.ids,
             sampling=asked.sampling(),
             max_new_tokens=limit,
-            stop=[asked.stop] if isinstance(asked.stop, str) else asked.stop,
             cut=True,
             logprobs=known,
             prompt_logprobs=1 if asked.decoder_input_details else None,
             wait_s=0,
+            **asked.ending(),
         )
         return [self.reply]
 
     async def whole(self, request: Request) -> Json | Response:
-        tokens: list[Json] = []
+        tokens: list[Written] = []
         ends: list[Done] = []
 
         def take(_: int, event: Event) -> None:
@@ -192,7 +177,10 @@ class Generation:
         answer: Json = {"generated_text": self.before + done.text}
         if self.parameters.details or self.parameters.decoder_input_details:
             prefill = self._prefill(done) if self.parameters.decoder_input_details else []
-            answer["details"] = {**self._details(done), "prefill": prefill, "tokens": tokens}
+            details: Json = {"prefill": prefill, "tokens": [token for token, _ in tokens]}
+            if self.parameters.top_n_tokens:
+                details["top_tokens"] = [likeliest or [] for _, likeliest in tokens]
+            answer["details"] = {**self._details(done), **details}
         return answer
 
     async def stream(self) -> ReplyStream:
@@ -214,14 +202,16 @@ class Generation:
 
     def _event(
         self,
-        token: Json,
+        written: Written,
         text: str | None = None,
         details: Json | None = None,
     ) -> Json:
         self.count += 1
-        return {"index": self.count, "token": token, "generated_text": text, "details": details}
+        token, likeliest = written
+        event = {"index": self.count, "token": token, "generated_text": text, "details": details}
+        return event if likeliest is None else {**event, "top_tokens": likeliest}
 
-    def _tokens(self, event: Event) -> list[Json]:
+    def _tokens(self, event: Event) -> list[Written]:
         """The tokens that come with an event; behind the last, the one that ended the reply. Text
         that belongs to none, of an engine that gives no ids or before a stop, is one without id."""
         texts = self.engine.tokenizer.texts([token for token, _ in event.tokens])
@@ -241,8 +231,14 @@ class Generation:
             tokens.append(self._token(stop, text, event.finished.stop_logprob))
         return tokens
 
-    def _token(self, token: int | None, text: str, known: Logprob | None) -> Json:
-        logprob = known.logprob if known else None
+    def _token(self, token: int | None, text: str, known: Logprob | None) -> Written:
+        likeliest, count = None, self.parameters.top_n_tokens
+        if known and count:
+            decode = self.engine.tokenizer.decode
+            likeliest = [self._entry(t, decode([t]), value) for t, value in known.top[:count]]
+        return self._entry(token, text, known.logprob if known else None), likeliest
+
+    def _entry(self, token: int | None, text: str, logprob: float | None) -> Json:
         return {"id": token, "text": text, "logprob": logprob, "special": token in self.special}
 
     def _details(self, done: Done) -> Json:

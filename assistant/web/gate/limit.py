@@ -20,6 +20,7 @@ CLIENTS_MAX = 10_000  # addresses that are remembered; the one seen longest ago 
 PAGE = "/gradio_api/queue/join"
 PATHS = re.compile(
     r"/|/page/(?:chat|again|complete|inspect)|/overlap|/v1/.+|/generate(?:_stream)?"
+    r"|/infill|/completion"
     rf"|/gradio_api/call/.+|{PAGE}"
 )
 

@@ -6,13 +6,22 @@ Pure ASGI, so that streams pass untouched. Knows HTTP; knows nothing of chats or
 import asyncio
 import json
 import logging
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeAlias
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from assistant.web.gate.hosts import PORTS, Hosts
+from assistant.web.gate.origins import Origins
+from assistant.web.gate.paths import (
+    BEHIND_LOGIN,
+    CALL_PATHS,
+    LOGIN_PATHS,
+    OF_PAGE,
+    OPEN_PATHS,
+    as_meant,
+    of_api,
+)
 
 log = logging.getLogger(__name__)
 
@@ -33,29 +42,6 @@ CSP = (
     "frame-ancestors 'self'"
 )
 
-# The routes that the page and its API use. All else that Gradio mounts (uploads, files, proxies,
-# recordings, run histories, monitoring ...) is closed.
-OPEN_PATHS = re.compile(
-    r"/|/v1/(?:models(?:/.{1,300})?|(?:chat/)?completions)|/generate(?:_stream)?|/info"
-    r"|/health|/metrics|/overlap"
-    r"|/config/?|/theme\.css|/robots\.txt|/favicon\.ico"
-    r"|/page/static/[\w/]{1,100}\.js"
-    r"|/page/(?:facts|chat|again|stop|count|prompt|render|sources|template)"
-    r"|/page/(?:library|library/use|look|complete|complete/stop|inspect)"
-    r"|/(?:static|assets|svelte)/.{1,200}"
-    r"|/gradio_api/(?:info/?|user/?|login_check/?|app_id/?|theme\.css|startup-events"
-    r"|queue/join|queue/data|call/.+|cancel|reset/?|heartbeat/[^/]+)"
-)
-LOGIN_PATHS = frozenset({"/login", "/logout"})  # where a login is asked
-# What the scripts ask, and what Gradio itself leaves open to visitors who have not logged in.
-BEHIND_LOGIN = re.compile(
-    r"/page/(?!static/).+|/gradio_api/(?:app_id|startup-events|cancel|reset|heartbeat)\b.*"
-)
-# Of the page's own scripts alone, not of other programs. A form of another site cannot send JSON.
-OF_PAGE = re.compile(r"/page/.+")
-
-# Here a call is only taken up, not run: what fails is what it names, or the shape of its values.
-CALL_PATHS = re.compile(r"/gradio_api/(?:queue/join|call/.+)")
 BAD_CALL = (
     "No function of this server can be called like this; /gradio_api/info lists the functions and "
     "their parameters."
@@ -82,7 +68,8 @@ class Gate:
     """ASGI middleware: refuses what is not for us, caps bodies, sets the security headers, and
     gives a failure's answer as a sentence.
 
-    root_path: the prefix of a reverse proxy; requests may come with it or without. logged_in:
+    origins: the pages of other sites that may use the APIs. root_path: the prefix of a reverse
+    proxy; requests may come with it or without. logged_in:
     tells from the cookies' header whether a visitor has logged in; None where no login is asked.
     """
 
@@ -91,13 +78,14 @@ class Gate:
         app: ASGIApp,
         *,
         hosts: Hosts,
+        origins: Origins,
         errors: ErrorWriters,
         root_path: str = "",
         framed_by_hub: bool = False,
         logged_in: Callable[[str], bool] | None = None,
     ) -> None:
         self.app = app
-        self.hosts, self.errors = hosts, errors
+        self.hosts, self.origins, self.errors = hosts, origins, errors
         self.root_path = root_path
         self.logged_in = logged_in
         self.headers = [
@@ -112,6 +100,8 @@ class Gate:
         if scope["type"] != "http":
             return await send({"type": "websocket.close", "code": 1000})
 
+        scope = as_meant(self._without_prefix(scope))
+        headers = [*self.headers, *self.origins.headers(scope)]
         names = {name for name, _ in self.headers}
 
         async def send_with_headers(message: Message) -> None:
@@ -122,11 +112,12 @@ class Gate:
                     for name, value in message["headers"]
                     if name.lower() not in names and not name.lower().startswith(b"access-control-")
                 ]
-                message = {**message, "headers": kept + self.headers}
+                message = {**message, "headers": kept + headers}
             await send(message)
 
-        scope = self._without_prefix(scope)
         refusal = self._refusal(scope)
+        if refusal is None and self.origins.asked_before(scope):
+            return await send_nothing(send_with_headers)
         if refusal is None and scope["method"] not in ("GET", "HEAD"):
             try:
                 async with asyncio.timeout(BODY_S):
@@ -181,7 +172,8 @@ class Gate:
 
     def _trusted_headers(self, scope: Scope) -> list[tuple[bytes, bytes]]:
         """The headers without those that would have Gradio write another server's address into the
-        page: X-Gradio-Server, and X-Forwarded-Host unless it names a page of ours."""
+        page: X-Gradio-Server, and X-Forwarded-Host unless it names a page of ours. What the APIs
+        get is JSON, whatever a client calls it."""
         host = dict(scope["headers"])[b"host"].decode("latin-1")
 
         def ours(value: bytes) -> bool:
@@ -189,11 +181,15 @@ class Gate:
             pages = (f"{scheme}://{name}" for scheme in PORTS)
             return any(self.hosts.own(page, host, scope["scheme"]) for page in pages)
 
-        return [
+        kept = [
             (name, value)
             for name, value in scope["headers"]
             if name != b"x-gradio-server" and (name != b"x-forwarded-host" or ours(value))
         ]
+        if scope["method"] == "POST" and of_api(scope):
+            kept = [(name, value) for name, value in kept if name != b"content-type"]
+            kept.append((b"content-type", b"application/json"))
+        return kept
 
     def _refusal(self, scope: Scope) -> Refusal | None:
         """Why this request is not served."""
@@ -206,6 +202,7 @@ class Gate:
             origin is not None
             and scope["method"] not in ("GET", "HEAD")
             and not self.hosts.own(origin.decode("latin-1"), host, scope["scheme"])
+            and not self.origins.allow(scope)
         ):
             return 403, "Pages of other sites may not send requests to this server."
         path = scope["path"]
@@ -252,6 +249,11 @@ def replay(body: bytes, receive: Receive) -> Receive:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return again
+
+
+async def send_nothing(send: Send) -> None:
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def refuse(

@@ -130,7 +130,10 @@ def test_a_conversation_and_its_parts(client, server):
 def test_a_reply_goes_on(client, server, script, stream):
     script(" and on.")
     said = [MESSAGE, {"role": "assistant", "content": "On"}]
-    answer = client.chat.completions.create(model="fake", messages=said, stream=stream)
+    asked = {"add_generation_prompt": False, "continue_final_message": True}
+    answer = client.chat.completions.create(
+        model="fake", messages=said, stream=stream, extra_body=asked
+    )
     if stream:
         text = "".join(chunk.choices[0].delta.content or "" for chunk in answer)
     else:
@@ -217,6 +220,20 @@ def test_a_limit_that_is_too_large_lets_no_turn_leave_that_fits(server):
 
 
 @pytest.mark.parametrize(
+    "messages, more, words",
+    [
+        ([MESSAGE], {"continue_final_message": True}, "needs the assistant's message as the last"),
+        ([MESSAGE], {"add_generation_prompt": False}, "may be false only where the assistant's"),
+    ],
+)
+def test_nothing_that_could_be_continued(server, client, messages, more, words):
+    with pytest.raises(openai.BadRequestError, match=words) as caught:
+        client.chat.completions.create(model="fake", messages=messages, extra_body=more)
+    assert caught.value.param == next(iter(more))
+    assert server.engine.requests == []
+
+
+@pytest.mark.parametrize(
     "messages, words",
     [
         ([], "no message that waits for a reply"),
@@ -270,6 +287,32 @@ def test_a_raw_prompt_is_trusted_and_ids_are_taken_as_they_are(client, server):
     assert server.engine.requests[-1].ids == ids
     client.completions.create(model="fake", prompt=list(ids))
     assert server.engine.requests[-1].ids == ids
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    "options, text",
+    [
+        ({"stop": ["END", "x"]}, "oneEND"),
+        ({"stop": "zzz"}, "oneEND two"),
+        ({"stop": ["END"], "include_stop_str_in_output": False}, "one"),
+    ],
+)
+def test_a_stop_that_is_shown(client, script, stream, options, text):
+    script("oneEND two")
+    more = {"include_stop_str_in_output": True, **options}
+    answer = client.completions.create(**RAW, extra_body=more, stream=stream)
+    chunks = list(answer) if stream else [answer]
+    assert "".join(chunk.choices[0].text for chunk in chunks) == text
+    said = client.chat.completions.create(**ASK, extra_body=more)
+    assert said.choices[0].message.content == text
+
+
+def test_the_marker_of_a_turn_is_no_stop_of_the_request(client, script):
+    script("Fine.\n\nHuman: more")
+    more = {"include_stop_str_in_output": True, "stop": ["END"]}
+    said = client.chat.completions.create(**ASK, extra_body=more)
+    assert said.choices[0].message.content == "Fine."
 
 
 @pytest.mark.parametrize("ids", [False, True])
@@ -482,7 +525,9 @@ def test_a_chat_that_cannot_be(server, client, body, words):
 
 def test_what_changes_nothing_is_taken(client):
     nothing = {"logit_bias": {}, "presence_penalty": 0, "frequency_penalty": 0.0, "user": "me"}
+    nothing |= {"min_tokens": 0, "guided_json": None, "typical_p": 1, "repeat_last_n": -1}
     chat = {"tools": [], "tool_choice": "none", "response_format": {"type": "text"}, "store": False}
+    chat |= {"modalities": ["text"], "reasoning_effort": "low", "a_key_of_its_own": {"x": [1]}}
     assert client.completions.create(**RAW, extra_body={**nothing, "best_of": 1}).choices
     assert client.chat.completions.create(**ASK, extra_body={**nothing, **chat}).choices
 

@@ -160,6 +160,20 @@ def test_the_prompts_own_tokens(client, server):
     assert server.engine.prompt() == "ef"
 
 
+def test_the_likeliest_in_each_place(client, script):
+    script("Hé")
+    whole = client.text_generation("x", details=True, top_n_tokens=2).details
+    found = [[(token["text"], token["logprob"]) for token in place] for place in whole.top_tokens]
+    assert [len(place) for place in found] == [2, 2, 2, 2]
+    assert [place[0][1] for place in found] == [-0.5] * 4
+    tokens = [(token.text, token.logprob) for token in whole.tokens]
+    assert tokens[0] in found[0] or tokens[0][1] == -1.5
+    events = list(client.text_generation("x", details=True, stream=True, top_n_tokens=2))
+    assert [event.top_tokens for event in events] == [*whole.top_tokens]
+    (event, *_) = client.text_generation("x", details=True, stream=True)
+    assert event.top_tokens is None
+
+
 @pytest.mark.parametrize(
     "parameters, limit",
     [
@@ -184,8 +198,10 @@ def test_numbers_and_stops_as_clients_send_them(server, parameters, limit):
         ({"inputs": "x" * 8192}, "window holds 8192"),
         ({"parameters": {"temperature": -1}}, "temperature must be from 0 to 2"),
         ({"parameters": {"grammar": {"type": "json", "value": {}}}}, "grammar is not supported"),
-        ({"parameters": {"top_n_tokens": 2}}, "top_n_tokens is not supported here"),
-        ({"parameters": {"best_of": 2}}, "best_of is not supported here; leave it out."),
+        ({"parameters": {"top_n_tokens": 21}}, "top_n_tokens must be from 1 to 20; 21 was given."),
+        ({"parameters": {"best_of": 2}}, "best_of must be 1: there is one reply."),
+        ({"parameters": {"watermark": True}}, "watermark is not supported here; leave it out."),
+        ({"parameters": {"adapter_id": "a"}}, "adapter_id is decided by this server"),
         ({"parameters": {"truncate": 0}}, "truncate must be at least 1."),
         ({"parameters": {"stop": ["x"] * 65}}, "At most 64 stop strings"),
     ],

@@ -102,16 +102,28 @@ def test_calls_are_counted_and_health_is_not(server):
 
 @pytest.mark.parametrize(
     "path",
-    ["/v1/completions", "/v1/chat/completions", "/generate", "/generate_stream", "/", "/overlap"],
+    [
+        "/v1/completions",
+        "/v1/chat/completions",
+        "/generate",
+        "/generate_stream",
+        "/",
+        "/overlap",
+        "/v1/responses",
+        "/infill",
+        "/completion",
+    ],
 )
 def test_the_apis_are_counted(server, path):
     message = {"role": "user", "content": "x"}
     body = {"prompt": "x", "inputs": "x", "messages": [message], "document": "x"}
+    if path == "/v1/responses":
+        body = {"input": "x"}
     answers = [server.post(path, json=body) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [200, 200, 429]
     assert told_off(answers[-1])
     said = answers[-1].json()
-    if path.startswith(("/v1/", "/overlap")):
+    if path.startswith(("/v1/", "/overlap", "/infill", "/completion")):
         assert said["error"]["type"] == "rate_limit_error"
     else:
         assert (said["error"], said["error_type"]) == (said["detail"], "overloaded")

@@ -1,0 +1,95 @@
+"""POST /tokenize and /detokenize, in the forms of TGI, vLLM and llama.cpp, told apart by key.
+
+Knows text and tokens; nothing is computed by the model.
+"""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel, ConfigDict, Field
+
+from assistant.chat.assistant import Assistant
+from assistant.completion.complete import check_ids
+from assistant.completion.raw import Raw
+from assistant.conversation import Conversation
+from assistant.errors import RequestError
+from assistant.prompting.template import encode
+from assistant.web.api.wanted import Ids
+from assistant.web.gate.security import Json
+
+FORMS = ("inputs", "content", "prompt", "messages")  # TGI's, llama.cpp's, and vLLM's two
+
+
+class Text(BaseModel):
+    """What is to be cut into tokens: the first of FORMS that is there, each a raw prompt but for
+    the messages. No token is added, since none stands before a prompt here. parse_special: false
+    reads spellings of special tokens as text."""
+
+    model_config = ConfigDict(strict=True)
+
+    inputs: str | None = None
+    content: str | None = None
+    prompt: str | None = None
+    messages: Annotated[list[dict[str, Any]], Field(fail_fast=True)] | None = None
+    parse_special: bool | None = None
+    with_pieces: bool | None = None
+    return_token_strs: bool | None = None
+
+
+class Tokens(BaseModel):
+    model_config = ConfigDict(strict=True)
+    tokens: Ids
+
+
+def tokens_router(assistant: Assistant, key: Callable[..., object]) -> APIRouter:
+    """The routes. key: a dependency that checks the key."""
+    engine, router = assistant.engine, APIRouter(dependencies=[Depends(key)])
+
+    @router.post("/tokenize", response_model=None)
+    def tokenize(body: Text) -> Json | list[Json]:
+        form = next((form for form in FORMS if getattr(body, form) is not None), None)
+        if form is None:
+            raise RequestError("Send one of inputs, content, prompt and messages.")
+        ids = _ids(assistant, body, getattr(body, form))
+        texts: list[str] = []
+        if form == "inputs" or body.with_pieces or body.return_token_strs:
+            if "tokens" in engine.limitations:
+                raise RequestError(engine.limitations["tokens"])
+            texts = engine.tokenizer.texts(ids)
+        if form == "inputs":
+            return _placed(ids, texts)
+        if form == "content":
+            pieces = [{"id": i, "piece": text} for i, text in zip(ids, texts, strict=False)]
+            return {"tokens": pieces if body.with_pieces else ids}
+        strings = texts if body.return_token_strs else None
+        return {"count": len(ids), "max_model_len": engine.window, "tokens": ids,
+                "token_strs": strings}  # fmt: skip
+
+    @router.post("/detokenize", response_model=None)
+    def detokenize(body: Tokens) -> Json:
+        """With the keys of both vLLM and llama.cpp."""
+        text = engine.tokenizer.decode(check_ids(body.tokens, engine.tokenizer))
+        return {"prompt": text, "content": text}
+
+    return router
+
+
+def _ids(assistant: Assistant, body: Text, asked: str | list[dict[str, Any]]) -> list[int]:
+    """Of a text, or of all the prompt that messages become. Raises RequestError."""
+    tokenizer = assistant.engine.tokenizer
+    if isinstance(asked, str):
+        special = body.parse_special is not False
+        return Raw(asked).checked().ids(tokenizer, special=special) if asked else []
+    system, conversation = Conversation.from_messages(asked)
+    return encode(assistant.segments(conversation, system=system), tokenizer)
+
+
+def _placed(ids: list[int], texts: list[str]) -> list[Json]:
+    """TGI's form. start and stop: characters of the text."""
+    placed: list[Json] = []
+    at = 0
+    for token, text in zip(ids, texts, strict=True):
+        placed.append({"id": token, "text": text, "start": at, "stop": at + len(text)})
+        at += len(text)
+    return placed

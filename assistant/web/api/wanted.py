@@ -1,0 +1,105 @@
+"""What the bodies of all APIs have in common: how tokens are chosen, and when a reply ends.
+
+Knows keys and types; ranges are checked where the values are used. Of a list one item that is wrong
+is enough: a body can hold half a million, and FastAPI has each of them described.
+"""
+
+from dataclasses import fields, replace
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from assistant.errors import RequestError
+from assistant.sampling import SEED_MAX, Sampling, check_max_new_tokens
+from assistant.web.api.fields import refuse_unsupported
+from assistant.web.gate.security import Json
+
+
+def _whole(value: object) -> object:
+    """40.0 is 40: languages without whole numbers send it so."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole: TypeAlias = Annotated[int, BeforeValidator(_whole)]
+Ids: TypeAlias = Annotated[list[int], Field(fail_fast=True)]
+Texts: TypeAlias = Annotated[list[str], Field(fail_fast=True)]
+
+BAN = -100.0  # the least bias, as which llama.cpp's clients send false
+
+
+def read_seed(seed: int | None) -> int | None:
+    """-1 is none, as elsewhere; a seed of 64 bits is folded into those that are known here."""
+    return None if seed is None or seed == -1 else seed % (SEED_MAX + 1)
+
+
+def read_limit(name: str, limit: int | None, window: int, least: int = 1) -> int | None:
+    """A limit on new tokens: -1 is none, and what no window holds is cut to it. Raises
+    SamplingError, which names what the client sent."""
+    if limit is None or limit == -1:
+        return None
+    return check_max_new_tokens(min(limit, window), window, least, name)
+
+
+class Wanted(BaseModel):
+    """Raises RequestError for a field that fields.REFUSED names."""
+
+    model_config = ConfigDict(strict=True)
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: Whole | None = None
+    min_p: float | None = None
+    typical_p: float | None = None
+    repetition_penalty: float | None = None
+    repeat_penalty: float | None = None  # llama.cpp's name for it
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    logit_bias: Json | list[Any] | None = None
+    dry_multiplier: float | None = None
+    dry_base: float | None = None
+    dry_allowed_length: Whole | None = None
+    dry_penalty_last_n: Whole | None = None
+    dry_sequence_breakers: Texts | None = None
+    seed: Whole | None = None
+
+    stop: str | Texts | None = None
+    stop_token_ids: Ids | None = None
+    min_tokens: Whole | None = None
+    ignore_eos: bool | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _supported(cls, values: Any) -> Any:
+        refuse_unsupported(values, cls.model_fields)
+        return values
+
+    def sampling(self, default: Sampling) -> Sampling:
+        """What was not given is as in `default`. Raises SamplingError."""
+        given = {field.name: getattr(self, field.name) for field in fields(Sampling)}
+        given["seed"] = read_seed(self.seed)
+        if self.top_k == -1:  # how some clients switch it off
+            given["top_k"] = 0
+        if self.repetition_penalty is None:
+            given["repetition_penalty"] = self.repeat_penalty
+        return replace(default, **{name: v for name, v in given.items() if v is not None})
+
+    def ending(self) -> Json:
+        """When the reply ends, as keywords of complete() and Assistant.reply()."""
+        return {"stop": self.stops}
+
+    @property
+    def stops(self) -> list[str] | None:
+        return [self.stop] if isinstance(self.stop, str) else self.stop
+
+
+def read_bias(bias: Json | list[Any]) -> tuple[tuple[int, float], ...]:
+    """(token id, bias) of OpenAI's form, whose keys are ids as text, or of llama.cpp's pairs, in
+    which false bans the token. Raises RequestError."""
+    pairs = bias.items() if isinstance(bias, dict) else bias
+    try:
+        return tuple(
+            (int(token), BAN if value is False else float(value)) for token, value in pairs
+        )
+    except (TypeError, ValueError):
+        sentence = "logit_bias must give a number to token ids, which are whole numbers."
+        raise RequestError(sentence, "logit_bias") from None
