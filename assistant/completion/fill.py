@@ -19,6 +19,7 @@ from typing import Literal
 from assistant.completion.complete import at_once, check_count, seeds
 from assistant.engine.protocol import Engine, Request, Tokenizer, Waiting
 from assistant.errors import EngineBusy, RequestError
+from assistant.generation.ends import NO_ENDS, Ends
 from assistant.generation.generate import Delta, Done, Event, generate
 from assistant.generation.reply import Reply
 from assistant.generation.stops import StopScanner
@@ -79,12 +80,13 @@ def fill(
     order: str = "PSM",
     count: int = 1,
     stop: Sequence[str] | None = (),
+    ends: Ends = NO_ENDS,
     cut: bool = False,
     wait_s: float = 0.1,
 ) -> list["Filling"]:
     """`count` candidates, with the seeds seed, seed + 1, ..., whose first holes are submitted at
-    the call. text: see parts_of. max_new_tokens: for each hole; cut: whether more than the text
-    leaves room for is asked for as what it leaves.
+    the call. text: see parts_of. max_new_tokens: for each hole. ends: what
+    else ends it. cut: whether more than the text leaves room for is asked for as what it leaves.
 
     Raises RequestError, EngineBusy or EngineDead, and then none of them runs.
     """
@@ -102,7 +104,7 @@ def fill(
     stops = check_stops(stop)
 
     def filling(seeded: Sampling) -> Filling:
-        ask = partial(_ask, engine, order, limit, seeded, stops, wait_s)
+        ask = partial(_ask, engine, order, limit, seeded, stops, ends, wait_s)
         return Filling(ask, parts, seeded, wait_s)
 
     return at_once(partial(filling, seeded) for seeded in seeds(sampling, count))
@@ -199,6 +201,7 @@ def _ask(
     limit: int,
     sampling: Sampling,
     stops: tuple[str, ...],
+    ends: Ends,
     wait_s: float,
     before: str,
     after: str,
@@ -212,6 +215,7 @@ def _ask(
         stop_ids=frozenset(engine.tokenizer.special.values()),
         penalty_from=len(ids),  # a fill must use the names that stand around it
     )
+    request = ends.applied(request, engine)
     ledger = fit(0, (), len(ids), limit, engine.window)
     generation = generate(engine, request, StopScanner(strings=stops), wait_s=wait_s)
     return Reply(generation, ledger, sampling, stop=stops)

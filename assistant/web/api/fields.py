@@ -81,6 +81,7 @@ REFUSED: dict[str, Refused] = {
     ),
     "top_n_sigma": Refused((-1,)),
     "verbosity": Refused(("medium",)),
+    "dry_penalty_last_n": Refused((-1,), "must be -1: the whole text counts here"),
     "repeat_last_n": Refused((-1,), "must be -1: the penalty counts the whole text here"),
     "samplers": Refused(why=_HERE),
     "lora": Refused(why=_HERE),
@@ -92,15 +93,6 @@ REFUSED: dict[str, Refused] = {
     **dict.fromkeys(("t_max_predict_ms", "t_max_prompt_ms"), Refused((-1,))),
     **dict.fromkeys(("grammar_lazy", "grammar_triggers", "preserved_tokens", "structural_tag",
                      "guided_whitespace_pattern"), Refused()),
-    # Not done yet, though bodies declare them
-    **dict.fromkeys(
-        ("presence_penalty", "frequency_penalty", "logit_bias", "dry_multiplier", "stop_token_ids",
-         "min_tokens", "ignore_eos", "structured_outputs", "guided_json", "guided_regex",
-         "guided_choice", "guided_grammar", "json_schema", "grammar"),
-        Refused(),
-    ),
-    "typical_p": Refused((1,)),
-    "response_format": Refused(({"type": "text"},), 'must be of the type "text"'),
     # What the prompt is made of
     "chat_template": Refused(why="is this server's own; leave it out"),
     "truncate_prompt_tokens": Refused((-1,), "is not supported here; send less"),
@@ -112,12 +104,6 @@ REFUSED: dict[str, Refused] = {
                      "context_management", "access_programs"), Refused(why=MEMORY)),
 }  # fmt: skip
 
-LATER = frozenset(
-    {"presence_penalty", "frequency_penalty", "logit_bias", "dry_multiplier", "stop_token_ids",
-     "min_tokens", "ignore_eos", "structured_outputs", "guided_json", "guided_regex",
-     "guided_choice", "guided_grammar", "json_schema", "grammar", "typical_p", "response_format"}
-)  # fmt: skip
-
 
 def refuse_unsupported(values: object, done: Collection[str]) -> None:
     """Raises RequestError for a field of `values`, a body as it was sent, that is not done here.
@@ -125,6 +111,6 @@ def refuse_unsupported(values: object, done: Collection[str]) -> None:
     if not isinstance(values, Mapping):
         return
     for name, entry in REFUSED.items():
-        value = None if name in done and name not in LATER else values.get(name)
+        value = None if name in done else values.get(name)
         if value not in OFF and value not in entry.off:
             raise RequestError(f"{name} {entry.why}.", name)

@@ -104,7 +104,7 @@ class Answer:
             "max_new_tokens": engine.window if least is None else max(least, 1),
             "cut": True,
             "wait_s": 0,
-            **body.ending(),
+            **body.ending(engine),
         }
         if isinstance(body, CompletionBody):
             return [complete(engine, body.prompt, **options)]

@@ -107,7 +107,7 @@ class Completion(Answer):
         window, least = engine.window, 0 if body.echo else 1
         limit = read_limit("max_tokens", body.max_tokens, window, least)
         limit = min(MAX_TOKENS, window) if limit is None else limit
-        options: Json = {"max_new_tokens": limit, "wait_s": 0, **body.ending()}
+        options: Json = {"max_new_tokens": limit, "wait_s": 0, **body.ending(self.engine)}
 
         def seeded() -> list[Sampling]:
             return seeds(body.sampling(Sampling()), self.count)
@@ -195,7 +195,7 @@ class ChatCompletion(Answer):
             cut=True,
             logprobs=None if self.top is None else max(self.top, 1),
             wait_s=0,
-            **body.ending(),
+            **body.ending(self.engine),
         )
         each = seeds(body.sampling(assistant.template.sampling), self.count)
         return at_once(partial(ask, sampling=seeded) for seeded in each)

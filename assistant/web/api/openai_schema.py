@@ -16,6 +16,9 @@ FORMS = {  # what pydantic says of a choice of types is about one of them only
     "prompt": "must be text, a list of token ids, or a list of either",
     "stop": "must be text or a list of texts",
     "messages": "must be a list of objects with a role and a content",
+    "input": "must be text or a list of messages",
+    "logit_bias": "must be an object of token ids and numbers",
+    **dict.fromkeys(("guided_json", "json_schema", "grammar"), "must be an object or text"),
 }
 
 

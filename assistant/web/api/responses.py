@@ -45,9 +45,7 @@ class ResponseBody(Wanted):
 
     @field_validator("text")
     @classmethod
-    def _plain(cls, value: Json | None) -> Json | None:
-        if value and (value.get("format") or {"type": "text"}) != {"type": "text"}:
-            raise ValueError('must have a format of the type "text", the only one here')
+    def _no_verbosity(cls, value: Json | None) -> Json | None:
         if value and value.get("verbosity") not in (None, "medium"):
             raise ValueError('must have "medium" as its verbosity, the only one here')
         return value
@@ -57,6 +55,10 @@ class ResponseBody(Wanted):
     def _no_prompt(cls, value: object) -> None:
         if value and isinstance(value, dict):
             raise ValueError(MEMORY)
+
+    @property
+    def formats(self) -> Json:
+        return {**super().formats, "text.format": (self.text or {}).get("format")}
 
     @property
     def messages(self) -> list[Json]:
@@ -107,7 +109,7 @@ class ResponseAnswer:
             max_new_tokens=read_limit("max_output_tokens", body.max_output_tokens, window),
             cut=True,
             wait_s=0,
-            **body.ending(),
+            **body.ending(assistant.engine),
         )
         self.sampling = reply.sampling
         return [reply]
@@ -190,7 +192,7 @@ class ResponseAnswer:
             "previous_response_id": None,
             "store": False,
             "temperature": self.sampling.temperature,
-            "text": {"format": {"type": "text"}},
+            "text": {"format": body.formats["text.format"] or {"type": "text"}},
             "tool_choice": "none",
             "tools": [],
             "top_p": self.sampling.top_p,

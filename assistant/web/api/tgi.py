@@ -57,7 +57,9 @@ class Parameters(Wanted):
 
     def sampling(self, default: Sampling = PLAIN) -> Sampling:
         """Greedy, unless sampling or something that it needs was asked for."""
-        drawn = self.do_sample or {self.temperature, self.top_p, self.top_k} != {None}
+        drawn = self.do_sample or {self.temperature, self.top_p, self.top_k, self.typical_p} != {
+            None
+        }
         return super().sampling(default if drawn else replace(default, temperature=0))
 
 
@@ -158,7 +160,7 @@ class Generation:
             logprobs=known,
             prompt_logprobs=1 if asked.decoder_input_details else None,
             wait_s=0,
-            **asked.ending(),
+            **asked.ending(engine),
         )
         return [self.reply]
 

@@ -9,9 +9,12 @@ from typing import Annotated, Any, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from assistant.engine.protocol import Engine
 from assistant.errors import RequestError
-from assistant.sampling import SEED_MAX, Sampling, check_max_new_tokens
+from assistant.generation.ends import Ends
+from assistant.sampling import SEED_MAX, STOPS_MAX, Sampling, check_max_new_tokens
 from assistant.web.api.fields import refuse_unsupported
+from assistant.web.api.grammars import FIELDS, read_grammar
 from assistant.web.gate.security import Json
 
 
@@ -58,7 +61,6 @@ class Wanted(BaseModel):
     dry_multiplier: float | None = None
     dry_base: float | None = None
     dry_allowed_length: Whole | None = None
-    dry_penalty_last_n: Whole | None = None
     dry_sequence_breakers: Texts | None = None
     seed: Whole | None = None
 
@@ -66,6 +68,16 @@ class Wanted(BaseModel):
     stop_token_ids: Ids | None = None
     min_tokens: Whole | None = None
     ignore_eos: bool | None = None
+
+    # What it must match: see grammars.py
+    response_format: Json | None = None
+    structured_outputs: Json | None = None
+    guided_json: Json | str | None = None
+    guided_regex: str | None = None
+    guided_choice: list[Any] | None = None
+    guided_grammar: str | None = None
+    json_schema: Json | str | None = None
+    grammar: Json | str | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -77,15 +89,32 @@ class Wanted(BaseModel):
         """What was not given is as in `default`. Raises SamplingError."""
         given = {field.name: getattr(self, field.name) for field in fields(Sampling)}
         given["seed"] = read_seed(self.seed)
+        if self.logit_bias is not None:
+            given["logit_bias"] = read_bias(self.logit_bias)
         if self.top_k == -1:  # how some clients switch it off
             given["top_k"] = 0
         if self.repetition_penalty is None:
             given["repetition_penalty"] = self.repeat_penalty
         return replace(default, **{name: v for name, v in given.items() if v is not None})
 
-    def ending(self) -> Json:
-        """When the reply ends, as keywords of complete() and Assistant.reply()."""
-        return {"stop": self.stops}
+    def ending(self, engine: Engine) -> Json:
+        """When the reply ends, as keywords of complete(), fill() and Assistant.reply(). Raises
+        RequestError."""
+        name, least = "min_tokens", self.min_tokens or 0
+        least = check_max_new_tokens(least, engine.window, 0, name)
+        ids, size = tuple(self.stop_token_ids or ()), len(engine.tokenizer)
+        if len(ids) > STOPS_MAX or not all(0 <= token < size for token in ids):
+            name = "stop_token_ids"
+            sentence = f"{name} must be at most {STOPS_MAX} token ids from 0 to {size - 1}."
+            raise RequestError(sentence, name)
+        grammar = read_grammar(self.formats)
+        ends = Ends(least, ids, bool(self.ignore_eos), grammar)
+        return {"stop": self.stops, "ends": ends}
+
+    @property
+    def formats(self) -> Json:
+        """What the reply must match, by the key that says so."""
+        return {name: getattr(self, name) for name in FIELDS}
 
     @property
     def stops(self) -> list[str] | None:

@@ -350,13 +350,44 @@ def test_suffix_fills_in_the_middle(client, server, script):
 
 
 def test_sampling_arrives(client, server):
-    more = {"top_k": 7, "min_p": 0.25, "repetition_penalty": 1.5}
+    more = {"top_k": 7, "min_p": 0.25, "repeat_penalty": 1.5, "typical_p": 0.5}
+    more |= {"presence_penalty": 1, "frequency_penalty": -0.5, "logit_bias": {"7": 5, "5": -1}}
+    more |= {"dry_multiplier": 0.8, "dry_base": 2, "dry_allowed_length": 3}
+    more |= {"dry_sequence_breakers": ["\n"]}
     client.completions.create(**RAW, temperature=0.5, top_p=0.75, seed=9, extra_body=more)
     sampling = server.engine.requests[-1].sampling
     assert (sampling.temperature, sampling.top_p, sampling.seed) == (0.5, 0.75, 9)
     assert (sampling.top_k, sampling.min_p, sampling.repetition_penalty) == (7, 0.25, 1.5)
+    assert (sampling.presence_penalty, sampling.frequency_penalty) == (1, -0.5)
+    assert (sampling.typical_p, sampling.logit_bias) == (0.5, ((5, -1), (7, 5)))
+    assert (sampling.dry_multiplier, sampling.dry_base, sampling.dry_allowed_length) == (0.8, 2, 3)
+    assert sampling.dry_sequence_breakers == ("\n",)
     client.completions.create(**RAW, extra_body={"top_k": -1, "temperature": None, "user": "x"})
     assert server.engine.requests[-1].sampling.top_k == 0
+    client.completions.create(**RAW, extra_body={"logit_bias": [[9, False], [5, 1.5]]})
+    assert server.engine.requests[-1].sampling.logit_bias == ((5, 1.5), (9, -100))
+
+
+@pytest.mark.parametrize(
+    "path, body",
+    [
+        ("/v1/completions", RAW),
+        ("/v1/completions", {**RAW, "suffix": "x"}),
+        ("/v1/chat/completions", ASK),
+        ("/v1/responses", {"input": "Hi"}),
+        ("/generate", {"inputs": "x"}),
+        ("/completion", RAW),
+        ("/infill", {"input_prefix": "x"}),
+    ],
+)
+def test_what_ends_a_reply_arrives(server, path, body):
+    more = {"min_tokens": 5, "stop_token_ids": [40, 41], "ignore_eos": True}
+    more = {"parameters": more} if path == "/generate" else more
+    assert server.post(path, json={**body, **more}).status_code == 200
+    request = server.engine.requests[-1]
+    assert request.min_new_tokens == 5 and {40, 41} <= request.stop_ids
+    assert server.engine.tokenizer.eos_id in request.banned_ids
+    assert server.engine.tokenizer.eos_id not in request.stop_ids
 
 
 # -- tokens
@@ -482,9 +513,20 @@ def test_logprobs_of_a_chat(client, script, stream):
         ({"stop": ["a"] * 65}, "At most 64 stop strings are allowed; 65 were given.", None),
         ({"stop": 5}, "stop must be text or a list of texts.", "stop"),
         ({"logprobs": 21}, "logprobs must be from 1 to 20; 21 was given.", "logprobs"),
-        ({"logit_bias": {"5": 1}}, "logit_bias is not supported here; leave it out.", "logit_bias"),
-        ({"presence_penalty": 1}, "presence_penalty is not supported here", "presence_penalty"),
-        ({"frequency_penalty": 1}, "frequency_penalty is not supported", "frequency_penalty"),
+        ({"logit_bias": {"a": 1}}, "logit_bias must give a number to token ids", "logit_bias"),
+        ({"logit_bias": {"5": "1e"}}, "logit_bias must give a number", "logit_bias"),
+        ({"logit_bias": [5]}, "logit_bias must give a number", "logit_bias"),
+        ({"logit_bias": {"5": 101}}, "logit_bias must be from -100 to 100; 101.0", "logit_bias"),
+        ({"presence_penalty": 3}, "presence_penalty must be from -2 to 2", "presence_penalty"),
+        ({"frequency_penalty": -3}, "frequency_penalty must be from -2", "frequency_penalty"),
+        ({"typical_p": 2}, "typical_p must be above 0 and at most 1", "typical_p"),
+        ({"dry_multiplier": 1, "dry_penalty_last_n": 5}, "must be -1", "dry_penalty_last_n"),
+        ({"min_tokens": -1}, "min_tokens must be from 0 to 8192; -1 was given.", "min_tokens"),
+        ({"stop_token_ids": [261]}, "at most 64 token ids from 0 to 260.", "stop_token_ids"),
+        ({"stop_token_ids": [5] * 65}, "at most 64 token ids", "stop_token_ids"),
+        ({"allowed_token_ids": [5]}, "allowed_token_ids is not supported", "allowed_token_ids"),
+        ({"tool_choice": "required"}, "where there are no tools", "tool_choice"),
+        ({"modalities": ["audio"]}, "where replies are text", "modalities"),
         ({"best_of": 2}, "best_of must not be above n: all replies are given back.", "best_of"),
         ({"suffix": "x", "echo": True}, "suffix cannot be combined with echo or logprobs", None),
         ({"suffix": "x", "prompt": [5]}, "must be text", None),
@@ -506,10 +548,7 @@ def test_a_completion_that_cannot_be(server, client, body, words, param):
     [
         ({"tools": [{"type": "function"}]}, "tools are not supported here; leave them out."),
         ({"functions": [{}]}, "functions are not supported here; leave them out."),
-        (
-            {"response_format": {"type": "json_object"}},
-            'response_format must be of the type "text"',
-        ),
+        ({"response_format": {"type": "xml"}}, "response_format must have the type text, json_o"),
         (
             {"top_logprobs": 21, "logprobs": True},
             "top_logprobs must be from 1 to 20; 21 was given.",
