@@ -5,8 +5,10 @@ tests/clients/bodies/ holds a body of each, written by its public source, which 
 
 import dataclasses
 import json
+import re
 
 import pytest
+import yaml
 
 from assistant.paths import ROOT
 from assistant.settings import Settings
@@ -116,3 +118,17 @@ def test_what_they_ask_first(server):
     (model,) = server.get("/v1/models").json()["data"]
     assert (model["id"], model["max_model_len"]) == (MODEL, 8192)
     assert server.get("/info").json()["model_id"] == MODEL
+
+
+def test_the_papers_name_the_settings_that_give_these_bodies():
+    paper = (ROOT / "docs" / "clients.md").read_text("utf-8")
+    (settings,) = re.findall(r"```json\n(.*?)```", paper, re.DOTALL)
+    settings, body = json.loads(settings), BODIES["llm-ls-tgi"]["body"]
+    assert settings["llm.requestBody"]["parameters"].items() <= body["parameters"].items()
+    marks = (settings[f"llm.fillInTheMiddle.{name}"] for name in ("prefix", "suffix", "middle"))
+    assert re.fullmatch(".*".join(map(re.escape, marks)), body["inputs"], re.DOTALL)
+    models = yaml.safe_load(re.search(r"```yaml\n(name:.*?)```", paper, re.DOTALL)[1])["models"]
+    for model in models:
+        body = BODIES[f"continue-{model['roles'][0]}"]["body"]
+        assert model["model"] == body["model"] == MODEL
+        assert model["defaultCompletionOptions"]["maxTokens"] == body["max_tokens"]
