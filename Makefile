@@ -91,9 +91,15 @@ node_modules/stamp: package.json package-lock.json | .venv/dev.stamp
 	touch $@
 
 .venv-peers/stamp: benchmarks/requirements-peers.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install -r benchmarks/requirements-peers.txt
+	touch $@
+
+# uv, since pip takes minutes for two hundred packages
 .venv-clients/stamp: tests/clients/requirements.txt
 .venv-aider/stamp: tests/clients/requirements-aider.txt
 .venv-%/stamp:
 	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/python -m pip install $(addprefix -r ,$^)
+	$(@D)/bin/python -m pip install uv==0.13.9
+	$(@D)/bin/uv pip install --python $(@D)/bin/python $(addprefix -r ,$^)
 	touch $@
