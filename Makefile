@@ -20,16 +20,17 @@ IN_BROWSER := tests/browser
 test: .venv/dev.stamp
 	$(NODE) --test "tests/js/*.test.js"
 	sh tests/install_chromium.sh
-	$(BIN)/python -m pytest -m "not soak and not clients" $(IN_BROWSER) $(ARGS)
-	$(BIN)/python -m pytest -m "not soak and not clients" -n 2 --dist loadfile \
+	$(BIN)/python -m pytest -m "not soak" $(IN_BROWSER) $(ARGS)
+	$(BIN)/python -m pytest -m "not soak" -n 2 --dist loadfile \
 		$(addprefix --ignore=,$(IN_BROWSER)) $(ARGS)
 
 # The engine's tests, as other processors and beside a busy process
 test-machines: .venv/dev.stamp
 	$(BIN)/python -m tests.support.machines
 
-test-clients: .venv/dev.stamp .venv-clients/stamp
-	$(BIN)/python -m pytest -m clients $(ARGS)
+# The clients' own environments; the program that they ask runs in .venv
+test-clients: .venv/run.stamp .venv-clients/stamp .venv-aider/stamp
+	.venv-clients/bin/python -m pytest -c tests/clients/pytest.ini tests/clients $(ARGS)
 
 soak: .venv/dev.stamp
 	$(BIN)/python -m pytest -m soak --timeout 3600 $(ARGS)
@@ -94,7 +95,11 @@ node_modules/stamp: package.json package-lock.json | .venv/dev.stamp
 	.venv-peers/bin/python -m pip install -r benchmarks/requirements-peers.txt
 	touch $@
 
+# uv, since pip takes minutes for two hundred packages
 .venv-clients/stamp: tests/clients/requirements.txt
-	$(PYTHON) -m venv .venv-clients
-	.venv-clients/bin/python -m pip install -r tests/clients/requirements.txt
+.venv-aider/stamp: tests/clients/requirements-aider.txt
+.venv-%/stamp:
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install uv==0.13.9
+	$(@D)/bin/uv pip install --python $(@D)/bin/python $(addprefix -r ,$^)
 	touch $@

@@ -33,6 +33,9 @@ for _part in ("connect", "read", "write", "pool"):
     setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, _part, 60)
 
 
+collect_ignore = ["clients"]  # run by make test-clients in an environment of their own
+
+
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory):
     """The folder of a random checkpoint with 256 positions; copy it before changing a file."""
