@@ -4,9 +4,11 @@ Each function has a test of its own that fails where Gradio changes there. Knows
 """
 
 import json
+import logging
 import os
 import secrets
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 # Read when Blocks are made: no calls home, and no statistics of every event.
@@ -17,9 +19,17 @@ import gradio as gr  # noqa: E402
 from fastapi import FastAPI, Request  # noqa: E402
 from fastapi.exceptions import RequestValidationError  # noqa: E402
 from fastapi.responses import JSONResponse  # noqa: E402
-from gradio import networking, tunneling  # noqa: E402
+from gradio import networking, queueing, route_utils, routes, tunneling  # noqa: E402
 from gradio.routes import App  # noqa: E402
 from starlette.routing import Mount  # noqa: E402
+
+log = logging.getLogger(__name__)
+
+# Gradio prints what an event raises, and with it what a visitor sent.
+for _module in (queueing, route_utils, routes):
+    _module.traceback = SimpleNamespace(  # type: ignore[attr-defined]  # no hook
+        print_exc=lambda: log.error("an event of the page failed", exc_info=True)
+    )
 
 # Options of an event that writes no reply.
 FREE: dict[str, Any] = {"concurrency_id": "no reply", "concurrency_limit": None}
