@@ -81,13 +81,14 @@ def free_events(page: gr.Blocks) -> frozenset[int]:
     )
 
 
-def event_number(body: bytes) -> int | None:
-    """The event's number in a request of the page; None where there is no such number."""
+def read_call(body: bytes) -> tuple[int | None, str | None]:
+    """The event's number in a request of the page, and its session; None for what is not there."""
     try:
-        number = json.loads(body)["fn_index"]
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return None
-    return number if type(number) is int else None
+        call = json.loads(body)
+        number, session = call["fn_index"], call.get("session_hash")
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return None, None
+    return number if type(number) is int else None, session if isinstance(session, str) else None
 
 
 def session_cookie(app: App) -> str:

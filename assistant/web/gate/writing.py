@@ -28,7 +28,7 @@ Raised: TypeAlias = (
 
 def name_failure(error: BaseException | None) -> str:
     """On one line: its kind, the places that it came through, and the same of its causes."""
-    parts = []
+    parts: list[str] = []
     while error is not None and len(parts) <= CAUSES:
         frames = traceback.extract_tb(error.__traceback__)[: -FRAMES - 1 : -1]
         places = [
