@@ -202,26 +202,22 @@ class Walked:
         with contextlib.suppress(httpx.TransportError), self.client() as http:
             return http.get("/health").status_code in (200, 401)
 
-    def send(self, requests, auth=None):
+    def send(self, requests, **options):
         """All of them, four at once; none may fail inside, or leave a word in what is written."""
 
-        def one(options):
+        def one(request):
             with contextlib.suppress(httpx.RemoteProtocolError):
-                with http.stream(**options) as answer:
+                with http.stream(**request) as answer:
                     text = ""
                     for part in answer.iter_text():  # a stream of the page may go on for ever
                         text += part
                         if "process_completed" in text or "ALIVE" in text or len(text) > 9_000:
                             break
-                assert answer.status_code < 500, (answer.status_code, options)
-                assert FAILED not in text and "Traceback" not in text, options
+                assert answer.status_code < 500, (answer.status_code, request)
+                assert FAILED not in text and "Traceback" not in text, request
             self.sent += 1
 
-        with self.client() as http, ThreadPoolExecutor(4) as pool:
-            if auth:
-                user, password = auth
-                form = {"username": user, "password": password}
-                assert http.post("/login", data=form).status_code == 200
+        with self.client(**options) as http, ThreadPoolExecutor(4) as pool:
             list(pool.map(one, requests))
 
     def send_raw(self):
