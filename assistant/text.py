@@ -55,10 +55,19 @@ def clean(text: str) -> str:
     it nor the one who reads it knows of. What changes how the visible character before it is drawn
     stays: the joiners of Arabic, Persian and the Indic scripts, those and the variants of pictures,
     variants of ideographs, and the three flags that are spelt in tags."""
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = _newlines(text)
     text = _CONTROLS.sub("", _ESCAPES.sub("", text))
     text = _HIDDEN.sub(lambda match: match[1] or "", text)
     return replace_surrogates(text)
+
+
+def count_unseen(text: str) -> int:
+    """How many characters leave a text that is cleaned."""
+    return len(_newlines(text)) - len(clean(text))
+
+
+def _newlines(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def check_message(value: object) -> str:

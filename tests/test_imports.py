@@ -43,7 +43,7 @@ INSIDE = {
         {"pages", "api"},
         {"sources", "polling", "event_stream", "server", "scripts"},
         {"loading", "gate"},
-        {"gradio_inside"},
+        {"gradio_inside", "gradio_sessions"},
     ),
 }
 # It stands apart: the web alone joins it with replies, and it knows none of the others.

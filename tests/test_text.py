@@ -12,6 +12,7 @@ from assistant.text import (
     check_message,
     check_prompt,
     clean,
+    count_unseen,
 )
 
 
@@ -136,3 +137,16 @@ def test_too_long_is_refused_with_limit_and_size_before_all_else(monkeypatch):
         check_message("x" * (MESSAGE_CHARS_MAX + 1))
     with pytest.raises(TextError, match="at most 200,000 characters; it has 1,000,000"):
         check_prompt(" " * 1_000_000)
+
+
+@pytest.mark.parametrize(
+    "text, count",
+    [
+        ("", 0),
+        ("a\r\nb\rc\ud83d", 0),
+        ("a\u200b\u202eb\U000e0041", 3),
+        ("\x1b[31mred\0", 6),
+    ],
+)
+def test_what_leaves_unseen_is_counted(text, count):
+    assert count_unseen(text) == count

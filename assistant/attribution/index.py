@@ -9,7 +9,7 @@ import json
 import logging
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -135,6 +135,8 @@ def build(
             part.replace(out)
             return built
     except (sqlite3.Error, OSError) as error:
+        with suppress(OSError):
+            _remove(part)  # what fills a disk does not stay there
         raise AttributionError(f"The index {out} cannot be written: {error}.") from None
 
 

@@ -19,6 +19,7 @@ from assistant.errors import CheckpointError
 from assistant.text import replace_surrogates
 
 _END_OF_TEXT = "<|endoftext|>"
+IDS_MAX = 1 << 24  # a table of bytes is made for all of them
 _PROBE = "Aé 1\n\t日"  # letter case, blanks, digits, 1 to 3 bytes: what other kinds do not return
 
 
@@ -31,11 +32,16 @@ def load_tokenizer(folder: Path) -> "BPETokenizer":
     try:
         spec |= {"truncation": None, "padding": None}
         special = {token["content"]: token["id"] for token in spec["added_tokens"]}
+        ids = [*special.values(), *spec["model"]["vocab"].values()]
+        if not all(type(id) is int and 0 <= id < IDS_MAX for id in ids):
+            raise ValueError(f"an id is not a number from 0 to {IDS_MAX - 1}")
         tokenizer = BPETokenizer(spec, special, _eos_id(folder, special, path))
         exact = tokenizer.decode(tokenizer.encode(_PROBE)) == _PROBE
     except CheckpointError:
         raise
-    except Exception as error:  # the library raises Exception itself; a malformed file anything
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # the library's panics are no Exception; others are anything
         raise broken_file(path, error) from error
     if not exact:
         raise CheckpointError(

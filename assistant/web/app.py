@@ -36,6 +36,7 @@ from assistant.web.gradio_inside import (
     refuse_misfits,
     set_limits,
 )
+from assistant.web.gradio_sessions import Listening, keep_sessions
 from assistant.web.pages.attribution.routes import sources_router
 from assistant.web.pages.chat.routes import chat_router
 from assistant.web.pages.chat.tab import chat_facts
@@ -145,8 +146,12 @@ def _build(assistant: Assistant, settings: Settings, examples: Sequence[str]) ->
     app.state.assistant = assistant
     app.state.gradio = mounted_app(app)
     refuse_misfits(page, app.state.gradio, BAD_CALL, plain_error(400, BAD_CALL)[1])
+    sessions = keep_sessions(page, app.state.gradio)
+    app.add_middleware(Listening, sessions=sessions)
     if limit := settings.max_requests_per_minute:
-        app.add_middleware(Limit, limit=limit, free=free_events(page), errors=TGI_ERRORS)
+        app.add_middleware(
+            Limit, limit=limit, free=free_events(page), known=sessions, errors=TGI_ERRORS
+        )
     app.add_middleware(Parts, errors=TGI_ERRORS)
     app.add_middleware(
         Gate,

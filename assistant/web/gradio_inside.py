@@ -4,9 +4,11 @@ Each function has a test of its own that fails where Gradio changes there. Knows
 """
 
 import json
+import logging
 import os
 import secrets
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 # Read when Blocks are made: no calls home, and no statistics of every event.
@@ -17,9 +19,17 @@ import gradio as gr  # noqa: E402
 from fastapi import FastAPI, Request  # noqa: E402
 from fastapi.exceptions import RequestValidationError  # noqa: E402
 from fastapi.responses import JSONResponse  # noqa: E402
-from gradio import networking, tunneling  # noqa: E402
+from gradio import networking, queueing, route_utils, routes, tunneling  # noqa: E402
 from gradio.routes import App  # noqa: E402
 from starlette.routing import Mount  # noqa: E402
+
+log = logging.getLogger(__name__)
+
+# Gradio prints what an event raises, and with it what a visitor sent.
+for _module in (queueing, route_utils, routes):
+    _module.traceback = SimpleNamespace(  # type: ignore[attr-defined]  # no hook
+        print_exc=lambda: log.error("an event of the page failed", exc_info=True)
+    )
 
 # Options of an event that writes no reply.
 FREE: dict[str, Any] = {"concurrency_id": "no reply", "concurrency_limit": None}
@@ -71,13 +81,14 @@ def free_events(page: gr.Blocks) -> frozenset[int]:
     )
 
 
-def event_number(body: bytes) -> int | None:
-    """The event's number in a request of the page; None where there is no such number."""
+def read_call(body: bytes) -> tuple[int | None, str | None]:
+    """The event's number in a request of the page, and its session; None for what is not there."""
     try:
-        number = json.loads(body)["fn_index"]
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return None
-    return number if type(number) is int else None
+        call = json.loads(body)
+        number, session = call["fn_index"], call.get("session_hash")
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return None, None
+    return number if type(number) is int else None, session if isinstance(session, str) else None
 
 
 def session_cookie(app: App) -> str:

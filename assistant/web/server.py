@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from assistant.errors import PortError
 from assistant.settings import Settings
-from assistant.web.gate import access
+from assistant.web.gate import access, writing
 
 if TYPE_CHECKING:
     import uvicorn
@@ -84,6 +84,7 @@ def serve(
     say: Callable[[str], object] = print,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C. say: takes sentences for the person at the terminal."""
+    writing.write_plainly()
     if settings.access_log:
         access.write_to_stdout()
     make_server(app, settings, say).run(sockets=[sock])

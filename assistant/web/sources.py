@@ -1,12 +1,14 @@
 """Sources: the index of sources while the program runs, and what is asked of it.
 
 It is opened, or built, when it is first asked, in a thread of its own, so that nobody's reply waits
-for it; one that turns out damaged is built again. Look-ups have two processes and a short queue of
-their own: a thread that computes in Python lets torch's wait before each operator, and a text that
-is made to be slow takes seconds. Knows no pages.
+for it; one that turns out damaged is built again. Where that fails, as on a full disk, it is tried
+once: whoever asks then hears a sentence, which names no path. Look-ups have two processes and a
+short queue of their own: a thread that computes in Python lets torch's wait before each operator,
+and a text that is made to be slow takes seconds. Knows no pages.
 """
 
 import asyncio
+import logging
 import os
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -33,9 +35,16 @@ LOOK_S = 0.25  # between two looks at how far the index is
 FULL = (
     f"Look-ups of sources are busy ({PROCESSES} at work, {WAITING} in line); try again in a moment."
 )
+REBUILDS = 3  # of an index that turns out damaged, as long as the program runs
+UNUSABLE = (
+    "There is no index of sources: it could not be built or read. The server's log says why, and "
+    "the next start of the server tries again."
+)
 SERVICE_FULL = f"The service is being asked about {ASKED_MAX} texts already; try again in a moment."
 JSON_TEXT_CHARS = 8_000  # of a match's text that a page gets
 ALSO_MAX = 3
+
+log = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
 Progress = Callable[[int, int], None]  # of bytes: read, in all
@@ -69,7 +78,7 @@ class Sources:
         self._asked = asyncio.Semaphore(ASKED_MAX)
         self._lock = threading.Lock()
         self._opened: Future[Index] | None = None
-        self._part = 0.0
+        self._part, self._rebuilds = 0.0, REBUILDS
 
     async def ask(
         self, question: Callable[[Index], Answer]
@@ -82,6 +91,8 @@ class Sources:
             while not opened.done():
                 yield Building(self._part)
                 await asyncio.sleep(LOOK_S)
+            if opened.exception():
+                raise AttributionError(UNUSABLE)
             try:
                 async with _place(self._places, FULL):
                     answer = await to_process.run_sync(
@@ -90,9 +101,8 @@ class Sources:
                 yield answer
                 return
             except DamagedIndex:
-                self._forget(opened)
-                if not again:
-                    raise
+                if not self._forget(opened) or not again:
+                    raise AttributionError(UNUSABLE) from None
             except BrokenWorkerProcess:  # out of memory, or killed
                 raise AttributionError("The look-up broke off; try again.") from None
 
@@ -111,8 +121,7 @@ class Sources:
 
     def _begin(self) -> Future[Index]:
         with self._lock:
-            failed = self._opened and self._opened.done() and self._opened.exception()
-            if self._opened is None or failed:
+            if self._opened is None:
                 self._opened, self._part = Future(), 0.0
                 threading.Thread(target=self._open, args=[self._opened], daemon=True).start()
             return self._opened
@@ -120,16 +129,23 @@ class Sources:
     def _open(self, opened: Future[Index]) -> None:
         try:
             opened.set_result(self._open_index(self._progress))
-        except BaseException as error:  # whoever waits for it hears it
+        except BaseException as error:
+            known = isinstance(error, AttributionError)
+            log.error("no index of sources: %s", error if known else "", exc_info=not known)
             opened.set_exception(error)
 
     def _progress(self, read: int, total: int) -> None:
         self._part = read / max(total, 1)
 
-    def _forget(self, opened: Future[Index]) -> None:
+    def _forget(self, opened: Future[Index]) -> bool:
+        """Whether it is opened anew when it is asked next."""
         with self._lock:
             if self._opened is opened:
+                if not self._rebuilds:
+                    return False
+                self._rebuilds -= 1
                 self._opened = None
+            return True
 
 
 def _behind_all_else(question: Callable[[Index], Answer], index: Index) -> Answer:

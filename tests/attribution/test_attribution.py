@@ -440,6 +440,26 @@ def test_a_build_that_was_interrupted_goes_on(tmp_path, monkeypatch):
     assert build(corpus, tmp_path / "index.db") is None  # it is there
 
 
+def test_a_build_that_finds_no_room_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(indexes, "COMMIT_CHARS", 5_000)
+    records = [{"text": f"# file {n}\n{CODE}", "path": f"{n}.py"} for n in range(30)]
+    corpus, folder = written(tmp_path / "corpus.jsonl", records), tmp_path / "cache"
+
+    def full(db, facts):
+        keep(db, facts)
+        if facts.get("documents"):
+            size = db.execute("PRAGMA page_count").fetchone()[0]
+            db.execute(f"PRAGMA max_page_count = {size}")  # as a disk that is full
+
+    keep = indexes._keep
+    monkeypatch.setattr(indexes, "_keep", full)
+    with pytest.raises(AttributionError, match="full"):
+        build(corpus, folder / "index.db")
+    assert [path.name for path in folder.iterdir()] == ["index.db.lock"]
+    monkeypatch.setattr(indexes, "_keep", keep)
+    assert build(corpus, folder / "index.db").documents == 30
+
+
 def test_what_a_build_left_damaged_is_made_anew(tmp_path, monkeypatch):
     monkeypatch.setattr(indexes, "COMMIT_CHARS", 5_000)
     corpus = written(

@@ -216,3 +216,14 @@ def test_turns_are_deleted_with_a_way_back(page, server, script):
     send(page, "fourth")
     finished(page, 3)
     assert "second" not in prompt(server) and "third" in prompt(server)
+
+
+def test_the_ledger_says_what_nobody_sees(page, script):
+    script("Hello.")
+    box(page).fill("a\u200b\U000e0041b")
+    page.wait_for_selector(
+        "#ledger.tight .unseen:text('2 characters of the draft that nobody sees')"
+    )
+    box(page).fill("ab")
+    counted(page, "draft")
+    page.wait_for_selector("#ledger .unseen", state="detached")

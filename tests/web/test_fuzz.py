@@ -31,11 +31,16 @@ PATHS = {
     "/overlap",
     *(f"/page/{name}" for name in ("facts", "chat", "again", "stop", "count", "prompt", "render")),
     "/page/sources",
+    *(f"/page/{name}" for name in ("look", "complete", "complete/stop", "inspect", "template")),
+    "/page/library",
+    "/page/library/use",
 }
 ANSWERED = ["/v1/completions", "/v1/chat/completions", "/generate", "/generate_stream", "/",
             "/v1/responses", "/tokenize", "/infill", "/completion",
-            "/page/chat", "/page/count", "/page/prompt", "/page/render"]  # fmt: skip
-POSTS = [*ANSWERED, "/page/again", "/detokenize"]
+            "/page/chat", "/page/count", "/page/prompt", "/page/render", "/page/look",
+            "/page/complete", "/page/inspect", "/page/template"]  # fmt: skip
+POSTS = [*ANSWERED, "/detokenize", "/page/again", "/page/sources", "/page/stop",
+         "/page/complete/stop", "/page/library", "/page/library/use"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +161,10 @@ REQUESTS = strategies.tuples(
             "receipt": mostly(strategies.none()),
             "to": mostly(strategies.sampled_from(["see", "playground"])),
             "replies": mostly(strategies.lists(REPLIES, max_size=3)),
+            "segments": mostly(strategies.lists(strategies.tuples(TEXT, FLAGS), max_size=4)),
+            "sampling": mostly(SETTINGS),
+            "begun": mostly(IDS),
+            "toml": mostly(TEXT),
         }
     ),
     SETTINGS,
@@ -205,6 +214,23 @@ BODIES = {
     "a nul": b'{"prompt": "\\u0000", "inputs": "\\u0000", "model": "\\u0000"}',
     "many": b'{"prompt": [' + b'"x",' * 100_000 + b'"x"]}',
     "ids": b'{"prompt": [-1, 99999999999999999999, 0.5, true]}',
+    "segments": json.dumps(
+        {
+            "run": "number-1",
+            "text": "x",
+            "segments": [["x", True]] * 9_000,
+            "begun": [0] * 200_000,
+            "ids": [0] * 200_000,
+        }
+    ).encode(),
+    "deep inside": b'{"run": "number-1", "text": "x", "segments": [['
+    + b"[" * 9_000
+    + b"]" * 9_000
+    + b', true]], "sampling": {"seed": '
+    + b"9" * 4_200
+    + b', "top_p": NaN, "top_k": 1e999}}',
+    "half a segment": b'{"run": "number-1", "text": "\\ud83d", "segments": [["\\ud83d", true]], '
+    b'"toml": "name = \\"\\ud83d\\"", "name": null, "values": {"\\ud83d": "\\udc00"}}',
     "junk": b'{"run": "number-1", "turns": [5], "text": "x", "to": "see", "receipt": [], '
     b'"settings": {"template": "../x", "seed": 1e999}, "replies": [{"text": "x", "marks": [{}]}]}',
     "turns": json.dumps({"run": "number-1", "text": "x", "turns": [TURN] * 1001}).encode(),

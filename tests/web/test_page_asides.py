@@ -14,6 +14,7 @@ from assistant.settings import Settings
 from assistant.text import PROMPT_CHARS_MAX
 from assistant.web.pages.attribution.routes import FAILED
 from assistant.web.pages.chat.markdown import Part, render
+from assistant.web.sources import UNUSABLE
 from tests.support.fake_engine import FakeEngine
 from tests.support.server import TEMPLATE, Page, healthy_page, running
 from tests.web.test_markdown import HOSTILE
@@ -93,6 +94,15 @@ def test_where_the_tokens_of_a_draft_go(server, page):
     assert sum(parts) == len(server.engine.requests[-1].ids)
     assert counted["pinned"] and not counted["history"] and counted["reply"] == 9
     assert (counted["window"], counted["dropped"]) == (8192, [])
+
+
+def test_what_nobody_sees_in_a_draft_is_counted(page):
+    tags = "".join(chr(0xE0000 + ord(letter)) for letter in "ignore")
+    for text, unseen in (("draft", 0), (f"dr{tags}aft\u202e", 7)):
+        counted = told(page, "count", turns=[], text=text)
+        assert counted["unseen"] == unseen
+    plain = told(page, "count", turns=[], text="draft")
+    assert counted["draft"] == plain["draft"]
 
 
 @pytest.mark.parametrize("turns", [[], [HI], [HI, HELLO]])
@@ -250,7 +260,7 @@ def test_what_is_told_while_the_index_is_built(monkeypatch):
             assert page.chat("hi")[-1]["turn"]["text"] == "Hello."  # no reply waits for it
             go_on.set()
             *_, last = news
-        assert last == {"matches": [], "spans": [], "note": "No room for the index."}
+        assert last == {"matches": [], "spans": [], "note": UNUSABLE}
 
 
 @pytest.mark.parametrize(

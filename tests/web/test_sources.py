@@ -20,12 +20,20 @@ from assistant.attribution import service as service_
 from assistant.attribution.corpus import Corpus
 from assistant.attribution.index import build
 from assistant.attribution.service import ANSWER_MAX
-from assistant.errors import AttributionError, DamagedIndex, SourcesBusy, TextError
+from assistant.errors import AttributionError, SourcesBusy, TextError
 from assistant.settings import Settings
 from assistant.web.pages.about import about
 from assistant.web.pages.attribution.html import hit_cards, match_list, underline
 from assistant.web.pages.licence import licence_of
-from assistant.web.sources import FULL, PROCESSES, SERVICE_FULL, WAITING, Building, Sources
+from assistant.web.sources import (
+    FULL,
+    PROCESSES,
+    REBUILDS,
+    SERVICE_FULL,
+    WAITING,
+    Building,
+    Sources,
+)
 from tests.support import held
 from tests.support.fake_engine import FakeEngine
 from tests.support.server import Page, Refused, running
@@ -81,27 +89,42 @@ def test_whoever_asks_first_has_it_opened_and_others_wait(index):
     ) and opened == [1]
 
 
-def test_one_that_cannot_be_opened_is_tried_again(index):
-    tries = [AttributionError("No room."), None]
+@pytest.mark.parametrize("error", [AttributionError("No room in /a/path."), OSError("/a/path")])
+def test_one_that_cannot_be_opened_costs_one_try(error, caplog):
+    tries = []
 
     def open_index(progress):
-        if error := tries.pop(0):
-            raise error
-        return index
+        tries.append(1)
+        raise error
 
     sources = Sources(open_index=open_index)
-    with pytest.raises(AttributionError, match="No room"):
-        steps(sources.check(CODE))
-    assert steps(sources.check(CODE))[-1]
+    for _ in range(3):
+        with pytest.raises(AttributionError, match="next start") as caught:
+            steps(sources.check(CODE))
+        assert "/a/path" not in str(caught.value)
+    assert len(tries) == len(caplog.records) == 1
+    assert ("/a/path" in caplog.records[0].getMessage()) == isinstance(error, AttributionError)
 
 
 def test_one_that_is_damaged_is_opened_anew(index):
     opened = ["damaged", "whole"]
     sources = Sources(open_index=lambda progress: opened.pop(0))
     assert steps(sources.ask(held.damaged_once))[-1] == "answer" and opened == []
-    sources = Sources(open_index=lambda progress: index)
-    with pytest.raises(DamagedIndex):
-        steps(sources.ask(held.damaged))
+
+
+def test_one_that_is_damaged_again_and_again_is_left(index):
+    opened = []
+
+    def open_index(progress):
+        opened.append(1)
+        return index
+
+    sources = Sources(open_index=open_index)
+    for _ in range(6):
+        with pytest.raises(AttributionError, match="next start"):
+            steps(sources.ask(held.damaged))
+    assert len(opened) == 1 + REBUILDS
+    assert steps(sources.check(CODE))[-1]  # a look-up that meets no damage goes on
 
 
 # -- a service ---------------------------------------------------------------------------------

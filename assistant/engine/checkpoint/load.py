@@ -6,6 +6,7 @@ pickle. Knows where files are and what they must hold; reading tensors is weight
 """
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from assistant.engine import card
 from assistant.engine.checkpoint.config import read_config
 from assistant.engine.checkpoint.weights import bytes_needed, find_tensors, read_tensors
 from assistant.engine.device import choose_device, choose_dtype, free_bytes
-from assistant.engine.files import broken_file, read_json
+from assistant.engine.files import broken_file, look_at, read_json
 from assistant.engine.model.config import Config
 from assistant.engine.model.int8 import Quantized
 from assistant.engine.tokenizer import BPETokenizer, load_tokenizer
@@ -28,6 +29,8 @@ from assistant.text import quoted
 
 SAFETENSORS = "model.safetensors"
 BIN = "pytorch_model.bin"  # a pickle: some older family members have nothing else
+SHARDS_MAX = 1_000  # of one checkpoint
+_SHARD = re.compile(r"\w[\w.-]{0,200}")  # a name, and no way to another folder
 _SMALL_FILES = ["tokenizer.json", "tokenizer_config.json", "generation_config.json"]
 
 
@@ -147,7 +150,7 @@ def _weight_files(folder: Path, name: str, allow_bin: bool) -> list[Path]:
 
 def _listed(folder: Path, weights: str) -> list[Path]:
     """The files that make up `weights`: one file, or the shards that its index names."""
-    if (folder / weights).exists():
+    if look_at(folder / weights) is not None:
         return [folder / weights]
     path = folder / f"{weights}.index.json"
     index = read_json(path)
@@ -155,8 +158,11 @@ def _listed(folder: Path, weights: str) -> list[Path]:
         return []
     try:
         names = sorted(set(index["weight_map"].values()))
-        if not names or any(Path(name).name != name for name in names):
-            raise ValueError("no list of files beside it")
+        suffix = weights.split(".")[1]
+        if not names or not all(_SHARD.fullmatch(name) and name.endswith(suffix) for name in names):
+            raise ValueError(f"no list of .{suffix} files beside it")
+        if len(names) > SHARDS_MAX:
+            raise ValueError(f"{len(names):,} files, and at most {SHARDS_MAX:,} are read")
     except (KeyError, AttributeError, TypeError, ValueError) as error:
         raise broken_file(path, error) from error
     return [folder / name for name in names]

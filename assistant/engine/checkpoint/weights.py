@@ -16,7 +16,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from assistant.engine.files import broken_file
+from assistant.engine.files import broken_file, look_at, to_delete
 from assistant.engine.local.drafts import DRAFT_ROWS
 from assistant.engine.local.failures import is_out_of_memory
 from assistant.engine.model.config import Config
@@ -141,12 +141,10 @@ def find_tensors(files: Sequence[Path], config: Config) -> dict[str, Stored]:
     """
     stored: dict[str, Stored] = {}
     for path in files:
+        if look_at(path) is None:
+            raise CheckpointError(f"The checkpoint file {path} is missing: download it again.")
         try:
             stored |= {item.key.removeprefix(_PREFIX): item for item in _header(path)}
-        except FileNotFoundError:
-            raise CheckpointError(
-                f"The checkpoint file {path} is missing: download it again."
-            ) from None
         except Exception as error:  # each format's reader has errors of its own
             raise broken_file(
                 path, f"it is cut off or not a file of weights: {type(error).__name__}"
@@ -163,7 +161,7 @@ def find_tensors(files: Sequence[Path], config: Config) -> dict[str, Stored]:
         raise CheckpointError(
             f"The weights in {files[0].parent} do not fit its config.json ({len(wrong)} tensors "
             "are missing or have another shape or kind of number, such as "
-            f"{quoted(min(wrong))}): delete {files[0].resolve()} and download it again."
+            f"{quoted(min(wrong))}): delete {to_delete(files[0])} and download it again."
         )
     return {name: stored[name] for name in expected}
 

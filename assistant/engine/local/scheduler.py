@@ -216,14 +216,14 @@ class Scheduler:
         if not late:
             self._land(0)  # a guess needs the newest tokens
         jobs = [job for job in self.running if job.writes]
-        spare = DRAFT_ROWS if drafting else 0
+        launch = functools.partial(self._launch, spare=DRAFT_ROWS if drafting else 0)
         groups = self._groups([job for job in jobs if not (late and job.guide)])
         for group in groups:
-            self._guard(group, functools.partial(self._launch, spare=spare))
+            self._guard(group, launch)
         self._land(len(groups) if late else 0)
         # What these may draw hangs on a token that was read just now.
         for group in self._groups([job for job in jobs if late and job.guide and job.writes]):
-            self._guard(group, functools.partial(self._launch, spare=0))
+            self._guard(group, launch)
         if jobs and not on_card(self.model.device):
             self.pace.note_step(time.monotonic() - started)
 

@@ -10,6 +10,9 @@ from assistant.text import quoted
 ACTIVATIONS = {"gelu": "none", "gelu_pytorch_tanh": "tanh", "gelu_new": "tanh", "gelu_fast": "tanh"}
 
 
+SIZE_MAX = 1 << 40  # of any size here; beyond it what they take cannot be reckoned
+
+
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """The keys of a gpt_bigcode model that decide what it computes, with the defaults that
@@ -37,5 +40,7 @@ class Config:
                 raise ValueError(f"{field.name} is {quoted(value)}")
             if isinstance(value, int | float) and not isinstance(value, bool) and not value > 0:
                 raise ValueError(f"{field.name} is {quoted(value)}, and must be above 0")
+            if isinstance(value, int) and value > SIZE_MAX:
+                raise ValueError(f"{field.name} is {quoted(value)}, and at most {SIZE_MAX}")
         if self.n_embd % self.n_head:
             raise ValueError(f"n_embd, {self.n_embd}, is not a multiple of n_head, {self.n_head}")

@@ -10,14 +10,8 @@ from dataclasses import dataclass
 
 from assistant.errors import RequestError
 
-OFF: tuple[object, ...] = (
-    None,
-    False,
-    0,
-    "",
-    [],
-    {},
-)  # values that ask for nothing; 0 == 0.0 == False
+# Values that ask for nothing; 0 is equal to 0.0 and False
+OFF: tuple[object, ...] = (None, 0, "", [], {})
 
 HARMLESS = frozenset(
     {

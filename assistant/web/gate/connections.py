@@ -17,6 +17,7 @@ from uvicorn.protocols.http import h11_impl
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from assistant.web.gate.security import BODY_S, refuse
+from assistant.web.gate.writing import handle_loop_failure
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +142,7 @@ def quiet_handler() -> Callable[[AbstractEventLoop, dict[str, Any]], None]:
         nonlocal last_line
         error = context.get("exception")
         if not isinstance(error, OSError) or context.keys().isdisjoint({"socket", "transport"}):
-            loop.default_exception_handler(context)
+            handle_loop_failure(loop, context)
         elif last_line is None or loop.time() - last_line >= QUIET_S:
             last_line = loop.time()
             log.warning("a connection failed: %s", error.strerror or type(error).__name__)

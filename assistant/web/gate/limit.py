@@ -14,7 +14,7 @@ from ipaddress import ip_address, ip_network
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from assistant.web.gate.security import ErrorWriters, refuse, replay
-from assistant.web.gradio_inside import event_number
+from assistant.web.gradio_inside import read_call
 
 CLIENTS_MAX = 10_000  # addresses that are remembered; the one seen longest ago is forgotten first
 PAGE = "/gradio_api/queue/join"
@@ -49,12 +49,20 @@ class PerMinute:
 
 class Limit:
     """ASGI middleware: 429 with Retry-After for a client that asks more often than `limit` times a
-    minute. free: the numbers of the page's events that write no reply."""
+    minute. free: the numbers of the page's events that write no reply. known: the sessions of open
+    pages; the first event of a new one counts whatever it is."""
 
     def __init__(
-        self, app: ASGIApp, *, limit: int, free: Container[int | None], errors: ErrorWriters
+        self,
+        app: ASGIApp,
+        *,
+        limit: int,
+        free: Container[int | None],
+        known: Container[str | None],
+        errors: ErrorWriters,
     ) -> None:
-        self.app, self.free, self.errors, self.limit = app, free, errors, PerMinute(limit)
+        self.app, self.errors, self.limit = app, errors, PerMinute(limit)
+        self.free, self.known = free, known
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "POST":
@@ -65,7 +73,8 @@ class Limit:
             if message["type"] != "http.request":
                 return None
             receive = replay(message["body"], receive)
-            if path != PAGE or event_number(message["body"]) not in self.free:
+            number, session = read_call(message["body"]) if path == PAGE else (None, None)
+            if number not in self.free or session not in self.known:
                 wait = math.ceil(self.limit.wait(address(scope)))
                 if wait:
                     sentence = (

@@ -277,13 +277,15 @@ def test_broken_safetensors(folder, damage):
     assert load(folder)
 
 
-def test_a_damaged_file_in_a_cache_is_named_behind_its_link(folder):
-    blob = folder.parent / "blob"
-    (folder / WEIGHTS).rename(blob)
-    (folder / WEIGHTS).symlink_to(blob)
-    assert load(folder)
+def test_a_damaged_file_in_a_cache_is_named_behind_its_link(folder, tmp_path):
+    blob, snapshot = tmp_path / "m" / "blobs" / "abc", tmp_path / "m" / "snapshots" / "1"
+    blob.parent.mkdir(parents=True), snapshot.parent.mkdir()
+    folder.rename(snapshot)
+    (snapshot / WEIGHTS).rename(blob)
+    (snapshot / WEIGHTS).symlink_to(blob)
+    assert load(snapshot)
     os.truncate(blob, 1000)
-    assert f"delete {blob} " in refusal(folder)
+    assert f"delete {blob} " in refusal(snapshot)
 
 
 def test_missing_and_broken_shards(tmp_path):

@@ -160,7 +160,8 @@ FREE = {
 def test_of_the_page_only_what_writes_is_counted(server):
     with Page(server.url) as page:
         number = page.event("source-search", "click")
-        for _ in range(2):
+        with page.http.stream("GET", f"/gradio_api/heartbeat/{page.session}"):
+            assert page.join(number, ["value", "", "Any", "Any"]).status_code == 200  # a new page
             assert "Hello." in page.say("hi")
         for route in ("chat", "again"):
             assert told_off(page.ask(route, {}))
@@ -168,7 +169,18 @@ def test_of_the_page_only_what_writes_is_counted(server):
             for route, body in FREE.items():
                 assert page.ask(route, body).status_code == 200
             assert page.join(number, ["value", "", "Any", "Any"]).status_code == 200
-    assert len(server.engine.requests) == 2
+    assert len(server.engine.requests) == 1
+
+
+def test_a_new_session_counts_whatever_it_asks(server):
+    with Page(server.url) as page:
+        number = page.event("source-search", "click")
+        for session in "ab":
+            page.session = session
+            for _ in range(3):
+                assert page.join(number, ["value", "", "Any", "Any"]).status_code == 200
+        page.session = "c"
+        assert told_off(page.join(number, ["value", "", "Any", "Any"]))
 
 
 def test_whatever_asks_for_a_reply_of_the_page_counts(server):

@@ -15,7 +15,7 @@ from assistant.engine.protocol import Tokenizer
 from assistant.errors import HistoryError
 from assistant.generation.reply import Reply
 from assistant.sampling import STOPS_MAX
-from assistant.text import check_message
+from assistant.text import check_message, count_unseen
 from assistant.web.pages.chat.prompt_tokens import tokens
 from assistant.web.pages.chat.templates import Assistants
 from assistant.web.pages.events import Untrusted
@@ -94,7 +94,8 @@ def count(
     text: Untrusted,
     begin: str = "",
 ) -> dict[str, Any]:
-    """Where the tokens go with the draft `text`, and `begin` of its reply."""
+    """Where the tokens go with the draft `text`, and `begin` of its reply. unseen: how many
+    characters of the draft leave because nobody sees them."""
     assistant, options = assistants.for_settings(settings)
     conversation = _conversation(turns)
     if len(conversation.turns) % 2:
@@ -103,7 +104,8 @@ def count(
         conversation = _begun(conversation.add_message(text), begin)
         options["begun"] = bool(begin.strip())
     del options["sampling"]
-    return _count(assistant, conversation, options)
+    unseen = count_unseen(text) if isinstance(text, str) else 0
+    return _count(assistant, conversation, options) | {"unseen": unseen}
 
 
 def _count(

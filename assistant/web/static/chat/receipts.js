@@ -1,80 +1,11 @@
 // The receipt under a reply, running it again, and what the model saw. Receipts come from the server
 // or from an imported file: all of it is shown as text.
 
-import { checkRanges, countOf } from "../composer/sent.js";
-import { button, copy, el, need } from "../lib/dom.js";
+import { append, button, copy, el, need } from "../lib/dom.js";
 import { facts } from "../lib/facts.js";
-import { counted } from "../lib/text.js";
+import { number, rows, tokens } from "./receipt.js";
 
 /** @import {Node} from "../lib/records.js" */
-
-/** @param {unknown} value */
-const number = (value, digits = 0) =>
-  typeof value === "number" && Number.isFinite(value)
-    ? value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits })
-    : "?";
-/** @param {number} count */
-const tokens = (count) => `${number(count)} ${count === 1 ? "token" : "tokens"}`;
-/** @param {unknown} text */
-const quoted = (text) => `“${String(text).replaceAll("\n", "\\n")}”`;
-/** @type {Record<string, string>} */
-const ENDS = {
-  length: "at the length limit",
-  cancelled: "stopped by hand",
-  error: "by an error",
-};
-
-/** @param {Record<string, any>} receipt @returns {[string, any][]} */
-const rows = (receipt) => {
-  const sampling = receipt.sampling ?? {};
-  const values = Object.entries(sampling).filter(([name]) => name !== "seed");
-  const dropped = Array.isArray(receipt.dropped) ? receipt.dropped.length : 0;
-  const left = dropped + countOf(checkRanges(receipt.left));
-  const stops = Array.isArray(receipt.stop) ? receipt.stop : [];
-  const cached = receipt.cached ? `, ${number(receipt.cached)} of them cached` : "";
-  const prompt = receipt.preamble + receipt.history + receipt.message;
-  /** @type {[string, any][]} */
-  const found = [
-    ["Model", [receipt.model, receipt.revision].filter(Boolean).join(" · ")],
-    ["Computed in", receipt.numerics],
-    [
-      "Prompt template",
-      `${receipt.template} · ${String(receipt.template_hash).slice(0, 12)}` +
-        (receipt.template_text ? " · kept in the browser, its text stands in this receipt" : ""),
-    ],
-    ["Instructions", receipt.system],
-    ["Sampling", values.map(([name, value]) => `${name.replaceAll("_", " ")} ${value}`).join(", ")],
-    ["Seed", sampling.seed],
-    ["Longest reply", tokens(receipt.max_new_tokens)],
-    ["Stop strings", stops.map(quoted).join(" ") || null],
-    ["Prompt", `${tokens(prompt)}${cached}`],
-    [
-      "Made up of",
-      `template ${number(receipt.preamble)}, history ${number(receipt.history)}, ` +
-        `message ${number(receipt.message)}`,
-    ],
-    [
-      "Edited by you",
-      receipt.edited ? counted(receipt.edited, "earlier reply", "earlier replies") : null,
-    ],
-    ["Left out", left ? `${left} earlier ${left === 1 ? "exchange" : "exchanges"}` : "nothing"],
-    [
-      "Reply",
-      tokens(receipt.reply) +
-        (receipt.continued
-          ? `, behind ${number(receipt.continued)} ${receipt.begun ? "that you wrote" : "before"}`
-          : ""),
-    ],
-    [
-      "Ended",
-      ENDS[receipt.reason] ??
-        (receipt.stopped_by ? `at ${quoted(receipt.stopped_by)}` : "by itself"),
-    ],
-    ["First token after", `${number(receipt.ttft_s, 2)} s`],
-    ["Speed", receipt.tokens_per_s ? `${number(receipt.tokens_per_s)} tokens/s` : null],
-  ];
-  return found.filter(([, value]) => value !== null && value !== undefined && value !== "");
-};
 
 /** @param {Record<string, any>} receipt */
 const table = (receipt) =>
@@ -192,8 +123,9 @@ export const compared = (key, { at, was, now, why }) => {
  */
 export const saw = ({ tokens: pieces, left }) => {
   const prompt = el("pre", { className: "seen", tabIndex: 0 });
-  prompt.append(
-    ...pieces.map(([text, id, kind]) => {
+  append(
+    prompt,
+    pieces.map(([text, id, kind]) => {
       const shown = text.replaceAll("\n", "↵\n") || "·";
       return el("span", {
         className: `seen-token from-${kind}`,

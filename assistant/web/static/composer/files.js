@@ -53,7 +53,8 @@ export const read = async (file) => {
 
 /** @param {Attached} file */
 const fenceOf = ({ name, text }) => {
-  const longest = Math.max(0, ...(text.match(/`+/g) ?? []).map((run) => run.length));
+  const runs = text.match(/`+/g) ?? [];
+  const longest = runs.reduce((most, run) => Math.max(most, run.length), 0);
   const ticks = "`".repeat(Math.max(TICKS_MIN, longest + 1));
   return `${ticks}${languageOf(name)} ${name}\n${text}${text.endsWith("\n") ? "" : "\n"}${ticks}`;
 };

@@ -3,6 +3,7 @@
 // tokens, counted by the server while the draft is typed.
 import { button, el } from "../lib/dom.js";
 import { ask } from "../lib/server.js";
+import { counted } from "../lib/text.js";
 import * as box from "./box.js";
 import { select } from "./sent.js";
 
@@ -21,6 +22,9 @@ const NAMES = {
   draft: "draft",
   reply: "room for the reply",
 };
+/** @param {number} count */
+const unseen = (count) =>
+  `${counted(count, "character")} of the draft that nobody sees ${count === 1 ? "is" : "are"} not sent`;
 /** @param {number} value */
 const count_ = (value) => value.toLocaleString("en");
 
@@ -96,10 +100,10 @@ export const count = (record, path, settings) => {
     } = record ? select(record, path) : { turns: [], sent: [], left: [] };
     try {
       const draft = { text: box.message(), begin: box.begin() };
-      const counted = await ask("count", { turns: sent, settings, ...draft }, signal);
-      if (!counted.error) return show(counted, exchanges, left);
-      box.bar(counted.error);
-      over(counted.error);
+      const told = await ask("count", { turns: sent, settings, ...draft }, signal);
+      if (!told.error) return show(told, exchanges, left);
+      box.bar(told.error);
+      over(told.error);
     } catch (error) {
       if (!signal.aborted) over(/** @type {Error} */ (error).message);
     }
@@ -120,7 +124,8 @@ export const show = ({ dropped, ...counts }, exchanges, left) => {
   const used = PARTS.reduce((sum, part) => sum + counts[part], 0);
   const written = (used - counts.reply) / counts.window;
   view.classList.remove("over");
-  view.classList.toggle("tight", used / counts.window >= TIGHT || leaves.length > 0);
+  const tight = used / counts.window >= TIGHT || leaves.length > 0;
+  view.classList.toggle("tight", tight || counts.unseen > 0);
   share.textContent = `${Math.round(100 * written)} %`;
   ring.style.setProperty("--share", `${100 * written}%`);
   for (const part of PARTS) bars[part].style.width = `${(100 * counts[part]) / counts.window}%`;
@@ -130,5 +135,8 @@ export const show = ({ dropped, ...counts }, exchanges, left) => {
   words.replaceChildren(
     ...shown,
     el("span", { className: "key" }, `${count_(used)} of ${count_(counts.window)} tokens`),
+    ...(counts.unseen
+      ? [el("span", { className: "key unseen", textContent: unseen(counts.unseen) })]
+      : []),
   );
 };

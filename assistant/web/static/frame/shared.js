@@ -1,5 +1,5 @@
 // A conversation to be read only: its turns without anything to press but what stands in their code.
-import { el, nodesOf } from "../lib/dom.js";
+import { append, el, nodesOf } from "../lib/dom.js";
 import * as records from "../lib/records.js";
 import { ask } from "../lib/server.js";
 
@@ -19,7 +19,8 @@ const render = async (replies) => {
       replies: some.map(({ text }) => ({ text, marks: [] })),
     });
     some.forEach(({ said }, index) => {
-      said.replaceChildren(...nodesOf(html[index]));
+      said.replaceChildren();
+      append(said, nodesOf(html[index]));
       said.classList.remove("plain");
     });
   }

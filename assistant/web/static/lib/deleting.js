@@ -15,10 +15,12 @@ export const remove = (record, nid, alone) => {
   /** @param {string} of */
   const below = (of) => children.get(of) ?? [];
   const gone = [nid];
-  for (let at = 0; at < gone.length && !(alone && at); at++) gone.push(...below(gone[at]));
+  for (let at = 0; at < gone.length && !(alone && at); at++)
+    for (const child of below(gone[at])) gone.push(child);
   const moved = alone ? gone.slice(1).flatMap(below) : [];
   const changed = [...moved]; // and all behind them, whose prompts were others
-  for (let at = 0; at < changed.length; at++) changed.push(...below(changed[at]));
+  for (let at = 0; at < changed.length; at++)
+    for (const child of below(changed[at])) changed.push(child);
   /** @type {[string, Node][]} */
   const were = [...gone, ...changed].map((each) => [each, record.nodes[each]]);
   const { leaf } = record;

@@ -13,6 +13,17 @@ export const need = (selector, root = document) => {
   return element;
 };
 
+const AT_ONCE = 1_000;
+
+/**
+ * Puts nodes behind those of `parent`, however many: a hundred thousand in one call overflow the stack.
+ * @param {ParentNode} parent @param {(Node | string)[]} nodes
+ */
+export const append = (parent, nodes) => {
+  for (let at = 0; at < nodes.length; at += AT_ONCE)
+    parent.append(...nodes.slice(at, at + AT_ONCE));
+};
+
 /**
  * el("p", {className: "x", title: "y"}, "text", otherElement); a null child is left out.
  * @template {keyof HTMLElementTagNameMap} K
@@ -27,7 +38,10 @@ export const el = (tag, properties = {}, ...children) => {
     if (name.includes("-") || name === "role") element.setAttribute(name, String(value));
     else Object.assign(element, { [name]: value });
   }
-  element.append(...children.filter((child) => child != null));
+  append(
+    element,
+    children.filter((child) => child != null),
+  );
   return element;
 };
 
@@ -59,7 +73,7 @@ export const patch = (parent, first, fresh) => {
     same++;
   }
   for (const node of old.slice(same)) node.remove();
-  parent.append(...fresh.slice(same));
+  append(parent, fresh.slice(same));
 };
 
 /** Whether a key belongs to an input method that composes a text. @param {KeyboardEvent} event */

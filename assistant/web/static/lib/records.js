@@ -86,6 +86,15 @@ const refuse = (reason) => {
   throw new Error(reason);
 };
 
+/** @param {unknown} receipt */
+const isShort = (receipt) => {
+  try {
+    return JSON.stringify(receipt).length <= MAX.receipt;
+  } catch {
+    return false; // nested deeper than there is room for
+  }
+};
+
 /**
  * What describes a turn, without its place in the tree. The server checks ids and receipts again.
  * @param {unknown} value @param {Role} role @returns {Turn}
@@ -108,9 +117,7 @@ const checkTurn = (value, role) => {
   if (typeof value.finish === "string" && FINISHES.includes(value.finish)) {
     turn.finish = value.finish;
   }
-  if (isObject(value.receipt) && JSON.stringify(value.receipt).length <= MAX.receipt) {
-    turn.receipt = value.receipt;
-  }
+  if (isObject(value.receipt) && isShort(value.receipt)) turn.receipt = value.receipt;
   if (isObject(value.sources)) turn.sources = checkSources(value.sources);
   return turn;
 };
