@@ -217,8 +217,7 @@ class Scheduler:
             self._land(0)  # a guess needs the newest tokens
         jobs = [job for job in self.running if job.writes]
         launch = functools.partial(self._launch, spare=DRAFT_ROWS if drafting else 0)
-        groups = self._groups([job for job in jobs if not (late and job.guide)])
-        for group in groups:
+        for group in (groups := self._groups([job for job in jobs if not (late and job.guide)])):
             self._guard(group, launch)
         self._land(len(groups) if late else 0)
         # What these may draw hangs on a token that was read just now.
