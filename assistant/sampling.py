@@ -16,8 +16,9 @@ TEMPERATURE_MAX = 2.0
 TEMPERATURE_MIN = 0.01  # below it the softmax overflows; values between 0 and this are raised to it
 TOP_K_MAX = 1000
 PENALTY_MIN, PENALTY_MAX = 0.5, 2.0
+DRY_LENGTH_MAX = 50  # tokens of a repeat that are looked at: a penalty beyond all logits
 # From where to where each may be
-RANGES: dict[str, tuple[float, float]] = {
+RANGES: dict[str, tuple[int, int] | tuple[float, float]] = {
     "temperature": (0, TEMPERATURE_MAX),
     "top_p": (0, 1),
     "top_k": (0, TOP_K_MAX),
@@ -28,11 +29,11 @@ RANGES: dict[str, tuple[float, float]] = {
     "typical_p": (0, 1),
     "dry_multiplier": (0, 10),
     "dry_base": (1, 4),
+    "dry_allowed_length": (1, DRY_LENGTH_MAX),
 }
+WHOLE = ("top_k", "dry_allowed_length")
+NUMBERS = (*RANGES, "seed")
 ABOVE = ("top_p", "typical_p")  # are above the first of theirs: nothing could be drawn at it
-DRY_LENGTH_MAX = (
-    50  # tokens of a repeat that are looked at: its penalty is beyond all logits by then
-)
 BREAKERS_MAX = 32
 BIAS_MAX = 100.0
 BIASES_MAX = 1024  # OpenAI's own limit is 300
@@ -110,13 +111,13 @@ class Sampling:
             object.__setattr__(self, name, value)
 
         for name, bounds in RANGES.items():
-            if name != "top_k":
-                put(name, _number(name, getattr(self, name), *bounds, above=name in ABOVE))
+            value = getattr(self, name)
+            if name in WHOLE:
+                put(name, _whole(name, value, *bounds))
+            else:
+                put(name, _number(name, value, *bounds, above=name in ABOVE))
         if self.temperature:
             put("temperature", max(self.temperature, TEMPERATURE_MIN))
-        put("top_k", _whole("top_k", self.top_k, 0, TOP_K_MAX))
-        length = _whole("dry_allowed_length", self.dry_allowed_length, 1, DRY_LENGTH_MAX)
-        put("dry_allowed_length", length)
         put("dry_sequence_breakers", _breakers(self.dry_sequence_breakers))
         put("logit_bias", _biases(self.logit_bias))
         if self.seed is not None:

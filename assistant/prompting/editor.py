@@ -14,7 +14,8 @@ from assistant.conversation import Turn
 from assistant.errors import TextError
 from assistant.prompting.dialogues import count_chars, put_together, take_apart
 from assistant.prompting.load import TEMPLATE_CHARS_MAX
-from assistant.prompting.template import PromptTemplate
+from assistant.prompting.template import FIRST_SAMPLERS, PromptTemplate
+from assistant.sampling import NUMBERS, Sampling
 from assistant.text import HIDDEN, clean
 
 DIALOGUES_MAX = TURNS_MAX = 200  # that are edited as cards; turns: of one dialogue
@@ -37,7 +38,9 @@ def to_fields(template: PromptTemplate) -> dict[str, Any]:
         [{"role": turn.role, "text": turn.text} for turn in turns] for turns in parts[1]
     ]
     intro = parts[0] if parts else ""
-    return dataclasses.asdict(template) | {"intro": intro, "dialogues": dialogues}
+    sampling = {key: getattr(template.sampling, key) for key in NUMBERS}
+    fields = dataclasses.asdict(template) | {"sampling": sampling}
+    return fields | {"intro": intro, "dialogues": dialogues}
 
 
 def fields_to_toml(fields: dict[str, Any]) -> str:
@@ -62,7 +65,13 @@ def _written(fields: dict[str, Any]) -> str:
     sampling, preamble = fields.pop("sampling"), fields.pop("preamble")
     lines = [f"{key} = {_value(value)}" for key, value in fields.items() if value is not None]
     lines += ["", f"preamble = {_block(preamble)}", "", "[sampling]"]
-    lines += [f"{key} = {value!r}" for key, value in sampling.items() if value is not None]
+    # What is off, and came late, is not named.
+    off = dataclasses.asdict(Sampling())
+    lines += [
+        f"{key} = {sampling[key]!r}"
+        for key in NUMBERS
+        if sampling.get(key) is not None and (key in FIRST_SAMPLERS or sampling[key] != off[key])
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -14,7 +14,7 @@ from assistant.errors import SamplingError, TemplateError, TextError
 from assistant.paths import PROMPTS
 from assistant.prompting.template import PLACE, PromptTemplate
 from assistant.prompting.toml import read_toml
-from assistant.sampling import Sampling, check_stops
+from assistant.sampling import NUMBERS, Sampling, check_stops
 from assistant.text import quoted
 
 HUB_FILE = "TA_prompt_v1.txt"
@@ -111,11 +111,10 @@ def parse_template(values: dict[str, Any], where: str) -> PromptTemplate:
         refuse("'sampling' must be a table")
     try:
         values["stop"] = check_stops(values.get("stop"))
+        unknown = sorted(set(values.get("sampling", {})) - set(NUMBERS))
+        if unknown:  # a bias of token ids, too: it means another thing with another model
+            refuse(f"[sampling] has the unknown key {quoted(unknown[0])}")
         values["sampling"] = Sampling(**values.get("sampling", {}))
-    except TypeError:
-        fields = [field.name for field in dataclasses.fields(Sampling)]
-        unknown = sorted(set(values["sampling"]) - set(fields))
-        refuse(f"[sampling] has the unknown key {quoted(unknown[0])}")
     except SamplingError as error:
         refuse(str(error).rstrip("."))
     # White space at its end becomes one newline, never a blank line: see `opening`.

@@ -23,6 +23,10 @@ from assistant.sampling import Sampling
 PLACE = "{system}"  # where a system message stands in a template's `system`
 
 
+# Those that there were from the start
+FIRST_SAMPLERS = ("temperature", "top_p", "top_k", "repetition_penalty", "seed", "min_p")
+
+
 @dataclass(frozen=True, slots=True)
 class Segment:
     """A part of a prompt that is encoded on its own. trusted: template text, in which special
@@ -78,7 +82,9 @@ class PromptTemplate:
     def has_hash(self, hash: str) -> bool:
         """Whether `hash` is this template's. Receipts of version 0.1.0 hold one of all keys, and of
         `kind`, which is gone."""
-        return hash in (self.hash, _sha256(dataclasses.asdict(self) | {"kind": "chat"}))
+        sampling = {key: getattr(self.sampling, key) for key in FIRST_SAMPLERS}
+        old = dataclasses.asdict(self) | {"sampling": sampling, "kind": "chat"}
+        return hash in (self.hash, _sha256(old))
 
     @property
     def short(self) -> str:

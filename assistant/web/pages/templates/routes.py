@@ -20,6 +20,7 @@ from assistant.prompting.editor import (
 )
 from assistant.prompting.load import MARKER_CHARS_MAX, read_template
 from assistant.prompting.template import PromptTemplate, Segment
+from assistant.sampling import NUMBERS
 from assistant.text import quoted, replace_surrogates
 from assistant.web.pages.aside import Aside
 from assistant.web.pages.chat.prompt_tokens import tokens
@@ -34,7 +35,7 @@ EXCHANGE = (
     Turn("user", "And what does len do?"),
 )
 
-Key = Literal["temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed"]
+Key = Annotated[str, Field(pattern=f"^(?:{'|'.join(NUMBERS)})$")]
 
 
 class Body(BaseModel):

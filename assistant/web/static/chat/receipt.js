@@ -4,6 +4,8 @@ import { checkRanges, countOf } from "../composer/sent.js";
 import { cut } from "../lib/text.js";
 import { isObject } from "../lib/values.js";
 
+/** @type {Record<string, string>} what is not worth a word */
+const OFF = { typical_p: "1", presence_penalty: "0", frequency_penalty: "0", logit_bias: "[]" };
 const CHARS_MAX = 4_000; // of one value that is shown
 const LIST_MAX = 100; // values of a list that are
 
@@ -34,7 +36,12 @@ const ENDS = new Map([
  */
 export const rows = (receipt) => {
   const sampling = isObject(receipt.sampling) ? receipt.sampling : {};
-  const values = Object.entries(sampling).filter(([name]) => name !== "seed");
+  const dry = sampling.dry_multiplier !== 0;
+  const values = Object.entries(sampling).filter(
+    ([name, value]) =>
+      name !== "seed" &&
+      (name.startsWith("dry_") ? dry : !(name in OFF) || said(value) !== OFF[name]),
+  );
   const dropped = Array.isArray(receipt.dropped) ? receipt.dropped.length : 0;
   const left = dropped + countOf(checkRanges(receipt.left));
   const stops = Array.isArray(receipt.stop) ? receipt.stop.slice(0, LIST_MAX) : [];

@@ -2,6 +2,7 @@
 // is full. They belong to the open conversation; a new one begins with the last used.
 import { button, el, find } from "../lib/dom.js";
 import { facts } from "../lib/facts.js";
+import { RARE, rangeOf, readBias, SAMPLERS, USUAL, writeBias } from "../lib/samplers.js";
 import { choose, SAMPLED } from "../lib/settings.js";
 import * as store from "../store/store.js";
 import { warn } from "./status.js";
@@ -37,8 +38,9 @@ const input = (name, properties) =>
   });
 /** @param {Sampled} name */
 const sampled = (name) => {
-  const [min, max] = facts.limits.sampling[name];
-  return input(name, { min, max, ...(name === "top_k" && { step: 1 }) });
+  const [min, max] = rangeOf(name);
+  const { tip, whole } = SAMPLERS[name];
+  return input(name, { min, max, title: tip, ...(whole && { step: 1 }) });
 };
 
 const instructions = el("textarea", {
@@ -52,14 +54,23 @@ const why = el("p", { className: "why" });
 const template = el("select", { name: "template", onchange: () => pick(template.value) });
 const preset = el("select", { name: "preset", onchange: () => prefer(preset.value) });
 const numbers = {
-  temperature: sampled("temperature"),
-  top_p: sampled("top_p"),
-  top_k: sampled("top_k"),
-  min_p: sampled("min_p"),
-  repetition_penalty: sampled("repetition_penalty"),
+  .../** @type {Record<Sampled, HTMLInputElement>} */ (
+    Object.fromEntries(SAMPLED.map((name) => [name, sampled(name)]))
+  ),
   max_new_tokens: input("max_new_tokens", { min: 1, max: facts.window, step: 1 }),
   seed: input("seed", { min: 0, max: Number.MAX_SAFE_INTEGER, step: 1, placeholder: "random" }),
 };
+const bias = el("input", {
+  name: "logit_bias",
+  placeholder: "token id: bias, ...",
+  title: "Added to the logits of these tokens, from -100 to 100",
+  oninput: () => {
+    const right = readBias(bias.value) !== null;
+    bias.setCustomValidity(right ? "" : "Write 12: 3.5, 99: -100");
+    if (right) set("logit_bias", bias.value);
+  },
+  onchange: () => bias.reportValidity(),
+});
 const NUMBERS = /** @type {(keyof typeof numbers)[]} */ (Object.keys(numbers));
 const keepAll = el("input", {
   type: "checkbox",
@@ -74,13 +85,21 @@ export const panel = el(
   why,
   field("Prompt template", template, "half"),
   field("Sampling", preset, "half"),
-  field("Temperature", numbers.temperature),
+  field(SAMPLERS.temperature.label, numbers.temperature),
   field("Longest reply", numbers.max_new_tokens),
   field("Seed", numbers.seed),
-  field("Top p", numbers.top_p),
-  field("Top k", numbers.top_k),
-  field("Min p", numbers.min_p),
-  field("Repetition penalty", numbers.repetition_penalty),
+  ...USUAL.map((name) => field(SAMPLERS[name].label, numbers[name])),
+  el(
+    "details",
+    { className: "rare wide" },
+    el("summary", { textContent: "More samplers" }),
+    el(
+      "div",
+      { className: "fields" },
+      ...RARE.map((name) => field(SAMPLERS[name].label, numbers[name])),
+      field("Bias of tokens", bias, "wide"),
+    ),
+  ),
   el(
     "label",
     { className: "field check wide" },
@@ -141,6 +160,7 @@ const show = (typing = false) => {
       control.placeholder = known ? String(usual[name]) : "as in the template";
   }
   numbers.max_new_tokens.placeholder = String(facts.max_new_tokens);
+  if (bias !== typed) bias.value = writeBias(values.logit_bias ?? []);
   if (instructions !== typed) instructions.value = values.system ?? "";
   keepAll.checked = !!values.keep_all;
   const chosen = SAMPLED.some((name) => values[name] !== undefined);

@@ -7,7 +7,9 @@ import { ask } from "./server.js";
  *   sampling: Record<string, number | null>}} Template
  */
 
-/** @typedef {"temperature" | "top_p" | "top_k" | "min_p" | "repetition_penalty"} Sampled */
+/** @typedef {"temperature" | "top_p" | "top_k" | "min_p" | "repetition_penalty" | "typical_p"
+ *   | "presence_penalty" | "frequency_penalty" | "dry_multiplier" | "dry_base"
+ *   | "dry_allowed_length"} Sampled */
 
 /**
  * message, text, template: characters of a message, of all else, of a template; turns, body: of a

@@ -1,7 +1,10 @@
 // What people choose of how replies are asked for. What is read of it, from the browser's store, a file
 // or a link, is checked here field by field. Knows no page and no store.
 import { facts } from "./facts.js";
+import { checkBias, isSampler, readBias } from "./samplers.js";
 import { isCount, isObject, isText } from "./values.js";
+
+/** @import {Bias} from "./samplers.js" */
 
 /**
  * Where nothing is chosen, the server's own holds.
@@ -14,6 +17,13 @@ import { isCount, isObject, isText } from "./values.js";
  * @property {number} [top_k]
  * @property {number} [min_p]
  * @property {number} [repetition_penalty]
+ * @property {number} [typical_p]
+ * @property {number} [presence_penalty]
+ * @property {number} [frequency_penalty]
+ * @property {number} [dry_multiplier]
+ * @property {number} [dry_base]
+ * @property {number} [dry_allowed_length]
+ * @property {Bias} [logit_bias]
  * @property {number} [max_new_tokens] at least 1
  * @property {number} [seed]
  * @property {boolean} [keep_all] refuse a message rather than leave earlier turns out
@@ -38,11 +48,11 @@ export const checkSettings = (value) => {
     settings.template_text = template_text;
   if (isText(system, facts.limits.message) && system.trim()) settings.system = system;
   for (const name of SAMPLED) {
-    const [number, [from, to]] = [value[name], facts.limits.sampling[name]];
-    const right = name === "top_k" ? Number.isInteger(number) : name !== "top_p" || number !== from;
-    if (typeof number === "number" && number >= from && number <= to && right)
-      settings[name] = number;
+    const number = value[name];
+    if (typeof number === "number" && isSampler(name, number)) settings[name] = number;
   }
+  const bias = checkBias(value.logit_bias);
+  if (bias.length) settings.logit_bias = bias;
   if (isCount(max_new_tokens) && max_new_tokens > 0) settings.max_new_tokens = max_new_tokens;
   if (isCount(seed)) settings.seed = seed;
   if (value.keep_all === true) settings.keep_all = true;
@@ -66,6 +76,7 @@ export const choose = (settings, name, value, template) => {
   if (value === "" || value === false || (name === "template" && value === template)) {
     return checkSettings(others);
   }
+  if (name === "logit_bias") return checkSettings({ ...others, [name]: readBias(String(value)) });
   const chosen = value === true || TEXTS.includes(name) ? value : Number(value);
   return checkSettings({ ...others, [name]: chosen });
 };

@@ -1,41 +1,28 @@
 // How a prompt is continued: the fields, the presets, and what is wrong with what was typed.
 import { el } from "../lib/dom.js";
 import { facts } from "../lib/facts.js";
+import { checkBias, RARE, rangeOf, readBias, SAMPLERS, USUAL, writeBias } from "../lib/samplers.js";
+import { SAMPLED } from "../lib/settings.js";
 import { meant, spelt } from "../lib/spelt.js";
 
-/** @import {Sampled} from "../lib/facts.js" */
 /** @import {Settings} from "../store/runs.js" */
 
 const OWN = "Own";
-const USUAL = "Careful";
+const PRESET = "Careful";
 const SEED_MAX = Number.MAX_SAFE_INTEGER;
-
-/** @param {Sampled} name */
-const range = (name) => {
-  const [least, most] = facts.limits.sampling[name];
-  return { least, most };
-};
 
 /** @typedef {{label: string, least: number, most: number, whole?: boolean, tip: string}} Field */
 /** @type {Record<string, Field>} */
 const FIELDS = {
-  temperature: {
-    label: "Temperature",
-    ...range("temperature"),
-    tip: "0 takes the likeliest token",
-  },
-  top_p: { label: "Top p", ...range("top_p"), least: 0.001, tip: "1 is off" },
-  top_k: { label: "Top k", ...range("top_k"), whole: true, tip: "0 is off" },
-  min_p: { label: "Min p", ...range("min_p"), tip: "0 is off" },
-  repetition_penalty: {
-    label: "Repetition penalty",
-    ...range("repetition_penalty"),
-    tip: "1 is off",
-  },
+  ...Object.fromEntries(
+    SAMPLED.map((name) => {
+      const [least, most] = rangeOf(name);
+      return [name, { ...SAMPLERS[name], least, most }];
+    }),
+  ),
   longest: { label: "Longest", least: 1, most: facts.window, whole: true, tip: "In tokens" },
   seed: { label: "Seed", least: 0, most: SEED_MAX, whole: true, tip: "Empty: another each time" },
 };
-const SAMPLING = Object.keys(facts.limits.sampling);
 
 /** @type {() => unknown} */
 let changed = () => {};
@@ -60,7 +47,7 @@ for (const [name, { most, least, whole, tip }] of Object.entries(FIELDS)) {
     step: whole ? 1 : "any",
     title: tip,
     oninput: () => {
-      if (SAMPLING.includes(name)) preset.value = nameOf();
+      if (name in SAMPLERS) preset.value = nameOf();
       why();
       changed();
     },
@@ -97,12 +84,18 @@ const stops = el("textarea", {
   placeholder: "one per line, \\n is a line end",
   oninput: () => changed(),
 });
+const bias = el("input", {
+  name: "logit_bias",
+  placeholder: "token id: bias, ...",
+  title: "Added to the logits of these tokens, from -100 to 100",
+  oninput: () => changed(),
+});
 const reason = el("p", { className: "why" });
 
 /** The preset that has the values of the fields. */
 const nameOf = () =>
   facts.presets.find(({ sampling }) =>
-    SAMPLING.every(
+    SAMPLED.every(
       (name) => inputs[name].value !== "" && Number(inputs[name].value) === sampling[name],
     ),
   )?.name ?? OWN;
@@ -110,9 +103,9 @@ const why = () => {
   const text = facts.presets.find(({ name }) => name === preset.value)?.why ?? "values of your own";
   reason.textContent = `${text[0].toUpperCase()}${text.slice(1)}.`;
 };
-/** @param {Record<string, number | null>} sampling */
+/** @param {Record<string, any>} sampling */
 const fill = (sampling) => {
-  for (const name of SAMPLING) if (name in sampling) inputs[name].value = String(sampling[name]);
+  for (const name of SAMPLED) if (name in sampling) inputs[name].value = String(sampling[name]);
 };
 
 /** The fields. */
@@ -135,10 +128,19 @@ export const view = el(
       el(
         "div",
         { className: "fields" },
-        ...["top_p", "top_k", "min_p", "repetition_penalty"].map((name) =>
-          labelled(FIELDS[name].label, inputs[name]),
-        ),
+        ...USUAL.map((name) => labelled(FIELDS[name].label, inputs[name])),
         labelled("Stop strings", stops),
+      ),
+    ),
+    el(
+      "details",
+      { className: "more" },
+      el("summary", { textContent: "More samplers" }),
+      el(
+        "div",
+        { className: "fields" },
+        ...RARE.map((name) => labelled(FIELDS[name].label, inputs[name])),
+        labelled("Bias of tokens", bias),
       ),
     ),
     reason,
@@ -173,12 +175,19 @@ export const wrong = () => {
       return sentence;
     }
   }
+  if (readBias(bias.value) === null) {
+    bias.focus();
+    return "A bias of tokens is written as 12: 3.5, 99: -100: token ids, and numbers up to 100.";
+  }
   return "";
 };
 
 /** @returns {Settings} */
 export const get = () => ({
-  sampling: Object.fromEntries(SAMPLING.map((name) => [name, Number(inputs[name].value)])),
+  sampling: {
+    ...Object.fromEntries(SAMPLED.map((name) => [name, Number(inputs[name].value)])),
+    logit_bias: readBias(bias.value) ?? [],
+  },
   seed: inputs.seed.value === "" ? null : Number(inputs.seed.value),
   longest: Number(inputs.longest.value),
   count: Number(count.value),
@@ -187,6 +196,7 @@ export const get = () => ({
 /** @param {Settings} settings what is not there stays as it is */
 export const use = ({ sampling, seed, longest, count: number, stop }) => {
   fill(sampling);
+  bias.value = writeBias(checkBias(sampling.logit_bias));
   inputs.seed.value = String(seed ?? "");
   inputs.longest.value = String(Math.min(longest, facts.window));
   count.value = String(number);
@@ -201,6 +211,6 @@ export const words = ({ sampling, seed }) =>
     .filter(Boolean)
     .join(" · ");
 
-const usual = facts.presets.find(({ name }) => name === USUAL)?.sampling ?? {};
-fill({ temperature: 0.2, top_p: 0.95, top_k: 0, min_p: 0, repetition_penalty: 1, ...usual });
+const usual = facts.presets.find(({ name }) => name === PRESET)?.sampling ?? {};
+fill(usual);
 use({ ...get(), seed: null, longest: 256, count: 1, stop: [] });

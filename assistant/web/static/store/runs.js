@@ -1,6 +1,7 @@
 // The runs of the playground that this browser keeps: a prompt, how it was run, and what came of it.
 // The newest come first, and so many stay. Where the store is blocked they last as long as the page.
 import { facts } from "../lib/facts.js";
+import { checkBias } from "../lib/samplers.js";
 import { isCount, isObject, isText, isTime } from "../lib/values.js";
 import { table } from "./database.js";
 
@@ -12,7 +13,7 @@ import { table } from "./database.js";
 
 /**
  * @typedef {object} Settings
- * @property {Record<string, number>} sampling
+ * @property {Record<string, any>} sampling numbers, and logit_bias
  * @property {number | null} seed
  * @property {number} longest in tokens
  * @property {number} count of versions
@@ -60,9 +61,10 @@ export const checkSettings = (value) => {
   const pairs = NAMES.map((name) => [name, sampling[name]]).filter(([, number]) =>
     isNumber(number),
   );
+  const bias = checkBias(sampling.logit_bias);
   const stop = Array.isArray(found.stop) ? found.stop : [];
   return {
-    sampling: Object.fromEntries(pairs),
+    sampling: { ...Object.fromEntries(pairs), ...(bias.length && { logit_bias: bias }) },
     seed: isCount(found.seed) ? found.seed : null,
     longest: isCount(found.longest) && found.longest > 0 ? found.longest : 256,
     count: isCount(found.count) && found.count >= 1 && found.count <= 4 ? found.count : 1,

@@ -1,5 +1,7 @@
 // A template as fields: its markers, its sampling, and the text before a conversation.
 import { el } from "../lib/dom.js";
+import { rangeOf, SAMPLERS } from "../lib/samplers.js";
+import { SAMPLED } from "../lib/settings.js";
 import { meant, spelt } from "../lib/spelt.js";
 import * as dialogues from "./dialogues.js";
 
@@ -56,7 +58,7 @@ const field = (tag, name, label, more = {}, hint = "") => {
 const number = (name, label, max, step = "any", min = 0) =>
   field("input", name, label, { type: "number", min, max, step, inputMode: "decimal" });
 
-const SAMPLING = ["temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed"];
+const SAMPLING = [...SAMPLED, "seed"];
 const one = el("p", {
   className: "hint",
   textContent:
@@ -104,11 +106,11 @@ export const view = el(
     el(
       "div",
       { className: "field-row" },
-      number("temperature", "Temperature", 2),
-      number("top_p", "Top p", 1),
-      number("top_k", "Top k", 1000, 1),
-      number("min_p", "Min p", 1),
-      number("repetition_penalty", "Repetition penalty", 2, "any", 0.5),
+      ...SAMPLED.map((name) => {
+        const [least, most] = rangeOf(name);
+        const { label, whole } = SAMPLERS[name];
+        return number(name, label, most, whole ? 1 : "any", least);
+      }),
       number("seed", "Seed", Number.MAX_SAFE_INTEGER, 1),
     ),
     field("textarea", "stop", "Stop strings, one a line", { rows: 2, className: "mono" }),
