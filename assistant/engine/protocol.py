@@ -173,7 +173,7 @@ class Engine(Protocol):
     that ships with the repository. limitations: what
     this engine cannot do, each with the sentence that says so: "ids" (prompts are sent as text),
     "logprobs", "prompt_logprobs", "tokens" (a reply's ids), "seed", "cold", "banned" (a banned id
-    ends the reply)."""
+    ends the reply), and each sampler or field of a Request that it does not have."""
 
     model: str
     revision: str | None

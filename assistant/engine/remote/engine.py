@@ -57,6 +57,10 @@ class RemoteEngine:
         for name in ("logprobs", "prompt_logprobs"):
             if name in self.limitations and getattr(request, name) is not None:
                 raise RequestError(self.limitations[name])
+        wanted = {"min_new_tokens": request.min_new_tokens, "grammar": request.grammar}
+        for name in (*request.sampling.used, *filter(wanted.get, wanted)):
+            if name in self.limitations:
+                raise RequestError(self.limitations[name])
         job = Job(request, self._text(request) if "ids" in self.limitations else None)
         with self._lock:
             self.check_room()

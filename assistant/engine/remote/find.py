@@ -8,14 +8,8 @@ from typing import Any, TypeAlias
 
 import httpx
 
-from assistant.engine.remote.dialects import (
-    JSON,
-    Completions,
-    Dialect,
-    LlamaCpp,
-    TextGeneration,
-    TransformersServe,
-)
+from assistant.engine.remote.completions import Completions, TransformersServe
+from assistant.engine.remote.dialects import JSON, Dialect, LlamaCpp, TextGeneration
 from assistant.engine.remote.http import QUICK_MAX, Fault, ask, blocking_ask, garbage
 from assistant.engine.remote.model import ServedTokenizer
 from assistant.errors import EngineBusy, SettingsError

@@ -13,7 +13,8 @@ from typing import cast
 import httpx
 
 from assistant.engine.protocol import Logprob, Reason, Request
-from assistant.engine.remote.dialects import JSON, Completions, Dialect
+from assistant.engine.remote.completions import Completions
+from assistant.engine.remote.dialects import JSON, Dialect
 from assistant.engine.remote.events import Event
 from assistant.engine.remote.http import BROKEN, Fault, ask, detail, events, garbage
 from assistant.engine.remote.job import Job

@@ -11,7 +11,8 @@ from typing import cast
 
 from assistant.engine.prefix import common_prefix
 from assistant.engine.protocol import Request
-from assistant.engine.remote.dialects import Completions, Dialect
+from assistant.engine.remote.completions import Completions
+from assistant.engine.remote.dialects import Dialect
 from assistant.engine.remote.find import find_kind
 from assistant.engine.remote.fleet import Endpoint, choose_endpoint
 from assistant.engine.remote.http import Fault, Silence, make_client, patience
