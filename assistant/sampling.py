@@ -54,15 +54,16 @@ def _number(name: str, value: object, low: float, high: float, *, above: bool = 
     return float(value)
 
 
-def _whole(name: str, value: object, low: int, high: int) -> int:
-    """`value` as an int in [low, high]; 40.0 passes, since sliders send floats."""
+def _whole(name: str, value: object, low: int, high: int, param: str | None = None) -> int:
+    """`value` as an int in [low, high]; 40.0 passes, since sliders send floats. param: where it is
+    not `name`."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
-        raise SamplingError(f"{name} must be a whole number, not {quoted(value)}.", name)
+        raise SamplingError(f"{name} must be a whole number, not {quoted(value)}.", param or name)
     if not low <= value <= high:
         raise SamplingError(
-            f"{name} must be from {low} to {high}; {quoted(value)} was given.", name
+            f"{name} must be from {low} to {high}; {quoted(value)} was given.", param or name
         )
     return value
 
@@ -159,7 +160,8 @@ def _breakers(given: object) -> tuple[str, ...]:
         raise SamplingError(
             f"{name} may have at most {BREAKERS_MAX} strings; it has {len(given)}.", name
         )
-    if wrong := next((one for one in given if not 1 <= len(one) <= STOP_CHARS_MAX), None):
+    wrong = next((one for one in given if not 1 <= len(one) <= STOP_CHARS_MAX), None)
+    if wrong is not None:
         raise SamplingError(
             f"A string of {name} must have 1 to {STOP_CHARS_MAX} characters; one has {len(wrong)}.",
             name,
@@ -173,7 +175,7 @@ def _biases(given: object) -> tuple[tuple[int, float], ...]:
     pairs = given.items() if isinstance(given, Mapping) else given
     try:
         found = list(pairs)  # type: ignore[call-overload]
-        ids = [_whole(f"a token id of {name}", token, 0, 2**31) for token, _ in found]
+        ids = [_whole(f"A token id of {name}", token, 0, 2**31, name) for token, _ in found]
     except (TypeError, ValueError):
         raise SamplingError(f"{name} must give a number for each token id.", name) from None
     if len(ids) > BIASES_MAX:

@@ -137,7 +137,7 @@ class Assistant:
             logprobs=check_logprobs(logprobs),
             cold=cold,
         )
-        scanner, held = self._scanner(stops, before.text)
+        scanner, held = self._scanner(stops, before.text, exact=ends.grammar is not None)
         request = ends.applied(request, engine)
         generation = generate(engine, request, scanner, wait_s=wait_s, held=held)
         return Reply(generation, ledger, sampling, system=system, stop=stops, before=before)
@@ -224,15 +224,19 @@ class Assistant:
     def _checked(self, turn: Turn) -> Turn:
         return dataclasses.replace(turn, ids=trusted_ids(turn, self.engine.tokenizer))
 
-    def _scanner(self, stops: Sequence[str], before: str) -> tuple[StopScanner, int | None]:
+    def _scanner(
+        self, stops: Sequence[str], before: str, *, exact: bool
+    ) -> tuple[StopScanner, int | None]:
         """A StopScanner that has read the text `before`, and how much of that it holds; a new one
-        and None where nothing is continued."""
+        and None where nothing is continued. exact: nothing of the template ends the reply."""
         template = self.template
-        new = partial(
-            StopScanner,
-            markers=template.markers,
-            separator=template.separator,
-            strings=(*template.stop, *stops),
-            strip=True,
-        )
+        new = partial(StopScanner, strings=tuple(stops))
+        if not exact:
+            new = partial(
+                StopScanner,
+                markers=template.markers,
+                separator=template.separator,
+                strings=(*template.stop, *stops),
+                strip=True,
+            )
         return resume(new, before) if before else (new(), None)

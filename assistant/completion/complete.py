@@ -17,7 +17,7 @@ from assistant.generation.generate import generate
 from assistant.generation.reply import Reply
 from assistant.generation.stops import StopScanner, resume
 from assistant.generation.window import fit
-from assistant.sampling import Sampling, check_logprobs, check_max_new_tokens, check_stops
+from assistant.sampling import SEED_MAX, Sampling, check_logprobs, check_max_new_tokens, check_stops
 from assistant.text import quoted
 
 SAMPLES_MAX = 8
@@ -110,7 +110,7 @@ def seeds(sampling: Sampling, count: int) -> list[Sampling]:
     """`count` Samplings with the seeds seed, seed + 1, ...; a random first one where none is
     given. Raises SamplingError."""
     first = cast(int, sampling.seeded().seed)
-    return [dataclasses.replace(sampling, seed=first + n) for n in range(count)]
+    return [dataclasses.replace(sampling, seed=(first + n) % (SEED_MAX + 1)) for n in range(count)]
 
 
 class _Running(Protocol):

@@ -13,7 +13,7 @@ from assistant.sampling import STOPS_MAX, check_max_new_tokens
 class Ends:
     """min_new_tokens: before so many no token ends it. stop_ids: further tokens that do.
     ignore_eos: the end of a document is never drawn. grammar: what the text must match; with it
-    the model can end where that is whole, and nowhere else."""
+    a reply ends where that is whole, at its length, or at a stop string of the request."""
 
     min_new_tokens: int = 0
     stop_ids: tuple[int, ...] = ()
@@ -23,7 +23,7 @@ class Ends:
     def applied(self, request: Request, engine: Engine) -> Request:
         """`request` with these ends. Raises RequestError."""
         least = check_max_new_tokens(self.min_new_tokens, engine.window, 0, "min_new_tokens")
-        if self.grammar is not None and (least or self.ignore_eos):
+        if self.grammar is not None and (least or self.ignore_eos or self.stop_ids):
             raise RequestError("A grammar says where a reply ends; leave the other ends out.")
         for name, used in (("grammar", self.grammar), ("min_new_tokens", least)):
             if used and name in engine.limitations:

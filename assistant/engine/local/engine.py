@@ -65,6 +65,7 @@ class LocalEngine:
         drafts: bool = True,
     ) -> None:
         self._closing = False
+        self._breakers = functools.lru_cache(maxsize=8)(self._find_breakers)
         ready: Future[None] = Future()
         prepare = functools.partial(self._prepare, load, slots, queue, threads, drafts)
         self._thread = threading.Thread(
@@ -90,21 +91,21 @@ class LocalEngine:
         sampling = request.sampling
         repeats = matches = None
         if sampling.dry_multiplier:
-            breakers = [
-                token
-                for token, text in enumerate(self._texts)
-                if any(breaker in text for breaker in sampling.dry_sequence_breakers)
-            ]
-            repeats = Repeats(sampling, breakers)
+            repeats = Repeats(sampling, self._breakers(sampling.dry_sequence_breakers))
             repeats.feed(request.ids[request.penalty_from :])
         if request.grammar is not None:
-            matches = Matches(request.grammar, self._grammar_tokens)
+            matches = Matches(request.grammar, self._grammar_tokens, request.banned_ids)
         return Guide(repeats, matches) if repeats or matches else None
 
     @functools.cached_property
     def _texts(self) -> list[str]:
         """Of each token, by itself."""
         return [self.tokenizer.decode([token]) for token in range(len(self.tokenizer))]
+
+    def _find_breakers(self, strings: tuple[str, ...]) -> frozenset[int]:
+        """The tokens that hold one of `strings`."""
+        texts = enumerate(self._texts)
+        return frozenset(token for token, text in texts if any(one in text for one in strings))
 
     @functools.cached_property
     def _grammar_tokens(self) -> LLTokenizer:

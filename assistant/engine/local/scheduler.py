@@ -216,10 +216,11 @@ class Scheduler:
         if not late:
             self._land(0)  # a guess needs the newest tokens
         jobs = [job for job in self.running if job.writes]
+        before = list(self.flights)
         launch = functools.partial(self._launch, spare=DRAFT_ROWS if drafting else 0)
-        for group in (groups := self._groups([job for job in jobs if not (late and job.guide)])):
+        for group in self._groups([job for job in jobs if not (late and job.guide)]):
             self._guard(group, launch)
-        self._land(len(groups) if late else 0)
+        self._land(sum(flight not in before for flight in self.flights) if late else 0)
         # What these may draw hangs on a token that was read just now.
         for group in self._groups([job for job in jobs if late and job.guide and job.writes]):
             self._guard(group, launch)
@@ -234,8 +235,7 @@ class Scheduler:
     def _write_bias(self, job: Job) -> None:
         """What is added to the logits of a job's next token. Raises EngineError."""
         request = job.request
-        ending = job.number >= request.min_new_tokens
-        self.sampler.bias_for(job.slot, request, ending=ending)
+        self.sampler.bias_for(job.slot, request, ending=job.number >= request.min_new_tokens)
         if job.guide:
             job.guide.write(self.sampler.bias[job.slot], job.ids[len(request.ids) :])
 

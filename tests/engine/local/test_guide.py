@@ -1,5 +1,6 @@
 """What hangs on a reply's own text: grammars, DRY, the least number of tokens, in the engine."""
 
+import dataclasses
 import json
 import re
 
@@ -109,6 +110,22 @@ def test_a_reply_that_cannot_go_on_ends_alone(engine, monkeypatch):
     assert read(engine.generate(greedy(PROMPT, 5)))[2].reason == "length"
 
 
+def test_what_no_token_may_match_is_refused_before_it_begins(engine):
+    begins = dataclasses.replace(
+        asked(grammar.regex("a|b")), banned_ids=frozenset(range(VOCAB_SIZE)) - {0, 20}
+    )
+    with pytest.raises(GrammarError, match="may not be written here"):
+        engine.generate(begins)
+
+
+@pytest.mark.parametrize("pattern", ["(((a{1000}){1000}){1000})", "(a{65000}){65000}"])
+def test_an_expression_that_is_too_large_to_follow_ends_its_own_reply(engine, pattern):
+    with pytest.raises((EngineError, GrammarError), match="too large to follow"):
+        read(engine.generate(asked(grammar.regex(pattern))))
+    assert read(engine.generate(greedy(PROMPT, 5)))[2].reason == "length"
+    assert read(engine.generate(greedy(PROMPT, 5)))[2].reason == "length"
+
+
 def too_large(matches):
     raise EngineError("What the reply must match became too large to follow.")
 
@@ -117,7 +134,11 @@ def too_large(matches):
     ("make", "given", "words"),
     [
         (grammar.json_schema, 5, "must be an object"),
-        (grammar.json_schema, "[", "not a JSON object"),
+        (grammar.json_schema, "[", "not JSON"),
+        (grammar.json_schema, {"title": "\ud800"}, "not JSON"),
+        (grammar.regex, "\ud800", "half of a character"),
+        (grammar.choice, ["a", "\ud800"], "half of a character"),
+        (grammar.choice, ["x" * 30_000] * 2, "A choice may have at most 50,000"),
         (grammar.json_schema, {"type": "objekt"}, "objekt"),
         (grammar.json_schema, {"not": {}}, "not"),
         (grammar.json_schema, {"$ref": "http://host.invalid/a"}, "cannot be read"),

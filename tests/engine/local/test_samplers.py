@@ -44,6 +44,15 @@ def frequency(logits, sampling):
     return logits
 
 
+def together(logits, sampling):
+    """A repetition penalty counts the prompt, too; the others count the reply alone."""
+    for token in {7, 8, *REPLY}:
+        lower = logits[token] > 0
+        factor = sampling.repetition_penalty
+        logits[token] = logits[token] / factor if lower else logits[token] * factor
+    return presence(frequency(logits, sampling), sampling)
+
+
 def bias(logits, sampling):
     for token, value in sampling.logit_bias:
         logits[token] += value
@@ -57,6 +66,7 @@ def bias(logits, sampling):
         (presence, {"presence_penalty": -2}),
         (frequency, {"frequency_penalty": 0.7}),
         (frequency, {"frequency_penalty": -1}),
+        (together, {"repetition_penalty": 1.3, "presence_penalty": 1, "frequency_penalty": 0.5}),
         (bias, {"logit_bias": {3: 4, 300: -100, 511: 2.5}}),
     ],
 )
@@ -144,7 +154,7 @@ def dry(ids, sampling, breakers, next_token):
 @pytest.mark.parametrize("length", [1, 2, 4])
 def test_dry_takes_what_its_description_takes(length):
     sampling = Sampling(dry_multiplier=0.8, dry_base=1.75, dry_allowed_length=length)
-    breakers, some = {5, 6}, 0
+    breakers, some = frozenset({5, 6}), 0
     for number in range(SETS):
         chance = random.Random(number)
         few = chance.choice((2, 3, 7))  # different tokens, so that there are repeats
@@ -162,7 +172,7 @@ def test_dry_takes_what_its_description_takes(length):
 
 
 def test_a_repeat_longer_than_is_looked_at_stays_finite():
-    repeats = Repeats(Sampling(dry_multiplier=10, dry_base=4), ())
+    repeats = Repeats(Sampling(dry_multiplier=10, dry_base=4), frozenset())
     repeats.feed([1, 2] * 3000)
     ids, lost = repeats.penalties()
     assert ids.tolist() == [1] and math.isfinite(lost.item()) and lost.item() > 1e20

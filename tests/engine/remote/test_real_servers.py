@@ -147,7 +147,7 @@ def test_one_of_two_is_killed_in_a_reply_and_the_other_takes_the_next(local):
 def test_this_program_in_front_of_itself(local, server):
     with in_front_of(server.url, model="embedded") as engine:
         assert engine.embedded and engine.model == local.model and engine.window == local.window
-        assert set(engine.limitations) == {"cold", "banned"}
+        assert set(engine.limitations) == {"cold", "banned", "grammar"}
         same_greedy_text(engine, local)
         prompt = local.tokenizer.encode("def f(")
         ids = local.tokenizer.encode("a, b):")
