@@ -2,10 +2,10 @@
 
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
+import tracemalloc
 
 import pytest
 
@@ -145,14 +145,17 @@ TOKENIZERS = {
 }  # fmt: skip
 
 
+USABLE = ("empty", "unknown")  # however odd
+
+
 @pytest.mark.parametrize("name", TOKENIZERS)
 def test_tokenizers_that_are_none(folder, name, capfd):
     spec = json.loads((folder / TOKENIZER).read_text())
     TOKENIZERS[name](spec)
     (folder / TOKENIZER).write_text(json.dumps(spec))
-    try:
-        load(folder)  # what is odd may still be usable
-    except BaseException:
+    if name in USABLE:
+        load(folder)
+    else:
         assert str(folder / TOKENIZER) in refusal(folder)
 
 
@@ -170,6 +173,9 @@ def test_a_table_of_all_ids_is_bounded(folder):
     spec = json.loads((folder / TOKENIZER).read_text())
     TOKENIZERS["huge"](spec)
     (folder / TOKENIZER).write_text(json.dumps(spec))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert "16777215" in refusal(folder)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + 100_000
+    tracemalloc.start()
+    try:
+        assert "16777215" in refusal(folder)
+        assert tracemalloc.get_traced_memory()[1] < 100_000_000
+    finally:
+        tracemalloc.stop()
