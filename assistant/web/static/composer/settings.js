@@ -2,7 +2,7 @@
 // is full. They belong to the open conversation; a new one begins with the last used.
 import { button, el, find } from "../lib/dom.js";
 import { facts } from "../lib/facts.js";
-import { RARE, rangeOf, readBias, SAMPLERS, USUAL, writeBias } from "../lib/samplers.js";
+import { RARE, rangeOf, readBias, SAMPLERS, USUAL, whyNot, writeBias } from "../lib/samplers.js";
 import { choose, SAMPLED } from "../lib/settings.js";
 import * as store from "../store/store.js";
 import { warn } from "./status.js";
@@ -40,7 +40,8 @@ const input = (name, properties) =>
 const sampled = (name) => {
   const [min, max] = rangeOf(name);
   const { tip, whole } = SAMPLERS[name];
-  return input(name, { min, max, title: tip, ...(whole && { step: 1 }) });
+  const no = whyNot(name);
+  return input(name, { min, max, title: no || tip, disabled: !!no, ...(whole && { step: 1 }) });
 };
 
 const instructions = el("textarea", {
@@ -63,7 +64,8 @@ const numbers = {
 const bias = el("input", {
   name: "logit_bias",
   placeholder: "token id: bias, ...",
-  title: "Added to the logits of these tokens, from -100 to 100",
+  disabled: !!whyNot("logit_bias"),
+  title: whyNot("logit_bias") || "Added to the logits of these tokens, from -100 to 100",
   oninput: () => {
     const right = readBias(bias.value) !== null;
     bias.setCustomValidity(right ? "" : "Write 12: 3.5, 99: -100");

@@ -37,6 +37,9 @@ export const rangeOf = (name) => {
   const [least, most] = facts.limits.sampling[name];
   return [ABOVE.has(name) ? LEAST_ABOVE : least, most];
 };
+/** Why this server cannot be asked for it, or "". @param {string} name */
+export const whyNot = (name) =>
+  facts.limitations[name.startsWith("dry_") ? "dry_multiplier" : name] ?? "";
 /** Whether `number` is a value of the sampler. @param {Sampled} name @param {unknown} number */
 export const isSampler = (name, number) => {
   const [least, most] = facts.limits.sampling[name];

@@ -1,7 +1,16 @@
 // How a prompt is continued: the fields, the presets, and what is wrong with what was typed.
 import { el } from "../lib/dom.js";
 import { facts } from "../lib/facts.js";
-import { checkBias, RARE, rangeOf, readBias, SAMPLERS, USUAL, writeBias } from "../lib/samplers.js";
+import {
+  checkBias,
+  RARE,
+  rangeOf,
+  readBias,
+  SAMPLERS,
+  USUAL,
+  whyNot,
+  writeBias,
+} from "../lib/samplers.js";
 import { SAMPLED } from "../lib/settings.js";
 import { meant, spelt } from "../lib/spelt.js";
 
@@ -54,8 +63,10 @@ for (const [name, { most, least, whole, tip }] of Object.entries(FIELDS)) {
   });
 }
 inputs.seed.placeholder = "random";
-inputs.seed.disabled = !!facts.limitations.seed;
-if (facts.limitations.seed) inputs.seed.title = facts.limitations.seed;
+for (const [name, input] of Object.entries(inputs)) {
+  input.disabled = !!whyNot(name);
+  if (input.disabled) input.title = whyNot(name);
+}
 
 const preset = el(
   "select",
@@ -87,7 +98,8 @@ const stops = el("textarea", {
 const bias = el("input", {
   name: "logit_bias",
   placeholder: "token id: bias, ...",
-  title: "Added to the logits of these tokens, from -100 to 100",
+  disabled: !!whyNot("logit_bias"),
+  title: whyNot("logit_bias") || "Added to the logits of these tokens, from -100 to 100",
   oninput: () => changed(),
 });
 const reason = el("p", { className: "why" });
