@@ -1,7 +1,7 @@
 """Whether a request can be computed at all: refused before any work, with the counts."""
 
 from assistant.engine.protocol import Request
-from assistant.errors import RequestError, WindowError
+from assistant.errors import RequestError, SamplingError, WindowError
 from assistant.sampling import check_logprobs, check_max_new_tokens
 
 
@@ -10,9 +10,11 @@ def check_request(request: Request, vocabulary: int, window: int) -> None:
     WindowError."""
     if not request.ids:
         raise RequestError("The prompt is empty; write at least one character.")
-    biased = [token for token, _ in request.sampling.logit_bias]
-    if not all(0 <= i < vocabulary for i in (*request.ids, *request.banned_ids, *biased)):
+    if not all(0 <= i < vocabulary for i in (*request.ids, *request.banned_ids)):
         raise RequestError(f"A token id is outside of 0 to {vocabulary - 1}.")
+    name, biases = "logit_bias", request.sampling.logit_bias
+    if not all(0 <= i < vocabulary for i, _ in biases):
+        raise SamplingError(f"A token id of {name} is outside of 0 to {vocabulary - 1}.", name)
     if len(request.banned_ids) == vocabulary:
         raise RequestError("Every token is banned, so nothing can be written.")
     if request.max_new_tokens != 0 or request.prompt_logprobs is None:
