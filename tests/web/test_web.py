@@ -351,13 +351,16 @@ def test_help_needs_nothing_heavy():
     assert process.communicate(timeout=60) == ("", "") and process.returncode == 0
 
 
+SERVE = SCRIPTED.format(script='["Once ", 60.0]')  # it waits for a minute within a reply
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_replies_and_the_program(number):
     keeps(lambda: end_by(number))
 
 
 def end_by(number):
-    process = program("--port", "0", code=SCRIPTED.format(script='["Once ", 60.0]'))
+    process = program("--port", "0", code=SERVE)
     try:
         url = process.stdout.readline().strip()
         with Page(url) as page, contextlib.ExitStack() as stack:
