@@ -17,6 +17,7 @@ GREETING = "Hello."  # before a conversation that the assistant begins
 _ID_MAX = 2**31  # no vocabulary is larger
 Role: TypeAlias = Literal["user", "assistant"]
 ROLES: tuple[Role, Role] = ("user", "assistant")
+SPEAKERS = ("system", "developer", *ROLES, "tool", "function")  # in the messages of a chat API
 Finish: TypeAlias = Literal["stop", "length", "cancelled", "error"]
 FINISHES: tuple[Finish, ...] = get_args(Finish)
 
@@ -100,20 +101,30 @@ class Conversation:
         """(system text, conversation) of what the client of a chat API sent: as from_history, but
         neighbours of one role are joined by a blank line, those of the role "system" or
         "developer" are taken out from wherever they stand, and what a tool was asked and answered
-        is text. Raises HistoryError and TextError."""
+        is text. Errors count as the client does. Raises HistoryError and TextError."""
         _check_count(messages)
         system: list[str] = []
         turns: list[dict[str, Any]] = []
         for index, item in enumerate(messages):
             fields = item if isinstance(item, dict) else {}
-            role, text = _said(f"Message {index + 1}", fields)
+            where = f"Message {index + 1}"
+            role, text = _said(where, fields)
+            if role not in SPEAKERS:
+                raise HistoryError(
+                    f"{where} must have one of {', '.join(SPEAKERS)} as its role, not "
+                    f"{quoted(role)}."
+                )
             if role in ("system", "developer"):
                 system.append(text)
-            elif not text.strip() and role in ROLES and turns and index < len(messages) - 1:
+                continue
+            joined, last = bool(turns) and turns[-1]["role"] == role, index == len(messages) - 1
+            if not text.strip() and role in ROLES and turns and (joined or not last):
                 continue  # nothing was said
-            elif not turns and role == "assistant":
+            if role == "user":
+                text = _message(where, text)
+            if not turns and role == "assistant":
                 turns += [{"role": "user", "content": GREETING}, {"role": role, "content": text}]
-            elif turns and turns[-1]["role"] == role:
+            elif joined:
                 turns[-1]["content"] += f"\n\n{text}"
             else:
                 turns.append({"role": role, "content": text})
@@ -155,11 +166,7 @@ def _turn(index: int, item: object) -> Turn:
     if not isinstance(pinned, bool):
         raise HistoryError(f"{where} must have true or false as pinned, not {quoted(pinned)}.")
     if role == "user":
-        try:
-            return Turn(role, check_message(text), pinned=pinned)
-        except TextError as error:
-            reason = str(error)
-            raise HistoryError(f"{where} is refused: {reason[:1].lower()}{reason[1:]}") from None
+        return Turn(role, _message(where, text), pinned=pinned)
     if len(text) > PROMPT_CHARS_MAX:
         raise HistoryError(
             f"{where} may have at most {PROMPT_CHARS_MAX:,} characters; it has {len(text):,}."
@@ -173,6 +180,14 @@ def _turn(index: int, item: object) -> Turn:
         ids = None
     known = None if ids is None else tuple(ids)
     return Turn(role, clean(text).strip(), known, pinned, finish)
+
+
+def _message(where: str, text: str) -> str:
+    try:
+        return check_message(text)
+    except TextError as error:
+        reason = str(error)
+        raise HistoryError(f"{where} is refused: {reason[:1].lower()}{reason[1:]}") from None
 
 
 def _content(where: str, content: object) -> str:

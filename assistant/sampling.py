@@ -194,9 +194,9 @@ def check_max_new_tokens(
     return _whole(name, value, least, limit)
 
 
-def check_logprobs(count: object, name: str = "logprobs") -> int | None:
-    """None, or an int from 1 to 20. Raises SamplingError."""
-    return None if count is None else _whole(name, count, 1, LOGPROBS_MAX)
+def check_logprobs(count: object, name: str = "logprobs", least: int = 1) -> int | None:
+    """None, or an int from `least` to 20. Raises SamplingError."""
+    return None if count is None else _whole(name, count, least, LOGPROBS_MAX)
 
 
 def check_stops(stops: object) -> tuple[str, ...]:
@@ -204,14 +204,15 @@ def check_stops(stops: object) -> tuple[str, ...]:
     if stops is None:
         return ()
     if not isinstance(stops, (list, tuple)) or not all(isinstance(s, str) for s in stops):
-        raise SamplingError("stop must be a list of strings.")
+        raise SamplingError("stop must be a list of strings.", "stop")
     if len(stops) > STOPS_MAX:
         raise SamplingError(
-            f"At most {STOPS_MAX} stop strings are allowed; {len(stops)} were given."
+            f"At most {STOPS_MAX} stop strings are allowed; {len(stops)} were given.", "stop"
         )
     for stop in stops:
         if not 1 <= len(stop) <= STOP_CHARS_MAX:
             raise SamplingError(
-                f"A stop string must have 1 to {STOP_CHARS_MAX} characters; one has {len(stop)}."
+                f"A stop string must have 1 to {STOP_CHARS_MAX} characters; one has {len(stop)}.",
+                "stop",
             )
     return tuple(dict.fromkeys(stops))

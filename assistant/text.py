@@ -80,15 +80,15 @@ def check_message(value: object) -> str:
     return text[text.rfind("\n", 0, blank) + 1 :]
 
 
-def check_prompt(value: object) -> str:
-    """A raw prompt, which stays as it is to the letter. Raises TextError, also for what no encoding
-    can carry."""
-    text = _check("prompt", value, PROMPT_CHARS_MAX)
+def check_prompt(value: object, name: str = "prompt") -> str:
+    """A raw prompt, or a part of one, called `name`, which stays as it is to the letter. Raises
+    TextError, also for what no encoding can carry."""
+    text = _check(name, value, PROMPT_CHARS_MAX)
     if not text:
-        raise TextError("The prompt is empty.")
+        raise TextError(f"The {name} is empty.")
     if lone := _SURROGATES.search(text):
         raise TextError(
-            f"The prompt has a lone surrogate, {quoted(lone[0])}, at character {lone.start() + 1}: "
+            f"The {name} has a lone surrogate, {quoted(lone[0])}, at character {lone.start() + 1}: "
             "half of a character, which cannot be encoded."
         )
     return text

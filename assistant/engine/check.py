@@ -10,12 +10,11 @@ def check_request(request: Request, vocabulary: int, window: int) -> None:
     WindowError."""
     if not request.ids:
         raise RequestError("The prompt is empty; write at least one character.")
-    if any(token >= vocabulary for token, _ in request.sampling.logit_bias):
-        raise SamplingError(
-            f"logit_bias may name token ids from 0 to {vocabulary - 1}.", "logit_bias"
-        )
     if not all(0 <= i < vocabulary for i in (*request.ids, *request.banned_ids)):
         raise RequestError(f"A token id is outside of 0 to {vocabulary - 1}.")
+    name, biases = "logit_bias", request.sampling.logit_bias
+    if not all(0 <= i < vocabulary for i, _ in biases):
+        raise SamplingError(f"A token id of {name} is outside of 0 to {vocabulary - 1}.", name)
     if len(request.banned_ids) == vocabulary:
         raise RequestError("Every token is banned, so nothing can be written.")
     if request.max_new_tokens != 0 or request.prompt_logprobs is None:

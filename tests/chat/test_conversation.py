@@ -260,6 +260,8 @@ def test_messages_of_a_chat_api():
     text, conversation = Conversation.from_messages([*system, *said])
     assert text == "Be brief.\n\nAnd"
     assert texts(conversation) == ["a\n\nb", "c\n\nd", "e"]
+    said = [user("a"), user(""), assistant("c"), assistant(""), user("  e"), user(" ")]
+    assert texts(Conversation.from_messages(said)[1]) == ["a", "c", "  e"]
     assert Conversation.from_messages([user("a"), assistant("b")])[1].turns[-1].text == "b"
     forged = [{**user("a"), "ids": [1], "pinned": True}]
     (turn,) = Conversation.from_messages(forged)[1].turns

@@ -1,5 +1,7 @@
 """huggingface_hub's InferenceClient: TGI's API and chat completions."""
 
+import json
+
 import pytest
 from huggingface_hub import InferenceClient
 from huggingface_hub.errors import HfHubHTTPError, ValidationError
@@ -74,12 +76,40 @@ def test_a_chat_streamed(client, server):
     assert chunks[-1].usage.completion_tokens == 24
 
 
+SCHEMA = {
+    "type": "object",
+    "properties": {"good": {"type": "boolean"}, "in": {"enum": ["Python", "Rust"]}},
+    "required": ["good", "in"],
+    "additionalProperties": False,
+}
+
+
+def test_json_under_a_schema(client):
+    drawn = {"temperature": 1, "seed": 3}
+    chat = client.chat_completion(
+        ASKED,
+        max_tokens=64,
+        response_format={"type": "json_schema", "json_schema": {"name": "x", "schema": SCHEMA}},
+        **drawn,
+    )
+    raw = client.text_generation(
+        PROMPT, max_new_tokens=64, grammar={"type": "json", "value": SCHEMA}, **drawn
+    )
+    for text in (chat.choices[0].message.content, raw):
+        found = json.loads(text)
+        assert found.keys() == {"good", "in"} and found["in"] in ("Python", "Rust")
+        assert isinstance(found["good"], bool)
+    pattern = {"type": "regex", "value": "[0-9]{3}"}
+    assert client.text_generation(PROMPT, grammar=pattern, **drawn).isdigit()
+
+
 def test_errors(client, server):
     with pytest.raises(ValidationError, match=WINDOW):
         client.text_generation(TOO_LONG)
     with pytest.raises(HfHubHTTPError, match=WINDOW):
         client.chat_completion([{"role": "user", "content": TOO_LONG}])
     stranger = InferenceClient(base_url=server.url, token="wrong")
-    with pytest.raises(HfHubHTTPError, match=NO_KEY) as caught:
-        stranger.chat_completion(ASKED)
-    assert caught.value.response.status_code == 401
+    for ask in (stranger.text_generation, stranger.chat_completion):
+        with pytest.raises(HfHubHTTPError, match=NO_KEY) as caught:
+            ask(PROMPT if ask == stranger.text_generation else ASKED)
+        assert caught.value.response.status_code == 401

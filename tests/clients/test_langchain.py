@@ -10,8 +10,7 @@ from .conftest import KEY, NO_KEY, PROMPT, QUESTION, TOO_LONG, WINDOW
 
 # It sends no token to an address that is not Hugging Face's own, but these headers.
 HEADERS = {"headers": {"Authorization": f"Bearer {KEY}"}}
-# Its defaults draw tokens; these are those of the server, which is greedy.
-GREEDY = dict.fromkeys(("temperature", "top_p", "top_k", "typical_p", "repetition_penalty"))
+GREEDY = {"temperature": 0}  # beside its own top_p and typical_p, which draw otherwise
 
 
 @pytest.fixture
@@ -29,6 +28,9 @@ def test_an_endpoint(endpoint, server):
     assert "".join(pieces) == server.text() and len(pieces) > 3
     stop = server.text()[8:11]
     assert llm.invoke(PROMPT, stop=[stop]) == server.text(stop=stop)
+    own = {"temperature": 0.8, "top_p": 0.95, "typical_p": 0.95, "seed": 3}
+    drawn = endpoint(max_new_tokens=24, seed=3).invoke(PROMPT)
+    assert drawn == server.text(**own) != server.text()
 
 
 def test_a_chat_over_an_endpoint(endpoint, server):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import KEY, ROOT
+from .conftest import KEY
 from .tasks.functions import passes
 
 TASKS = Path(__file__).parent / "tasks"
@@ -23,8 +23,7 @@ def samples(server, run, tmp_path):
     model = {
         "model": server.model,
         "base_url": f"{server.api}/completions",
-        "tokenizer": ROOT / "models" / "tech-assistant-7m",
-        "tokenizer_backend": "huggingface",
+        "auth_token": KEY,  # with which it asks for the tokenizer
         "num_concurrent": 2,
         "max_retries": 1,
         "max_length": 8192,

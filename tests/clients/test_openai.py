@@ -1,6 +1,9 @@
 """The openai package."""
 
+from typing import Literal
+
 import openai
+import pydantic
 import pytest
 
 from .conftest import KEY, NO_KEY, PROMPT, QUESTION, TOO_LONG, WINDOW
@@ -78,8 +81,6 @@ def test_log_probabilities_and_echo(client, server):
 
 
 def test_responses(client, server):
-    if server.http.post("/v1/responses", json={}).status_code == 404:
-        pytest.skip("this server has no /v1/responses")
     options = {"model": server.model, "temperature": 0}
     answer = client.responses.create(input=QUESTION, max_output_tokens=24, **options)
     assert answer.output_text == server.reply()
@@ -88,6 +89,27 @@ def test_responses(client, server):
         texts = [event.delta for event in stream if event.type == "response.output_text.delta"]
         final = stream.get_final_response()
     assert final.output_text == "".join(texts) == server.reply(max_tokens=None)
+
+
+class Verdict(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid")  # what the package asks of a schema
+
+    language: Literal["Python", "Rust"]
+    good: bool
+
+
+def test_json_under_a_schema(client, server):
+    asked = {"model": server.model, "messages": ASKED, "temperature": 1, "max_tokens": 64}
+    schema = {"name": "verdict", "schema": Verdict.model_json_schema(), "strict": True}
+    for seed in range(3):
+        asked["seed"] = seed
+        answer = client.chat.completions.create(
+            response_format={"type": "json_schema", "json_schema": schema}, **asked
+        )
+        text = answer.choices[0].message.content
+        assert answer.choices[0].finish_reason == "stop"
+        parsed = client.chat.completions.parse(response_format=Verdict, **asked)
+        assert parsed.choices[0].message.parsed == Verdict.model_validate_json(text)
 
 
 def test_errors(client, server):

@@ -24,6 +24,7 @@ PATHS = {
     "/generate_stream",
     "/info",
     "/tokenize",
+    "/tokenizer_info",
     "/detokenize",
     "/infill",
     "/completion",

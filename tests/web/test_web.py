@@ -35,6 +35,7 @@ from assistant.web.pages.chat.status import Waits, phase, summary
 from assistant.web.pages.chat.templates import Assistants
 from assistant.web.server import listen, local_address, warnings
 from tests.support.fake_engine import FakeEngine
+from tests.support.hostile import SCRIPTED
 from tests.support.server import TEMPLATE, Page, running
 from tests.support.waiting import EXIT_S, keeps, until
 
@@ -350,20 +351,7 @@ def test_help_needs_nothing_heavy():
     assert process.communicate(timeout=60) == ("", "") and process.returncode == 0
 
 
-SERVE = """
-import sys
-from assistant.chat.assistant import Assistant
-from assistant.settings import read_settings
-from assistant.web.app import build_app
-from assistant.web.server import listen, local_address, serve
-from tests.support.fake_engine import FakeEngine
-from tests.support.server import TEMPLATE
-settings = read_settings(sys.argv[1:], {})
-sock = listen(settings)
-app = build_app(Assistant(FakeEngine(["Once ", 60.0]), TEMPLATE), settings)
-print(local_address(settings, sock), flush=True)
-serve(app, settings, sock)
-"""
+SERVE = SCRIPTED.format(script='["Once ", 60.0]')  # it waits for a minute within a reply
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

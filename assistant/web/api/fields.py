@@ -1,11 +1,12 @@
 """What clients may send that is not done here: every field is done, harmless or refused.
 
 Done is what a body's class declares. Of the rest that OpenAI's API, vLLM, llama.cpp and TGI have,
-HARMLESS changes no reply of this server, and REFUSED would: it is refused by name, unless its value
-switches it off. What stands nowhere is some client's own, and ignored.
+what stands in HARMLESS is ignored, and what stands in REFUSED is refused by name, unless its value
+switches it off: it would change the reply. What stands nowhere is some client's own, and ignored.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from assistant.errors import RequestError
@@ -26,7 +27,9 @@ HARMLESS = frozenset(
         "thinking_budget_tokens", "thinking_token_budget", "thinking_forced_open",
         # Of another server's chat template, or of its media
         "chat_template_kwargs", "mm_processor_kwargs", "chat_template_content_format",
-        # No token of this server's stands before a prompt, and special ones are shown as spelt
+        # No token is added to a prompt here, whatever is asked. A special token in the middle of a
+        # continuation is shown as it is spelt, as for skip_special_tokens: false, if true is sent,
+        # too: a chat's replies have none, and the one that ends a reply is never shown.
         "add_special_tokens", "skip_special_tokens", "spaces_between_special_tokens",
         # Of samplers that are refused where they are on
         "mirostat_tau", "mirostat_eta", "dynatemp_exponent", "xtc_threshold", "length_penalty",
@@ -39,63 +42,57 @@ HARMLESS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """off: further values that change nothing here. why: the end of the sentence."""
+    """why: the end of the sentence. off: further values that change nothing here."""
 
-    off: tuple[object, ...] = ()
-    why: str = "is not supported here; leave it out"
+    why: str
+    off: tuple[object, ...]
 
 
-_HERE = "is decided by this server; leave it out"
-_TOKENS = "is not among the parts of this server's answers; leave it out"
+_PARTS = "is not among the parts of this server's answers; leave it out"
 _TEXT = "is not supported here, where replies are text; leave it out"
 MEMORY = "is not supported here, where nothing is kept between requests; leave it out"
 _TOOLS = "is not supported here, where there are no tools; leave it out"
 
+
+def _each(
+    names: str, why: str = "is not supported here; leave it out", off: tuple[object, ...] = ()
+) -> dict[str, Refused]:
+    return dict.fromkeys(names.split(), Refused(why, off))
+
+
+# What one of the APIs does stands here too, such as echo: it is refused in the bodies of the others
 REFUSED: dict[str, Refused] = {
-    **dict.fromkeys(("tools", "functions"), Refused(why="are not supported here; leave them out")),
-    **dict.fromkeys(("tool_choice", "function_call"), Refused(("none", "auto"), _TOOLS)),
-    **dict.fromkeys(("web_search_options", "documents", "file_ids"), Refused(why=_TOOLS)),
+    **_each("tools functions", "are not supported here; leave them out"),
+    **_each("tool_choice function_call", _TOOLS, off=("none", "auto")),
+    **_each("web_search_options documents file_ids", _TOOLS),
     # Other than text
-    "modalities": Refused((["text"],), _TEXT),
-    **dict.fromkeys(
-        ("audio", "image", "image_data", "multimodal_data", "prompt_embeds"), Refused(why=_TEXT)
-    ),
+    **_each("modalities", _TEXT, off=(["text"],)),
+    **_each("audio image image_data multimodal_data prompt_embeds", _TEXT),
     # Parts of an answer
-    "include": Refused(why=_TOKENS),
-    "moderation": Refused(why=_TOKENS),
-    **dict.fromkeys(("logprobs", "top_logprobs"), Refused(why=_TOKENS)),
-    "prompt_logprobs": Refused(why=_TOKENS + ", or ask /v1/completions for echo with logprobs"),
-    **dict.fromkeys(("n_probs", "return_tokens", "return_progress", "timings_per_token"),
-                    Refused(why=_TOKENS)),
+    **_each("logprobs top_logprobs n_probs include moderation return_tokens return_progress "
+            "timings_per_token", _PARTS),
+    **_each("prompt_logprobs", _PARTS + ", or ask /v1/completions for echo with logprobs"),
     # How a token is chosen
-    **dict.fromkeys(
-        ("use_beam_search", "allowed_token_ids", "bad_words", "logits_processors", "vllm_xargs",
-         "mirostat", "dynatemp_range", "xtc_probability", "min_keep", "watermark"),
-        Refused(),
-    ),
-    "top_n_sigma": Refused((-1,)),
-    "verbosity": Refused(("medium",)),
-    "dry_penalty_last_n": Refused((-1,), "must be -1: the whole text counts here"),
-    "repeat_last_n": Refused((-1,), "must be -1: the penalty counts the whole text here"),
-    "samplers": Refused(why=_HERE),
-    "lora": Refused(why=_HERE),
-    "adapter_id": Refused(why=_HERE),
-    "priority": Refused(why=_HERE),
+    **_each("use_beam_search allowed_token_ids bad_words logits_processors vllm_xargs mirostat "
+            "dynatemp_range xtc_probability min_keep watermark"),
+    **_each("top_n_sigma", off=(-1,)),
+    **_each("verbosity", off=("medium",)),
+    **_each("dry_penalty_last_n", "must be -1: the whole text counts here", off=(-1,)),
+    **_each("repeat_last_n", "must be -1: the penalty counts the whole text here", off=(-1,)),
+    **_each("samplers lora adapter_id priority", "is decided by this server; leave it out"),
     # When a reply ends, and what it may be
-    "n_indent": Refused(),
-    "include_stop_str_in_output": Refused(),
-    **dict.fromkeys(("t_max_predict_ms", "t_max_prompt_ms"), Refused((-1,))),
-    **dict.fromkeys(("grammar_lazy", "grammar_triggers", "preserved_tokens", "structural_tag",
-                     "guided_whitespace_pattern"), Refused()),
+    **_each("n_indent include_stop_str_in_output"),
+    **_each("t_max_predict_ms t_max_prompt_ms", off=(-1,)),
+    **_each("grammar_lazy grammar_triggers preserved_tokens structural_tag "
+            "guided_whitespace_pattern"),
     # What the prompt is made of
-    "chat_template": Refused(why="is this server's own; leave it out"),
-    "truncate_prompt_tokens": Refused((-1,), "is not supported here; send less"),
-    "echo": Refused(why="is for raw prompts; leave it out"),
-    "suffix": Refused(why="is for raw prompts; leave it out"),
-    "kv_transfer_params": Refused(),
+    **_each("chat_template", "is this server's own; leave it out"),
+    **_each("truncate_prompt_tokens", "is not supported here; send less", off=(-1,)),
+    **_each("echo suffix", "is for raw prompts; leave it out"),
+    **_each("kv_transfer_params"),
     # Of /v1/responses
-    **dict.fromkeys(("previous_response_id", "conversation", "background", "background_options",
-                     "context_management", "access_programs"), Refused(why=MEMORY)),
+    **_each("previous_response_id conversation background background_options context_management "
+            "access_programs", MEMORY),
 }  # fmt: skip
 
 
@@ -108,3 +105,13 @@ def refuse_unsupported(values: object, done: Collection[str]) -> None:
         value = None if name in done else values.get(name)
         if value not in OFF and value not in entry.off:
             raise RequestError(f"{name} {entry.why}.", name)
+
+
+@contextmanager
+def reading(key: str, kind: type[RequestError] = RequestError) -> Iterator[None]:
+    """Around what looks at the value of `key`: an error of this kind that names no key names it."""
+    try:
+        yield
+    except kind as error:
+        error.param = error.param or key
+        raise

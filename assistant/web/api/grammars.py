@@ -77,11 +77,13 @@ def _asked(name: str, value: Any) -> tuple[str, object] | None:
     match given:
         case {"type": "text"}:
             return None
-        case {"type": "json_object"}:  # llama.cpp's may have a schema
-            return "json", given.get("schema") or ANY_OBJECT
+        case {"type": "json_object"}:  # llama.cpp's may have a schema, huggingface_hub's a value
+            return "json", given.get("schema") or given.get("value") or ANY_OBJECT
         case {"type": "json_schema", "json_schema": {"schema": schema}}:
             return "json", schema
         case {"type": "json_schema", "schema": schema}:  # that of /v1/responses
+            return "json", schema
+        case {"type": "json_schema", "value": {"schema": schema}}:  # TGI's, with a name beside it
             return "json", schema
         case {"type": "json" | "json_schema", "value": schema}:  # TGI's
             return "json", schema

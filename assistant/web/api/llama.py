@@ -12,12 +12,13 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from assistant.chat.assistant import Assistant
-from assistant.completion.complete import complete
+from assistant.completion.complete import complete, prompt_ids
 from assistant.completion.fill import fill
 from assistant.engine.protocol import Engine, Finished
 from assistant.generation.generate import Delta, Done
 from assistant.sampling import Sampling
 from assistant.text import check_prompt
+from assistant.web.api.fields import reading
 from assistant.web.api.replies import Event, Replies, ReplyStream, no_reader, read_replies
 from assistant.web.api.wanted import Ids, Texts, Wanted, Whole, read_limit
 from assistant.web.gate.security import Json
@@ -107,8 +108,14 @@ class Answer:
             **body.ending(engine),
         }
         if isinstance(body, CompletionBody):
-            return [complete(engine, body.prompt, **options)]
+            with reading("prompt"):
+                ids = prompt_ids(body.prompt, engine.tokenizer)
+            return [complete(engine, ids, **options)]
         before = body.input_prefix + body.prompt
+        for name in ("input_prefix", "prompt", "input_suffix"):
+            with reading(name):
+                if part := getattr(body, name):
+                    check_prompt(part, name)
         check_prompt(before + body.input_suffix)
         if files := [file.text for file in body.input_extra or ()]:
             before = self._end(files, before + body.input_suffix) + before

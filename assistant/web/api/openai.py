@@ -20,11 +20,12 @@ from assistant.completion.complete import at_once, check_count, complete, prompt
 from assistant.completion.fill import Filling, fill
 from assistant.conversation import Conversation
 from assistant.engine.protocol import Engine, Finished
-from assistant.errors import RequestError
+from assistant.errors import HistoryError, RequestError
 from assistant.generation.generate import Done
 from assistant.generation.reply import Reply
 from assistant.sampling import Sampling
-from assistant.text import quoted
+from assistant.text import check_prompt, quoted
+from assistant.web.api.fields import reading
 from assistant.web.api.openai_answer import Answer
 from assistant.web.api.openai_logprobs import Pair, chat_logprobs, check_top, completion_logprobs
 from assistant.web.api.openai_schema import ChatBody, CompletionBody
@@ -91,11 +92,13 @@ class Completion(Answer):
 
     def __init__(self, engine: Engine, body: CompletionBody) -> None:
         super().__init__(engine, body, check_top("logprobs", body.logprobs))
-        check_count("replies", self.count * len(body.prompts))
-        if body.suffix and (body.echo or self.top is not None):
-            raise RequestError("suffix cannot be combined with echo or logprobs; leave one out.")
+        with reading("prompt" if self.count == 1 else "n"):
+            check_count("replies", self.count * len(body.prompts))
+        with reading("suffix"):
+            if body.suffix:
+                check_suffix(body, self.top)
         if body.echo and body.stream and self.top is not None:
-            raise RequestError("echo with logprobs cannot be streamed; leave stream out.")
+            raise RequestError("echo with logprobs cannot be streamed; leave stream out.", "stream")
         self.prompts: list[list[int]] = []  # of each, its ids
         self.echoes: list[str] = []  # and its text, where that is asked for
         # By index: where in the whole text its next token begins.
@@ -115,13 +118,15 @@ class Completion(Answer):
         if body.suffix:
 
             def fill_in(prompt: object, sampling: Sampling) -> Filling:
-                parts = cast(tuple[str, str], (prompt, body.suffix))  # fill() refuses ids
-                return fill(engine, parts, sampling=sampling, cut=True, **options)[0]
+                parts = cast(tuple[str, str], (prompt, body.suffix))
+                with reading("suffix"):
+                    return fill(engine, parts, sampling=sampling, cut=True, **options)[0]
 
             pairs = product(body.prompts, seeded())
             return at_once(partial(fill_in, *pair) for pair in pairs)
         tokenizer = engine.tokenizer
-        self.prompts = [prompt_ids(prompt, tokenizer) for prompt in body.prompts]
+        with reading("prompt"):
+            self.prompts = [prompt_ids(prompt, tokenizer) for prompt in body.prompts]
         if body.echo:  # as they were sent
             self.echoes = [
                 tokenizer.decode(prompt) if isinstance(prompt, list) else prompt
@@ -163,6 +168,18 @@ class Completion(Answer):
         return {"text": text, **self.parts(index, tokens, done, logprobs)}
 
 
+def check_suffix(body: CompletionBody, top: int | None) -> None:
+    """Raises RequestError."""
+    if body.echo or top is not None:
+        raise RequestError("suffix cannot be combined with echo or logprobs; leave one out.")
+    if any(isinstance(prompt, list) for prompt in body.prompts):
+        raise RequestError("suffix needs a prompt of text, not of token ids.")
+    check_prompt(body.suffix, "suffix")
+    with reading("prompt"):
+        for prompt in filter(None, body.prompts):
+            check_prompt(prompt)
+
+
 def _nothing(ids: list[int]) -> Generator[Done, None, None]:
     """The reply of no tokens to a prompt of `ids`, for which no engine is needed."""
     yield Done("", (), "length", None, Finished("length", len(ids), 0, 0, 0.0, 0.0, 0.0))
@@ -182,7 +199,8 @@ class ChatCompletion(Answer):
         body, assistant = self.body, self.assistant
         assistant.engine.check_room()
         body.check_last()
-        system, conversation = Conversation.from_messages(body.messages)
+        with reading("messages"):
+            system, conversation = Conversation.from_messages(body.messages)
         window = assistant.engine.window
         limit = read_limit("max_completion_tokens", body.max_completion_tokens, window)
         if limit is None:
@@ -198,7 +216,8 @@ class ChatCompletion(Answer):
             **body.ending(self.engine),
         )
         each = seeds(body.sampling(assistant.template.sampling), self.count)
-        return at_once(partial(ask, sampling=seeded) for seeded in each)
+        with reading("messages", HistoryError):
+            return at_once(partial(ask, sampling=seeded) for seeded in each)
 
     def opening(self, index: int) -> Json:
         delta = {"role": "assistant", "content": ""}

@@ -17,6 +17,7 @@ from assistant.completion.complete import check_count
 from assistant.engine.protocol import Engine, Finished
 from assistant.errors import RequestError
 from assistant.generation.generate import Delta, Done
+from assistant.web.api.fields import reading
 from assistant.web.api.openai_logprobs import Pair
 from assistant.web.api.openai_schema import ChatBody, CompletionBody
 from assistant.web.api.replies import Event, Replies, ReplyStream, no_reader, read_replies
@@ -35,7 +36,8 @@ class Answer:
 
     def __init__(self, engine: Engine, body: ChatBody | CompletionBody, top: int | None) -> None:
         self.engine, self.body, self.top = engine, body, top
-        self.count = 1 if body.n is None else check_count("replies", body.n)
+        with reading("n"):
+            self.count = 1 if body.n is None else check_count("replies", body.n)
         self.finished: dict[int, Finished] = {}  # by index
         self.head = {
             "id": f"{self.prefix}-{secrets.token_hex(12)}",
@@ -46,7 +48,8 @@ class Answer:
         wanted = (("logprobs", self.top is not None), ("ids", ids), ("tokens", ids))
         for name, needed in wanted:
             if needed and name in engine.limitations:
-                raise RequestError(engine.limitations[name])
+                key = name if name == "logprobs" else "return_token_ids"
+                raise RequestError(engine.limitations[name], key)
 
     def start(self) -> Replies:
         raise NotImplementedError

@@ -18,7 +18,7 @@ Pair: TypeAlias = tuple[int, Logprob | None]  # a token's id, and None where it 
 def check_top(name: str, count: int | None) -> int | None:
     """How many likeliest tokens are to be shown beside each: None, or 0 to 20. Raises
     SamplingError."""
-    return count if not count else check_logprobs(count, name)
+    return check_logprobs(count, name, least=0)
 
 
 def completion_logprobs(

@@ -17,9 +17,13 @@ FORMS = {  # what pydantic says of a choice of types is about one of them only
     "stop": "must be text or a list of texts",
     "messages": "must be a list of objects with a role and a content",
     "input": "must be text or a list of messages",
+    "dry_sequence_breakers": "must be a list of texts",
     "logit_bias": "must be an object of token ids and numbers",
     **dict.fromkeys(("guided_json", "json_schema", "grammar"), "must be an object or text"),
 }
+
+# What pydantic names a value that is no object
+OBJECTS = ("dict_type", "model_type", "model_attributes_type")
 
 
 class StreamOptions(BaseModel):
@@ -101,12 +105,16 @@ class ChatBody(Body):
 def explain_invalid(error: Mapping[str, Any]) -> tuple[str, str | None, str | None]:
     """(sentence, code, param) of one of the errors that pydantic found in a body."""
     keys = [key for key in error["loc"][1:] if key != "parameters"] or error["loc"][1:]
-    param = keys[0] if keys and isinstance(keys[0], str) else None
+    param = str(keys[0]) if keys and isinstance(keys[0], str) else None
+    if param not in FORMS:  # of the others the place within may be told
+        param = param and ".".join(map(str, keys))
     if error["type"] == "json_invalid":
         return BAD_JSON, None, None
     if param is None:
         return "The body of the request must be a JSON object.", None, None
     if error["type"] == "missing":
         return f"The request has no {param!r}, which it must have.", None, param
-    reason = error.get("ctx", {}).get("error") or FORMS.get(param) or f"is wrong: {error['msg']}"
+    reason = error.get("ctx", {}).get("error") or FORMS.get(param)
+    if not reason:
+        reason = "must be an object" if error["type"] in OBJECTS else f"is wrong: {error['msg']}"
     return f"{param} {reason}.", None, param

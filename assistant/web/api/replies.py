@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 RETRY_S = 1  # what a client that met a full waiting room is told to wait
 GONE = 499  # nobody reads it: the client has left
-CODES = {401: "invalid_api_key", 404: "model_not_found"}
+CODES = {401: ("invalid_api_key", None), 404: ("model_not_found", "model")}  # (code, param)
 
 Event: TypeAlias = Delta | Done
 Replies: TypeAlias = Sequence[Source[Waiting | Delta | Done]]
@@ -80,7 +80,8 @@ def explain_error(error: Exception) -> Explanation:
         case StarletteHTTPException(status_code=400):  # FastAPI's own, of what no parser reads
             return 400, BAD_JSON, None, None
         case StarletteHTTPException():
-            return error.status_code, str(error.detail), CODES.get(error.status_code), None
+            known = CODES.get(error.status_code, (None, None))
+            return error.status_code, str(error.detail), *known
         case WindowError():
             return 400, str(error), "context_length_exceeded", None
         case RequestError():

@@ -17,7 +17,7 @@ from assistant.conversation import Conversation
 from assistant.errors import HistoryError
 from assistant.generation.generate import Delta, Done
 from assistant.text import check_message, quoted
-from assistant.web.api.fields import MEMORY
+from assistant.web.api.fields import MEMORY, reading
 from assistant.web.api.replies import (
     Event,
     Explanation,
@@ -97,20 +97,23 @@ class ResponseAnswer:
     def start(self) -> Replies:
         body, assistant = self.body, self.assistant
         assistant.engine.check_room()
-        system, conversation = Conversation.from_messages(body.messages)
+        with reading("input"):
+            system, conversation = Conversation.from_messages(body.messages)
         if body.instructions and body.instructions.strip():
-            system = "\n\n".join(filter(None, (check_message(body.instructions), system)))
+            with reading("instructions"):
+                system = "\n\n".join(filter(None, (check_message(body.instructions), system)))
         window = assistant.engine.window
         sampling = body.sampling(assistant.template.sampling)
-        reply = assistant.reply(
-            conversation,
-            system=system,
-            sampling=sampling,
-            max_new_tokens=read_limit("max_output_tokens", body.max_output_tokens, window),
-            cut=True,
-            wait_s=0,
-            **body.ending(assistant.engine),
-        )
+        with reading("input", HistoryError):
+            reply = assistant.reply(
+                conversation,
+                system=system,
+                sampling=sampling,
+                max_new_tokens=read_limit("max_output_tokens", body.max_output_tokens, window),
+                cut=True,
+                wait_s=0,
+                **body.ending(assistant.engine),
+            )
         self.sampling = reply.sampling
         return [reply]
 

@@ -82,7 +82,10 @@ def tgi_error(
         status = {400: 422, 503: 424}.get(status, status)
     kind = "validation" if status < 500 and status != 424 else "generation"
     kind = "overloaded" if status == 429 else kind
-    return status, {"error": sentence, "error_type": kind, "detail": sentence}
+    body = {"error": sentence, "error_type": kind, "detail": sentence}
+    if status in (401, 403):  # no kind of that server's: clients go by the status then
+        del body["error_type"]
+    return status, body
 
 
 TGI_ERRORS = {
@@ -103,6 +106,7 @@ def tgi_router(engine: Engine, key: Callable[..., object]) -> APIRouter:
             "model_sha": engine.revision,
             "max_total_tokens": engine.window,
             "max_input_tokens": engine.window - 1,
+            "max_input_length": engine.window - 1,  # its older name, which Continue reads
             "max_stop_sequences": STOPS_MAX,
             "max_best_of": 1,
             "max_concurrent_requests": status.slots,
@@ -146,8 +150,8 @@ class Generation:
         self.ids = whole[-(asked.truncate or 0) :]
         kept = self.inputs if self.ids == whole else engine.tokenizer.decode(self.ids)
         self.before = kept if asked.return_full_text else ""
-        known = check_logprobs(asked.top_n_tokens or None, "top_n_tokens")
-        if known is None and "logprobs" not in engine.limitations:
+        known = check_logprobs(asked.top_n_tokens, "top_n_tokens", least=0)
+        if not known and "logprobs" not in engine.limitations:
             known = 1
         limit = read_limit("max_new_tokens", asked.max_new_tokens, engine.window)
         limit = min(MAX_NEW_TOKENS, engine.window) if limit is None else limit
@@ -157,7 +161,7 @@ class Generation:
             sampling=asked.sampling(),
             max_new_tokens=limit,
             cut=True,
-            logprobs=known,
+            logprobs=known or None,
             prompt_logprobs=1 if asked.decoder_input_details else None,
             wait_s=0,
             **asked.ending(engine),

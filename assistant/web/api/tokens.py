@@ -1,4 +1,5 @@
-"""POST /tokenize and /detokenize, in the forms of TGI, vLLM and llama.cpp, told apart by key.
+"""POST /tokenize and /detokenize, in the forms of TGI, vLLM and llama.cpp, told apart by key; GET
+/tokenizer_info.
 
 Knows text and tokens; nothing is computed by the model.
 """
@@ -15,6 +16,7 @@ from assistant.completion.raw import Raw
 from assistant.conversation import Conversation
 from assistant.errors import RequestError
 from assistant.prompting.template import encode
+from assistant.web.api.fields import reading
 from assistant.web.api.wanted import Ids
 from assistant.web.gate.security import Json
 
@@ -51,7 +53,7 @@ def tokens_router(assistant: Assistant, key: Callable[..., object]) -> APIRouter
         form = next((form for form in FORMS if getattr(body, form) is not None), None)
         if form is None:
             raise RequestError("Send one of inputs, content, prompt and messages.")
-        ids = _ids(assistant, body, getattr(body, form))
+        ids = _ids(assistant, body, form)
         texts: list[str] = []
         if form == "inputs" or body.with_pieces or body.return_token_strs:
             if "tokens" in engine.limitations:
@@ -69,20 +71,35 @@ def tokens_router(assistant: Assistant, key: Callable[..., object]) -> APIRouter
     @router.post("/detokenize", response_model=None)
     def detokenize(body: Tokens) -> Json:
         """With the keys of both vLLM and llama.cpp."""
-        text = engine.tokenizer.decode(check_ids(body.tokens, engine.tokenizer))
+        with reading("tokens"):
+            text = engine.tokenizer.decode(check_ids(body.tokens, engine.tokenizer))
         return {"prompt": text, "content": text}
+
+    @router.get("/tokenizer_info", response_model=None)
+    def info() -> Json:
+        """vLLM's form, which lm-eval asks before it sends prompts to /tokenize."""
+        end = engine.tokenizer.decode([engine.tokenizer.eos_id])
+        return {
+            "tokenizer_class": "PreTrainedTokenizerFast",  # that of transformers which reads it
+            "chat_template": assistant.template.to_jinja(),
+            "eos_token": end,
+            "add_bos_token": False,
+            "model_max_length": engine.window,
+        }
 
     return router
 
 
-def _ids(assistant: Assistant, body: Text, asked: str | list[dict[str, Any]]) -> list[int]:
+def _ids(assistant: Assistant, body: Text, form: str) -> list[int]:
     """Of a text, or of all the prompt that messages become. Raises RequestError."""
-    tokenizer = assistant.engine.tokenizer
+    tokenizer, asked = assistant.engine.tokenizer, getattr(body, form)
     if isinstance(asked, str):
         special = body.parse_special is not False
-        return Raw(asked).checked().ids(tokenizer, special=special) if asked else []
-    system, conversation = Conversation.from_messages(asked)
-    return encode(assistant.segments(conversation, system=system), tokenizer)
+        with reading(form):
+            return Raw(asked).checked().ids(tokenizer, special=special) if asked else []
+    with reading("messages"):
+        system, conversation = Conversation.from_messages(asked)
+        return encode(assistant.segments(conversation, system=system), tokenizer)
 
 
 def _placed(ids: list[int], texts: list[str]) -> list[Json]:

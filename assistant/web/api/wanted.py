@@ -7,10 +7,11 @@ is enough: a body can hold half a million, and FastAPI has each of them describe
 from dataclasses import fields, replace
 from typing import Annotated, Any, TypeAlias
 
+import pydantic
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from assistant.engine.protocol import Engine
-from assistant.errors import RequestError
+from assistant.errors import RequestError, SamplingError
 from assistant.generation.ends import Ends
 from assistant.sampling import SEED_MAX, STOPS_MAX, Sampling, check_max_new_tokens
 from assistant.web.api.fields import refuse_unsupported
@@ -61,7 +62,7 @@ class Wanted(BaseModel):
     dry_multiplier: float | None = None
     dry_base: float | None = None
     dry_allowed_length: Whole | None = None
-    dry_sequence_breakers: Texts | None = None
+    dry_sequence_breakers: Texts | pydantic.Json[Texts] | None = None  # as text by SillyTavern
     seed: Whole | None = None
 
     stop: str | Texts | None = None
@@ -95,7 +96,13 @@ class Wanted(BaseModel):
             given["top_k"] = 0
         if self.repetition_penalty is None:
             given["repetition_penalty"] = self.repeat_penalty
-        return replace(default, **{name: v for name, v in given.items() if v is not None})
+        try:
+            return replace(default, **{name: v for name, v in given.items() if v is not None})
+        except SamplingError as error:
+            name, sent = "repetition_penalty", "repeat_penalty"
+            if error.param != name or self.repetition_penalty is not None:
+                raise
+            raise SamplingError(str(error).replace(name, sent), sent) from None
 
     def ending(self, engine: Engine) -> Json:
         """When the reply ends, as keywords of complete(), fill() and Assistant.reply(). Raises

@@ -11,7 +11,7 @@ from starlette.types import Scope
 # among them where something is posted to it; else it is the page.
 API_PATHS = re.compile(
     r"/v1/(?:models(?:/.{1,300})?|(?:chat/)?completions|responses)"
-    r"|/generate(?:_stream)?|/info|/(?:de)?tokenize|/infill|/completion|/props|/health"
+    r"|/generate(?:_stream)?|/info|/(?:de)?tokenize|/tokenizer_info|/infill|/completion|/props|/health"
 )
 # Those, and what the page and its API use. All else that Gradio mounts (uploads, files, proxies,
 # recordings, run histories, monitoring ...) is closed.

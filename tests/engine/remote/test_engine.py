@@ -4,6 +4,7 @@ one sentence for each fault."""
 import asyncio
 import json
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -250,6 +251,11 @@ def test_what_does_not_fit_is_refused_before_it_is_sent(server, open_remote, tok
         engine.generate(greedy([5] * 250, 7))
     with pytest.raises(RequestError, match="outside of 0 to"):
         engine.generate(greedy([10**6], 7))
+    biased = greedy([5], 7)
+    biased = replace(biased, sampling=replace(biased.sampling, logit_bias=((10**6, 1.0),)))
+    with pytest.raises(RequestError, match="id of logit_bias is outside of 0 to") as caught:
+        engine.generate(biased)
+    assert caught.value.param == "logit_bias"
     for name in ("logprobs", "prompt_logprobs"):
         if name in engine.limitations:
             with pytest.raises(RequestError, match="server behind this page"):

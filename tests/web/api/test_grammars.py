@@ -22,6 +22,7 @@ DIGITS = grammar.regex("[0-9]+")
         ({"response_format": {"type": "text"}, "guided_json": None, "grammar": ""}, None),
         ({"response_format": {"type": "json_object"}}, OBJECT),
         ({"response_format": {"type": "json_object", "schema": SCHEMA}}, JSON),
+        ({"response_format": {"type": "json_object", "value": SCHEMA}}, JSON),
         ({"response_format": FORMAT}, JSON),
         ({"response_format": {"type": "json", "value": SCHEMA}}, JSON),
         ({"response_format": {"type": "regex", "value": "[0-9]+"}}, DIGITS),
@@ -36,6 +37,8 @@ DIGITS = grammar.regex("[0-9]+")
         ({"guided_grammar": 'start: "a"'}, grammar.lark('start: "a"')),
         ({"json_schema": SCHEMA, "response_format": {"type": "text"}}, JSON),
         ({"grammar": {"type": "json", "value": SCHEMA}}, JSON),
+        ({"grammar": {"type": "json_schema", "value": SCHEMA}}, JSON),
+        ({"grammar": {"type": "json_schema", "value": {"name": "x", "schema": SCHEMA}}}, JSON),
         ({"grammar": {"type": "regex", "value": "[0-9]+"}}, DIGITS),
     ],
 )  # fmt: skip

@@ -71,7 +71,7 @@ def test_another_model_is_refused(client, route):
     create = client.completions.create if route == "completions" else client.chat.completions.create
     with pytest.raises(openai.NotFoundError) as caught:
         create(**{**(RAW if route == "completions" else ASK), "model": "gpt-4"})
-    assert caught.value.code == "model_not_found"
+    assert (caught.value.code, caught.value.param) == ("model_not_found", "model")
     assert caught.value.type == "invalid_request_error"
 
 
@@ -239,13 +239,23 @@ def test_nothing_that_could_be_continued(server, client, messages, more, words):
         ([], "no message that waits for a reply"),
         ([{"role": "system", "content": "x"}, MESSAGE], "has no place for a system message"),
         ([MESSAGE, {"role": "system", "content": "x"}], "has no place for a system message"),
-        ([{"role": "critic", "content": "x"}], "must have the role 'user', not 'critic'"),
+        (
+            [{"role": "critic", "content": "x"}],
+            "user, assistant, tool, function as its role, not 'critic'",
+        ),
         ([{"role": "tool", "content": None}], "Message 1 must have text as its content"),
         ([MESSAGE, {"role": "assistant", "tool_calls": [1]}], "a tool call without a function"),
         ([{"role": "user"}], "Message 1 must have text as its content"),
         ([{"role": "user", "content": [{"type": "image_url"}]}], "a part of the type 'image_url'"),
-        ([{"role": "user", "content": " "}], "the message is empty"),
-        ([{"role": "user", "content": "x" * 100_001}], "at most 100,000 characters"),
+        ([{"role": "user", "content": " "}], "Message 1 is refused: the message is empty"),
+        (
+            [{"role": "system", "content": " "}, {"role": "user", "content": " "}],
+            "Message 2 is refused: the message is empty",
+        ),
+        (
+            [{"role": "user", "content": "x" * 100_001}],
+            "Message 1 is refused: the message may have at",
+        ),
         ([MESSAGE, {"role": "assistant", "content": ""}], "The last reply is empty"),
         ([{}], "must have text as its content"),
         (["Hi"], "messages must be a list of objects with a role and a content"),
@@ -254,9 +264,9 @@ def test_nothing_that_could_be_continued(server, client, messages, more, words):
     ],
 )
 def test_messages_that_are_no_conversation(server, client, messages, words):
-    with pytest.raises(openai.BadRequestError, match=words):
+    with pytest.raises(openai.BadRequestError, match=words) as caught:
         client.chat.completions.create(model="fake", messages=messages)
-    assert server.engine.requests == []
+    assert caught.value.param == "messages" and server.engine.requests == []
 
 
 # -- completions
@@ -362,6 +372,8 @@ def test_sampling_arrives(client, server):
     assert (sampling.typical_p, sampling.logit_bias) == (0.5, ((5, -1), (7, 5)))
     assert (sampling.dry_multiplier, sampling.dry_base, sampling.dry_allowed_length) == (0.8, 2, 3)
     assert sampling.dry_sequence_breakers == ("\n",)
+    client.completions.create(**RAW, extra_body={"dry_sequence_breakers": '["\\n", ":"]'})
+    assert server.engine.requests[-1].sampling.dry_sequence_breakers == ("\n", ":")
     client.completions.create(**RAW, extra_body={"top_k": -1, "temperature": None, "user": "x"})
     assert server.engine.requests[-1].sampling.top_k == 0
     client.completions.create(**RAW, extra_body={"logit_bias": [[9, False], [5, 1.5]]})
@@ -496,27 +508,35 @@ def test_logprobs_of_a_chat(client, script, stream):
         ({"prompt": 7}, "prompt must be text, a list of token ids, or a list of either.", "prompt"),
         ({"prompt": ["a", 1]}, "prompt must be text", "prompt"),
         ({"prompt": [True]}, "prompt must be text", "prompt"),
-        ({"prompt": ""}, "The prompt is empty.", None),
-        ({"prompt": []}, "The prompt is empty.", None),
-        ({"prompt": [[]]}, "The prompt is empty.", None),
-        ({"prompt": [-1]}, "Token ids must be a list of whole numbers from 0 to 260.", None),
-        ({"prompt": [10**30]}, "Token ids must be a list of whole", None),
-        ({"prompt": "x" * 200_001}, "at most 200,000 characters; it has 200,001.", None),
-        ({"prompt": ["x"] * 9}, "The number of replies must be from 1 to 8, not 9.", None),
-        ({"prompt": ["x"] * 3, "n": 3}, "The number of replies must be from 1 to 8, not 9.", None),
-        ({"n": 0}, "The number of replies must be from 1 to 8, not 0.", None),
+        ({"prompt": ""}, "The prompt is empty.", "prompt"),
+        ({"prompt": []}, "The prompt is empty.", "prompt"),
+        ({"prompt": [[]]}, "The prompt is empty.", "prompt"),
+        ({"prompt": [-1]}, "Token ids must be a list of whole numbers from 0 to 260.", "prompt"),
+        ({"prompt": [10**30]}, "Token ids must be a list of whole", "prompt"),
+        ({"prompt": "x" * 200_001}, "at most 200,000 characters; it has 200,001.", "prompt"),
+        ({"prompt": ["x"] * 9}, "The number of replies must be from 1 to 8, not 9.", "prompt"),
+        ({"prompt": ["x"] * 3, "n": 3}, "The number of replies must be from 1 to 8, not 9.", "n"),
+        ({"n": 0}, "The number of replies must be from 1 to 8, not 0.", "n"),
         ({"n": 1.5}, "n is wrong: ", "n"),
         ({"max_tokens": 0}, "max_tokens must be from 1 to 8192; 0 was given.", "max_tokens"),
         ({"temperature": 3}, "temperature must be from 0 to 2; 3", "temperature"),
         ({"temperature": "hot"}, "temperature is wrong: ", "temperature"),
         ({"stream": "yes"}, "stream is wrong: ", "stream"),
-        ({"stop": ["a"] * 65}, "At most 64 stop strings are allowed; 65 were given.", None),
+        ({"stop": ["a"] * 65}, "At most 64 stop strings are allowed; 65 were given.", "stop"),
+        ({"stop": ["x" * 257]}, "must have 1 to 256 characters; one has 257.", "stop"),
         ({"stop": 5}, "stop must be text or a list of texts.", "stop"),
-        ({"logprobs": 21}, "logprobs must be from 1 to 20; 21 was given.", "logprobs"),
+        ({"logprobs": 21}, "logprobs must be from 0 to 20; 21 was given.", "logprobs"),
         ({"logit_bias": {"a": 1}}, "logit_bias must give a number to token ids", "logit_bias"),
         ({"logit_bias": {"5": "1e"}}, "logit_bias must give a number", "logit_bias"),
         ({"logit_bias": [5]}, "logit_bias must give a number", "logit_bias"),
         ({"logit_bias": {"5": 101}}, "logit_bias must be from -100 to 100; 101.0", "logit_bias"),
+        ({"repeat_penalty": 5}, "repeat_penalty must be from 0.5 to 2; 5", "repeat_penalty"),
+        ({"repetition_penalty": 5}, "repetition_penalty must be from 0.5", "repetition_penalty"),
+        ({"dry_sequence_breakers": "x"}, "must be a list of texts.", "dry_sequence_breakers"),
+        ({"dry_sequence_breakers": "[" * 9000}, "must be a list of texts", "dry_sequence_breakers"),
+        ({"stream_options": 5}, "stream_options must be an object.", "stream_options"),
+        ({"stream_options": {"include_usage": 5}}, "stream_options.include_usage is wrong: ",
+         "stream_options.include_usage"),
         ({"presence_penalty": 3}, "presence_penalty must be from -2 to 2", "presence_penalty"),
         ({"frequency_penalty": -3}, "frequency_penalty must be from -2", "frequency_penalty"),
         ({"typical_p": 2}, "typical_p must be above 0 and at most 1", "typical_p"),
@@ -528,13 +548,16 @@ def test_logprobs_of_a_chat(client, script, stream):
         ({"tool_choice": "required"}, "where there are no tools", "tool_choice"),
         ({"modalities": ["audio"]}, "where replies are text", "modalities"),
         ({"best_of": 2}, "best_of must not be above n: all replies are given back.", "best_of"),
-        ({"suffix": "x", "echo": True}, "suffix cannot be combined with echo or logprobs", None),
-        ({"suffix": "x", "prompt": [5]}, "must be text", None),
-        ({"echo": True, "logprobs": 1, "stream": True}, "cannot be streamed", None),
+        ({"suffix": "x", "echo": True}, "suffix cannot be combined with echo", "suffix"),
+        ({"suffix": "x", "prompt": [5]}, "a prompt of text, not of token ids.", "suffix"),
+        ({"suffix": "a\ud83d"}, "The suffix has a lone surrogate", "suffix"),
+        ({"suffix": "x", "prompt": "\ud83d"}, "The prompt has a lone surrogate", "prompt"),
+        ({"echo": True, "logprobs": 1, "stream": True}, "cannot be streamed", "stream"),
     ],
 )  # fmt: skip
 def test_a_completion_that_cannot_be(server, client, body, words, param):
-    answer = server.post("/v1/completions", json={**RAW, **body} if body else {})
+    sent = json.dumps({**RAW, **body} if body else {})  # half a character, too
+    answer = server.post("/v1/completions", content=sent)
     assert answer.status_code == 400, answer.text
     error = answer.json()["error"]
     assert words in error["message"] and error["message"].endswith(".")
@@ -551,7 +574,7 @@ def test_a_completion_that_cannot_be(server, client, body, words, param):
         ({"response_format": {"type": "xml"}}, "response_format must have the type text, json_o"),
         (
             {"top_logprobs": 21, "logprobs": True},
-            "top_logprobs must be from 1 to 20; 21 was given.",
+            "top_logprobs must be from 0 to 20; 21 was given.",
         ),
     ],
 )

@@ -6,7 +6,7 @@ import threading
 import httpx
 import pytest
 from huggingface_hub import InferenceClient
-from huggingface_hub.errors import GenerationError, OverloadedError, ValidationError
+from huggingface_hub.errors import GenerationError, HfHubHTTPError, OverloadedError, ValidationError
 
 from assistant.completion.complete import complete
 from assistant.engine.open import open_engine
@@ -34,6 +34,7 @@ def client(server, script):
 def test_info(server):
     info = server.get("/info").json()
     assert (info["model_id"], info["max_total_tokens"]) == ("fake", 8192)
+    assert info["max_input_tokens"] == info["max_input_length"] == 8191
     client = InferenceClient(base_url=server.url, provider="hf-inference")
     assert client.get_endpoint_info()["model_id"] == "fake"
 
@@ -194,11 +195,12 @@ def test_numbers_and_stops_as_clients_send_them(server, parameters, limit):
         ({}, "The request has no 'inputs'"),
         ({"inputs": ""}, "The prompt is empty."),
         ({"inputs": ["x"]}, "inputs is wrong"),
+        ({"parameters": "x"}, "parameters must be an object."),
         ({"parameters": {"max_new_tokens": 0}}, "max_new_tokens must be from 1 to 8192; 0"),
         ({"inputs": "x" * 8192}, "window holds 8192"),
         ({"parameters": {"temperature": -1}}, "temperature must be from 0 to 2"),
         ({"parameters": {"grammar": {"type": "xml", "value": "x"}}}, "grammar must have the type"),
-        ({"parameters": {"top_n_tokens": 21}}, "top_n_tokens must be from 1 to 20; 21 was given."),
+        ({"parameters": {"top_n_tokens": 21}}, "top_n_tokens must be from 0 to 20; 21 was given."),
         ({"parameters": {"best_of": 2}}, "best_of must be 1: there is one reply."),
         ({"parameters": {"watermark": True}}, "watermark is not supported here; leave it out."),
         ({"parameters": {"adapter_id": "a"}}, "adapter_id is decided by this server"),
@@ -239,6 +241,15 @@ def test_errors_are_the_clients_own(client, server, script):
     never.set()
     for thread in threads:
         thread.join()
+
+
+def test_a_wrong_key_is_no_validation():
+    with running(settings=Settings(port=0, api_key="k")) as server:
+        stranger = InferenceClient(base_url=server.url, token="wrong")
+        with pytest.raises(HfHubHTTPError, match="Send the API key of this server") as caught:
+            stranger.text_generation("x")
+        assert caught.value.response.status_code == 401
+        assert InferenceClient(base_url=server.url, token="k").text_generation("x")
 
 
 def test_a_dead_engine_is_no_failed_generation(server, client):

@@ -76,7 +76,14 @@ def test_as_llama_has_it(ask):
     ],
 )
 def test_what_is_refused(ask, path, body, words):
-    assert words in ask(path, 400, **body)["error"]["message"]
+    error = ask(path, 400, **body)["error"]
+    assert words in error["message"] and error["param"] == next(iter(body), error["param"])
+
+
+def test_what_the_tokenizer_is(server):
+    info = server.get("/tokenizer_info").json()
+    assert (info["eos_token"], info["model_max_length"]) == ("<|endoftext|>", 8192)
+    assert "messages" in info["chat_template"]
 
 
 def test_tokens_without_text_of_their_own(server, ask, monkeypatch):
@@ -90,6 +97,7 @@ def test_a_key_is_asked_for():
     with running(settings=Settings(port=0, api_key="k")) as server:
         for path in ("/tokenize", "/detokenize", "/infill", "/completion", "/v1/responses"):
             assert server.post(path, json={}).status_code == 401
-        assert server.get("/props").status_code == 401
+        for path in ("/props", "/tokenizer_info"):
+            assert server.get(path).status_code == 401
         key = {"authorization": "Bearer k"}
         assert server.get("/props", headers=key).status_code == 200
