@@ -39,6 +39,9 @@ HARMLESS = frozenset(
     }
 )  # fmt: skip
 
+# Of which 0 asks for something: the tokens of the prompt alone
+COUNTS = ("prompt_logprobs",)
+
 
 @dataclass(frozen=True, slots=True)
 class Refused:
@@ -77,8 +80,6 @@ REFUSED: dict[str, Refused] = {
             "dynatemp_range xtc_probability min_keep watermark"),
     **_each("top_n_sigma", off=(-1,)),
     **_each("verbosity", off=("medium",)),
-    **_each("dry_penalty_last_n", "must be -1: the whole text counts here", off=(-1,)),
-    **_each("repeat_last_n", "must be -1: the penalty counts the whole text here", off=(-1,)),
     **_each("samplers lora adapter_id priority", "is decided by this server; leave it out"),
     # When a reply ends, and what it may be
     **_each("n_indent include_stop_str_in_output"),
@@ -103,7 +104,8 @@ def refuse_unsupported(values: object, done: Collection[str]) -> None:
         return
     for name, entry in REFUSED.items():
         value = None if name in done else values.get(name)
-        if value not in OFF and value not in entry.off:
+        counted = name in COUNTS and type(value) is int
+        if (counted or value not in OFF) and value not in entry.off:
             raise RequestError(f"{name} {entry.why}.", name)
 
 

@@ -3,6 +3,7 @@
 Knows keys; what a grammar may be is grammar.py's.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from assistant.grammar import Grammar, choice, json_schema, lark, regex
 from assistant.web.api.fields import OFF
 
 GBNF_CHARS_MAX = 8_000  # it is converted in a time that grows with the square of its rules: 1 s
+GBNF = re.compile(r"^\s*[\w-]+\s*::=", re.M)
 ANY_OBJECT = {"type": "object"}
 FIELDS = ("response_format", "structured_outputs", "guided_json", "guided_regex", "guided_choice",
           "guided_grammar", "json_schema", "grammar")  # fmt: skip
@@ -20,7 +22,7 @@ FIELDS = ("response_format", "structured_outputs", "guided_json", "guided_regex"
 
 def _source(text: object) -> Grammar:
     """A grammar in Lark's form, or in GBNF, llama.cpp's own."""
-    if not isinstance(text, str) or "::=" not in text:
+    if not isinstance(text, str) or not GBNF.search(text):
         return lark(text)
     if len(text) > GBNF_CHARS_MAX:
         raise GrammarError(

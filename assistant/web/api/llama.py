@@ -4,6 +4,7 @@ Knows that server's keys and answers. A prompt is raw; what stands around a gap 
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated, Any
 
 from anyio import to_thread
@@ -154,6 +155,8 @@ class Answer:
         return [{"index": 0, "content": event.text, "tokens": tokens, "stop": False}]
 
     def _last(self, done: Done, content: str) -> Json:
+        if self.only_read:  # the one token that was written for it is not given out
+            done = replace(done, finished=replace(done.finished, new_tokens=0))
         finished, word = done.finished, done.stop if done.finished.stop_id is None else None
         ended = "eos" if finished.stop_id is not None else "word" if word else "none"
         return {

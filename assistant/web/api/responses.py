@@ -3,6 +3,7 @@
 Knows what these answers and events look like. Nothing is kept: what was said before is sent again.
 """
 
+import json
 import secrets
 import time
 from typing import Annotated, Any
@@ -16,7 +17,7 @@ from assistant.chat.assistant import Assistant
 from assistant.conversation import Conversation
 from assistant.errors import HistoryError
 from assistant.generation.generate import Delta, Done
-from assistant.text import check_message, quoted
+from assistant.text import check_message, quoted, replace_surrogates
 from assistant.web.api.fields import MEMORY, reading
 from assistant.web.api.replies import (
     Event,
@@ -186,7 +187,7 @@ class ResponseAnswer:
             "status": STATUS[done.reason] if done else "in_progress",
             "error": None,
             "incomplete_details": cut,
-            "instructions": body.instructions,
+            "instructions": body.instructions and replace_surrogates(body.instructions),
             "max_output_tokens": body.max_output_tokens,
             "metadata": {},
             "model": self.assistant.engine.model,
@@ -195,13 +196,18 @@ class ResponseAnswer:
             "previous_response_id": None,
             "store": False,
             "temperature": self.sampling.temperature,
-            "text": {"format": body.formats["text.format"] or {"type": "text"}},
+            "text": {"format": _echoed(body.formats["text.format"]) or {"type": "text"}},
             "tool_choice": "none",
             "tools": [],
             "top_p": self.sampling.top_p,
             "truncation": "auto",
             "usage": _usage(done) if done else None,
         }
+
+
+def _echoed(value: Json | None) -> Any:
+    """What was sent, as it can be sent back: half a character cannot."""
+    return json.loads(replace_surrogates(json.dumps(value, ensure_ascii=False)))
 
 
 def _part(text: str) -> Json:

@@ -4,8 +4,9 @@ Knows keys and types; ranges are checked where the values are used. Of a list on
 is enough: a body can hold half a million, and FastAPI has each of them described.
 """
 
+import re
 from dataclasses import fields, replace
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, cast
 
 import pydantic
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -28,6 +29,8 @@ Whole: TypeAlias = Annotated[int, BeforeValidator(_whole)]
 Ids: TypeAlias = Annotated[list[int], Field(fail_fast=True)]
 Texts: TypeAlias = Annotated[list[str], Field(fail_fast=True)]
 
+COUNTED = {"repeat_last_n": "repetition_penalty", "dry_penalty_last_n": "dry_multiplier"}
+OFF = {"repetition_penalty": 1.0, "dry_multiplier": 0.0}
 BAN = -100.0  # the least bias, as which llama.cpp's clients send false
 
 
@@ -63,6 +66,9 @@ class Wanted(BaseModel):
     dry_base: float | None = None
     dry_allowed_length: Whole | None = None
     dry_sequence_breakers: Texts | pydantic.Json[Texts] | None = None  # as text by SillyTavern
+    # Of how many tokens the penalties count: all, -1, or none, 0
+    repeat_last_n: Whole | None = None
+    dry_penalty_last_n: Whole | None = None
     seed: Whole | None = None
 
     stop: str | Texts | None = None
@@ -96,6 +102,14 @@ class Wanted(BaseModel):
             given["top_k"] = 0
         if self.repetition_penalty is None:
             given["repetition_penalty"] = self.repeat_penalty
+        for name, counted in COUNTED.items():
+            last = getattr(self, name)
+            if name == "repeat_last_n" and self.repetition_penalty is not None:
+                continue  # it is about llama.cpp's own key alone
+            if last == 0:
+                given[counted] = OFF[counted]
+            elif last not in (None, -1) and given[counted] not in (None, OFF[counted]):
+                raise RequestError(f"{name} must be -1 or 0 beside {counted}: all counts.", name)
         try:
             return replace(default, **{name: v for name, v in given.items() if v is not None})
         except SamplingError as error:
@@ -133,9 +147,25 @@ def read_bias(bias: Json | list[Any]) -> tuple[tuple[int, float], ...]:
     which false bans the token. Raises RequestError."""
     pairs = bias.items() if isinstance(bias, dict) else bias
     try:
-        return tuple(
-            (int(token), BAN if value is False else float(value)) for token, value in pairs
-        )
+        return tuple((_token(token), _bias(value)) for token, value in pairs)
     except (TypeError, ValueError):
         sentence = "logit_bias must give a number to token ids, which are whole numbers."
         raise RequestError(sentence, "logit_bias") from None
+
+
+def _bias(given: object) -> float:
+    """Raises ValueError."""
+    if given is False:
+        return BAN
+    if type(given) not in (int, float):
+        raise ValueError("not a number")
+    return cast(float, given)
+
+
+def _token(given: object) -> int:
+    """A token id, as text too. Raises ValueError."""
+    if isinstance(given, str) and re.fullmatch(r"-?\d{1,10}", given, re.A):
+        return int(given)
+    if type(given) is not int:
+        raise ValueError("not an id")
+    return given

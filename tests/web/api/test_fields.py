@@ -9,7 +9,8 @@ from openai.types.chat import completion_create_params as chat_create_params
 from openai.types.responses import response_create_params
 
 from assistant.errors import RequestError
-from assistant.web.api.fields import HARMLESS, REFUSED, refuse_unsupported
+from assistant.web.api import llama
+from assistant.web.api.fields import COUNTS, HARMLESS, REFUSED, refuse_unsupported
 from assistant.web.api.openai_schema import ChatBody, CompletionBody
 from assistant.web.api.responses import ResponseBody
 from assistant.web.api.tgi import Parameters
@@ -41,19 +42,26 @@ def test_every_field_of_a_client_is_on_the_list(client):
 
 def test_each_field_has_one_verdict():
     assert not HARMLESS & REFUSED.keys()
-    for body in (ChatBody, CompletionBody, ResponseBody, Parameters):
+    for body in (ChatBody, CompletionBody, ResponseBody, Parameters, llama.Body, llama.InfillBody):
         assert not HARMLESS & body.model_fields.keys()
 
 
 def test_a_refused_field_passes_where_it_asks_for_nothing():
     for name, entry in REFUSED.items():
-        for value in (None, False, 0, 0.0, "", [], {}, *entry.off):
+        nothing = (None, False, "", [], {}, *entry.off)
+        for value in nothing if name in COUNTS else (0, 0.0, *nothing):
             refuse_unsupported({name: value, "unheard_of": 5}, ())
         with pytest.raises(RequestError) as caught:
             refuse_unsupported({name: "something"}, ())
         assert caught.value.param == name
         assert str(caught.value).startswith(f"{name} ") and str(caught.value).endswith(".")
         refuse_unsupported({name: "something"}, {name})  # a body that does it
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_none_of_them_is_not_the_same_as_not_asked(name):
+    with pytest.raises(RequestError, match=name):
+        refuse_unsupported({name: 0}, ())
 
 
 @pytest.mark.parametrize("body", [None, [], "x", 5, [["tools", 1]]])

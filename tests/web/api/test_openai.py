@@ -376,6 +376,10 @@ def test_sampling_arrives(client, server):
     assert server.engine.requests[-1].sampling.dry_sequence_breakers == ("\n", ":")
     client.completions.create(**RAW, extra_body={"top_k": -1, "temperature": None, "user": "x"})
     assert server.engine.requests[-1].sampling.top_k == 0
+    counted = {"repeat_last_n": 0, "repeat_penalty": 1.9, "dry_penalty_last_n": 64}
+    client.completions.create(**RAW, extra_body=counted)
+    sampling = server.engine.requests[-1].sampling
+    assert (sampling.repetition_penalty, sampling.dry_multiplier) == (1, 0)
     client.completions.create(**RAW, extra_body={"logit_bias": [[9, False], [5, 1.5]]})
     assert server.engine.requests[-1].sampling.logit_bias == ((5, 1.5), (9, -100))
 
@@ -528,8 +532,18 @@ def test_logprobs_of_a_chat(client, script, stream):
         ({"logprobs": 21}, "logprobs must be from 0 to 20; 21 was given.", "logprobs"),
         ({"logit_bias": {"a": 1}}, "logit_bias must give a number to token ids", "logit_bias"),
         ({"logit_bias": {"5": "1e"}}, "logit_bias must give a number", "logit_bias"),
+        ({"logit_bias": {"5": True}}, "logit_bias must give a number", "logit_bias"),
+        ({"logit_bias": [[5.7, 1]]}, "logit_bias must give a number", "logit_bias"),
+        ({"logit_bias": {"5": 10**400}}, "logit_bias must be from -100 to 100", "logit_bias"),
+        ({"logit_bias": {"-1": 1}}, "A token id of logit_bias must be from 0", "logit_bias"),
+        (
+            {"repeat_last_n": 64, "repeat_penalty": 1.2},
+            "repeat_last_n must be -1 or 0 beside repetition_penalty",
+            "repeat_last_n",
+        ),
+        ({"guided_regex": "\ud800"}, "half of a character", "guided_regex"),
         ({"logit_bias": [5]}, "logit_bias must give a number", "logit_bias"),
-        ({"logit_bias": {"5": 101}}, "logit_bias must be from -100 to 100; 101.0", "logit_bias"),
+        ({"logit_bias": {"5": 101}}, "logit_bias must be from -100 to 100; 101 was", "logit_bias"),
         ({"repeat_penalty": 5}, "repeat_penalty must be from 0.5 to 2; 5", "repeat_penalty"),
         ({"repetition_penalty": 5}, "repetition_penalty must be from 0.5", "repetition_penalty"),
         ({"dry_sequence_breakers": "x"}, "must be a list of texts.", "dry_sequence_breakers"),
