@@ -27,7 +27,8 @@ Raised: TypeAlias = (
 
 
 def name_failure(error: BaseException | None) -> str:
-    """On one line: its kind, the places that it came through, and the same of its causes."""
+    """On one line: its kind, the places that it came through, and the same of its causes; of a
+    group's errors, the first one is its cause."""
     parts: list[str] = []
     while error is not None and len(parts) <= CAUSES:
         frames = traceback.extract_tb(error.__traceback__)[: -FRAMES - 1 : -1]
@@ -37,7 +38,8 @@ def name_failure(error: BaseException | None) -> str:
         ]
         parts.append(f"{type(error).__name__} at {' < '.join(places) or 'no place'}")
         hidden = error.__suppress_context__
-        error = error.__cause__ or (None if hidden else error.__context__)
+        cause = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error.__cause__
+        error = cause or (None if hidden else error.__context__)
     return "; after ".join(parts)
 
 
@@ -59,8 +61,9 @@ class Plain(logging.Formatter):
 
 def handle_loop_failure(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """An event loop's exception handler: asyncio's own writes what tasks look like, and their
-    exceptions' messages."""
-    log.error("%s: %s", context["message"], name_failure(context.get("exception")))
+    exceptions' messages. Its message spells a callback's arguments."""
+    what, callback, _ = context["message"].partition(" callback ")
+    log.error("%s: %s", what + callback.rstrip(), name_failure(context.get("exception")))
 
 
 def write_plainly() -> None:
