@@ -69,8 +69,8 @@ class Gate:
     gives a failure's answer as a sentence.
 
     origins: the pages of other sites that may use the APIs. root_path: the prefix of a reverse
-    proxy; requests may come with it or without. logged_in:
-    tells from the cookies' header whether a visitor has logged in; None where no login is asked.
+    proxy; requests may come with it or without. logged_in: tells from the cookies' header whether
+    a visitor has logged in; None where no login is asked.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """What the program writes of failures while it serves: which, and where, never what a visitor sent.
 
 The message of an exception, or of a warning, may quote a prompt: lines that look like the log's
-own, sequences that a terminal obeys, a megabyte. So of all of them only kinds and places are
-written.
+own, sequences that a terminal obeys, a megabyte. So only kinds and places are written, and of
+messages those that torch has of a device.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 FRAMES = 12  # of a failure, the innermost ones
 CAUSES = 3  # that are named, too
 OURS = "assistant."  # the loggers whose lines quote nothing
-KNOWS_NO_TEXT = "assistant.engine.local"  # but token ids, kernels and devices
+OF_TORCH = "assistant.engine.local"  # whose RuntimeErrors are torch's, and tell of devices
 
 Raised: TypeAlias = (
     tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
@@ -54,7 +54,7 @@ class Plain(logging.Formatter):
         if record.exc_info:
             error = record.exc_info[1]
             line = f"{line}: {name_failure(error)}"
-            if record.name.startswith(KNOWS_NO_TEXT):
+            if record.name.startswith(OF_TORCH) and isinstance(error, RuntimeError):
                 line = f"{line}: {error}"
         return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
@@ -67,7 +67,13 @@ def handle_loop_failure(loop: asyncio.AbstractEventLoop, context: dict[str, Any]
 
 
 def write_plainly() -> None:
-    """From here on what Python itself, or a library, would write to stderr is one plain line."""
+    """From here on what Python itself, or a library that is imported, would write to stderr through
+    logging or warnings is one plain line."""
+    for logger in (logging.root, *logging.root.manager.loggerDict.values()):
+        if isinstance(logger, logging.Logger) and not logger.name.startswith(OURS):
+            # torch and huggingface_hub bring some of their own, which quote.
+            own = [each for each in logger.handlers if type(each) is not logging.StreamHandler]
+            logger.handlers = own
     handler = logging.StreamHandler()
     handler.setLevel(logging.WARNING)
     handler.setFormatter(Plain())
