@@ -222,7 +222,7 @@ def test_the_ledger_says_what_nobody_sees(page, script):
     script("Hello.")
     box(page).fill("a\u200b\U000e0041b")
     page.wait_for_selector(
-        "#ledger.tight .unseen:text('2 characters of the draft that nobody sees')"
+        "#ledger.tight .unseen:text('2 characters of the draft are left out')"
     )
     box(page).fill("ab")
     counted(page, "draft")
