@@ -124,6 +124,9 @@ def test_all_pages_with_a_key():
         ("https://Notes.example/", "https://notes.example"),
         ("https://notes.example:443", "https://notes.example"),
         ("http://localhost:3000", "http://localhost:3000"),
+        ("http://[::1]:3000", "http://[::1]:3000"),
+        ("http://[::1]:80", "http://[::1]"),
+        ("https://xn--mnchen-3ya.example", "https://xn--mnchen-3ya.example"),
         (NOTES, NOTES),
         (CODE, CODE),
     ],
@@ -136,7 +139,13 @@ def test_origins_are_read_as_browsers_send_them(given, origin):
 
 
 @pytest.mark.parametrize(
-    "given", ["null", "notes.example", "https://a.example/path", "https://*.a", ""]
+    "given",
+    [
+        *("null", "notes.example", "https://a.example/path", "https://*.a", ""),
+        *("https://münchen.example", "https://[::1", "https://a.example:99999", "file://x"),
+        *("http://a.example:0080", "http://a.example:", "http://:80", "http://a.example:0"),
+        *("https://a b", "https://a\\b", "https://a%41", "https://u@a.example", "https://a\t.b"),
+    ],
 )
 def test_what_is_no_origin(given):
     with pytest.raises(SettingsError, match="must be an origin like https://example.org"):
