@@ -77,6 +77,17 @@ def test_it_may_read_answers_and_errors(server, key, status):
         assert answer.headers["access-control-expose-headers"] == "Retry-After, X-Request-ID"
 
 
+def test_it_may_read_that_there_is_nothing(server):
+    for path in ("/v1/embeddings", "/v1/x/y"):
+        assert ask_before(server, "POST", path, NOTES).status_code == 204
+        answer = server.post(path, json=BODY, headers={"origin": NOTES})
+        assert answer.status_code == 404 and answer.json()["error"]["message"]
+        assert answer.headers["access-control-allow-origin"] == NOTES
+        assert ask_before(server, "POST", path, OTHER).status_code == 403
+        answer = server.post(path, json=BODY, headers={"origin": OTHER})
+        assert answer.status_code == 403 and not told(answer)
+
+
 @pytest.mark.parametrize(
     "origin", [OTHER, "null", "", "*", "app://obsidian.md.example", NOTES + "/"]
 )
