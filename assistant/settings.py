@@ -130,9 +130,16 @@ def _auth(text: str) -> tuple[str, str]:
 
 
 def _origin(text: str) -> str:
-    """An origin as browsers send it, or *."""
+    """An origin as browsers send it, or *. They send that of a file: as null."""
     origin = text.rstrip("/").lower()
-    if text != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^\s/@?#,*]+", origin):
+    try:
+        parts = urlsplit(origin)
+        host, port = parts.hostname or "", f":{parts.port}" if parts.port else ""
+        spelt = f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"
+        usable = host != "" and parts.scheme != "file" and origin == spelt
+    except ValueError:
+        usable = False
+    if text != "*" and not (usable and re.fullmatch(r"[\w+.:/\[\]-]+", origin, re.ASCII)):
         raise argparse.ArgumentTypeError(
             f"must be an origin like https://example.org or app://obsidian.md, or *, not {text!r}"
         )

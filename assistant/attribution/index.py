@@ -5,6 +5,7 @@ the text), for search; `pieces` has the hash of every 25 characters without blan
 Built once, then only read. Knows no licence texts and no pages.
 """
 
+import errno
 import json
 import logging
 import sqlite3
@@ -110,9 +111,9 @@ def build(
 ) -> Built | None:
     """Makes the index `out` of the corpus, and says what it built; of what is there already, None.
 
-    Goes on where an earlier build of the same corpus was
-    interrupted; who comes second waits for the first. Memory does not grow with the corpus. Raises
-    AttributionError.
+    Goes on where an earlier build of the same corpus was interrupted, unless that was because the
+    disk was full; who comes second waits for the first. Memory does not grow with the corpus.
+    Raises AttributionError.
     """
     out = Path(out)
     if corpus.path.is_dir() and out.absolute().is_relative_to(corpus.path.absolute()):
@@ -125,18 +126,17 @@ def build(
                 return None
             if not _same(part, corpus):
                 _remove(part)
-            try:
-                built = _build(corpus, part, progress)
-            except sqlite3.DatabaseError as error:
-                if isinstance(error, sqlite3.OperationalError):
-                    raise  # no room, no right to write
-                _remove(part)  # what was left of an earlier build is damaged
-                built = _build(corpus, part, progress)
+            with _removed_if_no_room(part):
+                try:
+                    built = _build(corpus, part, progress)
+                except sqlite3.DatabaseError as error:
+                    if isinstance(error, sqlite3.OperationalError):
+                        raise  # no room, no right to write
+                    _remove(part)  # what was left of an earlier build is damaged
+                    built = _build(corpus, part, progress)
             part.replace(out)
             return built
     except (sqlite3.Error, OSError) as error:
-        with suppress(OSError):
-            _remove(part)  # what fills a disk does not stay there
         raise AttributionError(f"The index {out} cannot be written: {error}.") from None
 
 
@@ -150,6 +150,19 @@ def _same(path: Path, corpus: Corpus) -> bool:
             return (facts.get("version"), facts.get("corpus")) == (VERSION, corpus.fingerprint)
     except sqlite3.Error:
         return False
+
+
+@contextmanager
+def _removed_if_no_room(part: Path) -> Iterator[None]:
+    """What fills a disk does not stay there."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+        if full or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            with suppress(OSError):
+                _remove(part)
+        raise
 
 
 def _remove(part: Path) -> None:

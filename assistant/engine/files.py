@@ -57,8 +57,8 @@ def broken_file(path: Path, why: object) -> CheckpointError:
 
 def to_delete(path: Path) -> Path:
     """What has to go so that a download brings it anew. In the hub's cache a name is only a link:
-    there it is the file behind it, or the next download would link to it again. What a link names
-    elsewhere is not the checkpoint's."""
+    there it is the file behind it, or the next download would link to it again; the link, where
+    there is none. What a link names elsewhere is not the checkpoint's."""
     try:
         target = path.resolve()
     except (OSError, RuntimeError, ValueError):
@@ -66,4 +66,5 @@ def to_delete(path: Path) -> Path:
     snapshot = path.absolute().parent
     cached = snapshot.parent.name == "snapshots"
     blobs = snapshot.parent.parent / "blobs"
-    return target if cached and target.parent == blobs.resolve() else path
+    ours = cached and target.parent == blobs.resolve() and target.exists()
+    return target if ours else path

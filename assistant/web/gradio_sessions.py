@@ -24,7 +24,8 @@ from gradio.state_holder import SessionState, StateHolder  # noqa: E402
 from starlette.types import ASGIApp, Receive, Scope, Send  # noqa: E402
 
 UNREAD_S = 15  # for so many seconds results wait for a reader, and a state for its page
-CLOSED_S = 600  # for so long after a page was closed its state does: it may come back
+CLOSED_S = 3600  # so long after its page was closed a state does, and after each use from then on:
+# a page whose connection broke is open still, and tells no more that it is
 UNREAD_MAX = 300  # sessions whose results have no reader
 BYTES_MAX = 8 << 20  # of one session's results that were not fetched
 ALL_BYTES_MAX = 64 << 20  # of all of them
@@ -111,6 +112,7 @@ class Sessions(StateHolder):
         self.pages: Counter[str] = Counter()  # open pages
         self._alone: dict[str, float] = {}  # since when the results of a session have no reader
         self._left: dict[str, float] = {}  # when a session's state is forgotten
+        self._paged: dict[str, None] = {}  # the sessions that had a page
         self.set_blocks(page)
         self._boxes, self._queue = Mailboxes(), page._queue
         self._queue.pending_messages_per_session = self._boxes  # type: ignore[assignment]
@@ -141,17 +143,26 @@ class Sessions(StateHolder):
         self.session_data.pop(session, None)
         self.time_last_used.pop(session, None)
         self._left.pop(session, None)
+        self._paged.pop(session, None)
 
     def delete_all_expired_state(self) -> None:
         """Gradio calls this every second, on the event loop."""
         now = self.clock()
-        for session in list(self.session_data):
-            if self.listens(session):
-                self._left.pop(session, None)
-            elif now > self._left.setdefault(session, now + UNREAD_S):
+        self._left = {
+            session: self._left.get(
+                session, now + (CLOSED_S if session in self._paged else UNREAD_S)
+            )
+            for session in {*self.session_data, *self._paged}
+            if not self.listens(session)
+        }
+        for session, end in list(self._left.items()):
+            if now > end:
                 self.forget(session)
-        boxes = self._boxes
+        boxes, pending = self._boxes, self._queue.pending_event_ids_session
         alone = {session for session in boxes if not self.readers[session]}
+        for session in [session for session in alone if not pending.get(session)]:
+            self.drop(session)  # as a stream leaves it that was read to its end
+            alone.remove(session)
         self._alone = {session: self._alone.get(session, now) for session in alone}
         for session, since in list(self._alone.items()):
             if now - since > UNREAD_S:
@@ -184,9 +195,14 @@ class Sessions(StateHolder):
         return next((session for session, events in pending if event in events), event)
 
     def left(self, session: str) -> None:
-        """A page was closed."""
-        if session in self.session_data:
-            self._left[session] = self.clock() + CLOSED_S
+        """A page was closed, or its connection broke."""
+        if len(session) > NAME_MAX:
+            return
+        self._paged.pop(session, None)
+        if len(self._paged) >= self.capacity:
+            self._paged.pop(next(iter(self._paged)))
+        self._paged[session] = None
+        self._left[session] = self.clock() + CLOSED_S
 
 
 def keep_sessions(page: gr.Blocks, app: App) -> Sessions:

@@ -40,6 +40,7 @@ UNUSABLE = (
     "There is no index of sources: it could not be built or read. The server's log says why, and "
     "the next start of the server tries again."
 )
+DAMAGED = "The index of sources turned out damaged; try again, and it is built anew."
 SERVICE_FULL = f"The service is being asked about {ASKED_MAX} texts already; try again in a moment."
 JSON_TEXT_CHARS = 8_000  # of a match's text that a page gets
 ALSO_MAX = 3
@@ -101,8 +102,10 @@ class Sources:
                 yield answer
                 return
             except DamagedIndex:
-                if not self._forget(opened) or not again:
+                if not self._forget(opened):
                     raise AttributionError(UNUSABLE) from None
+                if not again:
+                    raise AttributionError(DAMAGED) from None
             except BrokenWorkerProcess:  # out of memory, or killed
                 raise AttributionError("The look-up broke off; try again.") from None
 
@@ -130,8 +133,10 @@ class Sources:
         try:
             opened.set_result(self._open_index(self._progress))
         except BaseException as error:
-            known = isinstance(error, AttributionError)
-            log.error("no index of sources: %s", error if known else "", exc_info=not known)
+            if isinstance(error, AttributionError):
+                log.error("no index of sources: %s", error)
+            else:
+                log.exception("no index of sources")
             opened.set_exception(error)
 
     def _progress(self, read: int, total: int) -> None:

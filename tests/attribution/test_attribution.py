@@ -1,5 +1,6 @@
 """Attribution: what is found in the shipped corpus, and how an index is built."""
 
+import errno
 import importlib.util
 import io
 import json
@@ -8,6 +9,7 @@ import os
 import random
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -458,6 +460,49 @@ def test_a_build_that_finds_no_room_leaves_nothing(tmp_path, monkeypatch):
     assert [path.name for path in folder.iterdir()] == ["index.db.lock"]
     monkeypatch.setattr(indexes, "_keep", keep)
     assert build(corpus, folder / "index.db").documents == 30
+
+
+FAILURES = [
+    sqlite3.OperationalError("disk I/O error"),
+    PermissionError(13, "not yours"),
+    OSError(errno.ENOSPC, "no room"),
+    OSError(errno.EDQUOT, "no room"),
+]
+
+
+@pytest.mark.parametrize("error", FAILURES, ids=str)
+def test_a_build_that_fails_goes_on_unless_the_disk_is_full(tmp_path, monkeypatch, error):
+    monkeypatch.setattr(indexes, "COMMIT_CHARS", 5_000)
+    records = [{"text": f"# file {n}\n{CODE}", "path": f"{n}.py"} for n in range(30)]
+    corpus, part = written(tmp_path / "corpus.jsonl", records), tmp_path / "index.db.part"
+
+    def half(read, total):
+        if read > total / 2:
+            raise error
+
+    with pytest.raises(AttributionError, match="cannot be written"):
+        build(corpus, tmp_path / "index.db", half)
+    full = "no room" in str(error)
+    assert part.exists() != full
+    seen = []
+    built = build(corpus, tmp_path / "index.db", lambda read, total: seen.append(read / total))
+    assert built.documents == 30 and (seen[0] > 0.5) != full
+
+
+def test_who_gets_no_lock_removes_nothing(tmp_path, monkeypatch):
+    corpus = written(tmp_path / "corpus.jsonl", [{"text": CODE, "path": "a.py"}])
+    part = tmp_path / "index.db.part"
+    part.write_bytes(b"what another process is building")
+
+    def no_lock(path):
+        raise OSError(errno.ENOLCK, "no locks")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(indexes, "FileLock", no_lock)
+        with pytest.raises(AttributionError, match="cannot be written"):
+            build(corpus, tmp_path / "index.db")
+    assert part.read_bytes() == b"what another process is building"
+    assert build(corpus, tmp_path / "index.db").documents == 1
 
 
 def test_what_a_build_left_damaged_is_made_anew(tmp_path, monkeypatch):

@@ -221,9 +221,7 @@ def test_turns_are_deleted_with_a_way_back(page, server, script):
 def test_the_ledger_says_what_nobody_sees(page, script):
     script("Hello.")
     box(page).fill("a\u200b\U000e0041b")
-    page.wait_for_selector(
-        "#ledger.tight .unseen:text('2 characters of the draft that nobody sees')"
-    )
+    page.wait_for_selector("#ledger.tight .unseen:text('2 characters of the draft are left out')")
     box(page).fill("ab")
     counted(page, "draft")
     page.wait_for_selector("#ledger .unseen", state="detached")

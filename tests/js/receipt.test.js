@@ -31,6 +31,16 @@ test("a receipt in words", () => {
   );
 });
 
+test("what is cut says how long it is", () => {
+  const sampling = Object.fromEntries([...Array(101).keys()].map((n) => [`p${n}`, n]));
+  const told = { ...GOOD, model: "x".repeat(4_001), stop: Array(102).fill("end"), sampling };
+  const said = Object.fromEntries(rows(told));
+  assert.equal(said.Model, `${"x".repeat(4_000)}… (4,001 characters in all)`);
+  assert.match(said["Stop strings"], /“end” … \(102 in all\)$/);
+  assert.match(said.Sampling, /p99 99, … \(101 in all\)$/);
+  assert.equal(Object.fromEntries(rows({ ...GOOD, model: "x".repeat(4_000) })).Model.length, 4_000);
+});
+
 let deep = [];
 for (let n = 0; n < 1_000; n++) deep = [deep];
 const ODD = {

@@ -88,6 +88,33 @@ def test_a_state_lasts_as_long_as_its_page_and_a_bit(sessions):
     assert not sessions.session_data and not sessions._left and not sessions.time_last_used
 
 
+def test_an_open_page_whose_connection_broke_keeps_its_state(sessions):
+    """Its script asks for the heartbeat once, and then never again."""
+    sessions["used"], sessions["other"]
+    for name in ("used", "new"):
+        sessions.pages[name] += 1
+        sessions.pages[name] -= 1
+        sessions.left(name)
+    for _ in range(3):
+        tick(sessions, gradio_sessions.CLOSED_S - 1)
+        tick(sessions)
+        sessions["used"], sessions["new"]
+    tick(sessions, gradio_sessions.UNREAD_S + 1)
+    tick(sessions, gradio_sessions.UNREAD_S + 1)
+    assert set(sessions.session_data) == {"used", "new"}
+    tick(sessions, gradio_sessions.CLOSED_S)
+    assert not sessions.session_data and not sessions._paged and not sessions._left
+
+
+def test_names_of_pages_are_bounded(sessions):
+    for number in range(100):
+        sessions.left(f"s{number}")
+    sessions.left("x" * (gradio_sessions.NAME_MAX + 1))
+    assert list(sessions._paged) == ["s97", "s98", "s99"]
+    tick(sessions, gradio_sessions.CLOSED_S + 1)
+    assert not sessions._paged and not sessions._left
+
+
 def test_of_too_many_states_those_without_a_page_leave_first(sessions):
     for name in "abcd":
         sessions[name]
@@ -111,6 +138,23 @@ def test_results_wait_for_their_reader_and_not_for_ever(sessions):
     tick(sessions, gradio_sessions.UNREAD_S + 1)
     assert list(sessions._boxes) == list(sessions._queue.pending_event_ids_session) == ["read"]
     del sessions._boxes["nobody's"]  # as Gradio does at a stream's end
+
+
+def test_a_new_event_waits_as_long_as_any(sessions):
+    """Whatever the mailbox was before: a stream that was read to its end leaves an empty one."""
+    put(sessions, "a")
+    sessions._queue.pending_event_ids_session["a"].clear()
+    tick(sessions)
+    assert not sessions._boxes
+    tick(sessions, gradio_sessions.UNREAD_S - 1)
+    put(sessions, "a")
+    event = SimpleNamespace(session_hash="a", alive=True)
+    sessions._queue.event_ids_to_events["event"] = event
+    tick(sessions, 2)
+    tick(sessions, gradio_sessions.UNREAD_S)
+    assert event.alive and list(sessions._boxes) == ["a"]
+    tick(sessions, 1)
+    assert not event.alive and not sessions._boxes
 
 
 def test_results_that_are_read_are_bounded_too(sessions, monkeypatch):
@@ -139,8 +183,7 @@ def test_gradio_keeps_them_where_it_is_replaced():
 
 
 @pytest.fixture
-def server(monkeypatch):
-    monkeypatch.setattr(gradio_sessions, "UNREAD_S", 0)
+def server():
     with running(FakeEngine(slots=50)) as server:
         yield server
         server.idle()
@@ -154,8 +197,9 @@ def kept(server):
     return len(sessions._boxes), len(sessions.session_data), sum(sessions.readers.values())
 
 
-def test_what_nobody_reads_ends(server):
+def test_what_nobody_reads_ends(server, monkeypatch):
     """Calls, and events of a page, whose streams are never asked for."""
+    seconds = gradio_sessions.UNREAD_S
     server.engine.script = ["Once ", threading.Event()]
     with Page(server.url) as page:
         number = page.event("fill-in", "click")
@@ -163,7 +207,9 @@ def test_what_nobody_reads_ends(server):
             page.session = f"s{session}"
             assert page.join(number, FILL).status_code == 200
             page.post("/gradio_api/call/v2/chat", {"message": "hi"})
+        monkeypatch.setattr(gradio_sessions, "UNREAD_S", 0)
         until(lambda: not server.engine.active and kept(server) == (0, 0, 0))
+    monkeypatch.setattr(gradio_sessions, "UNREAD_S", seconds)
     queue = server.app.state.gradio.get_blocks()._queue
     until(lambda: not queue.event_ids_to_events)
     assert not queue.pending_event_ids_session and not server.app.state.gradio.iterators

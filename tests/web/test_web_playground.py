@@ -15,6 +15,7 @@ from assistant.errors import EngineError
 from assistant.web.pages.events import BUSY
 from assistant.web.pages.playground import tab_base
 from assistant.web.pages.playground.controls import read_seed, read_stops
+from assistant.web.pages.playground.fill_tab import FORGOTTEN
 from assistant.web.pages.playground.html import data, show_fills
 from assistant.web.pages.playground.tab_base import read_action
 from assistant.web.polling import side_by_side
@@ -230,6 +231,15 @@ def test_events_called_with_junk_are_answered(server):
     junk += ['{"segments": [["a", true], 5]}', '{"segments": [[5, true]]}', "[" * 5_000]
     assert call_all(server, junk, playground=True) > 10
     with Page(server.url) as page:
+        assert "Yes." in page.run(page.event("fill-in", "click"), FILL)
+
+
+def test_what_the_server_has_forgotten_is_said_and_the_text_stays(server):
+    """A page that was away for long: its buttons are there, what they meant is not."""
+    with Page(server.url) as page:
+        for button, values in {"fill-undo": ["mine"], "take-go": ['["take", 0]', "mine"]}.items():
+            told = page.run(page.event(button, "click"), [*values, None])
+            assert FORGOTTEN in told and "mine" not in told
         assert "Yes." in page.run(page.event("fill-in", "click"), FILL)
 
 

@@ -39,10 +39,14 @@ BROKEN = "The connection to the model's server broke before the reply's end; try
 
 class Fault(Exception):
     """An attempt failed. error: what the person reads. failed: the server had better be left alone
-    for a while. again: the same server may be asked once more; else only another one."""
+    for a while. again: the same server may be asked once more; else only another one. said: what of
+    the sentence is the server's own; it may quote the prompt, so the Fault's own message, which is
+    logged, is without it."""
 
-    def __init__(self, error: AssistantError, *, failed: bool = False, again: bool = True) -> None:
-        super().__init__(str(error))
+    def __init__(
+        self, error: AssistantError, *, failed: bool = False, again: bool = True, said: str = ""
+    ) -> None:
+        super().__init__(str(error).replace(said, ""))
         self.error, self.failed, self.again = error, failed, again
 
 
@@ -193,7 +197,7 @@ async def _check(response: httpx.Response) -> None:
         why = detail(await _all(response, LINE_MAX))
         sentence = f"The model's server refuses the request ({status}){why}."
         if status in (404, 405):  # no such route, or no such model
-            raise Fault(EngineError(sentence), again=False)
+            raise Fault(EngineError(sentence), again=False, said=why)
         raise RequestError(sentence) if status in (400, 413, 422) else EngineError(sentence)
     raise Fault(EngineError(f"The model's server failed ({status}); try again."), failed=True)
 

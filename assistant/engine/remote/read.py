@@ -106,7 +106,8 @@ async def _read_counts(stream: AsyncGenerator[Event, None], job: Job) -> None:
 def _event(kind: Dialect, value: JSON, request: Request, vocabulary: int) -> Event:
     """The Event that `value` is. Raises Fault."""
     if value.get("error"):
-        raise Fault(EngineError(f"The model's server broke off{detail(value['error'])}."))
+        why = detail(value["error"])
+        raise Fault(EngineError(f"The model's server broke off{why}."), said=why)
     try:
         event = kind.read(value)
         ids, logprobs = event.ids or (), event.logprobs or ()

@@ -61,7 +61,7 @@ class Servers:
             except AssistantError as error:
                 raise _start_error(endpoint, error) from error
         if first and not any(endpoint.kind for endpoint in self.endpoints):
-            raise _start_error(*first) from first[1]
+            raise _start_error(first[0], first[1].error) from first[1]
         self._opened = True
         for endpoint in self.endpoints:
             if not endpoint.kind:

@@ -38,9 +38,11 @@ CALL_PATHS = re.compile(r"/gradio_api/(?:queue/join|call/.+)")
 
 
 def of_api(scope: Scope, method: str | None = None) -> bool:
-    """Whether a request is for one of the APIs. method: another one than the request's own."""
-    root = scope["path"] == "/" and (method or scope["method"]) == "POST"
-    return root or API_PATHS.fullmatch(scope["path"]) is not None
+    """Whether a request is for one of the APIs, or for what this one lacks of OpenAI's. method:
+    another one than the request's own."""
+    path = scope["path"]
+    root = path == "/" and (method or scope["method"]) == "POST"
+    return root or path.startswith("/v1/") or API_PATHS.fullmatch(path) is not None
 
 
 def as_meant(scope: Scope) -> Scope:

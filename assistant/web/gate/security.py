@@ -69,8 +69,8 @@ class Gate:
     gives a failure's answer as a sentence.
 
     origins: the pages of other sites that may use the APIs. root_path: the prefix of a reverse
-    proxy; requests may come with it or without. logged_in:
-    tells from the cookies' header whether a visitor has logged in; None where no login is asked.
+    proxy; requests may come with it or without. logged_in: tells from the cookies' header whether
+    a visitor has logged in; None where no login is asked.
     """
 
     def __init__(
@@ -212,7 +212,8 @@ class Gate:
                 return 403, "This address is for the scripts of this server's own page."
             if kind != b"application/json":
                 return 415, "This address takes application/json."
-        if not (OPEN_PATHS.fullmatch(path) or (self.logged_in and path in LOGIN_PATHS)):
+        known = OPEN_PATHS.fullmatch(path) or (self.logged_in and path in LOGIN_PATHS)
+        if not known and not self.origins.asked_before(scope):  # else none could read the 404
             return 404, "There is nothing at this address."
         if self.logged_in and BEHIND_LOGIN.fullmatch(path):
             cookies = headers.get("cookie", b"").decode("latin-1")

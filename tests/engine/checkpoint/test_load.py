@@ -286,6 +286,10 @@ def test_a_damaged_file_in_a_cache_is_named_behind_its_link(folder, tmp_path):
     assert load(snapshot)
     os.truncate(blob, 1000)
     assert f"delete {blob} " in refusal(snapshot)
+    config = snapshot / "config.json"
+    config.unlink()
+    config.symlink_to(blob.with_name("gone"))
+    assert f"delete {config} " in refusal(snapshot)  # not what is gone
 
 
 def test_missing_and_broken_shards(tmp_path):

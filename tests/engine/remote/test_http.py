@@ -300,6 +300,25 @@ def test_a_field_of_a_wrong_type_is_no_reply(event, model_files, open_remote, to
         healthy(engine, tokenizer)
 
 
+BROKE_OFF = {"error": {"message": "cannot read 'my secret'"}}
+NOT_FOUND = b"HTTP/1.1 404 Not\r\nconnection: close\r\n\r\n" + json.dumps(BROKE_OFF).encode()
+
+
+@pytest.mark.parametrize("answer", [[BROKE_OFF], Bytes([NOT_FOUND])], ids=["event", "status"])
+def test_what_a_server_says_is_for_the_reader_not_for_the_log(
+    answer, model_files, open_remote, tokenizer, caplog
+):
+    with serving(vllm(str(model_files), encode=tokenizer.encode)) as server:
+        engine = open_remote(server)
+        route = server.routes["POST", "/v1/completions"]
+        server.routes["POST", "/v1/completions"] = lambda _: answer
+        with pytest.raises(EngineError, match="my secret"):
+            read(engine.generate(greedy(tokenizer.encode("my secret"), 20)))
+        assert "The model's server" in caplog.text and "secret" not in caplog.text
+        server.routes["POST", "/v1/completions"] = route
+        healthy(engine, tokenizer)
+
+
 # -- elsewhere -----------------------------------------------------------------------------------
 
 

@@ -77,6 +77,17 @@ def test_it_may_read_answers_and_errors(server, key, status):
         assert answer.headers["access-control-expose-headers"] == "Retry-After, X-Request-ID"
 
 
+def test_it_may_read_that_there_is_nothing(server):
+    for path in ("/v1/embeddings", "/v1/x/y"):
+        assert ask_before(server, "POST", path, NOTES).status_code == 204
+        answer = server.post(path, json=BODY, headers={"origin": NOTES})
+        assert answer.status_code == 404 and answer.json()["error"]["message"]
+        assert answer.headers["access-control-allow-origin"] == NOTES
+        assert ask_before(server, "POST", path, OTHER).status_code == 403
+        answer = server.post(path, json=BODY, headers={"origin": OTHER})
+        assert answer.status_code == 403 and not told(answer)
+
+
 @pytest.mark.parametrize(
     "origin", [OTHER, "null", "", "*", "app://obsidian.md.example", NOTES + "/"]
 )
@@ -124,6 +135,9 @@ def test_all_pages_with_a_key():
         ("https://Notes.example/", "https://notes.example"),
         ("https://notes.example:443", "https://notes.example"),
         ("http://localhost:3000", "http://localhost:3000"),
+        ("http://[::1]:3000", "http://[::1]:3000"),
+        ("http://[::1]:80", "http://[::1]"),
+        ("https://xn--mnchen-3ya.example", "https://xn--mnchen-3ya.example"),
         (NOTES, NOTES),
         (CODE, CODE),
     ],
@@ -136,7 +150,13 @@ def test_origins_are_read_as_browsers_send_them(given, origin):
 
 
 @pytest.mark.parametrize(
-    "given", ["null", "notes.example", "https://a.example/path", "https://*.a", ""]
+    "given",
+    [
+        *("null", "notes.example", "https://a.example/path", "https://*.a", ""),
+        *("https://münchen.example", "https://[::1", "https://a.example:99999", "file://x"),
+        *("http://a.example:0080", "http://a.example:", "http://:80", "http://a.example:0"),
+        *("https://a b", "https://a\\b", "https://a%41", "https://u@a.example", "https://a\t.b"),
+    ],
 )
 def test_what_is_no_origin(given):
     with pytest.raises(SettingsError, match="must be an origin like https://example.org"):

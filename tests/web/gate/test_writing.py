@@ -46,6 +46,13 @@ def test_of_long_ways_the_inner_end_is_named():
     assert name_failure(error).count("; after ") == CAUSES
 
 
+def test_of_a_group_the_first_failure_is_named():
+    group = ExceptionGroup(MARK, [caught(), KeyError(MARK)])
+    told = name_failure(group)
+    assert told.startswith("ExceptionGroup at no place; after ValueError at gate/test_writing.py:")
+    assert WORD not in told
+
+
 def test_none_is_no_failure():
     assert name_failure(None) == ""
 
@@ -63,8 +70,10 @@ def test_other_libraries_are_named_and_not_quoted():
 
 
 def test_of_a_card_the_message_is_told():
-    line = Plain().format(record("assistant.engine.local.x", error=caught()))
+    line = Plain().format(record("assistant.engine.local.x", error=RuntimeError(MARK)))
     assert line.endswith(f": {MARK}".replace("\x1b", "\\x1b").replace("\u202e", "\\u202e"))
+    line = Plain().format(record("assistant.engine.local.x", error=caught()))
+    assert WORD not in line  # of a client's grammar
 
 
 CODE = """
@@ -89,10 +98,13 @@ async def loop():
         await asyncio.sleep(0)
     del task
     gc.collect()
+    asyncio.get_running_loop().call_soon(lambda text: fail(), MARK)
+    await asyncio.sleep(0)
 
 async def later():
     fail()
 
+logging.getLogger("its.own").addHandler(logging.StreamHandler())
 write_plainly()
 warnings.warn(MARK)
 thread = threading.Thread(target=fail)
@@ -101,6 +113,7 @@ thread.join()
 Odd()
 asyncio.run(loop())
 logging.getLogger("other").warning(MARK)
+logging.getLogger("its.own").warning(MARK)
 for module in (queueing, route_utils, routes):
     try:
         fail()
@@ -114,11 +127,13 @@ def test_whatever_python_writes_by_itself_is_plain():
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout == "", done
     lines = done.stderr.splitlines()
-    assert len(lines) == 8, done.stderr
+    assert len(lines) == 10, done.stderr
     assert lines[0].startswith("UserWarning at ") and lines[1].startswith("a thread: ValueError")
     assert lines[2].startswith("ignored: ValueError") and "never retrieved" in lines[3]
-    assert lines[4].startswith("WARNING of other at <string>:")
-    for line in lines[5:]:
+    assert lines[4].startswith("Exception in callback: ValueError at <string>:")
+    assert lines[5].startswith("WARNING of other at <string>:")
+    assert lines[6].startswith("WARNING of its.own at <string>:")
+    for line in lines[7:]:
         assert line.startswith("an event of the page failed: ValueError at ")
     assert WORD not in done.stderr and "Traceback" not in done.stderr and "\x1b" not in done.stderr
 

@@ -29,6 +29,7 @@ HOW = f"Write {FILL_HERE} where something is missing; holes are filled in turn."
 ORDER = "Which part the model reads first"
 WORDS = {"PSM": "prefix first (PSM)", "SPM": "suffix first (SPM)"}
 TAKEN = "Taken over; Undo puts the text with its holes back."
+FORGOTTEN = "The server no longer keeps what this page did; fill in again."
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -45,11 +46,11 @@ class Candidate(Card):
 
 
 class Session(TabSession[Candidate]):
-    """What the server keeps for one open page. former: the text that was replaced last."""
+    """What the server keeps for one open page. former: the text that was replaced, if one was."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.former = ""
+        self.former: str | None = None
 
 
 class FillTab(Runs[Session]):
@@ -117,6 +118,8 @@ class FillTab(Runs[Session]):
 
     def take(self, action: Untrusted, text: Untrusted, session: Session) -> Update:
         """A candidate as the new text."""
+        if not session.cards:
+            return {self.status: status_line(FORGOTTEN)}
         _, numbers = read_action(action)
         fills = [card.filling.fills for card in session.cards]
         if not numbers or numbers[0] >= len(fills) or not fills[numbers[0]]:
@@ -124,6 +127,8 @@ class FillTab(Runs[Session]):
         return self.put(fills[numbers[0]][-1].whole, text, session, TAKEN)
 
     def put_back(self, text: Untrusted, session: Session) -> Update:
+        if session.former is None:
+            return {self.status: status_line(FORGOTTEN)}
         return self.put(session.former, text, session)
 
     def put(self, new: str, old: Untrusted, session: Session, status: str = "") -> Update:

@@ -1,7 +1,7 @@
 // What a receipt says, in words. It comes from the server or from an imported file, so each value may
 // be anything; knows no page.
 import { checkRanges, countOf } from "../composer/sent.js";
-import { cut } from "../lib/text.js";
+import { counted, cut, size } from "../lib/text.js";
 import { isObject } from "../lib/values.js";
 
 /** @type {Record<string, string>} what is not worth a word */
@@ -20,8 +20,12 @@ export const tokens = (count) => `${number(count)} ${count === 1 ? "token" : "to
 const said = (value) => {
   if (value === null || value === undefined) return "";
   const plain = ["string", "number", "boolean"].includes(typeof value);
-  return cut(plain ? String(value) : JSON.stringify(value), CHARS_MAX);
+  const text = plain ? String(value) : JSON.stringify(value);
+  const shown = cut(text, CHARS_MAX);
+  return shown === text ? text : `${shown}… (${counted(size(text), "character")} in all)`;
 };
+/** What stands behind the first of a list. @param {unknown[]} all @returns {string[]} */
+const more = (all) => (all.length > LIST_MAX ? [`… (${number(all.length)} in all)`] : []);
 /** @param {unknown} text */
 const quoted = (text) => `“${said(text).replaceAll("\n", "\\n")}”`;
 const ENDS = new Map([
@@ -44,7 +48,7 @@ export const rows = (receipt) => {
   );
   const dropped = Array.isArray(receipt.dropped) ? receipt.dropped.length : 0;
   const left = dropped + countOf(checkRanges(receipt.left));
-  const stops = Array.isArray(receipt.stop) ? receipt.stop.slice(0, LIST_MAX) : [];
+  const stops = Array.isArray(receipt.stop) ? receipt.stop : [];
   const cached = receipt.cached ? `, ${number(receipt.cached)} of them cached` : "";
   const parts = [receipt.preamble, receipt.history, receipt.message];
   const prompt = parts.every(Number.isFinite) ? parts.reduce((sum, part) => sum + part, 0) : null;
@@ -63,11 +67,12 @@ export const rows = (receipt) => {
       values
         .slice(0, LIST_MAX)
         .map(([name, value]) => `${said(name).replaceAll("_", " ")} ${said(value)}`)
+        .concat(more(values))
         .join(", "),
     ],
     ["Seed", said(sampling.seed)],
     ["Longest reply", tokens(receipt.max_new_tokens)],
-    ["Stop strings", stops.map(quoted).join(" ")],
+    ["Stop strings", stops.slice(0, LIST_MAX).map(quoted).concat(more(stops)).join(" ")],
     ["Prompt", `${tokens(prompt)}${cached}`],
     [
       "Made up of",

@@ -24,7 +24,7 @@ const NAMES = {
 };
 /** @param {number} count */
 const unseen = (count) =>
-  `${counted(count, "character")} of the draft that nobody sees ${count === 1 ? "is" : "are"} not sent`;
+  `${counted(count, "character")} of the draft ${count === 1 ? "is" : "are"} left out of what the model reads`;
 /** @param {number} value */
 const count_ = (value) => value.toLocaleString("en");
 
