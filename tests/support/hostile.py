@@ -36,7 +36,7 @@ TURN = {"role": "user", "content": MARK}
 FITTING = {
     "prompt": MARK, "inputs": MARK, "messages": [TURN], "text": MARK, "document": MARK,
     "model": MARK, "user": MARK, "max_tokens": 2, "parameters": {"max_new_tokens": 2},
-    "run": WORD + WORD, "turns": [TURN, {"role": "assistant", "content": MARK}],
+    "n_predict": 2, "run": WORD + WORD, "turns": [TURN, {"role": "assistant", "content": MARK}],
     "settings": {"max_new_tokens": 2}, "begin": MARK, "to": "see", "receipt": {MARK: MARK},
     "replies": [{"text": MARK}], "segments": [[MARK, True]], "max_new_tokens": 2, "stop": [MARK],
     "name": MARK, "toml": MARK, "values": {MARK: MARK}, "sampling": {MARK: MARK},
