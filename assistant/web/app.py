@@ -30,6 +30,7 @@ from assistant.web.gate.metrics import Measured
 from assistant.web.gate.origins import Origins
 from assistant.web.gate.security import BAD_CALL, Gate, Json, plain_error
 from assistant.web.gradio_inside import (
+    find_folder,
     forget_space,
     free_events,
     mounted_app,
@@ -119,6 +120,7 @@ def _build(assistant: Assistant, settings: Settings, examples: Sequence[str]) ->
     add_errors(app, TGI_ERRORS, engine.count_refusal)
     app.mount("/page/static", Scripts())
 
+    find_folder()
     page = build_page(assistants, sources)
     # The engine's waiting room is the only one: Gradio lets all that it admits run at once.
     events = 4 * (settings.slots + settings.queue) + 40

@@ -7,7 +7,9 @@ import json
 import logging
 import os
 import secrets
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -40,6 +42,16 @@ def set_limits(page: gr.Blocks, *, events: int, sessions: int) -> None:
     page.max_threads = events  # which queue() reads
     page.queue(max_size=events, api_open=False, default_concurrency_limit=None)
     page.state_session_capacity = sessions
+
+
+def find_folder() -> None:
+    """Gradio makes a folder when it starts, in one that all users of a machine share, or that
+    GRADIO_TEMP_DIR names. Where it may not, it gets one of its own: nothing is kept there."""
+    try:
+        Path(routes.DEFAULT_TEMP_DIR, "vibe_edit_history").mkdir(parents=True, exist_ok=True)
+    except OSError:
+        folder = tempfile.mkdtemp(prefix="gradio-")
+        routes.DEFAULT_TEMP_DIR = os.environ["GRADIO_TEMP_DIR"] = folder
 
 
 def forget_space(page: gr.Blocks) -> None:

@@ -76,6 +76,8 @@ def bodies():
     yield "multipart/form-data", b"--" + mark
 
 
+LONG = ("/completion", "/infill")  # which write until the window is full, unless told otherwise
+LEFT_S = 2  # until their client leaves
 METHODS = ("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", WORD.upper())
 
 
@@ -97,13 +99,15 @@ def requests(url, paths):
     own = {"origin": url, "cookie": f"a={WORD}", "x-request-id": MARK.encode(), "user-agent": WORD}
     query = {"session_hash": WORD, "__theme": WORD, WORD: MARK}
     for path in sorted({path for _, path in paths}):
+        left = {"timeout": LEFT_S} if path in LONG else {}
         for kind, body in bodies():
             headers = own | {"content-type": kind}
-            yield {"method": "POST", "url": path, "content": body, "headers": headers}
+            yield {"method": "POST", "url": path, "content": body, "headers": headers, **left}
         for method in METHODS:
             yield {"method": method, "url": path, "params": query, "headers": own}
         for headers in ({"host": WORD}, {"origin": "http://" + WORD}, {"authorization": WORD}):
-            yield {"method": "POST", "url": path, "json": FITTING, "headers": own | headers}
+            headers = own | headers
+            yield {"method": "POST", "url": path, "json": FITTING, "headers": headers, **left}
 
 
 def events(http):
@@ -213,6 +217,8 @@ class Walked:
                         text += part
                         if "process_completed" in text or "ALIVE" in text or len(text) > 9_000:
                             break
+            except httpx.ReadTimeout:
+                assert "timeout" in request, request
             except httpx.RemoteProtocolError:  # it is no request, or too much of one; or an event
                 # that is not there, after whose error Gradio breaks off
                 told = "event: error" in text or "unexpected_error" in text

@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import json
+import os
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -51,6 +52,22 @@ def mount(page, **options):
     options |= {"path": "/", "show_error": False, "ssr_mode": False}
     in_loop(gr.mount_gradio_app, app, page, **options)
     return app, gradio_inside.mounted_app(app)
+
+
+def test_a_folder_that_is_not_ours_keeps_nothing_from_starting(tmp_path):
+    """Another user's /tmp/gradio, or a GRADIO_TEMP_DIR that cannot be written."""
+    (tmp_path / "file").touch()
+    code = (
+        "from tests.support.server import Page, running\n"
+        "with running() as server, Page(server.url) as page:\n"
+        "    print(page.call('chat', message='hi'))\n"
+        "import os; print(*os.listdir(os.environ['TMPDIR']))"
+    )
+    names = {"GRADIO_TEMP_DIR": str(tmp_path / "file" / "g"), "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | names, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.startswith("Hello.\n"), done
+    assert "gradio-" in done.stdout
 
 
 @pytest.fixture
