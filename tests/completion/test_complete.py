@@ -194,16 +194,17 @@ def test_how_many_samples(count):
     assert len(several(engine, 2.0)) == 2  # a slider's number
 
 
-@pytest.mark.parametrize(
-    "engine, options, error",
-    [
-        (FakeEngine(slots=1, queue=1), {}, EngineBusy),
-        (FakeEngine(), {"sampling": Sampling(seed=SEED_MAX - 1)}, SamplingError),
-    ],
-)
-def test_samples_run_all_or_none(engine, options, error):
-    with pytest.raises(error):
-        several(engine, 3, **options)
+def test_the_seeds_of_samples_begin_again_behind_the_last_one():
+    engine = FakeEngine()
+    several(engine, 3, sampling=Sampling(seed=SEED_MAX - 1))
+    found = [request.sampling.seed for request in engine.requests]
+    assert found == [SEED_MAX - 1, SEED_MAX, 0]
+
+
+def test_samples_run_all_or_none():
+    engine = FakeEngine(slots=1, queue=1)
+    with pytest.raises(EngineBusy):
+        several(engine, 3)
     assert engine.active == [] and engine.cancelled == len(engine.requests)
     assert run(engine).text == "Hello."
 

@@ -40,7 +40,8 @@ def test_the_ledger_at_the_end_is_what_is_counted_then(turns, settings, text):
     reply = news[-1]["turn"]
     now = [*turns, turn("hi"), said(reply["text"], ids=list(reply["ids"]))]
     _, assistants = make("")
-    assert news[-1]["ledger"] == requests.count(assistants, now, settings, "")
+    counted = requests.count(assistants, now, settings, "")
+    assert news[-1]["ledger"] | {"unseen": 0} == counted
     assert bool(news[-1]["receipt"]["dropped"]) == (len(turns) == 24)
 
 

@@ -156,7 +156,7 @@ PATH = [
     ({"turns": [HI | {"content": "a" * 100_001}]}, "100,001"),
     ({"turns": [HI, HELLO] * 500 + [HI]}, "at most 1000 turns; 1001 were given"),
 ]
-SETTINGS = [({"settings": 5}, "settings is wrong: Input should be a valid dictionary.")]
+SETTINGS = [({"settings": 5}, "settings must be an object.")]
 WRITES = [
     ({"run": None}, "run is wrong"),
     ({"run": 12345678}, "run is wrong: Input should be a valid string."),
@@ -172,19 +172,19 @@ WRONG = {
     "prompt": [*PATH, *SETTINGS, ({"to": "x"}, "should be 'see' or 'playground'"),
                ({"to": None}, "to is wrong"), ({"turns": []}, "no message to show the prompt of"),
                ({"receipt": 5}, "A receipt must be an object, not 5.")],
-    "render": [({"replies": 5}, "valid list"), ({"replies": ["x"]}, "replies is wrong"),
-               ({"replies": [{"text": 5}]}, "replies is wrong"),
+    "render": [({"replies": 5}, "valid list"), ({"replies": ["x"]}, "replies.0 must be an object."),
+               ({"replies": [{"text": 5}]}, "replies.0.text is wrong"),
                ({"replies": [{}]}, "replies"),
                ({"replies": [{"text": "x", "marks": [{"start": 0, "end": 1, "kind": "x"}]}]},
-                "replies is wrong"),
+                "replies.0"),
                ({"replies": [{"text": "x"}] * (TURNS_MAX + 1)}, "at most 1000 items"),
                ({"replies": [{"text": "x" * (PROMPT_CHARS_MAX // 2 + 1)}] * 2}, "200,000")],
     "library": [],
-    "library/use": [({"name": 5}, "name is wrong"), ({"values": 5}, "values is wrong")],
+    "library/use": [({"name": 5}, "name is wrong"), ({"values": 5}, "values must be an object.")],
     "look": [({"segments": 5}, "segments is wrong"), ({"special": "x"}, "special is wrong"),
              ({"segments": [5]}, "list of texts"), ({"pieces": 5}, "pieces is wrong")],
     "complete": [*WRITES, ({"segments": None}, "segments is wrong"),
-                 ({"sampling": 5}, "sampling is wrong"), ({"stop": 5}, "stop must be a list"),
+                 ({"sampling": 5}, "must be an object."), ({"stop": 5}, "stop must be a list"),
                  ({"segments": [["x" * 9_000, True]]}, "window holds 8192")],
     "complete/stop": [({"run": 5}, "run is wrong")],
     "inspect": [({"segments": 5}, "segments is wrong"), ({"text": 5}, "text is wrong"),

@@ -169,7 +169,9 @@ def test_what_a_step_does_wrong_while_it_is_recorded_is_told(tiny_checkpoint, mo
         decode = proof.DecodeStep._decode
         patch.setattr(torch.cuda, "graph", recording)
         patch.setattr(
-            proof.DecodeStep, "_decode", lambda *given: fails(None)() if inside else decode(*given)
+            proof.DecodeStep,
+            "_decode",
+            lambda *given, **how: fails(None)() if inside else decode(*given, **how),
         )
 
     with opened(tiny_checkpoint, module, break_=break_) as (engine, said):
