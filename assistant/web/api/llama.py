@@ -20,7 +20,7 @@ from assistant.generation.generate import Delta, Done
 from assistant.sampling import Sampling
 from assistant.text import check_prompt
 from assistant.web.api.fields import reading
-from assistant.web.api.replies import Event, Replies, ReplyStream, no_reader, read_replies
+from assistant.web.api.replies import Event, Replies, ReplyStream, no_reader, read_end
 from assistant.web.api.wanted import Ids, Texts, Wanted, Whole, read_limit
 from assistant.web.gate.security import Json
 
@@ -135,15 +135,10 @@ class Answer:
         if self.body.stream:
             replies = await to_thread.run_sync(self.start)
             return ReplyStream(replies, self._events)
-        ends: list[Done] = []
-
-        def take(_: int, event: Event) -> None:
-            if isinstance(event, Done):
-                ends.append(event)
-
-        if not await read_replies(request, self.start, take):
+        done = await read_end(request, self.start)
+        if done is None:
             return no_reader()
-        whole = self._last(ends[0], "" if self.only_read else ends[0].text)
+        whole = self._last(done, "" if self.only_read else done.text)
         return _chosen(whole, self.body.response_fields)
 
     def _events(self, _: int, event: Event) -> list[Json]:

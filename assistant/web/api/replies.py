@@ -146,6 +146,17 @@ async def read_replies(
     return True
 
 
+async def read_end(request: Request, start: Callable[[], Replies]) -> Done | None:
+    """The end of the one reply that `start()` gives. None where the client has left."""
+    ends: list[Done] = []
+
+    def take(_: int, event: Event) -> None:
+        if isinstance(event, Done):
+            ends.append(event)
+
+    return ends[0] if await read_replies(request, start, take) else None
+
+
 async def _events(replies: Replies) -> AsyncGenerator[tuple[int, Event] | None, None]:
     """(index, event) of what `replies` give, and None now and then. Raises what one raises."""
     async with aclosing(side_by_side(replies)) as steps:

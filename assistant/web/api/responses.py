@@ -25,7 +25,7 @@ from assistant.web.api.replies import (
     Replies,
     ReplyStream,
     no_reader,
-    read_replies,
+    read_end,
 )
 from assistant.web.api.wanted import Wanted, Whole, read_limit
 from assistant.web.gate.security import Json, plain_error
@@ -124,15 +124,10 @@ class ResponseAnswer:
             return ReplyStream(
                 replies, self._events, before=self._opening(), write_error=self._error
             )
-        ends: list[Done] = []
-
-        def take(_: int, event: Event) -> None:
-            if isinstance(event, Done):
-                ends.append(event)
-
-        if not await read_replies(request, self.start, take):
+        done = await read_end(request, self.start)
+        if done is None:
             return no_reader()
-        return self._response(ends[0])
+        return self._response(done)
 
     def _opening(self) -> list[Json]:
         return [
