@@ -158,7 +158,7 @@ def test_a_header_of_any_size_is_bounded(tmp_path, monkeypatch):
 
 
 def test_all_arrays_share_one_bound(tmp_path):
-    bytes_ = array(0, 3 << 20, bytes(3 << 20))
+    bytes_ = array(0, 3 << 19, bytes(3 << 19))
     data = header((b"a", ARRAY, bytes_), (b"b", ARRAY, bytes_))
     (tmp_path / "a.gguf").write_bytes(data)
     assert "items" in refusal(tmp_path / "a.gguf")
