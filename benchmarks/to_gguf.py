@@ -10,18 +10,6 @@ from pathlib import Path
 import gguf
 import numpy as np
 
-NAMES = {  # GPTBigCode's names to llama.cpp's
-    "transformer.wte": "token_embd",
-    "transformer.wpe": "position_embd",
-    "transformer.ln_f": "output_norm",
-    "ln_1": "attn_norm",
-    "attn.c_attn": "attn_qkv",
-    "attn.c_proj": "attn_output",
-    "ln_2": "ffn_norm",
-    "mlp.c_fc": "ffn_up",
-    "mlp.c_proj": "ffn_down",
-}
-
 
 def write_gguf(folder: Path, path: Path, kind: str) -> tuple[int, int]:
     """Writes the checkpoint in `folder` as GGUF: matrices as `kind` (f32 or q8_0), the rest f32.
@@ -39,6 +27,7 @@ def write_gguf(folder: Path, path: Path, kind: str) -> tuple[int, int]:
     writer.add_head_count_kv(1)
     writer.add_layer_norm_eps(config["layer_norm_epsilon"])
     _add_vocabulary(writer, folder, config)
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.STARCODER, config["n_layer"])
     streamed, quantised = 0, gguf.GGMLQuantizationType[kind.upper()]
     for file in sorted(folder.glob("*.safetensors")):
         for name, data in _read_safetensors(file):
@@ -48,7 +37,8 @@ def write_gguf(folder: Path, path: Path, kind: str) -> tuple[int, int]:
             as_type = quantised if matrix else gguf.GGMLQuantizationType.F32
             raw = gguf.quantize(data, as_type)
             streamed += raw.nbytes * matrix
-            writer.add_tensor(_llama_name(name), raw, raw_dtype=as_type)
+            llama_name = names.get_name(name, (".weight", ".bias"))
+            writer.add_tensor(llama_name, raw, raw_dtype=as_type)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -90,11 +80,3 @@ def _read_safetensors(path: Path) -> Iterator[tuple[str, np.ndarray]]:
         if entry["dtype"] == "BF16":  # the upper half of a float32
             data = (data.astype(np.uint32) << 16).view(np.float32)
         yield name, data.reshape(entry["shape"])
-
-
-def _llama_name(name: str) -> str:
-    module, _, kind = name.rpartition(".")
-    if module in NAMES:
-        return f"{NAMES[module]}.{kind}"
-    layer, _, part = module.removeprefix("transformer.h.").partition(".")
-    return f"blk.{layer}.{NAMES[part]}.{kind}"

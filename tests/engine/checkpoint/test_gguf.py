@@ -1,6 +1,7 @@
 """GGUF files against the models that they were written from, and block by block."""
 
 import os
+import tracemalloc
 from pathlib import Path
 
 import gguf
@@ -13,6 +14,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from assistant.engine.checkpoint.gguf import open_gguf, sha256
 from assistant.engine.checkpoint.gguf_header import KINDS
 from assistant.errors import CheckpointError
+from benchmarks.to_gguf import write_gguf
 from tests.support.gguf_files import TOKENIZER, TOKENS, keys_of, tensors_of, write_file, write_model
 
 NEW = {
@@ -112,6 +114,34 @@ def test_a_long_tensor_is_read_in_pieces(make, tmp_path, monkeypatch):
     for step in (1, 200, 1000):
         monkeypatch.setattr("assistant.engine.checkpoint.gguf._STEP", step)
         assert all(torch.equal(file.read(name), tensor) for name, tensor in whole.items())
+
+
+def test_a_read_takes_little_beside_the_tensor(tmp_path):
+    numbers = np.random.default_rng(0).standard_normal((2048, 2048), np.float32)
+    kind = gguf.GGMLQuantizationType.Q8_0
+    tensors = {
+        "token_embd.weight": (numbers[:48], gguf.GGMLQuantizationType.F32),
+        "blk.0.ffn_up.weight": (gguf.quantize(numbers, kind), kind),
+    }
+    keys = keys_of(AutoConfig.for_model("gpt_bigcode", **OLD))
+    file = open_gguf(write_file(tmp_path / "a.gguf", "starcoder", keys, tensors))
+    tracemalloc.start()  # which does not count torch's own memory
+    try:
+        tensor = file.read("transformer.h.0.mlp.c_fc.weight")
+        assert tracemalloc.get_traced_memory()[1] < tensor.nbytes / 2
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_the_benchmarks_write(tiny_checkpoint, tmp_path):
+    write_gguf(tiny_checkpoint, tmp_path / "a.gguf", "f32")
+    file = open_gguf(tmp_path / "a.gguf")
+    model = AutoModelForCausalLM.from_pretrained(tiny_checkpoint)
+    state = model.state_dict()
+    assert set(state) == {*file.tensors, "lm_head.weight"}
+    assert all(torch.equal(file.read(name), state[name]) for name in file.tensors)
+    assert AutoConfig.for_model(**file.config).n_embd == model.config.n_embd
+    assert len(file.tokenizer.tokens) == file.config["vocab_size"] and file.tokenizer.merges
 
 
 # -- kinds ------------------------------------------------------------------------------------
@@ -276,6 +306,11 @@ def test_other_factors_are_refused(make, tmp_path, factors):
     assert "rope_freqs.weight" in refusal(config_of(tmp_path, make("llama"), {}, factors))
 
 
+def test_positions_are_stretched_in_one_way(make, tmp_path):
+    factors, changes = llama3_factors(1e4, 16, LLAMA3), {"rope.scaling.factor": 4.0}
+    assert "both" in refusal(config_of(tmp_path, make("llama"), changes, factors))
+
+
 def test_factors_of_one_are_none(make, tmp_path):
     path = config_of(tmp_path, make("llama"), {}, [1.0] * 8)
     assert open_gguf(path).config["rope_scaling"] is None
@@ -303,6 +338,7 @@ def test_factors_of_one_are_none(make, tmp_path):
         ("llama", {"attention.head_count": 0}, "attention.head_count"),
         ("llama", {"attention.head_count": 3}, "not a multiple"),
         ("llama", {"attention.head_count": 8, "rope.dimension_count": None}, "rows for 2 heads"),
+        ("llama", {"attention.key_length": 15, "rope.dimension_count": 15}, "no halves"),
         ("llama", {"block_count": 1}, "block_count"),
         ("llama", {"context_length": None}, "context_length"),
         ("llama", {"attention.layer_norm_rms_epsilon": float("nan")}, "epsilon"),
@@ -402,6 +438,20 @@ def test_whether_texts_begin_with_bos(make, tmp_path, model, pre, told, expected
 def test_no_file(tmp_path):
     assert "no file" in refusal(tmp_path / "a.gguf")
     assert "not a file" in refusal(tmp_path)
+
+
+def test_a_file_of_version_2(make, tmp_path):
+    path = write_model(tmp_path / "a.gguf", make("llama"))
+    data = bytearray(path.read_bytes())
+    data[4] = 2
+    path.write_bytes(data)
+    assert open_gguf(path)
+
+
+def test_a_download_that_was_cut_off(make, tmp_path):
+    path = write_model(tmp_path / "a.gguf", make("llama"))
+    os.truncate(path, path.stat().st_size - 1)
+    assert "ends before the tensor" in refusal(path)
 
 
 def test_a_file_that_shrinks_after_it_was_opened(make, tmp_path):
