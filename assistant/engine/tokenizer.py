@@ -97,8 +97,8 @@ class BPETokenizer:
         self._ids: dict[str, tuple[int, ...]] = {t: (id,) for t, id in self.special.items()}
         if self._blank:
             self._ids.setdefault(BLANK, self._blank)
-        self._trusted = _any_of(self._ids)
-        self._plain = _any_of([BLANK] if self._blank else [])
+        self._trusted = any_of(self._ids)
+        self._plain = any_of([BLANK] if self._blank else [])
         self._size = max(self._bytes) + 1
 
     def __len__(self) -> int:
@@ -144,12 +144,7 @@ class BPETokenizer:
         texts = [decoder.feed([id]) for id in ids]
         if texts:
             texts[-1] += decoder.flush()
-        if start:
-            first = 1 if ids and ids[0] == self.bos_id else 0
-            texts[:first] = [""] * first
-            if self._opens_blank:
-                texts[first : first + 1] = [text.removeprefix(" ") for text in texts[first:][:1]]
-        return texts
+        return without_start(texts, ids, self.bos_id, self._opens_blank) if start else texts
 
     def _own(self, spelt: str, trusted: bool) -> tuple[int, ...]:
         return self._ids[spelt] if trusted else self._blank
@@ -174,7 +169,17 @@ class Decoder:
         return self._utf8.decode(b"", final=True)
 
 
-def _any_of(spelt: Iterable[str]) -> re.Pattern[str]:
+def without_start(
+    texts: list[str], ids: Sequence[int], bos_id: int | None, opens_blank: bool
+) -> list[str]:
+    """`texts`, those of `ids`, less what a document begins with in addition to its own text."""
+    first = 1 if ids and ids[0] == bos_id else 0
+    blank = " " if opens_blank else ""
+    cut = [text.removeprefix(blank) for text in texts[first : first + 1]]
+    return [""] * first + cut + texts[first + 1 :]
+
+
+def any_of(spelt: Iterable[str]) -> re.Pattern[str]:
     """Finds the longest of `spelt`, in a group; by their first character, so that few are tried."""
     by_first: dict[str, list[str]] = {}
     for text in sorted(spelt, key=len, reverse=True):
