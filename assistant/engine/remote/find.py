@@ -73,7 +73,8 @@ async def _llama_cpp(client: httpx.AsyncClient, model: JSON) -> tuple[LlamaCpp, 
 
     def make_tokenizer() -> ServedTokenizer:
         known = [
-            text if isinstance(text, str) and len(text) <= _NAME_MAX else None for text in (eos, bos)
+            text if isinstance(text, str) and len(text) <= _NAME_MAX else None
+            for text in (eos, bos)
         ]
         return ServedTokenizer(wait, size, *known)
 
