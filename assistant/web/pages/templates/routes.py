@@ -19,7 +19,7 @@ from assistant.prompting.editor import (
     to_toml,
 )
 from assistant.prompting.load import MARKER_CHARS_MAX, read_template
-from assistant.prompting.template import PromptTemplate, Segment
+from assistant.prompting.template import PromptTemplate, Segment, encode
 from assistant.sampling import NUMBERS
 from assistant.text import quoted, replace_surrogates
 from assistant.web.pages.aside import Aside
@@ -106,7 +106,7 @@ def _look(assistants: Assistants, body: Template) -> dict[str, Any]:
         return {"toml": toml, "error": str(error)}
     tokenizer = assistants.engine.tokenizer
     rendered = tokens(_sample(template), tokenizer)
-    preamble = tokenizer.encode(template.preamble, trusted=True)
+    preamble = encode([Segment(template.preamble, trusted=True)], tokenizer, start=True)
     return {
         "toml": toml,
         "fields": to_fields(template),
