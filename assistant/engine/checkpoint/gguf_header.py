@@ -14,10 +14,10 @@ from typing import Any, BinaryIO, NamedTuple
 from assistant.text import quoted
 
 KINDS = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K")
-HEADER_MAX = 128 << 20  # bytes; those of the largest vocabularies, of 260,000 tokens, have 16 MB
+HEADER_MAX = 64 << 20  # bytes; with the largest vocabularies, of 260,000 tokens, it has 16 MB
 KEYS_MAX = 4_096
 TENSORS_MAX = 16_384  # a model of 126 layers has 1,500
-ITEMS_MAX = 4 << 20  # of all arrays together; the largest vocabularies have 1.3 million
+ITEMS_MAX = 2 << 20  # of all arrays together; those of such a vocabulary have 1.3 million
 NAME_MAX = 256  # bytes; llama.cpp's own tensors have at most 64
 TEXT_MAX = 1 << 20  # bytes of a value, such as a chat template
 ROW_MAX = 1 << 22  # numbers; a row is the least that is read at once
