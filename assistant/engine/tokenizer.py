@@ -14,7 +14,9 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from assistant.engine.chat_files import read_chat
 from assistant.engine.files import broken_file, read_json
+from assistant.engine.protocol import ChatFiles
 from assistant.errors import CheckpointError
 from assistant.text import replace_surrogates
 
@@ -47,6 +49,7 @@ def load_tokenizer(folder: Path) -> "BPETokenizer":
         raise CheckpointError(
             f"The tokenizer file {path} is not a byte-level BPE, the only kind that is supported."
         )
+    tokenizer.chat = read_chat(folder)
     return tokenizer
 
 
@@ -55,6 +58,8 @@ class BPETokenizer:
 
     spec: the parsed tokenizer.json. special: its added tokens, text to id. eos_id: ends a document.
     """
+
+    chat: ChatFiles | None = None
 
     def __init__(self, spec: dict[str, Any], special: dict[str, int], eos_id: int) -> None:
         self.special = special

@@ -29,6 +29,8 @@ STARCHAT = ("<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
 class ByteTokenizer:
     """One token for each byte, after the special tokens. eos is the first of these."""
 
+    chat = None
+
     def __init__(self, special=SPECIAL):
         self.special = {text: index for index, text in enumerate(special)}
         self.eos_id = 0

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from assistant.engine.files import read_json
-from assistant.engine.protocol import Tokenizer
+from assistant.engine.protocol import ChatFiles, Tokenizer
 from assistant.engine.remote import events
 from assistant.engine.remote.dialects import Dialect
 from assistant.engine.tokenizer import load_tokenizer
@@ -23,7 +23,8 @@ from assistant.settings import EMBEDDED, Settings
 from assistant.text import quoted, replace_surrogates
 
 TOKEN_CHARS_MAX = 1024  # of one token's text: runs of white space are the longest
-_FILES = ["config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json"]
+_FILES = ["config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json",
+          "chat_template.jinja"]  # fmt: skip
 _WINDOWS = ("n_positions", "max_position_embeddings", "n_ctx")
 _LIKELY = ("<fim_prefix>", "<fim_middle>", "<fim_suffix>", "<fim_pad>", "<|endoftext|>",
            "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")  # fmt: skip
@@ -89,6 +90,8 @@ class ServedTokenizer:
     """The tokenizer behind /tokenize and /detokenize of llama.cpp's server. See the Tokenizer
     protocol; all of it may wait for that server, and raise EngineError. wait: a blocking_ask() of
     http. size: of the vocabulary. eos: the text of the token that ends a document."""
+
+    chat: ChatFiles | None = None  # nobody vouches for a server's own word
 
     def __init__(
         self, wait: Callable[[str, dict[str, Any]], dict[str, Any]], size: int, eos: str | None
