@@ -1,6 +1,6 @@
 """read_chat(): the chat template that lies in a checkpoint's folder, and what goes with it.
 
-Knows where transformers saves them. What they hold is anyone's text, and is looked at by who uses it.
+Knows where transformers saves them. What they hold is anyone's text: who uses it looks at it.
 """
 
 from pathlib import Path

@@ -9,7 +9,6 @@ import tomllib
 from pathlib import Path
 from typing import Any, NoReturn
 
-from assistant.engine.protocol import Engine
 from assistant.errors import SamplingError, TemplateError, TextError
 from assistant.paths import PROMPTS
 from assistant.prompting.template import PLACE, PromptTemplate
@@ -21,13 +20,6 @@ HUB_FILE = "TA_prompt_v1.txt"
 TEMPLATE_CHARS_MAX = 100_000  # of a template file that comes from a visitor
 SPECIAL_MAX = 64  # special tokens that a template may list
 MARKER_CHARS_MAX = 200  # and of a name; each message is looked through for markers
-
-
-def suitable_template(engine: Engine) -> str:
-    """The name of the template that suits an engine's model, where none was chosen."""
-    if "<|assistant|>" in engine.tokenizer.special:
-        return "starchat"
-    return "tech-assistant-short" if engine.embedded else "tech-assistant"
 
 
 def load_template(spec: str) -> PromptTemplate:
@@ -42,7 +34,7 @@ def load_template(spec: str) -> PromptTemplate:
     if not (path.is_file() if spec.endswith(".toml") else spec in template_names()):
         raise TemplateError(
             f"There is no prompt template {quoted(spec)}; give the path of a .toml file, "
-            f"hub:OWNER/NAME or one of: {', '.join(template_names())}."
+            f"hub:OWNER/NAME, model or one of: {', '.join(template_names())}."
         )
     try:
         return parse_template(tomllib.loads(path.read_text(encoding="utf-8")), path.name)
@@ -95,7 +87,10 @@ def parse_template(values: dict[str, Any], where: str) -> PromptTemplate:
     for key in (*_STRINGS, "separator", "system", "reply_end", "instructions"):
         if not isinstance(values.get(key, ""), str):
             refuse(f"{key!r} must be a string")
-        if key not in ("preamble", "system", "instructions") and len(values.get(key, "")) > MARKER_CHARS_MAX:
+        if (
+            key not in ("preamble", "system", "instructions")
+            and len(values.get(key, "")) > MARKER_CHARS_MAX
+        ):
             refuse(f"{key!r} may have at most {MARKER_CHARS_MAX} characters")
     if not values["name"]:
         refuse("'name' is empty")
@@ -136,9 +131,10 @@ def parse_template(values: dict[str, Any], where: str) -> PromptTemplate:
 
 def _texts(value: object) -> tuple[str, ...] | None:
     """A list of short texts that are not empty, else None."""
-    texts = value if isinstance(value, list) and len(value) <= SPECIAL_MAX else [None]
-    short = all(isinstance(text, str) and 0 < len(text) <= MARKER_CHARS_MAX for text in texts)
-    return tuple(texts) if short else None
+    if not isinstance(value, list) or len(value) > SPECIAL_MAX:
+        return None
+    short = all(isinstance(text, str) and 0 < len(text) <= MARKER_CHARS_MAX for text in value)
+    return tuple(value) if short else None
 
 
 def _from_hub(spec: str) -> PromptTemplate:

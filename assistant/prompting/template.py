@@ -124,6 +124,12 @@ class PromptTemplate:
             Segment(behind, trusted=True),
         ]
 
+    def beginning(self) -> list[Segment]:
+        """What prompts without a system message begin with, so that it may be kept computed."""
+        if self.instructions is None:
+            return [Segment(self.preamble, trusted=True)]
+        return self.opening()
+
     def message(self, turn: Turn) -> list[Segment]:
         """A user's turn, and the marker that opens its reply."""
         marker = Segment(self.turn_end + self._parted(self.assistant)[0], trusted=True)
