@@ -1,6 +1,7 @@
 """A model's own chat template: read off, compared with what Jinja renders, refused, bounded."""
 
 import json
+import resource
 
 import pytest
 from hypothesis import given
@@ -17,7 +18,7 @@ from assistant.prompting.dialogues import take_apart
 from assistant.prompting.editor import to_toml
 from assistant.prompting.load import load_template, parse_template, read_template
 from assistant.prompting.own import own_template
-from assistant.prompting.sandbox import make_render
+from assistant.prompting.sandbox import _limit, make_render
 from assistant.prompting.template import encode
 from assistant.sampling import Sampling
 from tests.support.chat_templates import CHATML, SHAPES, SPECIAL, TOKENS, TWO_ENDS
@@ -118,6 +119,12 @@ def test_nobody_can_write_a_turns_beginning(shape):
     plain = any(not any(t in m for t in SPECIAL) for m in (template.user, template.assistant))
     assert (shown.strip() != fake) == plain
     assert template.escaped("<s> 1 < 2 </s> <|im_end|>") == "<s> 1 < 2 </s> <|im_end|>"
+
+
+def test_an_end_of_replies_in_words_is_broken_up():
+    template = own_template(engine_with(TWO_ENDS.replace("<|done|>", "--over--")))
+    assert template.reply_end == "\n--over--\n"
+    assert template.escaped("a\n--over--\nb") == "a\n> --over--\nb"
 
 
 @pytest.mark.parametrize(
@@ -407,6 +414,13 @@ def test_a_hostile_template_ends_in_one_sentence(name, monkeypatch):
     assert sentence.isprintable() and sentence.isascii() and len(sentence) < 250
     assert "Traceback" not in sentence
     assert written(own_template(engine_with(CHATML)), TALK) == rendered(CHATML, TALK)
+
+
+def test_the_process_is_limited(monkeypatch):
+    limits = {}
+    monkeypatch.setattr(resource, "setrlimit", limits.__setitem__)
+    _limit(3, 400)
+    assert limits[resource.RLIMIT_CPU] == (3, 3) and limits[resource.RLIMIT_AS] == (400, 400)
 
 
 def test_where_no_process_can_be_started(monkeypatch):
