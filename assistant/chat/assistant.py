@@ -45,7 +45,7 @@ class Assistant:
         self.engine = engine
         self.template = template
         self.max_new_tokens = max_new_tokens
-        self._preamble = self._begun([Segment(template.preamble, trusted=True)])
+        self._preamble = self._begun(template.beginning())
         if len(self._preamble) + max_new_tokens >= engine.window:
             raise TemplateError(
                 f"The prompt template {template.name!r} has {len(self._preamble)} tokens, and with "

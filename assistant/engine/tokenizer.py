@@ -22,7 +22,9 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from assistant.engine.chat_files import read_chat
 from assistant.engine.files import broken_file, read_json
+from assistant.engine.protocol import ChatFiles
 from assistant.engine.vocabulary import BLANK, Spec, Vocabulary, read_vocabulary
 from assistant.errors import CheckpointError
 from assistant.text import replace_surrogates
@@ -74,11 +76,14 @@ def make_tokenizer(
             f"The tokenizer file {path} is not a byte-level BPE and no BPE with byte fallback, the "
             "only kinds that are supported: a text does not come back from it as it was."
         )
+    tokenizer.chat = read_chat(folder)
     return tokenizer
 
 
 class BPETokenizer:
     """See the Tokenizer protocol in assistant/engine/protocol.py."""
+
+    chat: ChatFiles | None = None
 
     def __init__(
         self,
