@@ -41,7 +41,9 @@ def load_tokenizer(folder: Path) -> "BPETokenizer":
         raise CheckpointError(f"The checkpoint has no tokenizer: {path} does not exist.")
     config = read_json(folder / "tokenizer_config.json") or {}
     generation = read_json(folder / "generation_config.json") or {}
-    return make_tokenizer(spec, path, config, generation)
+    tokenizer = make_tokenizer(spec, path, config, generation)
+    tokenizer.chat = read_chat(folder)
+    return tokenizer
 
 
 def make_tokenizer(
@@ -76,7 +78,6 @@ def make_tokenizer(
             f"The tokenizer file {path} is not a byte-level BPE and no BPE with byte fallback, the "
             "only kinds that are supported: a text does not come back from it as it was."
         )
-    tokenizer.chat = read_chat(folder)
     return tokenizer
 
 
