@@ -25,7 +25,7 @@ from assistant.text import quoted
 _PLAIN = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 _STEP = 1 << 18  # numbers that are read at once, in whole rows: what fits a processor's cache
 FACTORS_MAX = 1_024  # numbers in ROPE_FACTORS: half of those of a head
-_INTERLEAVED = {"attn_q": "num_attention_heads", "attn_k": "num_attention_heads"}
+_INTERLEAVED = {"attn_q": "num_attention_heads", "attn_k": "num_key_value_heads"}
 _TOKENIZER = "tokenizer.ggml."
 _NORMAL = 1  # gguf.TokenType of most tokens
 # Of the pre-tokenizers, those with which llama.cpp begins a text with BOS though no key says so
