@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from assistant.engine.checkpoint.families.fields import NotSupported
 from assistant.engine.checkpoint.gguf_config import ROPE_FACTORS, read_config
-from assistant.engine.checkpoint.gguf_header import NotSupported, Part, read_header, told
+from assistant.engine.checkpoint.gguf_header import Part, read_header, told
 from assistant.engine.checkpoint.gguf_names import find_architecture, name_tensor, split_name
 from assistant.engine.files import broken_file, look_at
 from assistant.errors import CheckpointError

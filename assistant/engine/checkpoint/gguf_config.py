@@ -8,7 +8,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from assistant.engine.checkpoint.gguf_header import NotSupported, told
+from assistant.engine.checkpoint.families.fields import Fields, NotSupported
+from assistant.engine.checkpoint.gguf_header import told
 from assistant.engine.checkpoint.gguf_names import (
     ATTENTION,
     MLP,
@@ -20,7 +21,6 @@ from assistant.text import quoted
 
 EMBEDDING, HEAD = "token_embd.weight", "output.weight"
 ROPE_FACTORS = "rope_freqs.weight"  # of Llama 3's stretched positions: no weight of the model
-SIZE_MAX = (1 << 31) - 1  # of any size; the format has 32 bits for them
 # Keys of an architecture that change nothing, and those that change nothing with this value
 _IGNORED = {"vocab_size", "tensor_data_layout", "rope.scaling.finetuned"}
 _NEUTRAL = {
@@ -36,42 +36,6 @@ _NEUTRAL = {
 }
 
 
-class _Fields:
-    """An architecture's keys, without its name in front; remembers which were read. Raises
-    ValueError for a value of another type or out of range."""
-
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self._values, self._read = values, set[str]()
-
-    def value(self, name: str, default: Any = None) -> Any:
-        self._read.add(name)
-        return self._values.get(name, default)
-
-    def size(self, name: str, default: int | None = None) -> int:
-        value = self._value(name, default)
-        if type(value) is not int or not 0 < value <= SIZE_MAX:
-            raise ValueError(f"{name} is {told(value)}, and must be from 1 to {SIZE_MAX}")
-        return value
-
-    def number(self, name: str, default: float | None = None) -> float:
-        value = self._value(name, default)
-        if type(value) not in (int, float) or not 0 < value < math.inf:
-            raise ValueError(f"{name} is {told(value)}, and must be above 0")
-        return float(value)
-
-    def _value(self, name: str, default: object) -> Any:
-        if (value := self.value(name, default)) is None:
-            raise ValueError(f"{name} is missing")
-        return value
-
-    def check_unread(self) -> None:
-        """Raises NotSupported for a key that nobody read and that may change the result."""
-        for name in self._values.keys() - self._read - _IGNORED:
-            value = self._values[name]
-            if name not in _NEUTRAL or value != _NEUTRAL[name]:
-                raise NotSupported(f"the key {quoted(name)}, {told(value)}, which is not known")
-
-
 def read_config(
     keys: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], factors: list[float] | None
 ) -> dict[str, Any]:
@@ -83,9 +47,8 @@ def read_config(
         raise NotSupported(f"general.quantization_version {told(version)}; only 2 is read")
     if len(shapes.get(EMBEDDING, ())) != 2:
         raise ValueError(f"it has no matrix {EMBEDDING}")
-    fields = _Fields(
-        {key.removeprefix(prefix): value for key, value in keys.items() if key.startswith(prefix)}
-    )
+    own_keys = {key.removeprefix(prefix): keys[key] for key in keys if key.startswith(prefix)}
+    fields = Fields(own_keys)
     layers = fields.size("block_count")
     named = [split_name(name) for name in shapes]
     if extra := next((layer for layer, _, _ in named if layer is not None and layer >= layers), 0):
@@ -97,7 +60,11 @@ def read_config(
         own = _read_gpt2(fields, architecture)
     else:
         own = _read_llama(fields, architecture, biased) | _read_rope(fields, factors)
-    fields.check_unread()
+    for name in own_keys.keys() - fields.read - _IGNORED:
+        if name not in _NEUTRAL or own_keys[name] != _NEUTRAL[name]:
+            raise NotSupported(
+                f"the key {quoted(name)}, {told(own_keys[name])}, which is not known"
+            )
     return own | {
         "model_type": architecture.model_type,
         "vocab_size": shapes[EMBEDDING][0],
@@ -105,9 +72,9 @@ def read_config(
     }
 
 
-def _read_gpt2(fields: _Fields, architecture: Architecture) -> dict[str, Any]:
+def _read_gpt2(fields: Fields, architecture: Architecture) -> dict[str, Any]:
     heads = fields.size("attention.head_count")
-    groups = fields.size("attention.head_count_kv", heads)
+    groups = fields.size("attention.head_count_kv", default=heads)
     own: dict[str, Any] = {"activation_function": "gelu_new"}
     if architecture.model_type == "gpt_bigcode":
         own = {"activation_function": "gelu_pytorch_tanh", "multi_query": groups == 1}
@@ -123,7 +90,7 @@ def _read_gpt2(fields: _Fields, architecture: Architecture) -> dict[str, Any]:
     }
 
 
-def _read_llama(fields: _Fields, architecture: Architecture, biased: set[str]) -> dict[str, Any]:
+def _read_llama(fields: Fields, architecture: Architecture, biased: set[str]) -> dict[str, Any]:
     """All but the rotary positions. biased: what has a bias in any layer."""
     own: dict[str, Any]
     if architecture.model_type == "starcoder2":
@@ -148,22 +115,22 @@ def _read_llama(fields: _Fields, architecture: Architecture, biased: set[str]) -
         "intermediate_size": fields.size("feed_forward_length"),
         "num_hidden_layers": fields.size("block_count"),
         "num_attention_heads": heads,
-        "num_key_value_heads": fields.size("attention.head_count_kv", heads),
+        "num_key_value_heads": fields.size("attention.head_count_kv", default=heads),
     }
 
 
-def _read_rope(fields: _Fields, factors: list[float] | None) -> dict[str, Any]:
+def _read_rope(fields: Fields, factors: list[float] | None) -> dict[str, Any]:
     width, heads = fields.size("embedding_length"), fields.size("attention.head_count")
     head_dim = fields.value("attention.key_length")
     if head_dim is None and width % heads:
         raise ValueError(f"embedding_length, {width}, is not a multiple of the {heads} heads")
-    head_dim = fields.size("attention.key_length", width // heads)
+    head_dim = fields.size("attention.key_length", default=width // heads)
     if head_dim % 2:
         raise ValueError(f"its heads of {head_dim} numbers have no halves to rotate")
     for name in ("attention.value_length", "rope.dimension_count"):
-        if (size := fields.size(name, head_dim)) != head_dim:
+        if (size := fields.size(name, default=head_dim)) != head_dim:
             raise NotSupported(f"heads of {head_dim} numbers and {name} {size}")
-    window, theta = fields.size("context_length"), fields.number("rope.freq_base", 10_000.0)
+    window, theta = fields.size("context_length"), fields.number("rope.freq_base", default=10_000.0)
     scaling = _read_scaling(fields, window)
     if factors is not None and (stretched := _fit_llama3(factors, theta, head_dim)):
         if scaling:
@@ -177,15 +144,15 @@ def _read_rope(fields: _Fields, factors: list[float] | None) -> dict[str, Any]:
     }
 
 
-def _read_scaling(fields: _Fields, window: int) -> dict[str, Any] | None:
+def _read_scaling(fields: Fields, window: int) -> dict[str, Any] | None:
     """rope_scaling. As in llama.cpp, a factor of 0 or none is 1, and one without a type linear."""
-    kind, factor = fields.value("rope.scaling.type", "linear"), 1.0
+    kind, factor = fields.value("rope.scaling.type") or "linear", 1.0
     for name in ("rope.scale_linear", "rope.scaling.factor"):  # the older name first
         if fields.value(name):
             factor = fields.number(name)
-    original = fields.size("rope.scaling.original_context_length", window)
-    fast = fields.number("rope.scaling.yarn_beta_fast", 32.0)
-    slow = fields.number("rope.scaling.yarn_beta_slow", 1.0)
+    original = fields.size("rope.scaling.original_context_length", default=window)
+    fast = fields.number("rope.scaling.yarn_beta_fast", default=32.0)
+    slow = fields.number("rope.scaling.yarn_beta_slow", default=1.0)
     if kind == "yarn":
         own = {"factor": factor, "beta_fast": fast, "beta_slow": slow}
         return own | {"rope_type": "yarn", "original_max_position_embeddings": original}

@@ -11,6 +11,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+from assistant.engine.checkpoint.families.fields import NotSupported
 from assistant.text import quoted
 
 KINDS = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K")
@@ -23,10 +24,6 @@ TEXT_MAX = 1 << 20  # bytes of a value, such as a chat template
 ROW_MAX = 1 << 22  # numbers; a row is the least that is read at once
 _NUMBERS = dict(zip((0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12), "BbHhIif?Qqd", strict=True))
 _TEXT, _ARRAY = 8, 9
-
-
-class NotSupported(ValueError):
-    """What is right, but not for here; the message continues "NAME has "."""
 
 
 def told(value: object) -> str:

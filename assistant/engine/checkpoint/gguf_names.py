@@ -4,7 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from assistant.engine.checkpoint.gguf_header import NotSupported, told
+from assistant.engine.checkpoint.families.fields import NotSupported
+from assistant.engine.checkpoint.gguf_header import told
 from assistant.text import quoted
 
 _LLAMA = {

@@ -2,6 +2,7 @@
 
 import os
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import gguf
@@ -11,6 +12,7 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from assistant.engine.checkpoint.config import parse_config
 from assistant.engine.checkpoint.gguf import open_gguf, sha256
 from assistant.engine.checkpoint.gguf_header import KINDS
 from assistant.errors import CheckpointError
@@ -76,6 +78,9 @@ def test_a_file_holds_the_model_that_it_was_written_from(make, tmp_path, name):
     model = make(name)
     file = open_gguf(write_model(tmp_path / "a.gguf", model))
     assert file.config["model_type"] == model.config.model_type
+    given = parse_config(model.config.to_dict(), name)
+    epsilon = pytest.approx(given.epsilon)  # in the file it is float32
+    assert parse_config(file.config, name) == replace(given, epsilon=epsilon)
     config = AutoConfig.for_model(**file.config)
     again = AutoModelForCausalLM.from_config(config).eval()
     tensors = {name: file.read(name) for name in file.tensors}

@@ -62,7 +62,8 @@ def test_keys_of_another_type_or_size(intact, tmp_path, key, value):
     keys = keys_of(config) | {f"llama.{key}": value}
     path = write_file(tmp_path / "a.gguf", "llama", keys, tensors)
     if not read(path):
-        assert key in refusal(path) or "rows for" in refusal(path) or "layer" in refusal(path)
+        sentence = refusal(path)  # it names the key, or what does not fit it
+        assert any(word in sentence for word in (key, "heads", "layer", str(value)))
     assert read(intact["llama"])
 
 
