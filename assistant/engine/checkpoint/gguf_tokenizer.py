@@ -97,7 +97,10 @@ def _byte_level(model: Spec, found: GgufTokenizer, path: Path) -> Spec:
         },
         "decoder": bytes_of | {"use_regex": True},
         "model": model
-        | {"merges": [_pair(merge) for merge in found.merges], "ignore_merges": pre in _WHOLE_WORDS},
+        | {
+            "merges": [_pair(merge) for merge in found.merges],
+            "ignore_merges": pre in _WHOLE_WORDS,
+        },
     }
 
 
