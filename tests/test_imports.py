@@ -35,7 +35,7 @@ INSIDE = {
         {"open"},
         {"checkpoint", "local", "remote"},
         {"model", "tokenizer", "stream", "check", "prefix"},
-        {"device"},
+        {"device", "chat_files"},
         {"card", "files", "protocol", "vocabulary"},
     ),
     "web": (

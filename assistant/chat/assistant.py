@@ -45,7 +45,7 @@ class Assistant:
         self.engine = engine
         self.template = template
         self.max_new_tokens = max_new_tokens
-        self._preamble = self._begun([Segment(template.preamble, trusted=True)])
+        self._preamble = self._begun(template.beginning())
         if len(self._preamble) + max_new_tokens >= engine.window:
             raise TemplateError(
                 f"The prompt template {template.name!r} has {len(self._preamble)} tokens, and with "
@@ -59,7 +59,7 @@ class Assistant:
         self._opening("")
         self._known: dict[bytes, array[int]] = {}  # see _ids
         self._held = 0
-        if pin and template.preamble:
+        if pin and any(segment.text for segment in template.beginning()):
             engine.pin(self._preamble)
 
     def ledger(

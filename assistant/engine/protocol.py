@@ -4,8 +4,8 @@ Knows no prompts, no roles and no web, and imports no torch: everything above th
 is tested, on a scripted engine.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
 from assistant.sampling import Sampling
@@ -127,15 +127,28 @@ class Decoder(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class ChatFiles:
+    """What a model's files say of chats, as it stands there: nobody has looked at it. template: a
+    Jinja chat template. tokens: the names that it may use, such as "eos_token", to their texts.
+    generation: what generation_config.json holds."""
+
+    template: str
+    tokens: Mapping[str, str] = field(default_factory=dict)
+    generation: Mapping[str, object] = field(default_factory=dict)
+
+
 class Tokenizer(Protocol):
     """Text to ids and back. special: the special tokens, text to id. eos_id: ends a document.
     end_ids: all that end a reply unless a request says otherwise, eos_id among them. bos_id: stands
-    before every document that the model was trained on; None where nothing does."""
+    before every document that the model was trained on; None where nothing does. chat: where the
+    model has a chat template of its own."""
 
     special: dict[str, int]
     eos_id: int
     end_ids: frozenset[int]
     bos_id: int | None
+    chat: ChatFiles | None
 
     def __len__(self) -> int:
         """The number of ids: valid ids are 0 to this, exclusive."""

@@ -22,7 +22,9 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from assistant.engine.chat_files import read_chat
 from assistant.engine.files import broken_file, read_json
+from assistant.engine.protocol import ChatFiles
 from assistant.engine.vocabulary import BLANK, Spec, Vocabulary, read_vocabulary
 from assistant.errors import CheckpointError
 from assistant.text import replace_surrogates
@@ -39,7 +41,9 @@ def load_tokenizer(folder: Path) -> "BPETokenizer":
         raise CheckpointError(f"The checkpoint has no tokenizer: {path} does not exist.")
     config = read_json(folder / "tokenizer_config.json") or {}
     generation = read_json(folder / "generation_config.json") or {}
-    return make_tokenizer(spec, path, config, generation)
+    tokenizer = make_tokenizer(spec, path, config, generation)
+    tokenizer.chat = read_chat(folder)
+    return tokenizer
 
 
 def make_tokenizer(
@@ -79,6 +83,8 @@ def make_tokenizer(
 
 class BPETokenizer:
     """See the Tokenizer protocol in assistant/engine/protocol.py."""
+
+    chat: ChatFiles | None = None
 
     def __init__(
         self,

@@ -45,8 +45,9 @@ Assistant: The squares of the numbers from 0 to 9: the list `[0, 1, 4, 9, 16, 25
 """
 
 
-def make_tokenizer(folder, *, special=SPECIAL, vocab_size=VOCAB_SIZE):
-    """Writes tokenizer.json and tokenizer_config.json: byte-level BPE, digits one by one."""
+def make_tokenizer(folder, *, special=SPECIAL, vocab_size=VOCAB_SIZE, **said):
+    """Writes tokenizer.json and tokenizer_config.json: byte-level BPE, digits one by one. said:
+    further keys of the latter."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
@@ -66,7 +67,7 @@ def make_tokenizer(folder, *, special=SPECIAL, vocab_size=VOCAB_SIZE):
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
-    config = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": special[0]}
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": special[0]} | said
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
     return folder
 
@@ -139,17 +140,17 @@ def make_metaspace_tokenizer(folder, space="prepend", *, special=CODELLAMA, bos=
     return folder
 
 
-def make_checkpoint(folder, *, seed=0, max_shard_size="5GB", **config):
+def make_checkpoint(folder, *, seed=0, max_shard_size="5GB", tokenizer=None, **config):
     """A random GPTBigCode checkpoint in `folder`, in about a second; gives the folder.
 
     2 layers of width 64 with 2 heads, 256 positions, 384 tokens, float32, unless `config`
-    (GPTBigCodeConfig's names) says otherwise. Its weights are wider spread than a fresh model's,
-    so that no two logits are nearly equal.
+    (GPTBigCodeConfig's names) says otherwise. tokenizer: what make_tokenizer() is given. Its
+    weights are wider spread than a fresh model's, so that no two logits are nearly equal.
     """
     import torch
     from transformers import GPTBigCodeConfig, GPTBigCodeForCausalLM
 
-    folder = make_tokenizer(folder)
+    folder = make_tokenizer(folder, **(tokenizer or {}))
     shape = {"n_layer": 2, "n_embd": 64, "n_head": 2, "n_positions": 256}
     ids = {"vocab_size": VOCAB_SIZE, "bos_token_id": 0, "eos_token_id": 0}
     full = GPTBigCodeConfig(**{**shape, **ids, "initializer_range": 0.2, **config})

@@ -31,6 +31,7 @@ class ByteTokenizer:
     of that which stands before a document."""
 
     _opens_blank = False
+    chat = None
 
     def __init__(self, special=SPECIAL, bos=None):
         self.special = {text: index for index, text in enumerate(special)}

@@ -24,6 +24,7 @@ from assistant.text import quoted
 
 _PLAIN = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 _STEP = 1 << 18  # numbers that are read at once, in whole rows: what fits a processor's cache
+FACTORS_MAX = 1_024  # numbers in ROPE_FACTORS: half of those of a head
 _INTERLEAVED = {"attn_q": "num_attention_heads", "attn_k": "num_key_value_heads"}
 _TOKENIZER = "tokenizer.ggml."
 _NORMAL = 1  # gguf.TokenType of most tokens
@@ -125,7 +126,9 @@ def _open(path: Path, size: int) -> GgufFile:
     architecture = find_architecture(keys)
     factors = None
     shapes = {part.name: part.shape for part in parts}
-    if shapes.pop(ROPE_FACTORS, None):
+    if shape := shapes.pop(ROPE_FACTORS, None):
+        if prod(shape) > FACTORS_MAX:
+            raise ValueError(f"{ROPE_FACTORS} has {prod(shape):,} numbers")
         own = next(part for part in parts if part.name == ROPE_FACTORS)
         factors = _read(path, own).flatten().tolist()
     config = read_config(keys, shapes, factors)

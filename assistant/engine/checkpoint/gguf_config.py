@@ -48,16 +48,21 @@ class _Fields:
         return self._values.get(name, default)
 
     def size(self, name: str, default: int | None = None) -> int:
-        value = self.value(name, default)
+        value = self._value(name, default)
         if type(value) is not int or not 0 < value <= SIZE_MAX:
             raise ValueError(f"{name} is {told(value)}, and must be from 1 to {SIZE_MAX}")
         return value
 
     def number(self, name: str, default: float | None = None) -> float:
-        value = self.value(name, default)
+        value = self._value(name, default)
         if type(value) not in (int, float) or not 0 < value < math.inf:
             raise ValueError(f"{name} is {told(value)}, and must be above 0")
         return float(value)
+
+    def _value(self, name: str, default: object) -> Any:
+        if (value := self.value(name, default)) is None:
+            raise ValueError(f"{name} is missing")
+        return value
 
     def check_unread(self) -> None:
         """Raises NotSupported for a key that nobody read and that may change the result."""

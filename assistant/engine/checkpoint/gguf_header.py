@@ -14,10 +14,10 @@ from typing import Any, BinaryIO, NamedTuple
 from assistant.text import quoted
 
 KINDS = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K")
-HEADER_MAX = 128 << 20  # bytes; those of the largest vocabularies, of 260,000 tokens, have 16 MB
+HEADER_MAX = 64 << 20  # bytes; with the largest vocabularies, of 260,000 tokens, it has 16 MB
 KEYS_MAX = 4_096
 TENSORS_MAX = 16_384  # a model of 126 layers has 1,500
-ITEMS_MAX = 4 << 20  # of all arrays together; the largest vocabularies have 1.3 million
+ITEMS_MAX = 2 << 20  # of all arrays together; those of such a vocabulary have 1.3 million
 NAME_MAX = 256  # bytes; llama.cpp's own tensors have at most 64
 TEXT_MAX = 1 << 20  # bytes of a value, such as a chat template
 ROW_MAX = 1 << 22  # numbers; a row is the least that is read at once
@@ -96,7 +96,7 @@ def _read_part(bytes_: "_Bytes", align: int) -> Part:
     if kind.name not in KINDS:
         raise NotSupported(f"tensors of the kind {kind.name}; only {', '.join(KINDS)} are read")
     block, block_bytes = GGML_QUANT_SIZES[kind]
-    if not shape or not all(shape) or shape[-1] % block or shape[-1] > ROW_MAX or start % align:
+    if not shape or not all(shape) or shape[-1] % block or start % align:
         raise ValueError(f"{quoted(name)} has a size or a place that no tensor has")
     return Part(name, shape, kind.name, start, shape[-1] // block * block_bytes)
 

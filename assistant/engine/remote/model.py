@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from assistant.engine.files import read_json
-from assistant.engine.protocol import Tokenizer
+from assistant.engine.protocol import ChatFiles, Tokenizer
 from assistant.engine.remote import events
 from assistant.engine.remote.dialects import Dialect
 from assistant.engine.tokenizer import any_of, load_tokenizer, without_start
@@ -23,7 +23,8 @@ from assistant.settings import EMBEDDED, Settings
 from assistant.text import quoted, replace_surrogates
 
 TOKEN_CHARS_MAX = 1024  # of one token's text: runs of white space are the longest
-_FILES = ["config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json"]
+_FILES = ["config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json",
+          "chat_template.jinja"]  # fmt: skip
 _WINDOWS = ("n_positions", "max_position_embeddings", "n_ctx")
 _LIKELY = ("<fim_prefix>", "<fim_middle>", "<fim_suffix>", "<fim_pad>", "<|endoftext|>",
            "<|system|>", "<|user|>", "<|assistant|>", "<|end|>", "<|im_start|>", "<|im_end|>",
@@ -99,6 +100,8 @@ class ServedTokenizer:
 
     With SentencePiece's vocabularies it puts a blank before each text, and behind special tokens:
     see assistant/engine/tokenizer.py. It is kept out by a guard before the text, whose ids go."""
+
+    chat: ChatFiles | None = None  # nobody vouches for a server's own word
 
     def __init__(
         self,

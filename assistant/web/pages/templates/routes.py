@@ -61,6 +61,10 @@ class Fields(Body):
     separator: Marker | None
     system: str | None
     stop: list[str]
+    reply_end: Marker | None = None
+    instructions: str | None = None
+    special: list[str] | None = None
+    exact: bool = False
     sampling: dict[Key, int | float | None]
     preamble: str
     intro: str
@@ -106,7 +110,7 @@ def _look(assistants: Assistants, body: Template) -> dict[str, Any]:
         return {"toml": toml, "error": str(error)}
     tokenizer = assistants.engine.tokenizer
     rendered = tokens(_sample(template), tokenizer)
-    preamble = encode([Segment(template.preamble, trusted=True)], tokenizer, start=True)
+    preamble = encode(template.beginning(), tokenizer, start=True)
     return {
         "toml": toml,
         "fields": to_fields(template),
