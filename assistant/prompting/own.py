@@ -43,7 +43,7 @@ def own_template(engine: Engine) -> PromptTemplate:
         raise _unusable(
             f"it has {len(files.template):,} characters, and at most {SOURCE_MAX:,} are read"
         )
-    bos = next((t for t, id in tokenizer.special.items() if id == _bos_id(tokenizer)), "")
+    bos = next((t for t, id in tokenizer.special.items() if id == tokenizer.bos_id), "")
     special = list(tokenizer.special)
     answer = _run(
         json.dumps([CPU_S, MEMORY_BYTES, files.template, dict(files.tokens), special, bos, NAME])
@@ -103,11 +103,6 @@ def _unusable(why: str) -> TemplateError:
         f"The model's own chat template cannot be used: {why}; choose another prompt with "
         "--prompt, such as tech-assistant."
     )
-
-
-def _bos_id(tokenizer: Tokenizer) -> object:
-    """The token that the engine puts in front of every prompt, where it does."""
-    return getattr(tokenizer, "bos_id", None)
 
 
 def _ends(files: ChatFiles, tokenizer: Tokenizer) -> list[str]:

@@ -80,6 +80,30 @@ def test_a_reply():
     assert (reply.ledger.window, reply.ledger.reply) == (8192, 64)
 
 
+@pytest.mark.parametrize("preamble", [TEMPLATE.preamble, ""])
+def test_what_stands_before_a_document_belongs_to_the_preamble(preamble):
+    special = ("<|endoftext|>", "<s>")
+    template = dataclasses.replace(TEMPLATE, preamble=preamble)
+    with_bos, without = (
+        assistant(template=template, special=special, bos=bos) for bos in ("<s>", None)
+    )
+    talk = HELLO.add_reply("Hi.").add_message("<s>?")
+    ledgers = []
+    for helper in (with_bos, without):
+        reply = helper.reply(talk)
+        read(reply)
+        ledgers.append(reply.ledger)
+    assert with_bos.engine.prompt() == "<s>" + without.engine.prompt()
+    assert with_bos.engine.requests[-1].ids.count(1) == 1
+    assert ledgers[0] == dataclasses.replace(ledgers[1], preamble=ledgers[1].preamble + 1)
+    assert with_bos.ledger(talk) == ledgers[0]
+    pinned = [(1, *ids) for ids in without.engine.pinned]
+    assert with_bos.engine.pinned == pinned and len(pinned) == bool(preamble)
+    assert encode(with_bos.segments(talk), with_bos.engine.tokenizer, start=True) == list(
+        with_bos.engine.requests[-1].ids
+    )
+
+
 def test_the_request_is_submitted_at_the_call():
     helper = assistant()
     reply = helper.reply(HELLO)

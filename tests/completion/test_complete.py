@@ -13,6 +13,7 @@ from assistant.errors import (
     TextError,
     WindowError,
 )
+from assistant.generation.ends import Ends
 from assistant.generation.generate import Done
 from assistant.sampling import SEED_MAX, Sampling
 from tests.support.fake_engine import FakeEngine
@@ -51,6 +52,31 @@ def test_a_raw_prompt_is_trusted():
     assert (request.stop_ids, request.banned_ids, request.penalty_from) == ({0}, frozenset(), 0)
     assert done.text == "a<fim_middle>b"
     assert done.ids == (*engine.tokenizer.encode("a"), 2, *engine.tokenizer.encode("b"))
+
+
+def test_what_stands_before_a_document_stands_there_once():
+    engine = FakeEngine(special=("<|endoftext|>", "<s>"), bos="<s>")
+    for prompt, special, sent in (
+        ("def f", True, "<s>def f"),
+        ("<s>def f", True, "<s>def f"),
+        ("<s>def f", False, "<s><s>def f"),
+        (Raw("<s>def f", ((0, 3),)), True, "<s><s>def f"),
+        (engine.tokenizer.encode("def f"), True, "def f"),  # ids are taken as they are
+    ):
+        run(engine, prompt, special=special)
+        assert engine.prompt() == sent and engine.requests[-1].ids.count(1) == (sent != "def f")
+    for prompt, tokens in (("ab", 3), ([5, 6], 2)):
+        reply = complete(engine, prompt, sampling=GREEDY, max_new_tokens=9)
+        assert reply.ledger.prompt == tokens
+        reply.close()
+
+
+def test_all_ends_of_the_model_end_a_continuation():
+    engine = FakeEngine(["a", 2, "b"])
+    engine.tokenizer.end_ids = frozenset({0, 2})
+    assert run(engine, "x").text == "a"
+    assert run(engine, "x", ends=Ends(ignore_eos=True)).text == "ab"
+    assert engine.requests[-1].banned_ids == {0, 2}
 
 
 def test_a_switch_and_plain_ranges_read_special_tokens_as_text():

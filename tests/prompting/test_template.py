@@ -312,6 +312,9 @@ def test_markers_and_ids_that_stop():
     special = TOKENIZER.special
     ending = {0, special["<|end|>"], special["<|user|>"], special["<|assistant|>"]}
     assert TOKENS.stop_ids(TOKENIZER) == ending
+    further = ByteTokenizer([*special, "<more>"])
+    further.end_ids = frozenset({0, len(special)})
+    assert TOKENS.stop_ids(further) == ending | {len(special)}
     assert TOKENS.banned_ids(TOKENIZER) == set(range(len(special))) - ending
 
 

@@ -293,10 +293,12 @@ def sequences(encoder, docs, stdlib, talk):
 class AppTokenizer:
     """What the app's prompts ask of a tokenizer, on the training's Encoder."""
 
+    bos_id = None
+
     def __init__(self, encoder):
         self.encoder = encoder
 
-    def encode(self, text, *, trusted=False):
+    def encode(self, text, *, trusted=False, start=False):
         return self.encoder.trusted(text) if trusted else self.encoder.plain(text)
 
 

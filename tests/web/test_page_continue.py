@@ -94,9 +94,9 @@ def test_long_prompts_are_looked_at_in_threads_that_no_reply_needs(page, monkeyp
 
 
 def test_texts_of_tokens_are_made_only_where_they_are_listed(server, page, monkeypatch):
-    def texts(ids, texts=server.engine.tokenizer.texts):
+    def texts(ids, *, start=False, texts=server.engine.tokenizer.texts):
         made.append(len(ids))
-        return texts(ids)
+        return texts(ids, start=start)
 
     made = []
     monkeypatch.setattr(server.engine.tokenizer, "texts", texts)

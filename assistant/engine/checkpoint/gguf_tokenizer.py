@@ -98,7 +98,7 @@ def _byte_level(model: Spec, found: GgufTokenizer, path: Path) -> Spec:
         "decoder": bytes_of | {"use_regex": True},
         "model": model
         | {
-            "merges": [_pair(merge) for merge in found.merges],
+            "merges": [merge.split(" ") for merge in found.merges],
             "ignore_merges": pre in _WHOLE_WORDS,
         },
     }
@@ -143,12 +143,6 @@ def _merges(found: GgufTokenizer) -> Iterator[tuple[str, str]]:
     ]
     for _, at, text in sorted(pairs):
         yield text[:-at], text[-at:]
-
-
-def _pair(merge: str) -> list[str]:
-    """A token may begin with a blank, as llama.cpp reads it."""
-    at = merge.find(" ", 1)
-    return [merge[:at], merge[at + 1 :]]
 
 
 def _bos(found: GgufTokenizer) -> dict[str, Any] | None:

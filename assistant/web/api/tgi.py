@@ -148,7 +148,8 @@ class Generation:
         engine.check_room()
         whole = prompt_ids(self.inputs, engine.tokenizer)
         self.ids = whole[-(asked.truncate or 0) :]
-        kept = self.inputs if self.ids == whole else engine.tokenizer.decode(self.ids)
+        self.cut = self.ids != whole
+        kept = engine.tokenizer.decode(self.ids) if self.cut else self.inputs
         self.before = kept if asked.return_full_text else ""
         known = check_logprobs(asked.top_n_tokens, "top_n_tokens", least=0)
         if not known and "logprobs" not in engine.limitations:
@@ -257,7 +258,7 @@ class Generation:
         }
 
     def _prefill(self, done: Done) -> list[Json]:
-        texts = self.engine.tokenizer.texts(self.ids)
+        texts = self.engine.tokenizer.texts(self.ids, start=not self.cut)
         known: Sequence[Logprob | None] = done.finished.prompt_logprobs or [None] * len(texts)
         pairs = zip(self.ids, texts, known, strict=True)
         return [{"id": i, "text": t, "logprob": k.logprob if k else None} for i, t, k in pairs]

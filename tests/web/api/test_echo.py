@@ -7,6 +7,8 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
+from assistant.engine.tokenizer import load_tokenizer
+from tests.support.checkpoints import make_metaspace_tokenizer
 from tests.support.fake_engine import FakeEngine
 from tests.support.server import running
 
@@ -19,11 +21,14 @@ PROMPTS = strategies.lists(
 BACK = "ok\r\n"
 
 
-@pytest.fixture(scope="module", params=["bytes", "pairs"])
-def server(request, tokenizer):
+@pytest.fixture(scope="module", params=["bytes", "pairs", "metaspace"])
+def server(request, tokenizer, tmp_path_factory):
     engine = FakeEngine(lambda request: [tuple(engine.tokenizer.encode(BACK))])
     if request.param == "pairs":
         engine.tokenizer = tokenizer
+    if request.param == "metaspace":  # with a token and a blank before what is sent
+        folder = make_metaspace_tokenizer(tmp_path_factory.mktemp("metaspace"))
+        engine.tokenizer = load_tokenizer(folder)
     with running(engine) as server:
         yield server
 
@@ -37,7 +42,10 @@ def ask(server):
         assert answer.json() == {"generated_text": BACK}
 
 
-def test_what_is_sent_comes_back(ask):
+def test_what_is_sent_comes_back(ask, server):
+    tokenizer = server.engine.tokenizer
+    end = tokenizer.decode([tokenizer.eos_id])
+
     @hypothesis.settings(max_examples=250)
     @hypothesis.given(PROMPTS.filter(bool))
     @hypothesis.example("".join(ODD))
@@ -46,7 +54,7 @@ def test_what_is_sent_comes_back(ask):
         (choice,) = answer.json()["choices"]
         found = choice["logprobs"]
         assert choice["text"] == prompt + BACK
-        assert "".join(found["tokens"]) == prompt + BACK + "<|endoftext|>"
+        assert "".join(found["tokens"]) == prompt + BACK + end
         at = 0
         for offset, token in zip(found["text_offset"], found["tokens"], strict=True):
             assert offset == at
@@ -57,7 +65,7 @@ def test_what_is_sent_comes_back(ask):
         answer = ask("/generate", inputs=prompt, parameters=options).json()
         assert answer["generated_text"] == prompt + BACK
         assert "".join(token["text"] for token in answer["details"]["prefill"]) == prompt
-        tokens = ask("/tokenize", prompt=prompt).json()["tokens"]
+        tokens = ask("/tokenize", prompt=prompt, add_special_tokens=False).json()["tokens"]
         assert ask("/detokenize", tokens=tokens).json()["prompt"] == prompt
 
     check()

@@ -61,6 +61,27 @@ def test_as_llama_has_it(ask):
     assert ask("/detokenize", tokens=[]) == {"prompt": "", "content": ""}
 
 
+def test_what_stands_before_a_document():
+    """As each server does it that has the form: llama.cpp's adds it only if asked to."""
+    engine = FakeEngine(special=("<|endoftext|>", "<s>"), bos="<s>")
+    with running(engine) as server:
+
+        def ask(**body):
+            return server.post("/tokenize", json=body).json()
+
+        ids = engine.tokenizer.encode("ab")
+        assert ask(prompt="ab")["tokens"] == ask(prompt="<s>ab")["tokens"] == [1, *ids]
+        assert ask(prompt="ab", add_special_tokens=False)["tokens"] == ids
+        assert ask(content="ab")["tokens"] == ids
+        assert ask(content="ab", add_special=True)["tokens"] == [1, *ids]
+        first, *others = ask(inputs="ab")
+        assert first == {"id": 1, "text": "", "start": 0, "stop": 0}
+        assert [token["stop"] for token in others] == [1, 2]
+        assert ask(messages=[{"role": "user", "content": "ab"}])["tokens"].count(1) == 1
+        info = server.get("/tokenizer_info").json()
+        assert (info["add_bos_token"], info["bos_token"]) == (True, "<s>")
+
+
 @pytest.mark.parametrize(
     "path, body, words",
     [
