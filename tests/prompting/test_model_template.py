@@ -371,7 +371,8 @@ def test_what_is_wrong_with_its_keys_in_a_file(change, words):
     least = {"name": "n", "user": "U:", "assistant": "A:", "turn_end": "\n", "preamble": ""}
     with pytest.raises(TemplateError, match=words):
         parse_template(least | change, "x")
-    assert parse_template(least | {"exact": True, "user": "U: ", "preamble": "\n\n"}, "x").exact
+    exact = parse_template(least | {"exact": True, "user": "U: ", "preamble": "\n\n"}, "x")
+    assert exact.opening()[0].text == "\n\nU:" and exact.message(Turn("user", "x"))[0].text == " x"
 
 
 # Bounded
