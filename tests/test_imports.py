@@ -36,7 +36,7 @@ INSIDE = {
         {"checkpoint", "local", "remote"},
         {"model", "tokenizer", "stream", "check", "prefix"},
         {"device", "chat_files"},
-        {"card", "files", "protocol"},
+        {"card", "files", "protocol", "vocabulary"},
     ),
     "web": (
         {"app"},

@@ -38,21 +38,25 @@ class Segment:
     ids: tuple[int, ...] | None = None
 
 
-def encode(segments: Iterable[Segment], tokenizer: Tokenizer) -> list[int]:
-    """Ids of `segments`: each encoded apart, neighbours that are both trusted as one text."""
+def encode(segments: Iterable[Segment], tokenizer: Tokenizer, *, start: bool = False) -> list[int]:
+    """Ids of `segments`: each encoded apart, neighbours that are both trusted as one text. start:
+    whether a prompt begins with them; then the token that stands before a document comes first,
+    where the model has one and they do not spell it themselves."""
     joined: list[Segment] = []
     for segment in segments:
         if joined and joined[-1].trusted and segment.trusted:
             joined[-1] = Segment(joined[-1].text + segment.text, trusted=True)
         else:
             joined.append(segment)
+    bos = [] if tokenizer.bos_id is None else [tokenizer.bos_id]
     ids: list[int] = []
     for segment in joined:
         if segment.ids is not None:
             ids += segment.ids
         else:
-            ids += tokenizer.encode(segment.text, trusted=segment.trusted)
-    return ids
+            first = start and ids in ([], bos)
+            ids += tokenizer.encode(segment.text, trusted=segment.trusted, start=first)
+    return bos + ids if start and ids[:1] != bos else ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +221,7 @@ class PromptTemplate:
         return tuple(dict.fromkeys(line for line in lines if not spells(line, self.special)))
 
     def stop_ids(self, tokenizer: Tokenizer) -> frozenset[int]:
-        """The special tokens that end a reply: the end of the text, those of a turn, and those that
+        """The special tokens that end a reply: the model's own, those of a turn, and those that
         `stop` names."""
         spelt = self._reply_end + self.turn_end + self.user + self.assistant
         known = tokenizer.special if self.special is None else self.special
@@ -226,7 +230,7 @@ class PromptTemplate:
             for text, token in tokenizer.special.items()
             if (text in spelt and text in known) or text in self.stop
         }
-        return frozenset({tokenizer.eos_id, *ending})
+        return tokenizer.end_ids | ending
 
     def banned_ids(self, tokenizer: Tokenizer) -> frozenset[int]:
         """The special tokens that a reply must not contain: all others."""

@@ -110,7 +110,7 @@ def _look(assistants: Assistants, body: Template) -> dict[str, Any]:
         return {"toml": toml, "error": str(error)}
     tokenizer = assistants.engine.tokenizer
     rendered = tokens(_sample(template), tokenizer)
-    preamble = encode(template.beginning(), tokenizer)
+    preamble = encode(template.beginning(), tokenizer, start=True)
     return {
         "toml": toml,
         "fields": to_fields(template),
