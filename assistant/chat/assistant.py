@@ -59,7 +59,7 @@ class Assistant:
         self._opening("")
         self._known: dict[bytes, array[int]] = {}  # see _ids
         self._held = 0
-        if pin and template.preamble:
+        if pin and any(segment.text for segment in template.beginning()):
             engine.pin(self._preamble)
 
     def ledger(

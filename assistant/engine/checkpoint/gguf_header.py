@@ -96,7 +96,7 @@ def _read_part(bytes_: "_Bytes", align: int) -> Part:
     if kind.name not in KINDS:
         raise NotSupported(f"tensors of the kind {kind.name}; only {', '.join(KINDS)} are read")
     block, block_bytes = GGML_QUANT_SIZES[kind]
-    if not shape or not all(shape) or shape[-1] % block  or start % align:
+    if not shape or not all(shape) or shape[-1] % block or start % align:
         raise ValueError(f"{quoted(name)} has a size or a place that no tensor has")
     return Part(name, shape, kind.name, start, shape[-1] // block * block_bytes)
 
