@@ -1,8 +1,8 @@
 """own_template(): the prompt template that a model's own chat template amounts to.
 
 Has the chat template run in a process of its own (sandbox.py), and believes nothing that comes back
-from there: it is checked as a visitor's template is. What the model's files say of sampling and of
-the tokens that end a reply goes with it.
+from there: it is checked as a visitor's template is. What the model's files say
+of sampling goes with it.
 """
 
 import json
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from assistant.engine.protocol import ChatFiles, Engine, Tokenizer
+from assistant.engine.protocol import ChatFiles, Engine
 from assistant.errors import SamplingError, TemplateError
 from assistant.prompting.load import TEMPLATE_CHARS_MAX, parse_template
 from assistant.prompting.template import PromptTemplate
@@ -43,14 +43,14 @@ def own_template(engine: Engine) -> PromptTemplate:
         raise _unusable(
             f"it has {len(files.template):,} characters, and at most {SOURCE_MAX:,} are read"
         )
-    bos = next((t for t, id in tokenizer.special.items() if id == tokenizer.bos_id), "")
+    bos = next((text for text, id in tokenizer.special.items() if id == tokenizer.bos_id), "")
     special = list(tokenizer.special)
     answer = _run(
         json.dumps([CPU_S, MEMORY_BYTES, files.template, dict(files.tokens), special, bos, NAME])
     )
     if "values" not in answer:
         raise _unusable(answer["why"])
-    values = {**answer["values"], "stop": _ends(files, tokenizer), "sampling": _sampling(files)}
+    values = {**answer["values"], "sampling": _sampling(files)}
     if sum(len(text) for text in values.values() if isinstance(text, str)) > TEMPLATE_CHARS_MAX:
         raise _unusable(f"it writes more than {TEMPLATE_CHARS_MAX:,} characters around messages")
     template = parse_template(values, "that the model brings")
@@ -62,8 +62,8 @@ def is_tuned(engine: Engine) -> bool:
     """Whether the model was tuned for chats, as far as one can tell: it has a chat template, and a
     name that says so, or its texts end with what its chat template ends a reply with. Base models
     come with a chat template, too, which is their tuned relatives'."""
-    files = engine.tokenizer.chat
-    if files is None:
+    tokenizer = engine.tokenizer
+    if tokenizer.chat is None:
         return False
     if any(word in engine.model.lower() for word in ("instruct", "chat")):
         return True
@@ -71,8 +71,8 @@ def is_tuned(engine: Engine) -> bool:
         template = own_template(engine)
     except TemplateError:
         return False
-    ends = {files.tokens.get("eos_token"), *template.stop} - {None}
-    return any(end in str(template.reply_end) for end in ends if end)
+    ends = (text for text, id in tokenizer.special.items() if id in tokenizer.end_ids)
+    return any(end in str(template.reply_end) for end in ends)
 
 
 @lru_cache(maxsize=4)
@@ -103,13 +103,6 @@ def _unusable(why: str) -> TemplateError:
         f"The model's own chat template cannot be used: {why}; choose another prompt with "
         "--prompt, such as tech-assistant."
     )
-
-
-def _ends(files: ChatFiles, tokenizer: Tokenizer) -> list[str]:
-    """The special tokens that end a reply beside the turn's own."""
-    value = files.generation.get("eos_token_id")
-    ids = value if isinstance(value, list) else [value]
-    return [text for text, id in tokenizer.special.items() if id in ids]
 
 
 def _sampling(files: ChatFiles) -> dict[str, Any]:

@@ -221,14 +221,11 @@ class PromptTemplate:
         return tuple(dict.fromkeys(line for line in lines if not spells(line, self.special)))
 
     def stop_ids(self, tokenizer: Tokenizer) -> frozenset[int]:
-        """The special tokens that end a reply: the model's own, those of a turn, and those that
-        `stop` names."""
+        """The special tokens that end a reply: the model's own, and those of a turn."""
         spelt = self._reply_end + self.turn_end + self.user + self.assistant
         known = tokenizer.special if self.special is None else self.special
         ending = {
-            token
-            for text, token in tokenizer.special.items()
-            if (text in spelt and text in known) or text in self.stop
+            token for text, token in tokenizer.special.items() if text in spelt and text in known
         }
         return tokenizer.end_ids | ending
 

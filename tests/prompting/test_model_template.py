@@ -1,5 +1,6 @@
 """A model's own chat template: read off, compared with what Jinja renders, refused, bounded."""
 
+import dataclasses
 import json
 import resource
 
@@ -10,6 +11,8 @@ from hypothesis import strategies as st
 from assistant.chat.assistant import Assistant
 from assistant.conversation import Conversation, Turn
 from assistant.engine.chat_files import BYTES_MAX, read_chat
+from assistant.engine.checkpoint.gguf import GgufTokenizer
+from assistant.engine.checkpoint.gguf_tokenizer import tokenizer_from_gguf
 from assistant.engine.protocol import ChatFiles
 from assistant.errors import CheckpointError, HistoryError, TemplateError
 from assistant.prompting import own
@@ -29,9 +32,12 @@ TALK = ("Hello", "Good day.", "Two\n\nlines", "Yes: {{ 1 }}", "And <b> 'this'?")
 TOKENIZER = ByteTokenizer(SPECIAL)
 
 
-def engine_with(source, special=SPECIAL, *, tokens=TOKENS, name="fake", **generation):
-    engine = FakeEngine(special=special, embedded=False)
-    engine.tokenizer.chat = ChatFiles(source, tokens, generation)
+def engine_with(source, *, name="fake", ends=(), bos=None, **generation):
+    """ends: special tokens that end the model's texts. bos: the one that stands before them."""
+    engine = FakeEngine(special=SPECIAL, embedded=False)
+    engine.tokenizer = ByteTokenizer(SPECIAL, bos)
+    engine.tokenizer.end_ids |= {SPECIAL.index(token) for token in ends}
+    engine.tokenizer.chat = ChatFiles(source, TOKENS, generation)
     engine.model = name
     return engine
 
@@ -205,12 +211,13 @@ def test_the_ids_are_those_that_transformers_makes(name, tmp_path):
 
 def test_what_the_engine_puts_in_front_is_left_to_it():
     for name in ("bos and chatml", "two ends", "brackets", "glued"):
-        engine = engine_with(SHAPES[name])
-        engine.tokenizer.bos_id = SPECIAL.index("<s>")
+        engine = engine_with(SHAPES[name], bos="<s>")
         template = own_template(engine)
         assert f"<s>{written(template, TALK)}".rstrip(" ") == rendered(SHAPES[name], TALK)
-    engine = engine_with(CHATML)  # which writes none
-    engine.tokenizer.bos_id = SPECIAL.index("<s>")
+        ids = encode(template.render(turns(TALK)), engine.tokenizer, start=True)
+        assert engine.tokenizer.decode(ids).startswith(rendered(SHAPES[name], TALK)[:9])
+        assert ids[0] == SPECIAL.index("<s>") and ids[1] != ids[0]
+    engine = engine_with(CHATML, bos="<s>")  # which writes none
     assert written(own_template(engine), TALK) == rendered(CHATML, TALK)
 
 
@@ -237,10 +244,10 @@ def test_a_chat_goes_on_from_the_cached_ids():
 # What else the model's files say
 
 
-def test_ends_and_sampling_come_from_generation_config():
+def test_sampling_comes_from_generation_config():
     engine = engine_with(
         CHATML,
-        eos_token_id=[SPECIAL.index("</s>"), 0, 99_999],
+        ends=["</s>"],
         do_sample=True,
         temperature=0.7,
         top_k=20,
@@ -251,10 +258,9 @@ def test_ends_and_sampling_come_from_generation_config():
     )
     template = own_template(engine)
     assert template.sampling == Sampling(temperature=0.7, top_k=20)
-    assert template.stop == ("<|endoftext|>", "</s>")
-    assert SPECIAL.index("</s>") in template.stop_ids(engine.tokenizer)
-    greedy = own_template(engine_with(CHATML, temperature=0.7, eos_token_id=True))
-    assert greedy.sampling == Sampling()
+    ends = {SPECIAL.index(token) for token in ("<|endoftext|>", "</s>", "<|im_end|>")}
+    assert template.stop_ids(engine.tokenizer) == ends | {SPECIAL.index("<|im_start|>")}
+    assert own_template(engine_with(CHATML, temperature=0.7)).sampling == Sampling()
 
 
 def test_plain_markers_stop_a_reply():
@@ -295,6 +301,22 @@ def test_a_broken_file_is_named(tmp_path, content):
     (tmp_path / "chat_template.jinja").write_bytes(content)
     with pytest.raises(CheckpointError, match="chat_template.jinja cannot be used"):
         read_chat(tmp_path)
+
+
+def test_a_gguf_file_holds_it_beside_its_tokens(tmp_path):
+    spec = json.loads((make_tokenizer(tmp_path, special=SPECIAL) / "tokenizer.json").read_text())
+    ids = spec["model"]["vocab"]
+    end, merges = ids["<|im_end|>"], [" ".join(pair) for pair in spec["model"]["merges"]]
+    types = [3 if token in SPECIAL else 1 for token in ids]
+    names = ("gpt2", "gpt-2", sorted(ids, key=lambda token: ids[token]), None, types, merges)
+    found = GgufTokenizer(*names, ids["<s>"], end, None, True, CHATML)
+    engine = engine_with(CHATML)
+    engine.tokenizer = tokenizer_from_gguf(found, tmp_path)
+    tokens = {"bos_token": "<s>", "eos_token": "<|im_end|>"}
+    assert engine.tokenizer.chat == ChatFiles(CHATML, tokens)
+    assert suitable_template(engine) == "model"
+    found = dataclasses.replace(found, chat_template=None)
+    assert tokenizer_from_gguf(found, tmp_path).chat is None
 
 
 # Refused
@@ -371,7 +393,8 @@ def test_what_is_wrong_with_its_keys_in_a_file(change, words):
     least = {"name": "n", "user": "U:", "assistant": "A:", "turn_end": "\n", "preamble": ""}
     with pytest.raises(TemplateError, match=words):
         parse_template(least | change, "x")
-    assert parse_template(least | {"exact": True, "user": "U: ", "preamble": "\n\n"}, "x").exact
+    exact = parse_template(least | {"exact": True, "user": "U: ", "preamble": "\n\n"}, "x")
+    assert exact.opening()[0].text == "\n\nU:" and exact.message(Turn("user", "x"))[0].text == " x"
 
 
 # Bounded
@@ -436,12 +459,11 @@ def test_where_no_process_can_be_started(monkeypatch):
     "engine, name",
     [
         (FakeEngine(embedded=False), "tech-assistant"),
-        (engine_with(CHATML, tokens={"eos_token": "<|im_end|>"}), "model"),
-        (engine_with(CHATML, tokens={"eos_token": "<|endoftext|>"}), "tech-assistant"),  # a base
-        (engine_with(CHATML, tokens={}, eos_token_id=SPECIAL.index("<|im_end|>")), "model"),
+        (engine_with(CHATML, ends=["<|im_end|>"]), "model"),
+        (engine_with(CHATML), "tech-assistant"),  # a base model, whose relative it is for
         (engine_with(SHAPES["words"], name="org/small-Instruct"), "model"),
         (engine_with(SHAPES["words"], name="org/small"), "tech-assistant"),
-        (engine_with(TWO_ENDS, tokens={"eos_token": "<|done|>", "bos_token": "<s>"}), "model"),
+        (engine_with(TWO_ENDS, ends=["<|done|>"]), "model"),
         (engine_with("{% for", name="small-chat"), "tech-assistant"),
     ],
 )

@@ -17,6 +17,7 @@ import pytest
 
 from assistant.paths import PROMPTS
 from assistant.prompting.load import template_names
+from assistant.prompting.template import LATER
 from assistant.sampling import Sampling
 
 BUDGETS = {"tech-assistant": 2600, "tech-assistant-short": 700}  # StarCoder tokens
@@ -201,8 +202,9 @@ def test_token_budget(name):
 
 def test_readme_shows_the_formats():
     readme = (PROMPTS / "README.md").read_text(encoding="utf-8")
-    chat, completion, question = re.findall(r"```toml\n(.*?)```", readme, re.DOTALL)
+    chat, exact, completion, question = re.findall(r"```toml\n(.*?)```", readme, re.DOTALL)
     assert set(tomllib.loads(chat)) == KEYS | {"sampling"}
+    assert set(tomllib.loads(exact)) == set(LATER)
     assert completion == (PROMPTS / "completion" / "repository-file.toml").read_text("utf-8")
     saved = tomllib.loads((PROMPTS / "questions.toml").read_text("utf-8"))
     assert tomllib.loads(question).items() <= saved.items()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from assistant.engine.checkpoint.gguf import GgufTokenizer
+from assistant.engine.protocol import ChatFiles
 from assistant.engine.tokenizer import BPETokenizer, make_tokenizer
 from assistant.engine.vocabulary import BLANK, Spec
 from assistant.errors import CheckpointError
@@ -46,7 +47,10 @@ def tokenizer_from_gguf(found: GgufTokenizer, path: Path) -> BPETokenizer:
     config = {name: found.tokens[id] for name, id in named.items() if id is not None}
     ends = [id for id in (found.eos_id, found.eot_id) if id is not None]
     spec = spec_from_gguf(found, path)
-    return make_tokenizer(spec, path, config, {"eos_token_id": ends})
+    tokenizer = make_tokenizer(spec, path, config, {"eos_token_id": ends})
+    if found.chat_template:
+        tokenizer.chat = ChatFiles(found.chat_template, config)
+    return tokenizer
 
 
 def spec_from_gguf(found: GgufTokenizer, path: Path) -> Spec:

@@ -32,7 +32,8 @@ SAFETENSORS = "model.safetensors"
 BIN = "pytorch_model.bin"  # a pickle: some older family members have nothing else
 SHARDS_MAX = 1_000  # of one checkpoint
 _SHARD = re.compile(r"\w[\w.-]{0,200}")  # a name, and no way to another folder
-_SMALL_FILES = ["tokenizer.json", "tokenizer_config.json", "generation_config.json"]
+_SMALL_FILES = ["tokenizer.json", "tokenizer_config.json", "generation_config.json",
+                "chat_template.jinja"]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
