@@ -88,7 +88,7 @@ def _timed(place: Place, query, kv, scale: float):
     times = []
     for _ in range(1 + TIMES):
         started = time.perf_counter()
-        out = attention.prefill(query, kv, scale)
+        out = attention.prefill(query, kv, attention.Shape(scale))
         if place.on_card:
             torch.cuda.synchronize()
         times.append(time.perf_counter() - started)

@@ -45,7 +45,7 @@ def broken(folder, tiny, fault):
         config.write_text(re.sub(r'"n_layer": \d+', '"n_layer": 200', text))
     elif fault == "other":
         config = folder / "config.json"
-        config.write_text(config.read_text().replace("gpt_bigcode", "llama"))
+        config.write_text(config.read_text().replace("gpt_bigcode", "mixtral"))
     return str(folder)
 
 
