@@ -21,7 +21,7 @@ from tests.support.fake_engine import FakeEngine
 from tests.support.server import Page, running
 
 SIZE = 1_000_000  # bytes, nearly all that the Gate lets pass
-STALL_S = 5.0  # of the loop's own processor time in one go; it was 10.8, is 0.2, and 1.2 on a crowded core
+STALL_S = 5.0  # of the loop's own processor time in one go; it was 10.8, and is 0.2 to 1.2
 MEMORY_MAX = 50_000_000
 
 POSTS = [
