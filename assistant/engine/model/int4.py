@@ -88,9 +88,9 @@ class Int4(NamedTuple):
 
 
 def _fit(groups: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(integers 0 to 15, scale, zero) for float32 [rows, groups, inputs]: of some grids the one with
-    the least squared error. With a last one by least squares, for the integers of the best of the
-    others, the next token's distribution diverges a sixth less than with the first grid alone."""
+    """(integers 0 to 15, scale, zero) for float32 [rows, groups, inputs]: of some grids the one
+    with the least squared error. With a last one by least squares, for the integers of the best of
+    the others, the next token's distribution diverges a sixth less than with the first grid alone."""
     best: tuple[Tensor, ...] = ()
     for scale, zero in _grids(groups):
         best = _better(groups, scale, zero, best)
@@ -116,7 +116,6 @@ def _grids(groups: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
 def _better(groups: Tensor, scale: Tensor, zero: Tensor, best: tuple[Tensor, ...]) -> tuple:
     """(error, scale, zero), group by group of this grid, as it is stored, or of `best`."""
     scale, zero = (each.to(torch.bfloat16).float() for each in (scale, zero))
-    scale.masked_fill_(scale == 0, 1)
     error = _round(groups, scale, zero).mul_(scale).add_(zero).sub_(groups).square_()
     new = error.sum(-1, keepdim=True), scale, zero
     if not best:

@@ -1,5 +1,5 @@
 """Quantisation against its definition, and what torch's own int4 products make of it: on a CPU the
-real ones; those of a card as stand-ins that read memory in the order of PyTorch's cuda/int4mm.cu."""
+real ones; those of a card as stand-ins, in the order of PyTorch's cuda/int4mm.cu."""
 
 import pytest
 import torch
@@ -83,19 +83,20 @@ def q4_k(groups):
 
 @pytest.mark.parametrize("kind", [q4_0, q4_1, q4_k])
 def test_a_group_of_gguf_stays_what_it_is_but_for_the_rounding_of_its_scale(kind):
-    given, step = kind(random(64, 1024).view(64, -1, 32))
-    back = unpacked(quantize(given.view(64, -1), 32)).view_as(given)
-    assert ((back - given).abs() / step).max() < 0.05
+    stored, step = kind(random(64, 1024).view(64, -1, 32))
+    back = unpacked(quantize(stored.view(64, -1), 32)).view_as(stored)
+    assert ((back - stored).abs() / step).max() < 0.05
 
 
-@pytest.mark.parametrize("group", [32, 128])
-def test_the_error_is_less_than_with_the_span_in_fifteen_steps(group):
+@pytest.mark.parametrize(("group", "most"), [(32, 0.9), (128, 0.94)])
+def test_the_error_is_less_than_with_the_span_in_fifteen_steps(group, most):
     groups = random(256, 1024).view(256, -1, group)
     low, high = groups.aminmax(dim=-1, keepdim=True)
     scale = (high - low) / 15
     plain = ((groups - low) / scale).round() * scale + low
-    given = unpacked(quantize(groups.view(256, -1), group)).view_as(groups)
-    assert (given - groups).square().sum() < 0.92 * (plain - groups).square().sum()
+    ours = unpacked(quantize(groups.view(256, -1), group)).view_as(groups)
+    ratio = ((ours - groups).square().sum() / (plain - groups).square().sum()).item()
+    assert ratio < most
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, -3.5, 1e-40, 2.0**100])
@@ -118,9 +119,9 @@ def test_what_is_not_finite_is_seen_in_its_row_and_in_no_other(bad):
 def test_narrower_weights_and_views_give_the_same(dtype):
     weight = random(64, 48).to(dtype)
     expected = quantize(weight.float())
-    for given in (quantize(weight), quantize(weight.T.contiguous().T)):
-        assert torch.equal(given.values, expected.values)
-        assert torch.equal(given.grids, expected.grids)
+    for same in (quantize(weight), quantize(weight.T.contiguous().T)):
+        assert torch.equal(same.values, expected.values)
+        assert torch.equal(same.grids, expected.grids)
 
 
 # -- the product ------------------------------------------------------------------------------
@@ -135,9 +136,9 @@ def test_the_product_is_that_of_the_weight_whatever_its_shape(shape, group, dtyp
     weight = quantize(random(*shape), group)
     x = random(5, shape[1], seed=1).to(torch.bfloat16)
     exact = x.double() @ unpacked(weight).double().T
-    given = multiply(x.to(dtype), weight)
-    assert given.dtype is dtype
-    torch.testing.assert_close(given.double(), exact, rtol=2**-8, atol=1e-6)
+    product = multiply(x.to(dtype), weight)
+    assert product.dtype is dtype
+    torch.testing.assert_close(product.double(), exact, rtol=2**-8, atol=1e-6)
 
 
 def test_a_layer_adds_its_bias_and_takes_rows_that_are_views():
@@ -197,8 +198,8 @@ def test_there_is_never_a_wide_copy_of_the_whole():
 
 
 def lanes(integers, inner):
-    """matrix_to_m16n8k16_Bint4_layout, word by word: int32 [out / 8, in / (16 inner), 32, inner / 2]
-    of pairs of integers, bytes [out, in / 2]."""
+    """matrix_to_m16n8k16_Bint4_layout, word by word. integers: pairs in bytes, [out, in / 2]. Gives
+    int32 [out / 8, in / (16 x inner), 32, inner / 2]."""
     out, width = len(integers), 2 * integers.shape[1]
     words = torch.zeros(out // 8, width // (16 * inner), 32, inner // 2, dtype=torch.int64)
     for tile, outer, lane, pair in torch.cartesian_prod(*map(torch.arange, words.shape)).tolist():
@@ -240,8 +241,7 @@ def card(monkeypatch):
 
 @pytest.mark.parametrize("width", [64, 96, 128, 320, 70])  # in words of 2, 4 and 8 tiles; filled up
 def test_on_a_card_few_rows_and_many_are_multiplied_by_the_same_weight(card, width):
-    weight, given = torch.zeros(272 if width == 64 else 30, width), -(-width // 32) * 32
-    weight[:] = on_grid(len(weight), given, 32)[:, :width]
+    weight = on_grid(272 if width == 64 else 30, -(-width // 32) * 32, 32)[:, :width]
     packed = quantize(weight)
     x = random(int4.FEW_ROWS + 1, width, seed=1).to(torch.bfloat16)
     exact = x.double() @ weight.double().T
