@@ -90,7 +90,7 @@ class Int4(NamedTuple):
 def _fit(groups: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """(integers 0 to 15, scale, zero) for float32 [rows, groups, inputs]: of some grids the one
     with the least squared error. With a last one by least squares, for the integers of the best of
-    the others, the next token's distribution diverges a sixth less than with the first grid alone."""
+    the others, the next token's distribution diverges a sixth less than with the first alone."""
     best: tuple[Tensor, ...] = ()
     for scale, zero in _grids(groups):
         best = _better(groups, scale, zero, best)
