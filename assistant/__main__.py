@@ -68,14 +68,16 @@ def load(settings: Settings) -> tuple[Any, str]:
     from assistant.attribution import Index
     from assistant.chat.assistant import Assistant
     from assistant.engine.open import open_engine
-    from assistant.prompting.load import load_template, suitable_template
+    from assistant.prompting.choose import MODEL, find_template, suitable_template
+    from assistant.prompting.load import load_template
 
     if settings.sources:  # one that is not there shows before the model is loaded
         Index(settings.sources)
-    template = load_template(settings.prompt) if settings.prompt else None
+    named = settings.prompt
+    template = load_template(named) if named and named != MODEL else None
     engine = open_engine(settings)
     done("model")
-    template = template or load_template(suitable_template(engine))
+    template = template or find_template(named or suitable_template(engine, say), engine)
     assistant = Assistant(engine, template, max_new_tokens=settings.max_new_tokens)
     done("preamble")
 

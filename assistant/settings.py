@@ -177,7 +177,9 @@ def _parser(on_space: bool) -> argparse.ArgumentParser:
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
     add("--dtype", default="auto", choices=_DTYPES)
     add("--allow-bin", action="store_true", help="load .bin weights too (weights_only reader)")
-    add("--prompt", help="a name in prompts/, a .toml file, or hub:bigcode/ta-prompt")
+    add("--prompt",
+        help="a name in prompts/, a .toml file, hub:bigcode/ta-prompt, or: model, for the chat "
+        "template that a model brings")  # fmt: skip
     add("--max-new-tokens", type=_count(1, 1_000_000), default=512, help="of a reply")
     add("--slots", type=_count(1, 256), default=8, help="replies computed at once")
     add("--queue", type=_count(0, 10_000), default=64, help="requests that may wait")

@@ -64,12 +64,12 @@ def serving(settings):
     """The engine, and the address of a server in front of it, in a thread of this process."""
     from assistant.chat.assistant import Assistant
     from assistant.engine.open import open_engine
-    from assistant.prompting.load import load_template, suitable_template
+    from assistant.prompting.choose import find_template, suitable_template
     from assistant.web.app import build_app
     from assistant.web.server import listen, local_address, make_server
 
     engine = open_engine(settings)
-    app = build_app(Assistant(engine, load_template(suitable_template(engine))), settings)
+    app = build_app(Assistant(engine, find_template(suitable_template(engine), engine)), settings)
     with listen(settings) as sock:
         server = make_server(app, settings)
         thread = threading.Thread(target=server.run, args=([sock],))

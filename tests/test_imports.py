@@ -35,8 +35,8 @@ INSIDE = {
         {"open"},
         {"checkpoint", "local", "remote"},
         {"model", "tokenizer", "stream", "check", "prefix"},
-        {"device"},
-        {"card", "files", "protocol"},
+        {"device", "chat_files"},
+        {"card", "files", "protocol", "vocabulary"},
     ),
     "web": (
         {"app"},

@@ -226,18 +226,21 @@ SHAPES = {  # layers, width, heads: of the published config.json files
 def configuration(model):
     from transformers import GPTBigCodeConfig
 
+    from assistant.engine.checkpoint.config import parse_config
+
     layers, width, heads = SHAPES[model]
     sizes = {"n_layer": layers, "n_embd": width, "n_head": heads}
     ids = {"bos_token_id": 0, "eos_token_id": 0}
-    return GPTBigCodeConfig(**sizes, n_positions=8192, vocab_size=49152, **ids)
+    whole = GPTBigCodeConfig(**sizes, n_positions=8192, vocab_size=49152, **ids)
+    return parse_config(whole.to_dict(), model)
 
 
 @pytest.mark.parametrize("model", ["embedded", *list(SHAPES)[:5]])
 def test_readme_gives_the_memory_that_the_program_asks_for(model):
     import torch
-    from transformers import GPTBigCodeConfig
 
-    from assistant.engine.checkpoint.weights import bytes_needed, count_kv, count_parameters
+    from assistant.engine.checkpoint.config import read_config
+    from assistant.engine.checkpoint.shapes import bytes_needed, count_kv, count_parameters
     from assistant.engine.device import RESERVE
 
     def in_all(place, dtype):
@@ -245,7 +248,7 @@ def test_readme_gives_the_memory_that_the_program_asks_for(model):
 
     if model == "embedded":
         (folder,) = (path.parent for path in ROOT.glob("models/*/config.json"))
-        config = GPTBigCodeConfig.from_pretrained(folder)
+        config = read_config(folder, "embedded")
     else:
         config = configuration(model)
     weights, kv = count_parameters(config), count_kv(config)
@@ -261,7 +264,7 @@ def test_readme_gives_the_memory_that_the_program_asks_for(model):
 def test_the_table_of_cards_gives_the_memory_that_the_program_asks_for(model):
     import torch
 
-    from assistant.engine.checkpoint.weights import bytes_needed
+    from assistant.engine.checkpoint.shapes import bytes_needed
     from assistant.engine.device import RESERVE
 
     config, cuda = configuration(model), torch.device("cuda")

@@ -45,7 +45,7 @@ class Assistant:
         self.engine = engine
         self.template = template
         self.max_new_tokens = max_new_tokens
-        self._preamble = tuple(encode([Segment(template.preamble, trusted=True)], engine.tokenizer))
+        self._preamble = self._begun(template.beginning())
         if len(self._preamble) + max_new_tokens >= engine.window:
             raise TemplateError(
                 f"The prompt template {template.name!r} has {len(self._preamble)} tokens, and with "
@@ -54,12 +54,12 @@ class Assistant:
             )
         # By the system message: each of a client's requests has the same one.
         self._opening = lru_cache(OPENINGS_MAX)(
-            lambda system: tuple(encode(template.opening(system), engine.tokenizer))
+            lambda system: self._begun(template.opening(system))
         )
         self._opening("")
         self._known: dict[bytes, array[int]] = {}  # see _ids
         self._held = 0
-        if pin and self._preamble:
+        if pin and template.preamble:
             engine.pin(self._preamble)
 
     def ledger(
@@ -141,6 +141,10 @@ class Assistant:
         request = ends.applied(request, engine)
         generation = generate(engine, request, scanner, wait_s=wait_s, held=held)
         return Reply(generation, ledger, sampling, system=system, stop=stops, before=before)
+
+    def _begun(self, segments: list[Segment]) -> tuple[int, ...]:
+        """Ids of what a prompt begins with."""
+        return tuple(encode(segments, self.engine.tokenizer, start=True))
 
     def _limit(self, max_new_tokens: int | None) -> int:
         limit = self.max_new_tokens if max_new_tokens is None else max_new_tokens

@@ -71,7 +71,7 @@ def complete(
         ids=tuple(ids),
         sampling=sampling,
         max_new_tokens=limit,
-        stop_ids=frozenset({engine.tokenizer.eos_id}),
+        stop_ids=engine.tokenizer.end_ids,
         logprobs=check_logprobs(logprobs),
         prompt_logprobs=check_logprobs(prompt_logprobs),
     )

@@ -1,12 +1,12 @@
-"""fill(): the model writes what is missing in a text, in StarCoder's two orders.
+"""fill(): the model writes what is missing in a text, in an order that it was trained on.
 
     PSM   <fim_prefix> before <fim_suffix> after <fim_middle>
     SPM   <fim_prefix><fim_suffix> after <fim_middle> before
 
-(Bavarian et al., arXiv:2207.14255; StarCoder was trained on both, with the parts encoded apart.)
-What a part spells stays text, so that each of the three tokens is there once. Several holes are
-filled in turn, the first one first: what stands before a hole holds the fills so far, and in what
-stands after it the later holes are left out. Knows text and the three tokens; no template, no page.
+(As StarCoder has it; see spellings.py for others. The parts are encoded apart.) What a part spells
+stays text, so that each of the three tokens is there once. Several holes are filled in turn, the
+first one first: what stands before a hole holds the fills so far, and in what stands after it the
+later holes are left out. Knows text and the three tokens; no template, no page.
 """
 
 import dataclasses
@@ -14,9 +14,16 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Literal, cast
 
 from assistant.completion.complete import at_once, check_count, seeds
+from assistant.completion.spellings import (
+    ORDERS,
+    Spelling,
+    find_spelling,
+    missing_order,
+    missing_tokens,
+)
 from assistant.engine.protocol import Engine, Request, Tokenizer, Waiting
 from assistant.errors import EngineBusy, RequestError
 from assistant.generation.ends import NO_ENDS, Ends
@@ -29,8 +36,6 @@ from assistant.text import check_prompt, quoted
 
 FILL_HERE = "<FILL_HERE>"
 HOLES_MAX = 8
-ORDERS = ("PSM", "SPM")
-TOKENS = ("<fim_prefix>", "<fim_suffix>", "<fim_middle>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +51,6 @@ class Fill:
     end: int
     reason: Literal["stop", "length", "cancelled"] | None
     hole: int
-
-
-def missing_tokens(tokenizer: Tokenizer) -> str | None:
-    """None, or the sentence why the model cannot fill in."""
-    if names := [text for text in TOKENS if text not in tokenizer.special]:
-        return f"This model cannot fill in the middle: its tokenizer lacks {', '.join(names)}."
-    return None
 
 
 def parts_of(text: object) -> list[str]:
@@ -77,7 +75,7 @@ def fill(
     *,
     sampling: Sampling,
     max_new_tokens: int,
-    order: str = "PSM",
+    order: str | None = None,
     count: int = 1,
     stop: Sequence[str] | None = (),
     ends: Ends = NO_ENDS,
@@ -85,16 +83,14 @@ def fill(
     wait_s: float = 0.1,
 ) -> list["Filling"]:
     """`count` candidates, with the seeds seed, seed + 1, ..., whose first holes are submitted at
-    the call. text: see parts_of. max_new_tokens: for each hole. ends: what
-    else ends it. cut: whether more than the text leaves room for is asked for as what it leaves.
+    the call. text: see parts_of. max_new_tokens: for each hole. order: a key of ORDERS; None for
+    the first that the model was trained on. ends: what else ends it. cut: whether more than the
+    text leaves room for is asked for as what it leaves.
 
     Raises RequestError, EngineBusy or EngineDead, and then none of them runs.
     """
     engine.check_room()
-    if sentence := missing_tokens(engine.tokenizer):
-        raise RequestError(sentence)
-    if order not in ORDERS:
-        raise RequestError(f"The order must be one of {', '.join(ORDERS)}, not {quoted(order)}.")
+    order = check_order(order, engine.tokenizer)
     parts, count = parts_of(text), check_count("candidates", count)
     limit = check_max_new_tokens(max_new_tokens, engine.window)
     size = len(_ids(parts[0], "".join(parts[1:]), order, engine.tokenizer))
@@ -108,6 +104,20 @@ def fill(
         return Filling(ask, parts, seeded, wait_s)
 
     return at_once(partial(filling, seeded) for seeded in seeds(sampling, count))
+
+
+def check_order(order: str | None, tokenizer: Tokenizer) -> str:
+    """An order that the model was trained on: see fill(). Raises RequestError."""
+    spelling = find_spelling(tokenizer)
+    if not spelling:
+        raise RequestError(cast(str, missing_tokens(tokenizer)))
+    if order is None:
+        return next(iter(spelling.orders))
+    if order not in ORDERS:
+        raise RequestError(f"The order must be one of {', '.join(ORDERS)}, not {quoted(order)}.")
+    if order not in spelling.orders:
+        raise RequestError(cast(str, missing_order(tokenizer)))
+    return order
 
 
 class Filling:
@@ -222,9 +232,5 @@ def _ask(
 
 
 def _ids(before: str, after: str, order: str, tokenizer: Tokenizer) -> list[int]:
-    """The prompt's ids: in neither part can a special token arise."""
-    prefix, suffix, middle = (tokenizer.special[text] for text in TOKENS)
-    first, last = tokenizer.encode(before), tokenizer.encode(after)
-    if order == "PSM":
-        return [prefix, *first, suffix, *last, middle]
-    return [prefix, suffix, *last, middle, *first]
+    """The prompt's ids."""
+    return cast(Spelling, find_spelling(tokenizer)).prompt(before, after, order, tokenizer)

@@ -78,8 +78,8 @@ class Raw:
         return [segment for segment in found if segment.text]
 
     def ids(self, tokenizer: Tokenizer, *, special: bool = True) -> list[int]:
-        """Token ids. special: False reads all as text."""
-        return encode(self.segments(tokenizer, special=special), tokenizer)
+        """Token ids, with what stands before a document. special: False reads all as text."""
+        return encode(self.segments(tokenizer, special=special), tokenizer, start=True)
 
     def pieces(
         self, tokenizer: Tokenizer, *, special: bool = True, most: int | None = None
@@ -90,7 +90,7 @@ class Raw:
         at, plain = 0, self._mask()
         known = set(tokenizer.special.values()) if special else set()
         ids = self.ids(tokenizer, special=special)[:most]
-        for token, text in zip(ids, tokenizer.texts(ids), strict=True):
+        for token, text in zip(ids, tokenizer.texts(ids, start=True), strict=True):
             end = at + max(len(text), 1)  # a part of a character stands where that does
             trusted = special and plain.find(1, at, end) < 0
             chips.append(Chip(text, token, token in known, trusted))

@@ -4,8 +4,8 @@ Knows no prompts, no roles and no web, and imports no torch: everything above th
 is tested, on a scripted engine.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
 from assistant.sampling import Sampling
@@ -127,26 +127,47 @@ class Decoder(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class ChatFiles:
+    """What a model's files say of chats, as it stands there: nobody has looked at it. template: a
+    Jinja chat template. tokens: the names that it may use, such as "eos_token", to their texts.
+    generation: what generation_config.json holds."""
+
+    template: str
+    tokens: Mapping[str, str] = field(default_factory=dict)
+    generation: Mapping[str, object] = field(default_factory=dict)
+
+
 class Tokenizer(Protocol):
-    """Text to ids and back. special: the special tokens, text to id. eos_id: ends a document."""
+    """Text to ids and back. special: the special tokens, text to id. eos_id: ends a document.
+    end_ids: all that end a reply unless a request says otherwise, eos_id among them. bos_id: stands
+    before every document that the model was trained on; None where nothing does. chat: where the
+    model has a chat template of its own."""
 
     special: dict[str, int]
     eos_id: int
+    end_ids: frozenset[int]
+    bos_id: int | None
+    chat: ChatFiles | None
 
     def __len__(self) -> int:
         """The number of ids: valid ids are 0 to this, exclusive."""
         ...
 
-    def encode(self, text: str, *, trusted: bool = False) -> list[int]:
-        """Ids of `text`. Untrusted text never yields a special token's id, whatever it spells."""
+    def encode(self, text: str, *, trusted: bool = False, start: bool = False) -> list[int]:
+        """Ids of `text`, which those of another text may stand behind: together they decode to both
+        texts, with nothing between. Untrusted text never yields a special token's id, whatever it
+        spells. start: a document begins with it, whose first word may be another token there.
+        bos_id is the caller's to add, see prompting's encode()."""
         ...
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of `ids`, special tokens as they are spelt; invalid UTF-8 becomes U+FFFD."""
         ...
 
-    def texts(self, ids: Sequence[int]) -> list[str]:
-        """What each of `ids` adds to the text; together decode(ids)."""
+    def texts(self, ids: Sequence[int], *, start: bool = False) -> list[str]:
+        """What each of `ids` adds to the text; together decode(ids). start: a document begins with
+        them; together they are its text, without a bos_id."""
         ...
 
     def decoder(self) -> Decoder | None:

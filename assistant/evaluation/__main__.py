@@ -24,7 +24,8 @@ from assistant.evaluation.evaluate import Result, evaluate
 from assistant.evaluation.questions import OURS, Question, load_questions
 from assistant.evaluation.report import in_order, table, to_csv, to_json
 from assistant.evaluation.run_code import check_system
-from assistant.prompting.load import load_template, suitable_template
+from assistant.prompting.choose import MODEL, find_template, suitable_template
+from assistant.prompting.load import load_template
 from assistant.prompting.template import PromptTemplate
 from assistant.settings import read_settings
 from assistant.text import allow_any_text, quoted
@@ -78,12 +79,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         questions = load_questions(args.questions)
         check(args)
         specs = args.prompt or ([settings.prompt] if settings.prompt else [])
-        templates = {spec: load_template(spec) for spec in specs}
+        known = {spec: load_template(spec) for spec in specs if spec != MODEL}
         engine = open_engine(settings)
         try:
-            if not templates:
-                name = suitable_template(engine)
-                templates = {name: load_template(name)}
+            names = specs or [suitable_template(engine)]
+            templates = {name: known.get(name) or find_template(name, engine) for name in names}
             return measure(engine, templates, questions, args, settings.max_new_tokens)
         finally:
             engine.close()

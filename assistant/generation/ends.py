@@ -33,9 +33,10 @@ class Ends:
             raise SamplingError(
                 f"stop_ids must be at most {STOPS_MAX} token ids from 0 to {size - 1}.", "stop_ids"
             )
-        stops = request.stop_ids - {eos} if self.ignore_eos else request.stop_ids
+        ignored = engine.tokenizer.end_ids if self.ignore_eos else frozenset()
+        stops = request.stop_ids - ignored
         stops |= {*self.stop_ids} | ({eos} if self.grammar is not None else set())
-        banned = request.banned_ids - stops | ({eos} - stops if self.ignore_eos else set())
+        banned = (request.banned_ids | ignored) - stops
         return dataclasses.replace(
             request,
             stop_ids=stops,

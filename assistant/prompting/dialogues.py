@@ -51,7 +51,9 @@ def _marker(role: Role, template: PromptTemplate) -> str:
 
 def take_apart(template: PromptTemplate) -> tuple[str, Dialogues] | None:
     """(intro, dialogues) of a template's preamble, or None where they would not give the same text
-    again."""
+    again, and where the template is exact: these are written with blanks of their own."""
+    if template.exact:
+        return None
     either = "|".join(sorted(map(re.escape, (template.user, template.assistant)), key=len)[::-1])
     begun = re.compile(f"^(?:{either})", re.MULTILINE)
     blocks = [template.preamble]

@@ -63,7 +63,7 @@ def fields_to_toml(fields: dict[str, Any]) -> str:
 
 def _written(fields: dict[str, Any]) -> str:
     sampling, preamble = fields.pop("sampling"), fields.pop("preamble")
-    lines = [f"{key} = {_value(value)}" for key, value in fields.items() if value is not None]
+    lines = [f"{key} = {_value(value)}" for key, value in fields.items() if not _off(value)]
     lines += ["", f"preamble = {_block(preamble)}", "", "[sampling]"]
     # What is off, and came late, is not named.
     off = dataclasses.asdict(Sampling())
@@ -75,7 +75,13 @@ def _written(fields: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _value(value: str | Sequence[str]) -> str:
+def _off(value: object) -> bool:
+    return value is None or value is False
+
+
+def _value(value: str | Sequence[str] | bool) -> str:
+    if isinstance(value, bool):
+        return json.dumps(value)
     if not isinstance(value, str):
         return f"[{', '.join(map(_value, value))}]"
     # A string of JSON is one of TOML too, but for a character that TOML wants escaped; others

@@ -23,14 +23,22 @@ _SIGNS = ">|\\~^·"
 
 
 def escape(
-    text: str, user: str, assistant: str, turn_end: str, separator: str | None = None
+    text: str,
+    user: str,
+    assistant: str,
+    turn_end: str,
+    separator: str | None = None,
+    reply_end: str | None = None,
+    special: tuple[str, ...] | None = None,
 ) -> str:
     """`text` with a sign and a space before each line that begins as a turn does, or that is
     `turn_end` or `separator` alone; inside of an open code fence the latter stays, as it ends no
-    reply there. user, assistant: what opens a turn. Where turns follow each other on one line, the
+    reply there. user, assistant: what opens a turn; reply_end: what ends a reply, where that is not
+    turn_end. special: see spells(). Where turns follow each other on one line, the
     sign stands inside of each look-alike, before its last character. Markers that are special
     tokens are left: no text can spell those."""
-    marks = _marks(user, assistant, turn_end, separator)
+    reply_end = turn_end if reply_end is None else reply_end
+    marks = _marks(user, assistant, turn_end, separator, reply_end, special)
     text = marks.starts.sub(lambda _: f"{marks.sign} ", text)
     text = marks.inside.sub(lambda _: marks.sign, text)
     if separator and marks.separator.search(text):
@@ -41,6 +49,14 @@ def escape(
             fences.line(line)
         text = "\n".join(lines)
     return text
+
+
+def spells(text: str, special: tuple[str, ...] | None) -> bool:
+    """Whether `text` holds a special token. special: those that count; None for what looks like
+    one."""
+    if special is None:
+        return SPECIAL.search(text) is not None
+    return any(token in text for token in special)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +70,21 @@ class _Marks:
 
 
 @lru_cache(maxsize=256)
-def _marks(user: str, assistant: str, turn_end: str, separator: str | None) -> _Marks:
+def _marks(
+    user: str,
+    assistant: str,
+    turn_end: str,
+    separator: str | None,
+    reply_end: str,
+    special: tuple[str, ...] | None,
+) -> _Marks:
     starts: list[str] = []
     inside: list[str] = []
     plain = separator or ""
-    for ahead, mark in (("", turn_end), (turn_end, user), (turn_end, assistant)):
+    parts = (("", turn_end), ("", reply_end), (reply_end, user), (turn_end, assistant))
+    for ahead, mark in dict.fromkeys(parts):
         core = (mark.strip().splitlines() or [""])[0]
-        if not core or SPECIAL.search(core):
+        if not core or spells(core, special):
             continue
         before, _, behind = mark.partition(core)
         plain += core

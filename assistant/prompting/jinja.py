@@ -11,9 +11,12 @@ import re
 _TEMPLATE = """\
 {%- for message in messages -%}
 {%- if message['role'] == 'user' -%}
-{{- (OPENING if loop.first else USER) + message['content'] | trim + TURN_END -}}
+{%- if loop.first -%}{{- OPENING -}}
+{%- elif loop.index0 > 1 or messages[0]['role'] != 'system' -%}{{- USER -}}
+{%- endif -%}
+{{- message['content'] | trim + TURN_END -}}
 {%- elif message['role'] == 'assistant' -%}
-{{- ASSISTANT + message['content'] | trim + TURN_END -}}
+{{- ASSISTANT + message['content'] | trim + REPLY_END -}}
 _SYSTEM_\
 {%- else -%}{{- raise_exception('Only the roles _ROLES_ are known.') -}}
 {%- endif -%}
@@ -21,6 +24,12 @@ _SYSTEM_\
 {%- if add_generation_prompt -%}{{- MARKER -}}{%- endif -%}
 """
 
+_SYSTEM = """\
+{%- if loop.first -%}{{- OPENING -}}
+{%- elif loop.index0 > 1 or messages[0]['role'] != 'system' -%}{{- USER -}}
+{%- endif -%}
+{{- message['content'] | trim + TURN_END -}}
+"""
 _SYSTEM = """\
 {%- elif message['role'] == 'system' and loop.first -%}
 {{- BEFORE + message['content'] | trim + BEHIND -}}
@@ -33,16 +42,19 @@ def chat_template(
     assistant: str,
     marker: str,
     turn_end: str,
+    reply_end: str,
     system: tuple[str, str] | None,
 ) -> str:
     """The chat template that writes these parts around messages: `opening` before the first one,
-    `user` before later ones, `assistant` before a reply, `turn_end` behind each, `marker` at the
-    end. system: what is around a system message; None where there is no place for one."""
+    `user` before later ones, `assistant` before a reply, `turn_end` and `reply_end` behind them,
+    `marker` at the end. system: what is around a system message, up to the first message; None
+    where there is no place for one."""
     parts = {
         "OPENING": opening,
         "USER": user,
         "ASSISTANT": assistant,
         "TURN_END": turn_end,
+        "REPLY_END": reply_end,
         "MARKER": marker,
     }
     if system:

@@ -9,7 +9,6 @@ import tomllib
 from pathlib import Path
 from typing import Any, NoReturn
 
-from assistant.engine.protocol import Engine
 from assistant.errors import SamplingError, TemplateError, TextError
 from assistant.paths import PROMPTS
 from assistant.prompting.template import PLACE, PromptTemplate
@@ -19,14 +18,8 @@ from assistant.text import quoted
 
 HUB_FILE = "TA_prompt_v1.txt"
 TEMPLATE_CHARS_MAX = 100_000  # of a template file that comes from a visitor
+SPECIAL_MAX = 64  # special tokens that a template may list
 MARKER_CHARS_MAX = 200  # and of a name; each message is looked through for markers
-
-
-def suitable_template(engine: Engine) -> str:
-    """The name of the template that suits an engine's model, where none was chosen."""
-    if "<|assistant|>" in engine.tokenizer.special:
-        return "starchat"
-    return "tech-assistant-short" if engine.embedded else "tech-assistant"
 
 
 def load_template(spec: str) -> PromptTemplate:
@@ -41,7 +34,7 @@ def load_template(spec: str) -> PromptTemplate:
     if not (path.is_file() if spec.endswith(".toml") else spec in template_names()):
         raise TemplateError(
             f"There is no prompt template {quoted(spec)}; give the path of a .toml file, "
-            f"hub:OWNER/NAME or one of: {', '.join(template_names())}."
+            f"hub:OWNER/NAME, model or one of: {', '.join(template_names())}."
         )
     try:
         return parse_template(tomllib.loads(path.read_text(encoding="utf-8")), path.name)
@@ -91,22 +84,34 @@ def parse_template(values: dict[str, Any], where: str) -> PromptTemplate:
         refuse(f"it has the unknown key {quoted(unknown[0])}")
     if missing := [key for key in _STRINGS if key not in values]:
         refuse(f"the key {missing[0]!r} is missing")
-    for key in (*_STRINGS, "separator", "system"):
+    for key in (*_STRINGS, "separator", "system", "reply_end", "instructions"):
         if not isinstance(values.get(key, ""), str):
             refuse(f"{key!r} must be a string")
-        if key not in ("preamble", "system") and len(values.get(key, "")) > MARKER_CHARS_MAX:
+        if (
+            key not in ("preamble", "system", "instructions")
+            and len(values.get(key, "")) > MARKER_CHARS_MAX
+        ):
             refuse(f"{key!r} may have at most {MARKER_CHARS_MAX} characters")
     if not values["name"]:
         refuse("'name' is empty")
+    exact = values.get("exact", False)
+    if not isinstance(exact, bool):
+        refuse(f"'exact' must be true or false, not {quoted(exact)}")
     for key in ("user", "assistant"):
-        if not values[key].strip() or "\n" in values[key].strip():
+        if not values[key].strip() or ("\n" in values[key].strip() and not exact):
             refuse(f"{key!r} must be a marker on one line")
-        if values[key].endswith((" ", "\t")):
+        if values[key].endswith((" ", "\t")) and not exact:
             refuse(f"{key!r} must not end in a space: the space belongs to the message")
     if "separator" in values and not re.fullmatch(r"\S(.*\S)?", values["separator"]):
         refuse("'separator' must be one line without blanks at its ends")
     if values.get("system", PLACE).count(PLACE) != 1:
         refuse(f"'system' must hold {PLACE} once, where a system message stands")
+    if "instructions" in values and "system" not in values:
+        refuse("'instructions' need 'system', the words in which they stand")
+    if "special" in values:
+        values["special"] = special = _texts(values["special"])
+        if special is None:
+            refuse(f"'special' must be a list of at most {SPECIAL_MAX} special tokens")
     if not isinstance(values.get("sampling", {}), dict):
         refuse("'sampling' must be a table")
     try:
@@ -119,8 +124,17 @@ def parse_template(values: dict[str, Any], where: str) -> PromptTemplate:
         refuse(str(error).rstrip("."))
     # White space at its end becomes one newline, never a blank line: see `opening`.
     preamble = values["preamble"].rstrip()
-    values["preamble"] = preamble if preamble == values["preamble"] else f"{preamble}\n"
+    if not exact and preamble != values["preamble"]:
+        values["preamble"] = f"{preamble}\n"
     return PromptTemplate(**values)
+
+
+def _texts(value: object) -> tuple[str, ...] | None:
+    """A list of short texts that are not empty, else None."""
+    if not isinstance(value, list) or len(value) > SPECIAL_MAX:
+        return None
+    short = all(isinstance(text, str) and 0 < len(text) <= MARKER_CHARS_MAX for text in value)
+    return tuple(value) if short else None
 
 
 def _from_hub(spec: str) -> PromptTemplate:

@@ -6,7 +6,8 @@ from functools import partial
 import torch
 
 from assistant.engine import card
-from assistant.engine.checkpoint.weights import bytes_needed
+from assistant.engine.checkpoint.config import parse_config
+from assistant.engine.checkpoint.shapes import bytes_needed
 from assistant.engine.device import RESERVE, on_card
 from assistant.engine.local import engine, proof
 from assistant.engine.local.step import Row
@@ -62,7 +63,9 @@ def pace(engine):
 
 def reckoned_bytes(config, slots: int, device: str, int8: bool) -> int:
     """What the program says, before it loads, that a model in bfloat16 takes."""
-    needed = partial(bytes_needed, config, slots, torch.device(device))
+    needed = partial(
+        bytes_needed, parse_config(config.to_dict(), "random"), slots, torch.device(device)
+    )
     return needed(torch.bfloat16, int8) + RESERVE
 
 

@@ -8,7 +8,9 @@ from types import SimpleNamespace
 import torch
 import transformers
 
-from assistant.engine.checkpoint.weights import EMBEDDING, HEAD
+from assistant.engine.checkpoint.config import parse_config
+from assistant.engine.checkpoint.shapes import EMBEDDING, HEAD, LINEAR, expected_shapes
+from assistant.engine.checkpoint.weights import file_names, renamed
 from assistant.engine.device import on_card
 from assistant.engine.model.int8 import quantize
 from benchmarks.gpu import inside
@@ -83,22 +85,21 @@ def random_module(config, device: str, dtype: torch.dtype = torch.bfloat16):
 def random_checkpoint(module, dtype: str = "bfloat16"):
     """What LocalEngine opens: the module's own tensors under their names in a checkpoint. int8:
     on a card the linear ones are quantised, and are then gone from the module."""
-    tensors = {
-        name.removeprefix("transformer."): tensor.data for name, tensor in module.named_parameters()
-    }
+    config = parse_config(module.config.to_dict(), "random StarCoder")
+    tensors = renamed(config, {name: part.data for name, part in module.named_parameters()})
     if dtype == "int8" and on_card(module.device):
         tensors[HEAD] = quantize(tensors[EMBEDDING])
-        for name, part in module.named_modules():
-            if isinstance(part, torch.nn.Linear) and name != "lm_head":
-                name = f"{name.removeprefix('transformer.')}.weight"
-                tensors[name] = quantize(tensors[name])
-                part.weight = None
+        linear = (name for name in expected_shapes(config) if name.endswith(LINEAR))
+        for name in linear:
+            (key,) = file_names(config, name)
+            module.transformer.get_submodule(key.removesuffix(".weight")).weight = None
+            tensors[name] = quantize(tensors[name])
         torch.cuda.empty_cache()
     return SimpleNamespace(
         name="random StarCoder",
         revision=None,
         embedded=False,
-        config=module.config,
+        config=config,
         tensors=tensors,
         tokenizer=_Numbers(module.config.vocab_size),
         dtype=dtype,

@@ -1,4 +1,4 @@
-"""Filling in the middle: StarCoder's two orders, several holes, candidates."""
+"""Filling in the middle: the tokens and orders of models, several holes, candidates."""
 
 import threading
 
@@ -6,8 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assistant.completion.fill import FILL_HERE, HOLES_MAX, ORDERS, fill, missing_tokens, parts_of
+from assistant.completion.fill import FILL_HERE, HOLES_MAX, fill, parts_of
+from assistant.completion.spellings import (
+    ORDERS,
+    SPELLINGS,
+    find_spelling,
+    missing_order,
+    missing_tokens,
+)
 from assistant.engine.protocol import Waiting
+from assistant.engine.remote.model import _LIKELY
+from assistant.engine.tokenizer import load_tokenizer
 from assistant.errors import (
     EngineBusy,
     EngineError,
@@ -18,7 +27,7 @@ from assistant.errors import (
 )
 from assistant.generation.generate import Delta, Done
 from assistant.sampling import Sampling
-from tests.support.checkpoints import SPECIAL
+from tests.support.checkpoints import CODELLAMA, SPECIAL, make_metaspace_tokenizer
 from tests.support.fake_engine import STARCHAT, ByteTokenizer, FakeEngine
 
 GREEDY = Sampling(temperature=0)
@@ -58,6 +67,79 @@ def test_the_orders_that_starcoder_was_trained_on():
         assert engine.prompt() == spelt
         assert engine.requests[-1].ids == tuple(TOKENIZER.encode(spelt, trusted=True))
         assert (done.text, done.whole, done.reason) == ("mid", "before mid after", "stop")
+
+
+END, TURN = "<|endoftext|>", "</assistant>"
+DEEPSEEK = ("<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>")
+MODELS = {  # name: (its special tokens, the prompts that it was trained on)
+    "StarCoder": (
+        SPECIAL,
+        {
+            "PSM": "<fim_prefix>bef<fim_suffix>aft<fim_middle>",
+            "SPM": "<fim_prefix><fim_suffix>aft<fim_middle>bef",
+        },
+    ),
+    "Mellum": ((*SPECIAL, TURN), {"SPM": "<fim_suffix>aft<fim_prefix>bef<fim_middle>"}),
+    "SantaCoder": (
+        (END, "<fim-prefix>", "<fim-suffix>", "<fim-middle>"),
+        {"PSM": "<fim-prefix>bef<fim-suffix>aft<fim-middle>"},
+    ),
+    "Qwen2.5-Coder": (
+        (END, "<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>", "<|im_end|>"),
+        {"PSM": "<|fim_prefix|>bef<|fim_suffix|>aft<|fim_middle|>"},
+    ),
+    "DeepSeek-Coder": (
+        (END, *DEEPSEEK),
+        {"PSM": "<｜fim▁begin｜>bef<｜fim▁hole｜>aft<｜fim▁end｜>"},
+    ),
+    "Seed-Coder": (
+        (END, "<[fim-prefix]>", "<[fim-suffix]>", "<[fim-middle]>"),
+        {"SPM": "<[fim-suffix]>aft<[fim-prefix]>bef<[fim-middle]>"},
+    ),
+}
+
+
+@pytest.mark.parametrize("bos", [None, "<s>"])
+@pytest.mark.parametrize("model", MODELS)
+def test_each_model_fills_in_as_it_was_trained(model, bos):
+    special, orders = MODELS[model]
+    engine = FakeEngine("mid", special=(*special, "<s>"), bos=bos)
+    assert list(find_spelling(engine.tokenizer).orders) == list(orders)
+    asked = [*orders.items(), (None, next(iter(orders.values())))]
+    for order, spelt in asked:
+        (done,) = fills(engine, ("bef", "aft"), order=order)
+        assert engine.prompt() == (bos or "") + spelt and done.whole == "befmidaft"
+        ids = engine.tokenizer.encode(spelt, trusted=True)
+        assert [i for i in engine.requests[-1].ids if i != engine.tokenizer.bos_id] == ids
+    for order in ORDERS.keys() - orders.keys():
+        sentence = f"not trained to fill in with {ORDERS[order]} first .{order}"
+        with pytest.raises(RequestError, match=sentence):
+            start(engine, ("bef", "aft"), order=order)
+        assert ORDERS[order] in missing_order(engine.tokenizer)
+    assert bool(missing_order(engine.tokenizer)) == (len(orders) == 1)
+    assert len(engine.requests) == len(asked)
+
+
+def test_code_llama_fills_in_as_it_was_trained(tmp_path):
+    """What stands before the hole begins with a blank, as a document does; what stands behind it
+    does not."""
+    tokenizer = load_tokenizer(make_metaspace_tokenizer(tmp_path))
+    engine = FakeEngine("")
+    engine.tokenizer = tokenizer
+    bos, (pre, suf, mid, eot) = 1, (tokenizer.special[text] for text in CODELLAMA)
+    before, after = tokenizer.encode(" def f(a):\n    "), tokenizer.encode("numbers")
+    for text, order, ids in (
+        ("def f(a):\n    ", "PSM", (bos, pre, *before, suf, *after, mid)),
+        ("def f(a):\n    ", "SPM", (bos, pre, suf, *after, mid, *before)),
+        ("", "PSM", (bos, pre, suf, *after, mid)),
+    ):
+        start(engine, (text, "numbers"), order=order)
+        assert engine.requests[-1].ids == ids and eot in engine.requests[-1].stop_ids
+
+
+def test_a_server_is_asked_for_all_tokens_that_are_known():
+    tokens = {text for each in SPELLINGS for text in (*each.tokens, each.told_by) if text}
+    assert tokens <= {*_LIKELY}
 
 
 @pytest.mark.parametrize("order", ORDERS)

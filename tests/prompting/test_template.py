@@ -14,12 +14,12 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from assistant.conversation import Conversation, Turn
 from assistant.errors import HistoryError, TemplateError
 from assistant.paths import PROMPTS
+from assistant.prompting.choose import suitable_template
 from assistant.prompting.editor import to_toml
 from assistant.prompting.load import (
     load_template,
     parse_template,
     read_template,
-    suitable_template,
     template_names,
 )
 from assistant.prompting.template import PromptTemplate, Segment, encode

@@ -187,13 +187,20 @@ class Cuda:
         pass
 
 
-def mqa_decode(query, kv, slots, positions, scale):
-    """kernels.mqa_decode of torch's operators that do not wait for the device."""
-    key, value = kv[slots].float().split(query.shape[-1], dim=-1)  # [rows, window, head_dim] each
-    beyond = (torch.arange(kv.shape[1], device=kv.device) > positions[:, None])[:, None]
-    scores = (query.float() @ key.transpose(1, 2) * scale).masked_fill(beyond, -torch.inf)
-    known = value.masked_fill(beyond.transpose(1, 2), 0)  # NaN times a weight of 0 is NaN
-    return (scores.softmax(-1) @ known).to(query.dtype)
+def decode_attention(query, kv, slots, positions, scale, kv_heads=1, sliding=None):
+    """kernels.decode_attention of torch's operators that do not wait for the device."""
+    rows, heads, dim = query.shape
+    # [rows, K/V heads, window, head_dim] each
+    key, value = kv[slots].float().view(rows, -1, 2, kv_heads, dim).permute(2, 0, 3, 1, 4)
+    places = torch.arange(kv.shape[1], device=kv.device)
+    beyond = places > positions[:, None]
+    if sliding is not None:
+        beyond |= places <= positions[:, None] - sliding
+    beyond = beyond[:, None, None]
+    groups = query.float().view(rows, kv_heads, -1, dim)
+    scores = (groups @ key.transpose(2, 3) * scale).masked_fill(beyond, -torch.inf)
+    known = value.masked_fill(beyond.transpose(2, 3), 0)  # NaN times a weight of 0 is NaN
+    return (scores.softmax(-1) @ known).reshape(query.shape).to(query.dtype)
 
 
 def int8_linear(x, weight, scale, bias):
@@ -203,10 +210,12 @@ def int8_linear(x, weight, scale, bias):
 
 def add_norm(x, delta, weight, bias, eps):
     total = x + delta
+    if bias is None:
+        return total, torch.rms_norm(total, weight.shape, weight, eps)
     return total, torch.layer_norm(total, weight.shape, weight, bias, eps)
 
 
-KERNELS = {kernel.__name__: kernel for kernel in (mqa_decode, int8_linear, add_norm)}
+KERNELS = {kernel.__name__: kernel for kernel in (decode_attention, int8_linear, add_norm)}
 
 
 @contextlib.contextmanager

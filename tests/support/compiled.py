@@ -117,7 +117,7 @@ def shapes(models: tuple[str, ...], rows: tuple[int, ...]) -> list[tuple[str, tu
     for name in models:
         heads, width, vocabulary = MODELS[name]
         size = width // heads
-        found["mqa_decode", (heads, size)] = None
+        found["decode_attention", (heads, size)] = None
         found["add_norm", (width,)] = None
         linear = [(width + 2 * size, width), (width, width), (4 * width, width), (width, 4 * width)]
         for weight in (*linear, (vocabulary, width)):
@@ -129,10 +129,12 @@ def call(name: str, shape: tuple, dtype: torch.dtype) -> None:
     def empty(*size, dtype=dtype):
         return torch.empty(size, dtype=dtype)
 
-    if name == "mqa_decode":
+    if name == "decode_attention":
         heads, size = shape
         places = empty(2, dtype=torch.long)
-        kernels.mqa_decode(empty(2, heads, size), empty(2, 8192, 2 * size), places, places, 0.1)
+        kernels.decode_attention(
+            empty(2, heads, size), empty(2, 8192, 2 * size), places, places, 0.1
+        )
     elif name == "int8_linear":
         rows, outs, inputs = shape
         weight, scale = empty(outs, inputs, dtype=torch.int8), empty(outs, dtype=torch.bfloat16)

@@ -27,17 +27,22 @@ STARCHAT = ("<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
 
 
 class ByteTokenizer:
-    """One token for each byte, after the special tokens. eos is the first of these."""
+    """One token for each byte, after the special tokens. eos is the first of these. bos: the text
+    of that which stands before a document."""
 
-    def __init__(self, special=SPECIAL):
+    _opens_blank = False
+    chat = None
+
+    def __init__(self, special=SPECIAL, bos=None):
         self.special = {text: index for index, text in enumerate(special)}
-        self.eos_id = 0
+        self.eos_id, self.end_ids = 0, frozenset({0})
+        self.bos_id = self.special[bos] if bos else None
         self._spelt = {index: text.encode() for text, index in self.special.items()}
 
     def __len__(self):
         return len(self.special) + 256
 
-    def encode(self, text, *, trusted=False):
+    def encode(self, text, *, trusted=False, start=False):
         ids = []
         while text:
             starts = [(text.find(spelt), spelt) for spelt in self.special if spelt in text]
@@ -86,11 +91,19 @@ class FakeEngine:
     limitations: dict[str, str] = {}
 
     def __init__(
-        self, script="Hello.", *, window=8192, slots=8, queue=64, special=SPECIAL, embedded=True
+        self,
+        script="Hello.",
+        *,
+        window=8192,
+        slots=8,
+        queue=64,
+        special=SPECIAL,
+        bos=None,
+        embedded=True,
     ):
         self.script = script
         self.window, self.slots, self.queue, self.embedded = window, slots, queue, embedded
-        self.tokenizer = ByteTokenizer(special)
+        self.tokenizer = ByteTokenizer(special, bos)
         self.requests, self.pinned, self.cancelled, self.dead = [], [], 0, None
         self.computed = []  # all prompts with their replies: what a KV cache would hold
         self.lock = threading.RLock()

@@ -105,7 +105,7 @@ def test_decode_at_both_ends_of_slots_and_window(guarded, heads, size, window):
     content = torch.randn(3, window, 2 * size)
     content[1, window // 2 + 1 :] = torch.nan  # what nothing was written to
     kv, query = guarded(content), guarded(torch.randn(4, heads, size))
-    out = kernels.mqa_decode(query, kv, guarded(slots), guarded(positions), 0.2)
+    out = kernels.decode_attention(query, kv, guarded(slots), guarded(positions), 0.2)
     for row, slot, position in zip(range(4), slots.tolist(), positions.tolist(), strict=True):
         key, value = content[slot, : position + 1].double().split(size, dim=-1)
         weights = (query[row].double() @ key.T * 0.2).softmax(-1)
@@ -118,7 +118,7 @@ def test_decode_of_views_reads_nothing_between_their_rows(guarded):
     kv = guarded(content, strides=(40 * 64 * 3 + 16, 64 + 16, 1))
     rows = guarded(query, strides=(5 * 32 + 64, 32, 1))
     slots, positions = torch.tensor([1, 0, 1]), torch.tensor([39, 0, 7])
-    out = kernels.mqa_decode(rows, kv, guarded(slots), guarded(positions), 0.2)
+    out = kernels.decode_attention(rows, kv, guarded(slots), guarded(positions), 0.2)
     for row in range(3):
         span = content[slots[row], : positions[row] + 1].double()
         key, value = span.split(32, dim=-1)
@@ -172,7 +172,7 @@ def elsewhere(tensor):
 
 def arguments(name):
     """Good ones, by their names."""
-    if name == "mqa_decode":
+    if name == "decode_attention":
         return {
             "query": torch.randn(3, 4, 16),
             "kv": torch.randn(2, 20, 32),
@@ -190,7 +190,7 @@ def arguments(name):
 
 WRONG = [
     (name, argument, change)
-    for name in ("mqa_decode", "int8_linear", "add_norm")
+    for name in ("decode_attention", "int8_linear", "add_norm")
     for argument, value in arguments(name).items()
     if isinstance(value, torch.Tensor)
     for change in (transposed, wider, shorter, elsewhere)
@@ -219,9 +219,9 @@ def test_rows_of_a_transposed_batch_are_refused():
     """As calibrate once gave them: three numbers apart, they name other slots."""
     rows = torch.tensor([(7, 0, 3), (8, 1, 4), (9, 1, 19)])
     _, slots, positions = rows.T
-    given = arguments("mqa_decode") | {"slots": slots, "positions": positions}
+    given = arguments("decode_attention") | {"slots": slots, "positions": positions}
     with pytest.raises(ValueError, match=r"slots must be int64 \[3\] on cpu, dense, not .*\[3\]"):
-        kernels.mqa_decode(*given.values())
+        kernels.decode_attention(*given.values())
     given |= {"slots": slots.contiguous()}
     with pytest.raises(ValueError, match="positions must be int64"):
-        kernels.mqa_decode(*given.values())
+        kernels.decode_attention(*given.values())

@@ -50,11 +50,11 @@ def cache(slots, window, head_dim, filled, dtype):
 
 def run(query, kv, slots, positions, scale):
     slots, positions = (torch.tensor(each, device=DEVICE) for each in (slots, positions))
-    return kernels.mqa_decode(query, kv, slots, positions, scale)
+    return kernels.decode_attention(query, kv, slots, positions, scale)
 
 
 def plain(query, kv, slots, positions, scale):
-    """mqa_decode in plain torch, in float64."""
+    """decode_attention in plain torch, in float64."""
     query, kv = query.cpu().double(), kv.cpu().double()
     out = []
     for row, slot, position in zip(query, slots, positions, strict=True):

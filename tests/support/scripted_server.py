@@ -16,6 +16,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from assistant.engine.tokenizer import any_of
+
 CUT = object()  # in a stream: the connection ends here
 NEVER = object()  # in a stream: nothing more comes, and the connection stays
 
@@ -303,12 +305,20 @@ def llama_cpp(model, tokenizer, window=256):
 
         def tokenize(body):
             trusted = body["parse_special"]
-            return {"tokens": tokenizer.encode(body["content"], trusted=trusted)}
+            text, bos = body["content"], tokenizer.bos_id
+            ids = [bos] if body["add_special"] and bos is not None else []
+            # As llama.cpp does it: a blank before the text, and behind each special token.
+            parts = any_of(tokenizer.special if trusted else []).split(text)
+            for at, part in enumerate(parts):
+                if part:
+                    ids += tokenizer.encode(part, trusted=at % 2 == 1, start=at % 2 == 0)
+            return {"tokens": ids}
 
         entry = {"id": model, "owned_by": "llamacpp", "meta": {"n_vocab": len(tokenizer)}}
         props = {
             "default_generation_settings": {"n_ctx": window},
             "eos_token": tokenizer.decode([tokenizer.eos_id]),
+            "bos_token": "" if tokenizer.bos_id is None else tokenizer.decode([tokenizer.bos_id]),
         }
         return {
             ("GET", "/v1/models"): lambda _: {"data": [entry]},

@@ -15,7 +15,7 @@ from assistant.errors import EngineError
 from assistant.web.pages.events import BUSY
 from assistant.web.pages.playground import tab_base
 from assistant.web.pages.playground.controls import read_seed, read_stops
-from assistant.web.pages.playground.fill_tab import FORGOTTEN
+from assistant.web.pages.playground.fill_tab import FORGOTTEN, ORDER
 from assistant.web.pages.playground.html import data, show_fills
 from assistant.web.pages.playground.tab_base import read_action
 from assistant.web.polling import side_by_side
@@ -257,3 +257,24 @@ def test_one_thing_at_a_time(server):
                     break
         assert len(held.requests) == 1
         go_on.set()
+
+
+@pytest.mark.parametrize(
+    "special, orders, told",
+    [
+        (("<fim_prefix>", "<fim_suffix>", "<fim_middle>"), ["PSM", "SPM"], ORDER),
+        (("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"), ["PSM"], "the suffix first"),
+        (("<[fim-prefix]>", "<[fim-suffix]>", "<[fim-middle]>"), ["SPM"], "the prefix first"),
+        ((), ["PSM", "SPM"], ORDER),
+    ],
+)
+def test_only_orders_that_the_model_was_trained_on_can_be_chosen(special, orders, told):
+    engine = FakeEngine(special=("<|endoftext|>", *special))
+    with running(engine) as server, Page(server.url) as page:
+        props = [component["props"] for component in page.config["components"]]
+    (order,) = [each for each in props if each.get("label") == "Order"]
+    assert [name for _, name in order["choices"]] == orders and order["value"] == orders[0]
+    assert told in order["info"] and order["interactive"] == (len(orders) == 2)
+    by_name = {each.get("elem_id"): each for each in props}
+    assert by_name["fill-in"]["interactive"] == bool(special)
+    assert ("cannot fill in" in by_name["fill"]["info"]) == (not special)

@@ -1,20 +1,15 @@
 """What a checkpoint's config.json says of its model, checked before anything large is read."""
 
-from dataclasses import fields
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from assistant.engine.checkpoint.families import FAMILIES
+from assistant.engine.checkpoint.families.fields import Fields, NotSupported
 from assistant.engine.files import broken_file, read_json
-from assistant.engine.model.config import ACTIVATIONS, Config
+from assistant.engine.model.config import Config
 from assistant.errors import CheckpointError
 from assistant.text import quoted
-
-# Older and other names, as transformers reads them
-_ALSO = {
-    "hidden_size": "n_embd",
-    "max_position_embeddings": "n_positions",
-    "num_attention_heads": "n_head",
-    "num_hidden_layers": "n_layer",
-}
 
 
 def read_config(folder: Path, name: str) -> Config:
@@ -24,24 +19,25 @@ def read_config(folder: Path, name: str) -> Config:
     raw = read_json(path)
     if raw is None:
         raise CheckpointError(f"{folder} is not a checkpoint: it has no config.json.")
-    if raw.get("model_type") != "gpt_bigcode":
+    try:
+        return parse_config(raw, name)
+    except ValueError as error:
+        raise broken_file(path, error) from error
+
+
+def parse_config(raw: Mapping[str, Any], name: str) -> Config:
+    """The Config of a config.json's keys. Raises CheckpointError for a model that cannot run here,
+    and ValueError for keys that are wrong."""
+    kind = raw.get("model_type")
+    family = FAMILIES.get(kind) if isinstance(kind, str) else None
+    if family is None:
         raise CheckpointError(
-            f"{name} has the architecture {quoted(raw.get('model_type'))}, and only gpt_bigcode "
-            "(StarCoder's) runs here: serve it with another program and name that with --endpoint."
+            f"{name} has the architecture {quoted(kind)}, and only {', '.join(FAMILIES)} run here: "
+            "serve it with another program and name that with --endpoint."
         )
     if raw.get("quantization_config"):
         raise CheckpointError(f"{name} is quantised, which is not supported: choose the original.")
-    named = {_ALSO.get(key, key): value for key, value in raw.items()}
-    known = {field.name for field in fields(Config)}  # not auto_map, which names code to run
     try:
-        config = Config(**{key: value for key, value in named.items() if key in known})
-    except ValueError as error:
-        raise broken_file(path, error) from error
-    if not config.multi_query:
-        raise CheckpointError(f"{name} has no multi-query attention, the only kind that runs here.")
-    if config.activation_function not in ACTIVATIONS:
-        raise CheckpointError(
-            f"{name} has the activation function {quoted(config.activation_function)}; only "
-            f"{', '.join(ACTIVATIONS)} are supported."
-        )
-    return config
+        return family.read(Fields(raw))
+    except NotSupported as error:
+        raise CheckpointError(f"{name} has {error}.") from error

@@ -1,4 +1,4 @@
-"""Finds, fetches, checks and loads a gpt_bigcode checkpoint: embedded, a folder, or from the hub.
+"""Finds, fetches, checks and loads a checkpoint: embedded, a folder, or from the hub.
 
 The small files come first, so that a checkpoint that cannot be served is refused before gigabytes
 are downloaded or read. Nothing in a checkpoint is ever executed: no code from the repository, no
@@ -15,7 +15,8 @@ from torch import Tensor
 
 from assistant.engine import card
 from assistant.engine.checkpoint.config import read_config
-from assistant.engine.checkpoint.weights import bytes_needed, find_tensors, read_tensors
+from assistant.engine.checkpoint.shapes import bytes_needed
+from assistant.engine.checkpoint.weights import find_tensors, read_tensors
 from assistant.engine.device import choose_device, choose_dtype, free_bytes
 from assistant.engine.files import broken_file, look_at, read_json
 from assistant.engine.model.config import Config

@@ -1,13 +1,12 @@
-"""The weights of a gpt_bigcode model: their names and shapes, the memory they take, reading them.
+"""The weights of a model in its files: found, checked against the config, read.
 
-The files' headers are checked against the config before any data is read; then the tensors go to
-their device one by one, each in its final form at once. Knows files and tensors; which files and
-which number format is load.py's and device.py's to say.
+Headers are checked before any data is read; then the tensors go to their device one by one, each in
+its final form at once. Knows files and tensors; which files and which number format is load.py's
+and device.py's to say, what a family calls its tensors the family's.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from math import prod
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple, cast
 from zipfile import is_zipfile
@@ -16,17 +15,15 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from assistant.engine.checkpoint.families import FAMILIES
+from assistant.engine.checkpoint.shapes import EMBEDDING, HEAD, LINEAR, expected_shapes
 from assistant.engine.files import broken_file, look_at, to_delete
-from assistant.engine.local.drafts import DRAFT_ROWS
 from assistant.engine.local.failures import is_out_of_memory
 from assistant.engine.model.config import Config
-from assistant.engine.model.int8 import Quantized, quantize, quantized_bytes
+from assistant.engine.model.int8 import Quantized, quantize
 from assistant.errors import CheckpointError
 from assistant.text import quoted
 
-EMBEDDING, HEAD = "wte.weight", "lm_head.weight"
-_PREFIX = "transformer."
-LINEAR = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
 # Not the 8-bit kinds, which mean nothing without the scales that some quantiser put beside them.
 _FLOATING = {
     "F64": torch.float64,
@@ -34,15 +31,6 @@ _FLOATING = {
     "F16": torch.float16,
     "BF16": torch.bfloat16,
 }
-_WIDEST = torch.float32.itemsize  # what files hold at most: StarCoder's own are float32
-# Bytes on a card for each row of the largest step and each token of the vocabulary while tokens are
-# drawn: the tensors of sampler.py and the logits take 87 at their peak, sorting values, ids and
-# order with a second copy of each 32, and the logits that each smaller captured step keeps 12
-# (test_capture.py counts them). The rest is for an allocator that finds no fitting block.
-_DRAWING = 140
-
-
-Shapes = dict[str, tuple[int, ...]]  # of tensors, by their names
 
 
 class Stored(NamedTuple):
@@ -54,116 +42,87 @@ class Stored(NamedTuple):
     floating: bool
 
 
-# -- what there must be -----------------------------------------------------------------------
+class Piece(NamedTuple):
+    """A tensor of the model: `stored` ones above each other. transposed: whether they are [in,
+    out]."""
 
-
-def _layer_shapes(config: Config) -> Shapes:
-    """Those of one layer; weights are [out, in]."""
-    width, inner = config.n_embd, config.n_inner or 4 * config.n_embd
-    linear = {
-        "attn.c_attn": (width + 2 * width // config.n_head, width),  # all queries, one key, value
-        "attn.c_proj": (width, width),
-        "mlp.c_fc": (inner, width),
-        "mlp.c_proj": (width, inner),
-    }
-    shapes: Shapes = {f"{name}.weight": shape for name, shape in linear.items()}
-    shapes |= {f"{name}.bias": shape[:1] for name, shape in linear.items()}
-    norms = ("ln_1.weight", "ln_1.bias", "ln_2.weight", "ln_2.bias")
-    return shapes | dict.fromkeys(norms, (width,))
-
-
-def _outer_shapes(config: Config) -> Shapes:
-    """Those outside of the layers; a tied head is none of its own."""
-    width, head = config.n_embd, (config.vocab_size, config.n_embd)
-    shapes: Shapes = {EMBEDDING: head, "wpe.weight": (config.n_positions, width)}
-    shapes |= {"ln_f.weight": (width,), "ln_f.bias": (width,)}
-    return shapes if config.tie_word_embeddings else shapes | {HEAD: head}
-
-
-def expected_shapes(config: Config) -> Shapes:
-    """Those of every tensor of the model, without a leading "transformer."."""
-    shapes = _outer_shapes(config)
-    for i in range(config.n_layer):
-        shapes |= {f"h.{i}.{name}": shape for name, shape in _layer_shapes(config).items()}
-    return shapes
-
-
-def count_parameters(config: Config) -> int:
-    """How many numbers the weights hold; a tied head counts once."""
-    layer = sum(map(prod, _layer_shapes(config).values()))
-    return config.n_layer * layer + sum(map(prod, _outer_shapes(config).values()))
-
-
-def count_kv(config: Config) -> int:
-    """How many numbers the keys and values of one full window hold."""
-    return 2 * config.n_positions * config.n_layer * config.n_embd // config.n_head
-
-
-def bytes_needed(
-    config: Config, slots: int, device: torch.device, dtype: torch.dtype, int8: bool = False
-) -> int:
-    """The most bytes held on `device` at once: the weights and what replies take beside them, or,
-    while weights are still read, the largest tensor as the file has it.
-
-    dtype: of whatever is not int8. int8: on a CPU, int8 weights beside the dense ones; elsewhere
-    in their place. What is read to a CPU is the file's own pages, which take no memory.
-
-    Replies take the KV cache of all `slots`. On a card that has a slot more (cache.py), the largest
-    step draws as many tokens as it has rows, and for many rows a weight in int8 is made dense.
-    """
-    weights, kv = count_parameters(config), count_kv(config) * dtype.itemsize
-    if device.type == "cpu":
-        return weights * (dtype.itemsize + int8) + slots * kv
-    replies = (slots + 1) * kv + max(slots, DRAFT_ROWS) * config.vocab_size * _DRAWING
-    layer, outer = _layer_shapes(config), _outer_shapes(config)
-    held = weights * dtype.itemsize
-    if int8:
-        linear = [layer[name] for name in LINEAR]
-        head = outer[EMBEDDING]  # the head's shape, tied or not
-        dense = config.n_layer * sum(map(prod, linear)) + prod(outer.get(HEAD, (0,)))
-        held -= dense * dtype.itemsize
-        held += config.n_layer * sum(map(quantized_bytes, linear)) + quantized_bytes(head)
-        replies += max(map(prod, [*linear, head])) * dtype.itemsize
-        # What was read dense and given back leaves holes that int8 weights fill in part: an H200
-        # held 0.3 GB more than the tensors.
-        held += max(map(prod, linear)) * dtype.itemsize
-    return held + max(replies, _WIDEST * max(map(prod, [*layer.values(), *outer.values()])))
+    stored: tuple[Stored, ...]
+    shape: tuple[int, ...]
+    transposed: bool = False
 
 
 # -- what the files have ----------------------------------------------------------------------
 
 
-def find_tensors(files: Sequence[Path], config: Config) -> dict[str, Stored]:
+def find_tensors(files: Sequence[Path], config: Config) -> dict[str, Piece]:
     """Where each expected tensor is, known from the headers of `files` alone.
 
     What the model does not need, such as the attention masks in older files, is left out. Raises
     CheckpointError for a file that cannot be read and for tensors that do not fit the config.
     """
+    family = FAMILIES[config.family]
     stored: dict[str, Stored] = {}
     for path in files:
         if look_at(path) is None:
             raise CheckpointError(f"The checkpoint file {path} is missing: download it again.")
         try:
-            stored |= {item.key.removeprefix(_PREFIX): item for item in _header(path)}
+            stored |= {item.key.removeprefix(family.names.prefix): item for item in _header(path)}
         except Exception as error:  # each format's reader has errors of its own
             raise broken_file(
                 path, f"it is cut off or not a file of weights: {type(error).__name__}"
             ) from error
-    if config.tie_word_embeddings and EMBEDDING not in stored and HEAD in stored:
-        stored[EMBEDDING] = stored[HEAD]  # files that keep the shared matrix under its other name
-    expected = expected_shapes(config)
-    wrong = [
-        name
-        for name, shape in expected.items()
-        if name not in stored or stored[name].shape != shape or not stored[name].floating
-    ]
+    pieces, wrong = {}, []
+    for name, shape in expected_shapes(config).items():
+        keys = file_names(config, name)
+        if name == EMBEDDING and config.tied and keys[0] not in stored:
+            keys = file_names(config, HEAD)  # files that keep the shared matrix under that name
+        transposed = family.transposed and name.endswith(LINEAR)
+        rows = _rows(config, name, shape[0], len(keys))
+        for key, count in zip(keys, rows, strict=True):
+            part = (count, *shape[1:])
+            item = stored.get(key)
+            if not item or not item.floating or item.shape != (part[::-1] if transposed else part):
+                wrong.append(key)
+        if not wrong:
+            pieces[name] = Piece(tuple(stored[key] for key in keys), shape, transposed)
     if wrong:
         raise CheckpointError(
             f"The weights in {files[0].parent} do not fit its config.json ({len(wrong)} tensors "
             "are missing or have another shape or kind of number, such as "
             f"{quoted(min(wrong))}): delete {to_delete(files[0])} and download it again."
         )
-    return {name: stored[name] for name in expected}
+    return pieces
+
+
+def file_names(config: Config, name: str) -> tuple[str, ...]:
+    """What the files of a family call the tensor `name`, or the parts of it from the first row on,
+    without the prefix."""
+    names = FAMILIES[config.family].names
+    outer, kind = name.rsplit(".", 1)
+    _, _, part = outer.rpartition(".")
+    there = getattr(names, part)
+    layer = names.layer.format(n=outer.split(".")[1]) if outer.startswith("layers.") else ""
+    return tuple(f"{layer}{key}.{kind}" for key in ((there,) if isinstance(there, str) else there))
+
+
+def renamed(config: Config, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`tensors` of a module in memory, named as in its files, by the names of shapes.py."""
+    family = FAMILIES[config.family]
+    there = {key.removeprefix(family.names.prefix): tensor for key, tensor in tensors.items()}
+    found = {}
+    for name in expected_shapes(config):
+        parts = [there[key] for key in file_names(config, name)]
+        if family.transposed and name.endswith(LINEAR):
+            parts = [part.T.contiguous() for part in parts]
+        found[name] = parts[0] if len(parts) == 1 else torch.cat(parts)
+    return found
+
+
+def _rows(config: Config, name: str, rows: int, parts: int) -> list[int]:
+    """How many rows of the tensor `name` each of its parts in the files has."""
+    if parts == 3:  # queries, keys, values
+        return [config.heads * config.head_dim, *[config.kv_heads * config.head_dim] * 2]
+    return [rows // parts] * parts
 
 
 def _header(path: Path) -> list[Stored]:
@@ -192,7 +151,7 @@ def _read_bin(path: Path) -> dict[str, Tensor]:
 
 
 def read_tensors(
-    stored: Mapping[str, Stored], device: torch.device, dtype: torch.dtype, int8: bool = False
+    pieces: Mapping[str, Piece], device: torch.device, dtype: torch.dtype, int8: bool = False
 ) -> dict[str, Tensor | Quantized]:
     """What find_tensors found, on `device` in `dtype`.
 
@@ -200,9 +159,9 @@ def read_tensors(
     head then has an entry of its own, beside the embedding. No more than one tensor is held in
     another form than its last. Raises CheckpointError.
     """
-    folder = next(iter(stored.values())).path.parent
+    folder = next(iter(pieces.values())).stored[0].path.parent
     try:
-        return _read(stored, device, dtype, int8)
+        return _read(pieces, device, dtype, int8)
     except Exception as error:  # whatever is wrong with files that anyone may have written
         if is_out_of_memory(error):
             raise CheckpointError(
@@ -217,26 +176,55 @@ def read_tensors(
 
 @torch.no_grad()
 def _read(
-    stored: Mapping[str, Stored], device: torch.device, dtype: torch.dtype, int8: bool
+    pieces: Mapping[str, Piece], device: torch.device, dtype: torch.dtype, int8: bool
 ) -> dict[str, Tensor | Quantized]:
     tensors: dict[str, Tensor | Quantized] = {}
-    mapped = device.type == "cpu"  # copied even in its own dtype: the file may be overwritten
-    for path in sorted({item.path for item in stored.values()}):
-        with _reader(path, device) as read:
-            keys = {name: item.key for name, item in stored.items() if item.path == path}
-            for name, key in keys.items():
+    by_files: dict[tuple[Path, ...], list[str]] = {}
+    for name, piece in pieces.items():
+        by_files.setdefault(tuple(sorted({item.path for item in piece.stored})), []).append(name)
+    for paths, names in sorted(by_files.items()):
+        with ExitStack() as files:
+            readers = {path: files.enter_context(_reader(path, device)) for path in paths}
+            for name in names:
                 # Nothing here may name the tensor as read: it would live on beside the next one.
                 if int8 and (name == HEAD or name.endswith(LINEAR)):
-                    tensors[name] = quantize(read(key))
+                    tensors[name] = quantize(_joined(pieces[name], readers, device, None))
                 else:
-                    tensors[name] = read(key).to(dtype, copy=mapped).contiguous()
+                    tensors[name] = _joined(pieces[name], readers, device, dtype)
     if int8 and HEAD not in tensors:
         tensors[HEAD] = quantize(cast(Tensor, tensors[EMBEDDING]))
     return tensors
 
 
+Reader = Callable[[str], Tensor]
+
+
+def _joined(
+    piece: Piece, readers: Mapping[Path, Reader], device: torch.device, dtype: torch.dtype | None
+) -> Tensor:
+    """`piece` in `dtype`; None: in the first file's own, which quantising needs no copy of."""
+    if len(piece.stored) == 1:
+        item = piece.stored[0]
+        tensor = readers[item.path](item.key)
+        tensor = tensor.T if piece.transposed else tensor
+        if dtype is None:
+            return tensor
+        mapped = device.type == "cpu"  # copied even in its own dtype: the file may be overwritten
+        return tensor.to(dtype, copy=mapped).contiguous()
+    whole, row = torch.empty(0), 0
+    for item in piece.stored:
+        part = readers[item.path](item.key)
+        if not row:
+            whole = torch.empty(piece.shape, dtype=dtype or part.dtype, device=device)
+        part = part.T if piece.transposed else part
+        whole[row : row + len(part)] = part
+        row += len(part)
+        del part
+    return whole
+
+
 @contextmanager
-def _reader(path: Path, device: torch.device) -> Iterator[Callable[[str], Tensor]]:
+def _reader(path: Path, device: torch.device) -> Iterator[Reader]:
     """From a key in the file to its tensor on `device`, in the file's dtype."""
     if path.suffix == ".safetensors":
         with safe_open(path, framework="pt", device=str(device)) as file:

@@ -12,6 +12,7 @@ import itertools
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from math import prod
 from types import SimpleNamespace
 from typing import cast
 
@@ -20,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from assistant.engine.checkpoint.load import Checkpoint
+from assistant.engine.checkpoint.shapes import layer_shapes
 from assistant.engine.device import on_card, send
 from assistant.engine.local.cache import Cache
 from assistant.engine.local.threads import fastest
@@ -43,7 +45,7 @@ def choose_model(checkpoint: Checkpoint, threads: int = 1) -> Model:
     divergence over the next tokens of a trial text. benchmarks/engine.py measures it at length.
     """
     config, tensors, dtype = checkpoint.config, checkpoint.tensors, checkpoint.dtype
-    if dtype not in ("auto", "int8") or on_card(cast(Tensor, tensors["wte.weight"]).device):
+    if dtype not in ("auto", "int8") or on_card(cast(Tensor, tensors["tokens.weight"]).device):
         torch.set_num_threads(threads)
         return Model(config, tensors)
     prefill_dtype = _prefill_dtype(tensors)
@@ -82,7 +84,7 @@ def _trial(model: Model, ids: Sequence[int]) -> tuple[Tensor, float]:
 
 def _prefill_dtype(tensors: Mapping[str, Tensor | Quantized]) -> torch.dtype:
     """bfloat16 where its product is the faster one: CPUs with instructions for it."""
-    weight = cast(Tensor, tensors["h.0.mlp.c_fc.weight"])
+    weight = cast(Tensor, tensors["layers.0.up.weight"])
     if weight.dtype is torch.bfloat16:
         return torch.bfloat16  # memory is short: no wider copy
     rows = torch.ones(_ROWS, weight.shape[1])
@@ -117,7 +119,7 @@ def depend_on_threads(model: Model, cache: Cache, counts: Sequence[int]) -> list
     """Whether the results of (decode, prefill) depend on how many threads compute them, of which
     `counts` are tried; both do for a model of which even a layer is too large to try.
     Overwrites slot 0 of `cache`."""
-    layer = 12 * model.width**2
+    layer = sum(map(prod, layer_shapes(model.config).values()))
     if layer > _LARGEST:
         return [True, True]
     if layer * len(model.layers) > _LARGEST:

@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Collection, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import torch
 
@@ -48,7 +48,8 @@ def try_elsewhere(model: Model, deadline_s: float = DEADLINE_S) -> dict[str, str
     card may take one process only.
     """
     there = steps(model)
-    shape = model.heads, model.head_dim
+    config = model.config
+    shape = config.heads, config.head_dim, config.kv_heads
     refused = {
         n: why for n, why in kernels.unusable_steps(model.device, *shape).items() if n in there
     }
@@ -175,19 +176,11 @@ def _run(
     model: Model, refused: Collection[str], deadline_s: float
 ) -> tuple[dict[str, str | None], str | None]:
     """What a trial found, {name: why not or None}, and how it ended, None if as it should."""
-    up = model.layers[0].up
-    weight = up.weight.values if isinstance(up, Int8) else up.weight
     options = {
         "device": str(model.device),
         "dtype": str(model.dtype).removeprefix("torch."),
-        "int8": isinstance(up, Int8),
-        "shape": {
-            "n_embd": model.width,
-            "n_inner": len(weight),
-            "n_head": model.heads,
-            "n_positions": model.window,
-            "vocab_size": model.vocab_size,
-        },
+        "int8": isinstance(model.layers[0].up, Int8),
+        "config": asdict(model.config),
         "refused": list(refused),
         "deadline_s": deadline_s + 30,
     }

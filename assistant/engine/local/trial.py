@@ -12,11 +12,12 @@ import os
 import signal
 import sys
 import threading
-from typing import Any, cast
+from dataclasses import replace
+from typing import Any
 
 import torch
 
-from assistant.engine.checkpoint.weights import EMBEDDING, HEAD, LINEAR, expected_shapes
+from assistant.engine.checkpoint.shapes import EMBEDDING, HEAD, LINEAR, expected_shapes
 from assistant.engine.device import use_card
 from assistant.engine.local.cache import Cache
 from assistant.engine.local.drafts import DRAFT_ROWS
@@ -25,7 +26,7 @@ from assistant.engine.local.proof import attempts, describe
 from assistant.engine.local.sampler import Sampler
 from assistant.engine.local.step import DecodeStep
 from assistant.engine.model import kernels
-from assistant.engine.model.config import Config
+from assistant.engine.model.config import Config, Rope
 from assistant.engine.model.int8 import SCALE_DTYPE, Quantized
 from assistant.engine.model.model import Model
 from assistant.errors import CheckpointError
@@ -37,16 +38,17 @@ _VOCABULARY = _INNER = 1024
 _INT8_VOCABULARY = kernels.PROGRAMS * kernels.BLOCK_OUT
 
 
-def one_layer(shape: dict[str, int], device: torch.device, dtype: torch.dtype, int8: bool) -> Model:
-    """shape: n_embd, n_inner, n_head, n_positions and vocab_size, as in a config.json."""
-    vocabulary, inner = shape["vocab_size"], shape["n_inner"]
+def one_layer(config: Config, device: torch.device, dtype: torch.dtype, int8: bool) -> Model:
+    """config: that of the whole model."""
+    vocabulary, inner = config.vocab_size, config.inner
     most = _INT8_VOCABULARY if int8 else _VOCABULARY
-    small = {
-        "n_layer": 1,
-        "vocab_size": min(vocabulary, most + vocabulary % most),
-        "n_inner": inner if int8 else min(inner, _INNER),
-    }
-    config = Config(**cast(dict[str, Any], shape | small))
+    config = replace(
+        config,
+        layers=1,
+        sliding_from=0,  # the one layer slides where any does
+        vocab_size=min(vocabulary, most + vocabulary % most),
+        inner=inner if int8 else min(inner, _INNER),
+    )
     torch.manual_seed(0)
     tensors = {
         name: torch.randn(size, dtype=dtype, device=device) * size[-1] ** -0.5
@@ -61,9 +63,17 @@ def one_layer(shape: dict[str, int], device: torch.device, dtype: torch.dtype, i
             scale = torch.full((rows,), width**-0.5 / 64, dtype=SCALE_DTYPE, device=device)
             tensors[name] = Quantized(values, scale)
     for name in tensors:
-        if "ln_" in name and name.endswith("weight"):
+        if "norm" in name and name.endswith("weight"):
             tensors[name] = torch.ones_like(tensors[name])
     return Model(config, tensors)
+
+
+def read_config(values: dict[str, Any]) -> Config:
+    """What dataclasses.asdict made of a Config, and JSON of that."""
+    rope = values["rope"]
+    if rope is not None:
+        rope = Rope(tuple(rope["frequencies"]), rope["factor"])
+    return Config(**values | {"rope": rope})
 
 
 def end_with_parent() -> None:
@@ -84,7 +94,9 @@ def main(options: dict[str, Any]) -> None:
     end_with_parent()
     device = torch.device(options["device"])
     use_card(device)
-    model = one_layer(options["shape"], device, getattr(torch, options["dtype"]), options["int8"])
+    model = one_layer(
+        read_config(options["config"]), device, getattr(torch, options["dtype"]), options["int8"]
+    )
     cache = Cache(model, 2)
     decode_step = DecodeStep(model, cache, Sampler(cache.kv.shape[1], model.vocab_size, device))
     report("begun", None)

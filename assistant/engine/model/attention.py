@@ -1,10 +1,12 @@
-"""Multi-query attention over the KV cache: prefill of a chunk, and decode of single rows.
+"""Attention over the KV cache: prefill of a chunk, and decode of single rows.
 
-All query heads share one key and one value head (Shazeer 2019, arXiv:1911.02150), so K and V are
-read once and never repeated per head. Knows one layer of the cache; no requests.
+Query heads share key and value heads: all of them one (multi-query, Shazeer 2019,
+arXiv:1911.02150), or groups (arXiv:2305.13245), down to groups of one. K and V are read once for a
+group. Knows one layer of the cache; no requests.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -18,61 +20,120 @@ _BLOCK = 64  # new tokens whose scores the CPU holds at once: they stay in its c
 _AHEAD = torch.full((_BLOCK, _BLOCK), -torch.inf).triu(1)
 
 
-def prefill(query: Tensor, kv: Tensor, scale: float) -> Tensor:
+class Shape(NamedTuple):
+    """scale: of scores. kv_heads: heads of keys and values. sliding: how many positions up to its
+    own a token sees; None for all."""
+
+    scale: float
+    kv_heads: int = 1
+    sliding: int | None = None
+
+    def first(self, position: int) -> int:
+        """The first position that the one at `position` sees."""
+        return 0 if self.sliding is None else max(position + 1 - self.sliding, 0)
+
+
+def prefill(query: Tensor, kv: Tensor, shape: Shape) -> Tensor:
     """Causal attention of a chunk, the last T of L positions.
 
-    query: [T, heads, head_dim]. kv: [L, 2 x head_dim], keys then values, the chunk's own included.
-    Returns [T, heads, head_dim], all of one dtype.
+    query: [T, heads, head_dim]. kv: [L, 2 x kv_heads x head_dim], keys then values, the chunk's own
+    included. Returns [T, heads, head_dim], all of one dtype.
     """
-    tokens, heads, _ = query.shape
-    length = kv.shape[0]
     if on_card(query.device):
-        # It brings torch's compiler along, which takes two seconds and is needed by nothing else.
-        from torch.nn.attention.bias import causal_lower_right
-
-        key, value = (t.expand(1, heads, length, -1) for t in kv.chunk(2, dim=-1))
-        mask = causal_lower_right(tokens, length)
-        out = F.scaled_dot_product_attention(
-            query.transpose(0, 1)[None], key, value, attn_mask=mask, scale=scale
-        )
-        return out[0].transpose(0, 1)
-    rows, past = query.float() * scale, F.pad(kv.float(), (0, 0, 0, -length % _BLOCK))
+        return _prefill_on_card(query, kv, shape)
+    tokens, length = len(query), len(kv)
+    rows, past = query.float() * shape.scale, F.pad(kv.float(), (0, 0, 0, -length % _BLOCK))
     first = length - tokens
     mixed = []
     for start in range(first // _BLOCK * _BLOCK, length, _BLOCK):
         begin, end = max(start, first), min(start + _BLOCK, length)
         block = F.pad(rows[begin - first : end - first], (0, 0, 0, 0, begin - start, 0))
         block = F.pad(block, (0, 0, 0, 0, 0, _BLOCK - len(block)))
-        mixed.append(_block(block, past[: start + _BLOCK], _AHEAD)[begin - start : end - start])
+        seen = shape.first(start) // _BLOCK * _BLOCK
+        out = _block(
+            block, past[seen : start + _BLOCK], shape.kv_heads, _hidden(start, seen, shape)
+        )
+        mixed.append(out[begin - start : end - start])
     return torch.cat(mixed).to(query.dtype)
 
 
-def _block(query: Tensor, past: Tensor, ahead: Tensor | None = None) -> Tensor:
+def _prefill_on_card(query: Tensor, kv: Tensor, shape: Shape) -> Tensor:
+    # It brings torch's compiler along, which takes two seconds and is needed by nothing else.
+    from torch.nn.attention.bias import causal_lower_right
+
+    tokens, heads, _ = query.shape
+    seen = shape.first(len(kv) - tokens)
+    kv = kv[seen:]
+    length = len(kv)
+    key, value = kv.view(length, 2, shape.kv_heads, 1, -1).unbind(1)
+    # One head's are read again for each query head; those of several have to be copied for it.
+    key, value = (
+        t.expand(-1, -1, heads // shape.kv_heads, -1).flatten(1, 2).transpose(0, 1)[None]
+        for t in (key, value)
+    )
+    mask: Tensor = causal_lower_right(tokens, length)
+    if shape.sliding is not None and shape.sliding < length:
+        positions = torch.arange(length, device=kv.device)
+        away = positions[-tokens:, None] - positions
+        mask = (away >= 0) & (away < shape.sliding)
+    out = F.scaled_dot_product_attention(
+        query.transpose(0, 1)[None], key, value, attn_mask=mask, scale=shape.scale
+    )
+    return out[0].transpose(0, 1)
+
+
+def _hidden(start: int, seen: int, shape: Shape) -> Tensor | None:
+    """What the block from `start` on does not see of the keys from `seen` on, because it is ahead
+    or too far behind: -inf there, [_BLOCK, the last _BLOCK keys, or all where any is too far]."""
+    if shape.first(start + _BLOCK - 1) == 0:
+        return _AHEAD
+    away = torch.arange(start, start + _BLOCK)[:, None] - torch.arange(seen, start + _BLOCK)
+    visible = (away >= 0) & (away < cast(int, shape.sliding))
+    return torch.zeros(away.shape).masked_fill_(~visible, -torch.inf)
+
+
+def _block(query: Tensor, past: Tensor, kv_heads: int, hidden: Tensor | None = None) -> Tensor:
     """Attention of a few tokens in float32, the query scaled already: two plain products.
 
-    past: [L, 2 x head_dim]. ahead: [T, _BLOCK], -inf where a token may not look among the last
-    positions; None if all may look at all. A prompt's blocks are whole ones that begin at multiples
-    of _BLOCK, so that a token's sums are the same, bit for bit, however it was cut into chunks; and
-    products are made by halves, so that up to two threads give the same (linear.py).
+    past: [L, 2 x kv_heads x head_dim]. hidden: see _hidden; None if all may look at all. A prompt's
+    blocks are whole ones that begin at multiples of _BLOCK, so that a token's sums are the same,
+    bit for bit, however it was cut into chunks; and products of one K/V head are made by halves, so
+    that up to two threads give the same (linear.py).
     """
     tokens, heads, head_dim = query.shape
-    parts = 2 - tokens * heads % 2
-    key, value = (half.expand(parts, -1, -1) for half in past.split(head_dim, dim=-1))
-    scores = query.reshape(parts, -1, head_dim) @ key.transpose(1, 2)
-    if ahead is not None:
-        scores.view(tokens, heads, -1)[:, :, -_BLOCK:] += ahead[:, None]
-    return (scores.softmax(-1) @ value).view(tokens, heads, head_dim)
+    if kv_heads == 1:
+        parts = 2 - tokens * heads % 2
+        key, value = (half.expand(parts, -1, -1) for half in past.split(head_dim, dim=-1))
+        rows = query.reshape(parts, -1, head_dim)
+    else:
+        key, value = past.view(len(past), 2, kv_heads, head_dim).permute(1, 2, 0, 3)
+        rows = query.view(tokens, kv_heads, -1, head_dim).transpose(0, 1).flatten(1, 2)
+    scores = rows @ key.transpose(1, 2)
+    if hidden is not None:
+        by_token = (
+            scores.view(tokens, heads, -1)
+            if kv_heads == 1
+            else scores.view(kv_heads, tokens, heads // kv_heads, -1)
+        )
+        by_token[..., -hidden.shape[1] :] += hidden[:, None]
+    mixed = scores.softmax(-1) @ value
+    if kv_heads == 1:
+        return mixed.view(tokens, heads, head_dim)
+    return mixed.view(kv_heads, tokens, -1, head_dim).transpose(0, 1).flatten(1, 2)
 
 
-def decode(query: Tensor, kv: Tensor, slots: Places, positions: Places, scale: float) -> Tensor:
-    """Attention of single tokens, each over all that its slot holds up to it.
+def decode(query: Tensor, kv: Tensor, slots: Places, positions: Places, shape: Shape) -> Tensor:
+    """Attention of single tokens, each over what it sees of its slot up to itself.
 
-    query: [rows, heads, head_dim]. kv: [slots, window, 2 x head_dim]. slots, positions: [rows],
-    int64 tensors for the kernels, else lists; two rows may be of one slot. Returns query's shape.
+    query: [rows, heads, head_dim]. kv: [slots, window, 2 x kv_heads x head_dim]. slots, positions:
+    [rows], int64 tensors for the kernels, else lists; two rows may be of one slot. Returns query's
+    shape.
     """
     if isinstance(slots, Tensor) and isinstance(positions, Tensor):
-        return kernels.mqa_decode(query, kv, slots, positions, scale)
-    rows = (query.float() * scale).split(1)
-    spans = [kv[slot, : position + 1] for slot, position in zip(slots, positions, strict=True)]
-    mixed = [_block(row, span.float()) for row, span in zip(rows, spans, strict=True)]
+        return kernels.decode_attention(query, kv, slots, positions, *shape)
+    rows = (query.float() * shape.scale).split(1)
+    mixed = [
+        _block(row, kv[slot, shape.first(position) : position + 1].float(), shape.kv_heads)
+        for row, slot, position in zip(rows, slots, positions, strict=True)
+    ]
     return torch.cat(mixed).to(query.dtype)

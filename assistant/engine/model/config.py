@@ -1,46 +1,61 @@
 """The sizes and switches of a model: all that its forward pass must know beside weights."""
 
-from dataclasses import dataclass, fields
-from typing import cast
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
-from assistant.text import quoted
-
-# config.activation_function -> the `approximate` argument of F.gelu. The exact one is used at 15 B
-# and 7 B, the tanh approximation (Hendrycks and Gimpel, arXiv:1606.08415) by the smaller ones.
-ACTIVATIONS = {"gelu": "none", "gelu_pytorch_tanh": "tanh", "gelu_new": "tanh", "gelu_fast": "tanh"}
+Activation: TypeAlias = Literal["gelu", "gelu_tanh", "silu"]
 
 
-SIZE_MAX = 1 << 40  # of any size here; beyond it what they take cannot be reckoned
+@dataclass(frozen=True, slots=True)
+class Rope:
+    """Rotary positions (RoFormer, arXiv:2104.09864). frequencies: radians a position, for each of
+    the head_dim / 2 pairs (n, n + head_dim / 2). factor: of what is rotated."""
+
+    frequencies: tuple[float, ...]
+    factor: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """The keys of a gpt_bigcode model that decide what it computes, with the defaults that
-    transformers' GPTBigCodeConfig has for them (5.17), whose file may leave them out.
+    """A pre-norm decoder. Families (checkpoint/families) make one of a config.json.
 
-    Raises ValueError for a value of another type, a size below 1, and sizes that do not fit.
+    family: its model_type. window: positions. inner: width of the MLP. kv_heads: each is shared by
+    heads / kv_heads query heads. gated: whether the MLP's activation is multiplied with a second
+    product of its input. rope: None for learned positions. sliding: how many positions up to its
+    own a token sees in the layers from `sliding_from` on; None for all. tied: whether the head is
+    the embedding. The biases of a LayerNorm are always there, an RMSNorm has none.
     """
 
-    vocab_size: int = 50_257
-    n_positions: int = 1024
-    n_embd: int = 768
-    n_layer: int = 12
-    n_head: int = 12
-    n_inner: int | None = None  # None: 4 times n_embd
-    activation_function: str = "gelu_pytorch_tanh"
-    layer_norm_epsilon: float = 1e-5
-    scale_attn_weights: bool = True
-    multi_query: bool = True
-    tie_word_embeddings: bool = True
+    family: str
+    vocab_size: int
+    window: int
+    width: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    inner: int
+    norm: Literal["layer", "rms"] = "layer"
+    epsilon: float = 1e-5
+    activation: Activation = "gelu_tanh"
+    gated: bool = False
+    scaled: bool = True  # attention's scores by 1 / sqrt(head_dim)
+    qkv_bias: bool = True
+    out_bias: bool = True
+    mlp_bias: bool = True
+    rope: Rope | None = None
+    sliding: int | None = None
+    sliding_from: int = 0
+    tied: bool = True
 
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value, kind = getattr(self, field.name), cast(type, field.type)
-            if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
-                raise ValueError(f"{field.name} is {quoted(value)}")
-            if isinstance(value, int | float) and not isinstance(value, bool) and not value > 0:
-                raise ValueError(f"{field.name} is {quoted(value)}, and must be above 0")
-            if isinstance(value, int) and value > SIZE_MAX:
-                raise ValueError(f"{field.name} is {quoted(value)}, and at most {SIZE_MAX}")
-        if self.n_embd % self.n_head:
-            raise ValueError(f"n_embd, {self.n_embd}, is not a multiple of n_head, {self.n_head}")
+    @property
+    def kv_width(self) -> int:
+        """Numbers that a layer keeps of each token: keys, then values, of all K/V heads."""
+        return 2 * self.kv_heads * self.head_dim
+
+    @property
+    def kind(self) -> str:
+        """What people call how its heads share keys and values."""
+        if self.kv_heads == self.heads:
+            return "multi-head"
+        return "multi-query" if self.kv_heads == 1 else "grouped-query"

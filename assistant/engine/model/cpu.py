@@ -6,24 +6,41 @@ all of them on bfloat16: torch's int8 product is fast for no other activations. 
 model.py's layers; no requests.
 """
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from assistant.engine.model.int8 import Quantized
+from assistant.engine.model.attention import Shape
+from assistant.engine.model.config import Activation
+from assistant.engine.model.norm import Norm
+from assistant.engine.model.rotate import Turn, turned
 
 
-class Layer(Protocol):
-    """One of model.py's layers with Int8 linear layers, all of them with a bias."""
+class Product(NamedTuple):
+    """operator(rows, *weights), and the bias to be added."""
 
-    norm_1: tuple[Tensor, Tensor, float]
-    qkv: tuple[Quantized, Tensor]
-    attn_out: tuple[Quantized, Tensor]
-    norm_2: tuple[Tensor, Tensor, float]
-    up: tuple[Quantized, Tensor]
-    down: tuple[Quantized, Tensor]
+    operator: Callable[..., Tensor]
+    weights: tuple[Any, ...]
+    bias: Tensor | None
+
+
+class Layer(NamedTuple):
+    """One of model.py's layers. The norms are the arguments of torch's own."""
+
+    norm_1: tuple[Any, ...]
+    qkv: Product
+    out: Product
+    norm_2: tuple[Any, ...]
+    up: Product
+    down: Product
+    attention: Shape
+
+
+def norm_arguments(norm: Norm) -> tuple[Any, ...]:
+    """Those of torch.layer_norm, or of torch.rms_norm, behind the rows."""
+    return tuple(part for part in (norm.weight.shape, *norm) if part is not None)
 
 
 def decode(
@@ -33,40 +50,65 @@ def decode(
     slots: Sequence[int],
     positions: Sequence[int],
     heads: int,
-    scale: float,
-    gelu: str,
+    head_dim: int,
+    activation: Activation,
+    gated: bool,
+    turn: Turn | None,
 ) -> Tensor:
     """The last hidden states, bfloat16 [rows, width], after single tokens.
 
-    x: bfloat16 [rows, width], tokens and positions
-    embedded. cache: bfloat16, see Model.kv_shape. slots, positions: one for each row. gelu: the
-    `approximate` of F.gelu. A row's result does not depend on the others, to the last bit, nor on
-    the number of threads: the heads are two halves, each computed by one.
+    x: bfloat16 [rows, width], tokens and positions embedded. cache: bfloat16, see Model.kv_shape.
+    slots, positions: one for each row. turn: of rotary positions. A row's result does not depend on
+    the others, to the last bit, nor on the number of threads: the heads of one K/V head are two
+    halves, each computed by one.
     """
-    width = x.shape[1]
-    head_dim, halves = width // heads, 2 - heads % 2
-    shape = (width,)
-    norm, gelu_ = torch.layer_norm, torch._C._nn.gelu_  # type: ignore[attr-defined]  # no stub
-    product = torch.ops.aten._weight_int8pack_mm.default
+    norm: Callable[..., Tensor] = torch.layer_norm if len(layers[0].norm_1) == 4 else torch.rms_norm
     attend = torch._C._nn.scaled_dot_product_attention
-    places = list(zip(range(len(slots)), slots, positions, strict=True))
+    silu, gelu = torch._C._nn.silu_, torch._C._nn.gelu_  # type: ignore[attr-defined]  # no stub
+    approximate = "tanh" if activation == "gelu_tanh" else "none"
+    width, count = heads * head_dim, len(slots)
+    kv_heads = layers[0].attention.kv_heads
+    halves, keys_end = 2 - heads % 2, width + kv_heads * head_dim
+    places = list(zip(range(count), slots, positions, strict=True))
     for layer, kv in zip(layers, cache.unbind(0), strict=True):
-        weight, bias, epsilon = layer.norm_1
-        (values, scales), shift = layer.qkv
-        qkv = product(norm(x, shape, weight, bias, epsilon), values, scales).add_(shift)
+        operator, weights, bias = layer.qkv
+        qkv = operator(norm(x, *layer.norm_1), *weights)
+        if bias is not None:
+            qkv.add_(bias)
+        if turn is not None:
+            both = qkv[:, :keys_end].view(count, -1, head_dim)
+            both.copy_(turned(both, turn))
         for row, slot, position in places:
             kv[slot, position] = qkv[row, width:]
         mixed = []
+        scale, _, sliding = shape = layer.attention
         for row, slot, position in places:
-            query = qkv[row, :width].view(1, halves, -1, head_dim)  # the heads as rows of two
-            past = kv[slot, : position + 1].expand(1, halves, -1, -1)
-            mixed.append(attend(query, past[..., :head_dim], past[..., head_dim:], scale=scale))
-        rows = (mixed[0] if len(mixed) == 1 else torch.cat(mixed)).view(-1, width)
-        (values, scales), shift = layer.attn_out
-        x = product(rows, values, scales).add_(shift).add_(x)
-        weight, bias, epsilon = layer.norm_2
-        (values, scales), shift = layer.up
-        hidden = product(norm(x, shape, weight, bias, epsilon), values, scales).add_(shift)
-        (values, scales), shift = layer.down
-        x = product(gelu_(hidden, approximate=gelu), values, scales).add_(shift).add_(x)
+            past = kv[slot, (sliding and shape.first(position)) or 0 : position + 1]
+            if kv_heads == 1:
+                query = qkv[row, :width].view(1, halves, -1, head_dim)  # the heads as rows of two
+                past = past.expand(1, halves, -1, -1)
+                key, value = past[..., :head_dim], past[..., head_dim:]
+            else:
+                query = qkv[row, :width].view(1, kv_heads, -1, head_dim)
+                key, value = past.view(-1, 2, 1, kv_heads, head_dim).permute(1, 2, 3, 0, 4)
+            mixed.append(attend(query, key, value, scale=scale))
+        rows = (mixed[0] if count == 1 else torch.cat(mixed)).view(-1, width)
+        operator, weights, bias = layer.out
+        delta = operator(rows, *weights)
+        x = (delta if bias is None else delta.add_(bias)).add_(x)
+        operator, weights, bias = layer.up
+        hidden = operator(norm(x, *layer.norm_2), *weights)
+        if bias is not None:
+            hidden.add_(bias)
+        if gated:
+            gate, hidden = hidden.chunk(2, dim=-1)
+            gate = silu(gate) if activation == "silu" else gelu(gate, approximate=approximate)
+            hidden = gate * hidden
+        elif activation == "silu":
+            silu(hidden)
+        else:
+            gelu(hidden, approximate=approximate)
+        operator, weights, bias = layer.down
+        delta = operator(hidden, *weights)
+        x = (delta if bias is None else delta.add_(bias)).add_(x)
     return x

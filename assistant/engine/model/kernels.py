@@ -19,7 +19,7 @@ from assistant.engine.device import on_card
 
 # Not tuned yet: they follow from arithmetic, not from measurements.
 SPLITS = 16  # of a row's keys; an 8192-token window gives 16 programs a row, 512 keys each
-HEADS_MAX = 64  # query heads that fit in one tile
+HEADS_MAX = 64  # query heads of one K/V head that fit in one tile
 BLOCK_OUT, BLOCK_IN = 64, 128  # tile of an int8 weight: 64 is the M of Hopper's wgmma
 BLOCK_ROWS_MAX = 64
 PROGRAMS = 256  # what a weight should be cut into: about two programs for each of 132 processors
@@ -52,49 +52,66 @@ def on_kernels(device: torch.device) -> bool:
     return on_card(device) and path.kernels
 
 
-def unusable_steps(device: torch.device, heads: int, head_dim: int) -> dict[str, str]:
+def unusable_steps(
+    device: torch.device, heads: int, head_dim: int, kv_heads: int = 1
+) -> dict[str, str]:
     """Which of the STEPS cannot even be tried on `device`, and why: all that are kernels, or those
     that do not take this shape."""
     if device.type == "cuda" and (why := card.why_no_kernels(device)):
         return {"int8": why, "kernels": why}
-    if not is_supported(heads, head_dim):
-        return {"kernels": f"no kernel takes {heads} heads of {head_dim}"}
+    if not is_supported(heads, head_dim, kv_heads):
+        return {"kernels": f"no kernel takes {heads} heads of {head_dim} on {kv_heads}"}
     return {}
 
 
-def is_supported(heads: int, head_dim: int) -> bool:
-    """Whether `mqa_decode` takes this shape: at most 64 heads of 16, 32, 64 or 128."""
-    return 1 <= heads <= HEADS_MAX and head_dim in (16, 32, 64, 128)
+def is_supported(heads: int, head_dim: int, kv_heads: int = 1) -> bool:
+    """Whether `decode_attention` takes this shape: groups of at most 64 heads of 16, 32, 64, or
+    128."""
+    group, rest = divmod(heads, kv_heads)
+    return rest == 0 and 1 <= group <= HEADS_MAX and head_dim in (16, 32, 64, 128)
 
 
-def mqa_decode(query: Tensor, kv: Tensor, slots: Tensor, positions: Tensor, scale: float) -> Tensor:
-    """Multi-query attention of single tokens, each over its slot up to its own position.
+def decode_attention(
+    query: Tensor,
+    kv: Tensor,
+    slots: Tensor,
+    positions: Tensor,
+    scale: float,
+    kv_heads: int = 1,
+    sliding: int | None = None,
+) -> Tensor:
+    """Attention of single tokens, each over what it sees of its slot up to its own position.
 
     query: [rows, heads, head_dim] in bfloat16, float16 or float32, `is_supported`. kv: one layer of
-    the cache, [slots, window, 2 x head_dim] of the same dtype, keys then values. Both may be views
-    with strides as long as the last dimension is dense. slots, positions: int64 [rows], dense. Row
-    r attends to kv[slots[r], : positions[r] + 1], and to nothing (zeros) if its position is -1.
-    Returns [rows, heads, head_dim], dense.
+    the cache, [slots, window, 2 x kv_heads x head_dim] of the same dtype, keys then values. Both
+    may be views with strides as long as the last dimension is dense. slots, positions: int64
+    [rows], dense. Row r attends to kv[slots[r], : positions[r] + 1], of that to the last `sliding`,
+    and to nothing (zeros) if its position is -1. Returns [rows, heads, head_dim], dense.
 
-    K and V are read once for all heads. Each row's keys are cut into SPLITS equal parts (flash
-    decoding, Dao et al. 2023), whatever the number of rows, so that no row's sums depend on the
-    others. The cost: a part's partial sums are heads x head_dim in float32, written and read once
-    (StarCoder at 6,000 tokens: a quarter of its KV's bytes), which many rows would not need.
+    K and V are read once for the heads that share them. Each row's keys are cut into SPLITS equal
+    parts (flash decoding, Dao et al. 2023), whatever the number of rows, so that no row's sums
+    depend on the others. The cost: a part's partial sums are heads x head_dim in float32, written
+    and read once (StarCoder at 6,000 tokens: a quarter of its KV's bytes), which many rows would
+    not need.
     """
     from assistant.engine.model import triton_programs
 
     rows, heads, head_dim = query.shape
-    if not is_supported(heads, head_dim):
-        raise ValueError(f"mqa_decode does not take {heads} heads of {head_dim}.")
+    if not is_supported(heads, head_dim, kv_heads):
+        raise ValueError(
+            f"decode_attention does not take {heads} heads of {head_dim} on {kv_heads}."
+        )
     _check("query", query, query, query.shape, FLOATS, strided=True)
-    _check("kv", kv, query, (*kv.shape[:2], 2 * head_dim), (query.dtype,), strided=True)
+    width = 2 * kv_heads * head_dim
+    _check("kv", kv, query, (*kv.shape[:2], width), (query.dtype,), strided=True)
     _check("slots", slots, query, (rows,), (torch.int64,))
     _check("positions", positions, query, (rows,), (torch.int64,))
     sums = query.new_empty(rows, SPLITS, heads, head_dim, dtype=torch.float32)
     tops, totals = query.new_empty(2, rows, SPLITS, heads, dtype=torch.float32)
     out = query.new_empty(rows, heads, head_dim)
+    group = heads // kv_heads
     with torch.cuda.device_of(query):
-        triton_programs.attend_split[rows, SPLITS](
+        triton_programs.attend_split[rows, SPLITS, kv_heads](
             query,
             kv,
             slots,
@@ -104,12 +121,14 @@ def mqa_decode(query: Tensor, kv: Tensor, slots: Tensor, positions: Tensor, scal
             totals,
             scale / math.log(2),
             heads,
+            group,
             *query.stride()[:2],
             *kv.stride()[:2],
             SPLITS=SPLITS,
-            HEADS=max(16, _power_of_two(heads)),
+            HEADS=max(16, _power_of_two(group)),
             DIM=head_dim,
             BLOCK=32 if query.dtype is torch.float32 else 64,
+            SLIDING=sliding,
             num_warps=_warps(query),
             num_stages=2,
         )
@@ -167,12 +186,13 @@ def int8_linear(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None) -
 
 
 def add_norm(
-    x: Tensor, delta: Tensor, weight: Tensor, bias: Tensor, eps: float
+    x: Tensor, delta: Tensor, weight: Tensor, bias: Tensor | None, eps: float
 ) -> tuple[Tensor, Tensor]:
-    """(x + delta, its layer norm): the residual stream's next value and the next block's input.
+    """(x + delta, its norm): the residual stream's next value and the next block's input.
 
-    x, delta: [rows, width] of one dtype, rows may be strided. weight, bias: [width]. The sum is
-    rounded to x's dtype before it is normalised in float32, as by two plain operations.
+    x, delta: [rows, width] of one dtype, rows may be strided. weight, bias: [width]; a LayerNorm,
+    without bias an RMSNorm. The sum is rounded to x's dtype before it is normalised in float32, as
+    by two plain operations.
     """
     from assistant.engine.model import triton_programs
 
@@ -180,7 +200,8 @@ def add_norm(
     _check("x", x, x, x.shape, FLOATS, strided=True)
     _check("delta", delta, x, x.shape, (x.dtype,), strided=True)
     _check("weight", weight, x, (width,), FLOATS)
-    _check("bias", bias, x, (width,), FLOATS)
+    if bias is not None:
+        _check("bias", bias, x, (width,), FLOATS)
     total, normed = x.new_empty(rows, width), x.new_empty(rows, width)
     with torch.cuda.device_of(x):
         triton_programs.add_norm[(rows,)](

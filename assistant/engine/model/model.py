@@ -1,13 +1,14 @@
-"""The GPTBigCode forward pass in plain torch operations, over a static KV cache.
+"""The forward pass of a decoder out of parts, in plain torch operations, over a static KV cache.
 
-GPT-2's pre-norm decoder with learned positions and one K/V head (SantaCoder, arXiv:2301.03988;
-StarCoder, arXiv:2305.06161); transformers' module of the same weights is the oracle in the tests.
-Prefill and decode are two passes, each on the kind of weights that suits its number of rows. Knows
-token ids, positions and slots of the cache; no requests.
+Embedding, then layers of norm, attention, norm and MLP, each added to what came before it, then a
+norm and the head; which parts those are is the Config's to say. transformers' modules of the same
+weights are the oracle in the tests. Prefill and decode are two passes, each on the kind of weights
+that suits its number of rows. Knows token ids, positions and slots of the cache; no requests.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple, cast
 
 import torch
@@ -16,9 +17,17 @@ from torch import Tensor
 
 from assistant.engine.device import send
 from assistant.engine.model import attention, cpu, kernels
-from assistant.engine.model.config import ACTIVATIONS, Config
+from assistant.engine.model.config import Activation, Config
 from assistant.engine.model.int8 import Quantized, quantize
 from assistant.engine.model.linear import DECODE_TILE, PREFILL_TILE, Dense, Int8, dense
+from assistant.engine.model.norm import Norm
+from assistant.engine.model.rotate import Turns, turned
+
+_ACTIVATE: dict[Activation, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "gelu_tanh": partial(F.gelu, approximate="tanh"),
+    "silu": F.silu,
+}
 
 
 class Chunk(NamedTuple):
@@ -29,38 +38,21 @@ class Chunk(NamedTuple):
     start: int
 
 
-class Norm(NamedTuple):
-    """LayerNorm. weight, bias: [width]."""
-
-    weight: Tensor
-    bias: Tensor
-    epsilon: float
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return F.layer_norm(x, self.bias.shape, self.weight, self.bias, self.epsilon)
-
-    def after(self, x: Tensor, delta: Tensor | None) -> tuple[Tensor, Tensor]:
-        """x + delta, and its normalisation; on CUDA in one kernel."""
-        if delta is None:
-            return x, self(x)
-        if kernels.on_kernels(x.device):
-            return kernels.add_norm(x, delta, self.weight, self.bias, self.epsilon)
-        x = x + delta
-        return x, self(x)
-
-
 @dataclass(frozen=True, slots=True)
 class Layer:
+    """up: where the MLP is gated, the gate's rows, then the others."""
+
     norm_1: Norm
     qkv: Dense | Int8
-    attn_out: Dense | Int8
+    out: Dense | Int8
     norm_2: Norm
     up: Dense | Int8
     down: Dense | Int8
+    attention: attention.Shape
 
 
 class Model:
-    """A GPTBigCode model over `tensors`, named as in a checkpoint without "transformer.".
+    """A decoder over `tensors`, named as checkpoint/weights.py does.
 
     int8: decode on a CPU with int8 weights beside these, and bfloat16 for all else but the linear
     weights of prefill, which get `prefill_dtype`. Tensors that are Quantized already (on CUDA) are
@@ -75,40 +67,43 @@ class Model:
         int8: bool = False,
         prefill_dtype: torch.dtype = torch.float32,
     ) -> None:
-        self.window = config.n_positions
-        self.heads = config.n_head
-        self.width = config.n_embd
-        self.head_dim = self.width // self.heads
-        self.vocab_size = config.vocab_size
-        self.scale = self.head_dim**-0.5 if config.scale_attn_weights else 1.0
-        self.gelu = ACTIVATIONS[config.activation_function]
+        self.config = config
+        self.window, self.vocab_size = config.window, config.vocab_size
+        self._queries = config.heads * config.head_dim
+        self._activate = _ACTIVATE[config.activation]
 
-        def plain(name: str) -> Tensor:
-            return cast(Tensor, tensors[name])
+        def parts(name: str) -> tuple[Tensor | Quantized, Tensor | None]:
+            return tensors[f"{name}.weight"], cast(Tensor | None, tensors.get(f"{name}.bias"))
 
-        def parts(name: str) -> tuple[Tensor | Quantized, Tensor]:
-            return tensors[f"{name}.weight"], plain(f"{name}.bias")
-
-        dtype = torch.bfloat16 if int8 else plain("wte.weight").dtype
-        self.tokens = plain("wte.weight").to(dtype)  # [vocabulary, width]
-        self.positions = plain("wpe.weight").to(dtype)  # [window, width]
+        dtype = torch.bfloat16 if int8 else plain(tensors, "tokens.weight").dtype
+        self.tokens = plain(tensors, "tokens.weight").to(dtype)  # [vocabulary, width]
         self.device, self.dtype = self.tokens.device, dtype
+        self.turns = self.positions = None
+        if config.rope:
+            self.turns = Turns(config.rope, self.device, dtype)
+        else:
+            self.positions = plain(tensors, "positions.weight").to(dtype)  # [window, width]
 
         def norm(name: str) -> Norm:
-            weight, bias = plain(f"{name}.weight").to(dtype), plain(f"{name}.bias").to(dtype)
-            return Norm(weight, bias, config.layer_norm_epsilon)
+            weight, bias = plain(tensors, f"{name}.weight"), tensors.get(f"{name}.bias")
+            bias = None if bias is None else cast(Tensor, bias).to(dtype)
+            return Norm(weight.to(dtype), bias, config.epsilon)
 
         def layers(linear: Callable[[str], Dense | Int8]) -> list[Layer]:
+            scale = config.head_dim**-0.5 if config.scaled else 1.0
             return [
                 Layer(
-                    norm_1=norm(f"h.{n}.ln_1"),
-                    qkv=linear(f"h.{n}.attn.c_attn"),
-                    attn_out=linear(f"h.{n}.attn.c_proj"),
-                    norm_2=norm(f"h.{n}.ln_2"),
-                    up=linear(f"h.{n}.mlp.c_fc"),
-                    down=linear(f"h.{n}.mlp.c_proj"),
+                    norm_1=norm(f"layers.{n}.norm_1"),
+                    qkv=linear(f"layers.{n}.qkv"),
+                    out=linear(f"layers.{n}.out"),
+                    norm_2=norm(f"layers.{n}.norm_2"),
+                    up=linear(f"layers.{n}.up"),
+                    down=linear(f"layers.{n}.down"),
+                    attention=attention.Shape(
+                        scale, config.kv_heads, config.sliding if n >= config.sliding_from else None
+                    ),
                 )
-                for n in range(config.n_layer)
+                for n in range(config.layers)
             ]
 
         tried: dict[object, bool] = {}
@@ -118,7 +113,8 @@ class Model:
             if isinstance(weight, Quantized):
                 return Int8(weight, bias)
             if int8:
-                weight, bias = weight.to(prefill_dtype), bias.to(prefill_dtype)
+                weight = weight.to(prefill_dtype)
+                bias = None if bias is None else bias.to(prefill_dtype)
             return dense(weight, bias, PREFILL_TILE.get(weight.dtype, DECODE_TILE), tried)
 
         def for_few_rows(name: str) -> Dense | Int8:
@@ -129,13 +125,15 @@ class Model:
             return dense(weight, bias, DECODE_TILE, tried)
 
         def eight_bit(name: str) -> Int8:
-            return Int8(quantize(plain(f"{name}.weight")), plain(f"{name}.bias").to(dtype))
+            weight, bias = parts(name)
+            return Int8(quantize(cast(Tensor, weight)), None if bias is None else bias.to(dtype))
 
-        self.final_norm = norm("ln_f")
+        self.final_norm = norm("final_norm")
         self.int8 = int8
         self.layers = layers(for_many_rows)
         self.decode_layers = layers(eight_bit if int8 else for_few_rows)
-        head = tensors.get("lm_head.weight", self.tokens)
+        self._flat = [_flatten(layer) for layer in self.decode_layers] if int8 else []
+        head = tensors.get("head.weight", self.tokens)
         if int8 and isinstance(head, Tensor):
             head = quantize(head)
         self.head = Int8(head, None) if isinstance(head, Quantized) else few_rows(head)
@@ -155,8 +153,8 @@ class Model:
         return f"int8, prefill in {kind}" if self.int8 else kind
 
     def kv_shape(self, slots: int, length: int) -> tuple[int, ...]:
-        """Shape of a cache: [layers, slots, length, 2 x head_dim], keys then values."""
-        return len(self.layers), slots, length, 2 * self.head_dim
+        """Shape of a cache: [layers, slots, length, 2 x kv_heads x head_dim], keys then values."""
+        return len(self.layers), slots, length, self.config.kv_width
 
     def prefill(self, chunks: Sequence[Chunk], cache: Tensor) -> Tensor:
         """The last layer's hidden states of all tokens in the chunks' order, [tokens, width];
@@ -175,9 +173,9 @@ class Model:
         ]
         ids, slots, positions = send(rows, self.device).T
 
-        def attend(query: Tensor, kv: Tensor) -> Tensor:
+        def attend(query: Tensor, kv: Tensor, shape: attention.Shape) -> Tensor:
             parts = zip(chunks, spans, query.split(counts), strict=True)
-            mixed = [attention.prefill(q, kv[c.slot, : s.stop], self.scale) for c, s, q in parts]
+            mixed = [attention.prefill(q, kv[c.slot, : s.stop], shape) for c, s, q in parts]
             return torch.cat(mixed)
 
         return self._forward(self.layers, ids, slots, positions, cache, attend)
@@ -189,23 +187,38 @@ class Model:
         positions: the KV of all rows is written before any attends.
         """
         if self.int8:
-            layers = cast(list[cpu.Layer], self.decode_layers)
-            x = self.tokens[ids] + self.positions[positions]
-            lists = slots.tolist(), positions.tolist()
-            x = cpu.decode(layers, x, cache, *lists, self.heads, self.scale, self.gelu)
-            return self.logits(x)
+            return self.logits(self._decode_flat(ids, slots, positions, cache))
         places: tuple[attention.Places, attention.Places] = slots, positions
         if not kernels.on_kernels(self.device):
             places = slots.tolist(), positions.tolist()
 
-        def attend(query: Tensor, kv: Tensor) -> Tensor:
-            return attention.decode(query, kv, *places, self.scale)
+        def attend(query: Tensor, kv: Tensor, shape: attention.Shape) -> Tensor:
+            return attention.decode(query, kv, *places, shape)
 
         return self.logits(self._forward(self.decode_layers, ids, slots, positions, cache, attend))
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[rows, vocabulary] in float32 for hidden states [rows, width]."""
         return self.head(self.final_norm(hidden)).float()
+
+    def _embed(self, ids: Tensor, positions: Tensor) -> Tensor:
+        x = self.tokens[ids]
+        return x if self.positions is None else x + self.positions[positions]
+
+    def _decode_flat(self, ids: Tensor, slots: Tensor, positions: Tensor, cache: Tensor) -> Tensor:
+        config = self.config
+        return cpu.decode(
+            self._flat[: len(self.decode_layers)],
+            self._embed(ids, positions),
+            cache,
+            slots.tolist(),
+            positions.tolist(),
+            config.heads,
+            config.head_dim,
+            config.activation,
+            config.gated,
+            self.turns.at(positions) if self.turns else None,
+        )
 
     def _forward(
         self,
@@ -214,14 +227,43 @@ class Model:
         slots: Tensor,
         positions: Tensor,
         cache: Tensor,
-        attend: Callable[[Tensor, Tensor], Tensor],
+        attend: Callable[[Tensor, Tensor, attention.Shape], Tensor],
     ) -> Tensor:
-        x, delta = self.tokens[ids] + self.positions[positions], None
+        config = self.config
+        x, delta = self._embed(ids, positions), None
+        turn = self.turns.at(positions) if self.turns else None
         for layer, kv in zip(layers, cache, strict=True):
             x, rows = layer.norm_1.after(x, delta)
-            query, new = layer.qkv(rows).split([self.width, 2 * self.head_dim], dim=-1)
+            query, new = layer.qkv(rows).split([self._queries, config.kv_width], dim=-1)
+            query = query.view(-1, config.heads, config.head_dim)
+            if turn:
+                query = turned(query, turn)
+                key, value = new.chunk(2, dim=-1)
+                key = turned(key.view(-1, config.kv_heads, config.head_dim), turn)
+                new = torch.cat((key.flatten(1), value), dim=-1)
             kv[slots, positions] = new
-            mixed = attend(query.view(-1, self.heads, self.head_dim), kv)
-            x, rows = layer.norm_2.after(x, layer.attn_out(mixed.reshape(-1, self.width)))
-            delta = layer.down(F.gelu(layer.up(rows), approximate=self.gelu))
+            mixed = attend(query, kv, layer.attention)
+            x, rows = layer.norm_2.after(x, layer.out(mixed.reshape(-1, self._queries)))
+            delta = layer.down(self._mlp_inner(layer.up(rows)))
         return x if delta is None else x + delta
+
+    def _mlp_inner(self, hidden: Tensor) -> Tensor:
+        """What `up` gave, activated."""
+        if not self.config.gated:
+            return self._activate(hidden)
+        gate, hidden = hidden.chunk(2, dim=-1)
+        return self._activate(gate) * hidden
+
+
+def _flatten(layer: Layer) -> cpu.Layer:
+    def product(linear: Dense | Int8) -> cpu.Product:
+        operator = torch.ops.aten._weight_int8pack_mm.default
+        return cpu.Product(operator, tuple(cast(Quantized, linear.weight)), linear.bias)
+
+    norm_1, norm_2 = (cpu.norm_arguments(norm) for norm in (layer.norm_1, layer.norm_2))
+    qkv, out, up, down = map(product, (layer.qkv, layer.out, layer.up, layer.down))
+    return cpu.Layer(norm_1, qkv, out, norm_2, up, down, layer.attention)
+
+
+def plain(tensors: Mapping[str, Tensor | Quantized], name: str) -> Tensor:
+    return cast(Tensor, tensors[name])

@@ -12,7 +12,7 @@ import triton.language as tl
 @triton.jit
 def attend_split(
     query: tl.tensor,  # [rows, heads, DIM]
-    kv: tl.tensor,  # [slots, window, 2 x DIM]
+    kv: tl.tensor,  # [slots, window, 2 x K/V heads x DIM]
     slots: tl.tensor,  # int64 [rows]
     positions: tl.tensor,  # int64 [rows]
     sums: tl.tensor,  # out, float32 [rows, SPLITS, heads, DIM]: values weighted by 2**(score - top)
@@ -20,6 +20,7 @@ def attend_split(
     totals: tl.tensor,  # out, float32 [rows, SPLITS, heads]: the sum of the weights
     scale: tl.tensor,  # of scores as powers of two
     heads: tl.tensor,
+    group: tl.tensor,  # heads that share one K/V head
     query_row: tl.tensor,  # strides
     query_head: tl.tensor,
     kv_slot: tl.tensor,
@@ -28,23 +29,28 @@ def attend_split(
     HEADS: tl.constexpr,  # a power of two, at least 16: tl.dot takes no fewer rows
     DIM: tl.constexpr,
     BLOCK: tl.constexpr,  # keys
+    SLIDING: tl.constexpr,  # how many keys up to its own a row sees; None for all
 ) -> None:
-    """One part of one row's keys, for all heads at once: they are the rows of the tile.
+    """One part of one row's keys, for all heads of a group at once: they are the rows of the tile.
 
     Online softmax (Milakov and Gimelshein 2018, arXiv:1805.02867). The parts follow from the row's
     own length, so that short contexts use all programs too.
     """
     row = tl.program_id(0).to(tl.int64)
     split = tl.program_id(1)
+    shared = tl.program_id(2)
     slot = tl.load(slots + row).to(tl.int64)
     length = (tl.load(positions + row) + 1).to(tl.int32)
-    share = tl.cdiv(tl.cdiv(length, SPLITS), BLOCK) * BLOCK
-    first = split * share
+    begin = 0
+    if SLIDING is not None:
+        begin = tl.maximum(length - SLIDING, 0)
+    share = tl.cdiv(tl.cdiv(length - begin, SPLITS), BLOCK) * BLOCK
+    first = begin + split * share
     last = tl.minimum(first + share, length)
 
-    head = tl.arange(0, HEADS)
+    head = shared * group + tl.arange(0, HEADS)
     dim = tl.arange(0, DIM)
-    real = head < heads
+    real = tl.arange(0, HEADS) < group
     q = tl.load(
         query + row * query_row + head[:, None] * query_head + dim[None, :],
         mask=real[:, None],
@@ -56,7 +62,8 @@ def attend_split(
     for start in range(first, last, BLOCK):
         key = start + tl.arange(0, BLOCK)
         inside = key < last
-        place = kv + slot * kv_slot + key.to(tl.int64)[:, None] * kv_key + dim[None, :]
+        place = kv + slot * kv_slot + key.to(tl.int64)[:, None] * kv_key
+        place += shared * DIM + dim[None, :]
         k = tl.load(place, mask=inside[:, None], other=0.0)
         score = tl.dot(q, tl.trans(k), input_precision="ieee") * scale
         score = tl.where(inside[None, :], score, float("-inf"))
@@ -65,7 +72,7 @@ def attend_split(
         shrink = tl.exp2(top - higher)
         top = higher
         total = total * shrink + tl.sum(weight, 1)
-        v = tl.load(place + DIM, mask=inside[:, None], other=0.0)
+        v = tl.load(place + tl.num_programs(2) * DIM, mask=inside[:, None], other=0.0)
         acc = tl.dot(weight.to(v.dtype), v, acc * shrink[:, None], input_precision="ieee")
 
     part = (row * SPLITS + split) * heads + head
@@ -182,9 +189,9 @@ def add_norm(
     x: tl.tensor,  # [rows, width]
     delta: tl.tensor,  # [rows, width]
     weight: tl.tensor,  # [width]
-    bias: tl.tensor,  # [width]
+    bias: tl.tensor,  # [width], or None for an RMSNorm
     total: tl.tensor,  # out, [rows, width]: x + delta
-    normed: tl.tensor,  # out, [rows, width]: its layer norm
+    normed: tl.tensor,  # out, [rows, width]: its norm
     eps: tl.tensor,
     width: tl.tensor,
     x_row: tl.tensor,  # strides
@@ -200,10 +207,12 @@ def add_norm(
     rounded = value.to(total.dtype.element_ty)
     tl.store(total + row * width + column, rounded, mask=real)
     value = rounded.to(tl.float32)
-    mean = tl.sum(value, 0) / width
-    centred = tl.where(real, value - mean, 0.0)
+    centred = value
+    if bias is not None:
+        centred = tl.where(real, value - tl.sum(value, 0) / width, 0.0)
     inverse = 1.0 / tl.sqrt(tl.sum(centred * centred, 0) / width + eps)
     w = tl.load(weight + column, mask=real, other=0.0).to(tl.float32)
-    b = tl.load(bias + column, mask=real, other=0.0).to(tl.float32)
-    out = (centred * inverse * w + b).to(normed.dtype.element_ty)
-    tl.store(normed + row * width + column, out, mask=real)
+    out = centred * inverse * w
+    if bias is not None:
+        out += tl.load(bias + column, mask=real, other=0.0).to(tl.float32)
+    tl.store(normed + row * width + column, out.to(normed.dtype.element_ty), mask=real)

@@ -113,13 +113,15 @@ class RemoteEngine:
         self._loop.close()
 
     def _text(self, request: Request) -> str:
-        """The prompt as text. Raises RequestError where a server would read a special token in it
-        that stands for no such token here."""
+        """The prompt as text, to which a server adds what stands before a document. Raises
+        RequestError where it would read a special token in it that stands for no such token here.
+        """
         tokenizer = self.tokenizer
         special = set(tokenizer.special.values())
-        text = tokenizer.decode(request.ids)
+        text = "".join(tokenizer.texts(request.ids, start=True))
         read = [token for token in tokenizer.encode(text, trusted=True) if token in special]
-        meant = [token for token in request.ids if token in special]
+        ids = request.ids[1:] if request.ids[0] == tokenizer.bos_id else request.ids
+        meant = [token for token in ids if token in special]
         if read == meant:
             return text
         spelt = sorted({tokenizer.decode([token]) for token in read if token not in meant})

@@ -69,11 +69,14 @@ async def _llama_cpp(client: httpx.AsyncClient, model: JSON) -> tuple[LlamaCpp, 
     props = await _get(client, "/props") or {}
     window = _window(_part(props, "default_generation_settings").get("n_ctx"))
     size = _window(_part(model, "meta").get("n_vocab")) or 1 << 20
-    eos, wait = props.get("eos_token"), blocking_ask(client)
+    eos, bos, wait = props.get("eos_token"), props.get("bos_token"), blocking_ask(client)
 
     def make_tokenizer() -> ServedTokenizer:
-        spelt = isinstance(eos, str) and len(eos) <= _NAME_MAX
-        return ServedTokenizer(wait, size, eos if spelt else None)
+        known = [
+            text if isinstance(text, str) and len(text) <= _NAME_MAX else None
+            for text in (eos, bos)
+        ]
+        return ServedTokenizer(wait, size, *known)
 
     return LlamaCpp(_name(model.get("id")), window), make_tokenizer
 

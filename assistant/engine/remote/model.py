@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from assistant.engine.files import read_json
-from assistant.engine.protocol import Tokenizer
+from assistant.engine.protocol import ChatFiles, Tokenizer
 from assistant.engine.remote import events
 from assistant.engine.remote.dialects import Dialect
-from assistant.engine.tokenizer import load_tokenizer
+from assistant.engine.tokenizer import any_of, load_tokenizer, without_start
 from assistant.errors import EngineError, HubError, SettingsError
 from assistant.hub import fetch_file, fetch_snapshot
 from assistant.paths import MODELS
@@ -23,10 +23,17 @@ from assistant.settings import EMBEDDED, Settings
 from assistant.text import quoted, replace_surrogates
 
 TOKEN_CHARS_MAX = 1024  # of one token's text: runs of white space are the longest
-_FILES = ["config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json"]
+_FILES = ["config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json",
+          "chat_template.jinja"]  # fmt: skip
 _WINDOWS = ("n_positions", "max_position_embeddings", "n_ctx")
 _LIKELY = ("<fim_prefix>", "<fim_middle>", "<fim_suffix>", "<fim_pad>", "<|endoftext|>",
-           "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")  # fmt: skip
+           "<|system|>", "<|user|>", "<|assistant|>", "<|end|>", "<|im_start|>", "<|im_end|>",
+           "<fim-prefix>", "<fim-suffix>", "<fim-middle>", "</assistant>",
+           "<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>", "<|file_sep|>",
+           "<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>", "<|EOT|>",
+           "<[fim-prefix]>", "<[fim-suffix]>", "<[fim-middle]>",
+           "▁<PRE>", "▁<SUF>", "▁<MID>", "▁<EOT>")  # fmt: skip
+_GUARD = "\n"  # no token of SentencePiece's begins or ends with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +95,27 @@ def _folder(name: str, revision: str | None, ours: bool) -> Path | None:
 class ServedTokenizer:
     """The tokenizer behind /tokenize and /detokenize of llama.cpp's server. See the Tokenizer
     protocol; all of it may wait for that server, and raise EngineError. wait: a blocking_ask() of
-    http. size: of the vocabulary. eos: the text of the token that ends a document."""
+    http. size: of the vocabulary. eos, bos: the texts of the tokens that end a document and may
+    stand before one.
+
+    With SentencePiece's vocabularies it puts a blank before each text, and behind special tokens:
+    see assistant/engine/tokenizer.py. It is kept out by a guard before the text, whose ids go."""
+
+    chat: ChatFiles | None = None  # nobody vouches for a server's own word
 
     def __init__(
-        self, wait: Callable[[str, dict[str, Any]], dict[str, Any]], size: int, eos: str | None
+        self,
+        wait: Callable[[str, dict[str, Any]], dict[str, Any]],
+        size: int,
+        eos: str | None,
+        bos: str | None = None,
     ) -> None:
         self._wait = wait
+        self._guard: list[int] = []
+        self._trusted = any_of([])
         self._size = size
         self._alone = functools.lru_cache(1 << 18)(lambda token: self.decode([token]))
-        spelt = {text: self.encode(text, trusted=True) for text in {eos, *_LIKELY} if text}
+        spelt = {text: self.encode(text, trusted=True) for text in {eos, bos, *_LIKELY} if text}
         self.special = {
             text: ids[0]
             for text, ids in spelt.items()
@@ -107,14 +126,36 @@ class ServedTokenizer:
                 "The server does not say which token ends a document: give the model's folder or "
                 "its hub id with --model."
             )
-        self.eos_id = self.special[eos]
         self._spelt = {token: text for text, token in self.special.items()}
+        self.eos_id = self.special[eos]
+        self.end_ids = frozenset({self.eos_id})
+        opened = self._ids("", add_special=True)
+        self.bos_id = opened[0] if bos and opened == [self.special.get(bos)] else None
+        guard = self._ids(_GUARD)
+        if len(guard) == 2 and self.decode(guard) == " " + _GUARD:
+            self._guard, self._trusted = guard, any_of(self.special)
 
     def __len__(self) -> int:
         return self._size
 
-    def encode(self, text: str, *, trusted: bool = False) -> list[int]:
-        body = {"content": replace_surrogates(text), "add_special": False, "parse_special": trusted}
+    def encode(self, text: str, *, trusted: bool = False, start: bool = False) -> list[int]:
+        if not self._guard:
+            return self._ids(text, parse_special=trusted)
+        ids: list[int] = []
+        for at, part in enumerate(self._trusted.split(text) if trusted else [text]):
+            if at % 2:
+                ids.append(self.special[part])
+            elif part and start and ids in ([], [self.bos_id]):
+                ids += self._ids(part)
+            elif part:
+                ids += self._ids(_GUARD + part)[len(self._guard) :]
+        return ids
+
+    def _ids(
+        self, text: str, *, parse_special: bool = False, add_special: bool = False
+    ) -> list[int]:
+        body = {"content": replace_surrogates(text), "add_special": add_special}
+        body["parse_special"] = parse_special
         ids: list[int] = self._ask("/tokenize", body, "tokens")
         if not all(type(token) is int and 0 <= token < self._size for token in ids):
             raise EngineError(
@@ -132,8 +173,9 @@ class ServedTokenizer:
             )
         return events.text(text)
 
-    def texts(self, ids: Sequence[int]) -> list[str]:
-        return [self._alone(token) for token in ids]
+    def texts(self, ids: Sequence[int], *, start: bool = False) -> list[str]:
+        texts = [self._alone(token) for token in ids]
+        return without_start(texts, ids, self.bos_id, bool(self._guard)) if start else texts
 
     def decoder(self) -> None:
         """None: asking for each token's text would take too long, and a part of a character has

@@ -159,7 +159,9 @@ class Completion(Answer):
 
         def logprobs(tokens: Sequence[Pair]) -> Json:
             pairs, as_ids = [*before, *tokens], self.body.return_tokens_as_token_ids
-            texts = self.engine.tokenizer.texts([token for token, _ in pairs])
+            # What stands before a document is no part of a text that was sent.
+            opens = bool(before) and isinstance(self.body.prompts[index // self.count], str)
+            texts = self.engine.tokenizer.texts([token for token, _ in pairs], start=opens)
             start = self.offsets[index]
             self.offsets[index] += sum(map(len, texts))
             decode = self.engine.tokenizer.decode

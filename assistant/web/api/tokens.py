@@ -25,8 +25,9 @@ FORMS = ("inputs", "content", "prompt", "messages")  # TGI's, llama.cpp's, and v
 
 class Text(BaseModel):
     """What is to be cut into tokens: the first of FORMS that is there, each a raw prompt but for
-    the messages. No token is added, since none stands before a prompt here. parse_special: false
-    reads spellings of special tokens as text."""
+    the messages. A token that stands before a document is added to all but llama.cpp's, or as
+    add_special_tokens (vLLM's) or add_special (llama.cpp's) says. parse_special: false reads
+    spellings of special tokens as text."""
 
     model_config = ConfigDict(strict=True)
 
@@ -35,6 +36,8 @@ class Text(BaseModel):
     prompt: str | None = None
     messages: Annotated[list[dict[str, Any]], Field(fail_fast=True)] | None = None
     parse_special: bool | None = None
+    add_special: bool = False
+    add_special_tokens: bool = True
     with_pieces: bool | None = None
     return_token_strs: bool | None = None
 
@@ -58,7 +61,7 @@ def tokens_router(assistant: Assistant, key: Callable[..., object]) -> APIRouter
         if form == "inputs" or body.with_pieces or body.return_token_strs:
             if "tokens" in engine.limitations:
                 raise RequestError(engine.limitations["tokens"])
-            texts = engine.tokenizer.texts(ids)
+            texts = engine.tokenizer.texts(ids, start=_starts(body, form))
         if form == "inputs":
             return _placed(ids, texts)
         if form == "content":
@@ -78,12 +81,14 @@ def tokens_router(assistant: Assistant, key: Callable[..., object]) -> APIRouter
     @router.get("/tokenizer_info", response_model=None)
     def info() -> Json:
         """vLLM's form, which lm-eval asks before it sends prompts to /tokenize."""
-        end = engine.tokenizer.decode([engine.tokenizer.eos_id])
+        tokenizer = engine.tokenizer
+        end, bos = tokenizer.decode([tokenizer.eos_id]), tokenizer.bos_id
         return {
             "tokenizer_class": "PreTrainedTokenizerFast",  # that of transformers which reads it
             "chat_template": assistant.template.to_jinja(),
             "eos_token": end,
-            "add_bos_token": False,
+            "bos_token": None if bos is None else tokenizer.decode([bos]),
+            "add_bos_token": bos is not None,
             "model_max_length": engine.window,
         }
 
@@ -94,12 +99,19 @@ def _ids(assistant: Assistant, body: Text, form: str) -> list[int]:
     """Of a text, or of all the prompt that messages become. Raises RequestError."""
     tokenizer, asked = assistant.engine.tokenizer, getattr(body, form)
     if isinstance(asked, str):
-        special = body.parse_special is not False
+        special, start = body.parse_special is not False, _starts(body, form)
         with reading(form):
-            return Raw(asked).checked().ids(tokenizer, special=special) if asked else []
-    with reading("messages"):
-        system, conversation = Conversation.from_messages(asked)
-        return encode(assistant.segments(conversation, system=system), tokenizer)
+            segments = Raw(asked).checked().segments(tokenizer, special=special) if asked else []
+    else:
+        with reading("messages"):
+            system, conversation = Conversation.from_messages(asked)
+            segments, start = assistant.segments(conversation, system=system), True
+    return encode(segments, tokenizer, start=start)
+
+
+def _starts(body: Text, form: str) -> bool:
+    """Whether the text is read as the beginning of a document."""
+    return body.add_special if form == "content" else body.add_special_tokens
 
 
 def _placed(ids: list[int], texts: list[str]) -> list[Json]:

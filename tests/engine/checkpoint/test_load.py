@@ -19,10 +19,12 @@ from assistant.engine.checkpoint import load as module
 from assistant.engine.checkpoint import weights
 from assistant.engine.checkpoint.config import read_config
 from assistant.engine.checkpoint.load import load_checkpoint
+from assistant.engine.checkpoint.weights import renamed
 from assistant.engine.model.config import Config
 from assistant.errors import CheckpointError
 from assistant.settings import Settings
 from tests.support.checkpoints import VOCAB_SIZE, make_checkpoint
+from tests.support.engines import config_of
 
 WEIGHTS = "model.safetensors"
 MAPS = Path("/proc/self/maps")
@@ -70,7 +72,8 @@ def to_bin(folder):
 def oracle(folder, dtype="float32"):
     """What transformers loads, under the names of Checkpoint.tensors."""
     module = GPTBigCodeForCausalLM.from_pretrained(folder, dtype=dtype)
-    return {name.removeprefix("transformer."): p.data for name, p in module.named_parameters()}
+    named = {name: tensor.data for name, tensor in module.named_parameters()}
+    return renamed(config_of(module), named)
 
 
 def assert_same(tensors, expected):
@@ -83,7 +86,7 @@ def test_a_folder_is_loaded_as_transformers_loads_it(tiny_checkpoint):
     loaded = load(tiny_checkpoint)
     assert (loaded.name, loaded.revision, loaded.embedded) == ("tiny", None, False)
     assert len(loaded.tokenizer) == VOCAB_SIZE
-    assert isinstance(loaded.config, Config) and loaded.config.n_positions == 256
+    assert isinstance(loaded.config, Config) and loaded.config.window == 256
     assert_same(loaded.tensors, oracle(tiny_checkpoint))
     assert not any(tensor.requires_grad for tensor in loaded.tensors.values())
     assert {tensor.device.type for tensor in loaded.tensors.values()} == {"cpu"}
@@ -113,21 +116,19 @@ def test_shards_are_loaded(tiny_checkpoint, tmp_path):
 def test_what_a_config_leaves_out_is_as_in_transformers(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "gpt_bigcode", "hidden_size": 96}')
     config, oracle = read_config(tmp_path, "x"), GPTBigCodeConfig(n_embd=96)
-    assert {
-        name: getattr(oracle, name) for name in dataclasses.asdict(config)
-    } == dataclasses.asdict(config)
+    assert config == config_of(oracle)
 
 
 def test_config_of_an_older_version(folder):
     old = {"inference_runner": 0, "pad_key_length": True, "pre_allocate_kv_cache": False}
     edit_json(folder / "config.json", **old, validate_runner_input=True, torch_dtype="float16")
-    assert load(folder).tensors["wte.weight"].dtype == torch.float32
+    assert load(folder).tensors["tokens.weight"].dtype == torch.float32
 
 
 def test_a_checkpoint_with_further_tokens_and_its_own_output_layer(tmp_path):
     folder = make_checkpoint(tmp_path, vocab_size=VOCAB_SIZE + 4, tie_word_embeddings=False)
     tensors = load(folder).tensors
-    assert not torch.equal(tensors["lm_head.weight"], tensors["wte.weight"])
+    assert not torch.equal(tensors["head.weight"], tensors["tokens.weight"])
     assert_same(tensors, oracle(folder))
 
 
@@ -154,7 +155,7 @@ def test_a_shared_matrix_that_is_stored_as_the_head(folder, tiny_checkpoint):
     expected = oracle(tiny_checkpoint)
     assert_same(load(folder).tensors, expected)
     module = GPTBigCodeForCausalLM.from_pretrained(folder)
-    assert torch.equal(module.transformer.wte.weight, expected["wte.weight"])
+    assert torch.equal(module.transformer.wte.weight, expected["tokens.weight"])
 
 
 def test_the_embedded_checkpoint_is_the_one_in_models(tiny_checkpoint, tmp_path, monkeypatch):
@@ -188,8 +189,8 @@ def test_a_folder_without_checkpoint(tmp_path):
 @pytest.mark.parametrize(
     "changes, words",
     [
-        ({"model_type": "starcoder2"}, ["'starcoder2'", "--endpoint"]),
-        ({"model_type": "llama"}, ["'llama'", "--endpoint"]),
+        ({"model_type": "mixtral"}, ["'mixtral'", "starcoder2, llama", "--endpoint"]),
+        ({"model_type": "llama"}, ["config.json", "missing"]),
         ({"model_type": "\x1b[31m" * 99}, ["--endpoint"]),
         ({"model_type": None}, ["--endpoint"]),
         ({"multi_query": False}, ["multi-query"]),
@@ -199,7 +200,7 @@ def test_a_folder_without_checkpoint(tmp_path):
         ({"n_layer": 0}, ["config.json"]),
         ({"n_head": 3}, ["config.json"]),
         ({"n_embd": -64}, ["config.json", "n_embd is -64"]),
-        ({"hidden_size": 0}, ["config.json", "n_embd is 0"]),
+        ({"hidden_size": 0}, ["config.json", "n_embd is 64, and hidden_size is 0"]),
         ({"n_inner": False}, ["config.json", "n_inner is False"]),
         ({"multi_query": 1}, ["config.json", "multi_query is 1"]),
         ({"layer_norm_epsilon": "1\x1b"}, ["config.json", "layer_norm_epsilon"]),
@@ -467,7 +468,7 @@ def test_the_numbers_are_those_of_the_card(tiny_checkpoint, monkeypatch, capabil
 def test_auto_device(tiny_checkpoint):
     expected = "cuda" if torch.cuda.is_available() else "cpu"
     tensors = load(tiny_checkpoint, device="auto").tensors
-    assert tensors["wte.weight"].device.type == expected
+    assert tensors["tokens.weight"].device.type == expected
 
 
 # -- the console ------------------------------------------------------------------------------

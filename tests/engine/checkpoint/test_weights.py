@@ -9,17 +9,14 @@ from safetensors import safe_open
 from transformers import GPTBigCodeConfig, GPTBigCodeForCausalLM
 
 from assistant.engine.checkpoint import weights
-from assistant.engine.checkpoint.weights import (
-    bytes_needed,
-    count_parameters,
-    expected_shapes,
-    find_tensors,
-    read_tensors,
-)
+from assistant.engine.checkpoint.config import read_config
+from assistant.engine.checkpoint.shapes import bytes_needed, count_parameters, expected_shapes
+from assistant.engine.checkpoint.weights import file_names, find_tensors, read_tensors
 from assistant.engine.device import RESERVE
 from assistant.engine.model.int8 import Quantized, quantize
 from assistant.errors import CheckpointError
 from tests.support.checkpoints import VOCAB_SIZE, make_checkpoint
+from tests.support.engines import config_of
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 # bigcode/starcoder's config.json
@@ -28,7 +25,7 @@ STARCODER |= {"vocab_size": 49152, "n_positions": 8192}
 
 
 def stored(folder):
-    config = GPTBigCodeConfig.from_pretrained(folder)
+    config = read_config(folder, "tiny")
     return find_tensors(sorted(folder.glob("*.safetensors")), config), config
 
 
@@ -45,10 +42,10 @@ def total_bytes(tensors):
 )
 def test_names_and_shapes_are_those_of_transformers(changes):
     shape = {"n_layer": 2, "n_embd": 64, "n_head": 4, "n_positions": 32, "vocab_size": 100}
-    config = GPTBigCodeConfig(**{**shape, **changes})
-    module = GPTBigCodeForCausalLM(config)
+    module = GPTBigCodeForCausalLM(GPTBigCodeConfig(**{**shape, **changes}))
+    config = config_of(module)
     names = {name: tuple(p.shape) for name, p in module.named_parameters()}  # a tied one once
-    assert expected_shapes(config) == {
+    assert {file_names(config, name)[0]: s for name, s in expected_shapes(config).items()} == {
         name.removeprefix("transformer."): shape for name, shape in names.items()
     }
     assert count_parameters(config) == sum(p.numel() for p in module.parameters())
@@ -66,8 +63,10 @@ def test_names_and_shapes_are_those_of_transformers(changes):
 )
 def test_count_of_parameters(count, shape):
     layers, width, heads = shape
-    config = GPTBigCodeConfig(
-        vocab_size=49152, n_positions=8192, n_layer=layers, n_embd=width, n_head=heads
+    config = config_of(
+        GPTBigCodeConfig(
+            vocab_size=49152, n_positions=8192, n_layer=layers, n_embd=width, n_head=heads
+        )
     )
     assert count_parameters(config) == count
 
@@ -76,7 +75,7 @@ def test_count_of_parameters(count, shape):
 
 
 def test_starcoder_in_int8_fits_a_card_of_24_gb():
-    config = GPTBigCodeConfig(**STARCODER)
+    config = config_of(GPTBigCodeConfig(**STARCODER))
     largest = 49152 * 6144
     biases, norms = 6144 + 256 + 6144 + 24576 + 6144, 4 * 6144
     linear = 15_517_456_384 - largest - 8192 * 6144 - 40 * (biases + norms) - 2 * 6144
@@ -96,7 +95,7 @@ def test_starcoder_in_int8_fits_a_card_of_24_gb():
 
 
 def test_int8_on_a_cpu_stands_beside_the_dense_weights():
-    config = GPTBigCodeConfig(**STARCODER)
+    config = config_of(GPTBigCodeConfig(**STARCODER))
     for dtype in (torch.float32, torch.bfloat16):
         dense, both = (bytes_needed(config, 8, CPU, dtype, int8) for int8 in (False, True))
         assert both - dense == count_parameters(config)
@@ -122,12 +121,12 @@ def test_int8_is_the_dense_tensors_quantised(tmp_path, tied):
     found, _ = stored(make_checkpoint(tmp_path, tie_word_embeddings=tied, max_shard_size="100KB"))
     dense = read_tensors(found, CPU, torch.float32)
     tensors = read_tensors(found, CPU, torch.bfloat16, int8=True)
-    assert set(tensors) == set(dense) | {"lm_head.weight"}
-    dense.setdefault("lm_head.weight", dense["wte.weight"].bfloat16())
+    assert set(tensors) == set(dense) | {"head.weight"}
+    dense.setdefault("head.weight", dense["tokens.weight"].bfloat16())
     quantised = {name for name, t in tensors.items() if isinstance(t, Quantized)}
-    linear = {"attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"}
-    expected = {f"h.{i}.{name}.weight" for i in range(2) for name in linear}
-    assert quantised == expected | {"lm_head.weight"}
+    linear = {"qkv", "out", "up", "down"}
+    expected = {f"layers.{i}.{name}.weight" for i in range(2) for name in linear}
+    assert quantised == expected | {"head.weight"}
     for name, tensor in tensors.items():
         if name in quantised:
             want = quantize(dense[name])

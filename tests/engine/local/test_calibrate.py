@@ -2,17 +2,19 @@
 
 from collections import defaultdict
 from functools import partial
+from math import prod
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from assistant.engine.checkpoint.shapes import layer_shapes
 from assistant.engine.local import calibrate
 from assistant.engine.local.cache import Cache
 from assistant.engine.tokenizer import load_tokenizer
 from tests.engine.model.test_model import make_model
+from tests.support.engines import config_of, load_module, make_engine, read, tensors_of
 from tests.support.engines import greedy as request
-from tests.support.engines import load_module, make_engine, read, tensors_of
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +24,7 @@ def module(tiny_checkpoint):
 
 def checkpoint(folder, module, dtype):
     return SimpleNamespace(
-        config=module.config,
+        config=config_of(module),
         tensors=tensors_of(module),
         tokenizer=load_tokenizer(folder),
         dtype=dtype,
@@ -127,7 +129,8 @@ def test_whether_results_depend_on_the_number_of_threads_is_tried(module, monkey
                     patch.setattr(torch, "set_num_threads", partial(told.__setitem__, 0))
                     assert calibrate.depend_on_threads(model, cache, [1, 2, 4]) == expected
             assert calibrate.depend_on_threads(model, cache, [2]) == [False, False]
-            layer = 12 * model.width**2  # a larger model is judged by one of its layers
+            # A larger model is judged by one of its layers.
+            layer = sum(map(prod, layer_shapes(model.config).values()))
             monkeypatch.setattr(calibrate, "_LARGEST", layer)
             assert len(model.layers) > 1
             assert calibrate.depend_on_threads(model, cache, [2]) == [False, False]

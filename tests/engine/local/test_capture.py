@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from assistant.engine import device
-from assistant.engine.checkpoint import weights
+from assistant.engine.checkpoint import shapes
 from assistant.engine.local import calibrate
 from assistant.engine.local.cache import Cache
 from assistant.engine.local.drafts import DRAFT_ROWS
@@ -18,23 +18,24 @@ from assistant.engine.local.guide import Guide
 from assistant.engine.local.sampler import Sampler, alternatives
 from assistant.engine.local.step import _BUCKETS, DecodeStep, Row, StepResult
 from assistant.engine.model import kernels
+from assistant.engine.model.config import Config
 from assistant.engine.model.int8 import SCALE_DTYPE, Quantized
 from assistant.engine.model.model import Chunk, Model
 from assistant.engine.protocol import Request
 from assistant.sampling import Sampling
 from tests.support.card import Strict, pretended, tensors_in
 
-STARCODER = SimpleNamespace(
-    n_layer=2,  # of 40, which are all alike
-    n_embd=6144,
-    n_head=48,
-    n_inner=24576,
-    n_positions=8192,
+STARCODER = Config(
+    family="gpt_bigcode",
+    layers=2,  # of 40, which are all alike
+    width=6144,
+    heads=48,
+    kv_heads=1,
+    head_dim=128,
+    inner=24576,
+    window=8192,
     vocab_size=49152,
-    scale_attn_weights=True,
-    activation_function="gelu",
-    layer_norm_epsilon=1e-5,
-    tie_word_embeddings=True,
+    activation="gelu",
 )
 META = torch.device("meta")
 SLOTS = 8
@@ -56,7 +57,7 @@ class Program:
         tensors = list(tensors_in(given))
         assert tensors and all(tensor.device == META for tensor in tensors)
         assert all(isinstance(value, (torch.Tensor, int, float, type(None))) for value in given)
-        assert all(isinstance(value, int) for value in constants.values())
+        assert all(isinstance(value, int | None) for value in constants.values())
 
 
 @pytest.fixture
@@ -70,7 +71,9 @@ def programs(monkeypatch):
 
 @pytest.fixture
 def cuda(programs):
-    wrappers = {name: getattr(kernels, name) for name in ("mqa_decode", "int8_linear", "add_norm")}
+    wrappers = {
+        name: getattr(kernels, name) for name in ("decode_attention", "int8_linear", "add_norm")
+    }
     with pretended() as cuda, pytest.MonkeyPatch.context() as patch:
         for name, wrapper in wrappers.items():  # the real ones, which refuse what is misread
             patch.setattr(kernels, name, wrapper)
@@ -82,12 +85,12 @@ def make_decode_step(int8, slots=SLOTS, dtype=torch.bfloat16):
     """A DecodeStep over StarCoder on meta tensors."""
     tensors = {
         name: torch.empty(shape, dtype=dtype, device=META)
-        for name, shape in weights.expected_shapes(STARCODER).items()
+        for name, shape in shapes.expected_shapes(STARCODER).items()
     }
     if int8:
-        tensors["lm_head.weight"] = tensors["wte.weight"]
+        tensors["head.weight"] = tensors["tokens.weight"]
         for name, tensor in tensors.items():
-            if name.endswith((*weights.LINEAR, "lm_head.weight")):
+            if name.endswith((*shapes.LINEAR, "head.weight")):
                 values = torch.empty_like(tensor, dtype=torch.int8)
                 tensors[name] = Quantized(values, values.new_empty(len(values), dtype=SCALE_DTYPE))
     model = Model(STARCODER, tensors)
@@ -196,7 +199,7 @@ def test_nothing_on_a_steps_way_waits_for_the_device(decode_step, way, monkeypat
 
 
 def test_a_row_more_in_a_step_takes_no_more_memory_than_is_reckoned(cuda, monkeypatch):
-    """What is alive at a step's peak, and what is not seen here: see weights._DRAWING."""
+    """What is alive at a step's peak, and what is not seen here: see shapes._DRAWING."""
     monkeypatch.setattr(kernels, "path", kernels.Path(kernels=True))
     decode_step = make_decode_step(False)
     peaks = []
@@ -208,7 +211,7 @@ def test_a_row_more_in_a_step_takes_no_more_memory_than_is_reckoned(cuda, monkey
     a_row = (peaks[1] - peaks[0]) / 48
     *smaller, most = _BUCKETS
     beside = 2 * (4 + 8 + 4) + 4 * sum(smaller) / most
-    assert a_row / 49152 + beside <= weights._DRAWING
+    assert a_row / 49152 + beside <= shapes._DRAWING
 
 
 class Alive(Strict):

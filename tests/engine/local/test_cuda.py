@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from assistant.engine.checkpoint.weights import LINEAR, find_tensors, read_tensors
+from assistant.engine.checkpoint.shapes import LINEAR, expected_shapes
+from assistant.engine.checkpoint.weights import file_names, find_tensors, read_tensors
 from assistant.engine.local.drafts import DRAFT_ROWS
 from assistant.engine.local.engine import LocalEngine
 from assistant.engine.model import kernels
@@ -16,7 +17,7 @@ from assistant.engine.tokenizer import load_tokenizer
 from assistant.sampling import Sampling
 from tests.engine.local.test_engine import PROMPTS, healthy, module, oracle, read_all  # noqa: F401
 from tests.support.card import pretended
-from tests.support.engines import greedy, load_module, make_engine, read
+from tests.support.engines import config_of, greedy, load_module, make_engine, read
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
 
@@ -32,12 +33,12 @@ def place(request):
 
 
 def checkpoint(folder, module, device, *, int8=False):  # noqa: F811
-    stored = find_tensors([folder / "model.safetensors"], module.config)
+    stored = find_tensors([folder / "model.safetensors"], config_of(module))
     return SimpleNamespace(
         name="tiny",
         revision=None,
         embedded=False,
-        config=module.config,
+        config=config_of(module),
         tensors=read_tensors(stored, device, torch.float32, int8),
         tokenizer=load_tokenizer(folder),
         dtype="int8" if int8 else "float32",
@@ -112,11 +113,13 @@ def test_a_cancel_touches_nobody_else(engine, oracle):  # noqa: F811
 def test_int8_is_the_dense_weights_it_stands_for(place, tiny_checkpoint, module):  # noqa: F811
     device, _ = place
     exact = load_module(tiny_checkpoint, tie_word_embeddings=False)
-    stored = find_tensors([tiny_checkpoint / "model.safetensors"], module.config)
+    stored = find_tensors([tiny_checkpoint / "model.safetensors"], config_of(module))
     tensors = read_tensors(stored, torch.device("cpu"), torch.float32, int8=True)
-    exact.lm_head.weight.data = dequantize(tensors["lm_head.weight"], torch.float32)
-    for name, tensor in exact.transformer.named_parameters():
+    exact.lm_head.weight.data = dequantize(tensors["head.weight"], torch.float32)
+    config = config_of(module)
+    for name in expected_shapes(config):
         if name.endswith(LINEAR):
+            tensor = exact.transformer.get_parameter(*file_names(config, name))
             tensor.data = dequantize(tensors[name], torch.float32)
     engine = open_card(tiny_checkpoint, module, device, int8=True)
     assert engine.numerics == "int8, int8 kernels, kernels, graphs"

@@ -8,14 +8,16 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import psutil
 import pytest
 import torch
 
-from assistant.engine.checkpoint import weights
+from assistant.engine.checkpoint import shapes
 from assistant.engine.local import proof, trial
 from assistant.engine.model import kernels
+from assistant.engine.model.config import Config
 from assistant.errors import CheckpointError
 from tests.engine.local.test_cuda import open_card
 from tests.engine.local.test_engine import PROMPTS, module, oracle  # noqa: F401
@@ -84,7 +86,7 @@ def test_what_is_right_is_used_and_nothing_is_said(tiny_checkpoint, module, orac
 
 
 @pytest.mark.parametrize("how", HOW)
-@pytest.mark.parametrize("kernel", ["mqa_decode", "add_norm"])
+@pytest.mark.parametrize("kernel", ["decode_attention", "add_norm"])
 def test_a_kernel_that_fails(tiny_checkpoint, module, oracle, kernel, how):  # noqa: F811
     def break_(patch):
         patch.setattr(kernels, kernel, how(card.KERNELS[kernel]))
@@ -215,7 +217,7 @@ def test_memory_that_runs_out_in_a_trial_is_no_fault_of_a_kernel(tiny_checkpoint
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     def break_(patch):
-        patch.setattr(kernels, "mqa_decode", exhausted)
+        patch.setattr(kernels, "decode_attention", exhausted)
 
     with (
         pytest.raises(CheckpointError, match="does not fit in memory; give fewer with --slots"),
@@ -226,7 +228,7 @@ def test_memory_that_runs_out_in_a_trial_is_no_fault_of_a_kernel(tiny_checkpoint
 
 def test_a_card_that_breaks_while_it_is_tried_ends_the_start_in_a_sentence(tiny_checkpoint, module):  # noqa: F811
     def break_(patch):
-        patch.setattr(kernels, "mqa_decode", fails(None))
+        patch.setattr(kernels, "decode_attention", fails(None))
         patch.setattr(torch.cuda, "synchronize", fails(None))
 
     with (
@@ -356,10 +358,12 @@ STARTER = """
 import sys, torch
 from types import SimpleNamespace as Some
 from assistant.engine.local import proof
+from assistant.engine.model.config import Config
 proof._COMMAND = [sys.executable, "-c", sys.argv[1]]
 layers = [Some(up=Some(weight=torch.ones(1, 1)))]
-shape = dict.fromkeys(("width", "heads", "window", "vocab_size"), 1)
-proof._run(Some(device="cpu", dtype="torch.float32", layers=layers, **shape), [], 600)
+sizes = "vocab_size window width layers heads kv_heads head_dim inner"
+config = Config(family="gpt_bigcode", **dict.fromkeys(sizes.split(), 1))
+proof._run(Some(device="cpu", dtype="torch.float32", layers=layers, config=config), [], 600)
 """
 
 
@@ -397,18 +401,20 @@ def runs(pid):
 )
 def test_a_trial_compiles_every_variant_of_the_int8_kernels(vocabulary, width, inner):
     """Those that StarCoder, a small one, an odd and a tiny one take."""
-    shape = {"n_embd": width, "n_inner": inner, "n_head": 16, "n_positions": 64}
-    shape["vocab_size"] = vocabulary
-    model = trial.one_layer(shape, torch.device("meta"), torch.bfloat16, True)
+    shape = {"width": width, "inner": inner, "heads": 16, "head_dim": width // 16, "kv_heads": 1}
+    config = Config(
+        family="gpt_bigcode", window=64, layers=3, vocab_size=vocabulary, activation="gelu", **shape
+    )
+    model = trial.one_layer(config, torch.device("meta"), torch.bfloat16, True)
     (layer,) = model.decode_layers
     tried = {variant(*each.weight.values.shape, each.bias) for each in linear(layer, model)}
-    sizes = weights.expected_shapes(trial.Config(**shape, n_layer=1))
-    needed = {variant(*sizes[name], name) for name in sizes if name.endswith(weights.LINEAR)}
-    assert tried == needed | {variant(*sizes[weights.EMBEDDING], None)}
+    sizes = shapes.expected_shapes(replace(config, layers=1))
+    needed = {variant(*sizes[name], name) for name in sizes if name.endswith(shapes.LINEAR)}
+    assert tried == needed | {variant(*sizes[shapes.EMBEDDING], None)}
 
 
 def linear(layer, model):
-    return layer.qkv, layer.attn_out, layer.up, layer.down, model.head
+    return layer.qkv, layer.out, layer.up, layer.down, model.head
 
 
 def variant(outs, inputs, bias):
@@ -440,7 +446,7 @@ from assistant.engine.model import kernels
 def fails(*given):
     raise {error}
 with card.pretended():
-    kernels.mqa_decode = torch.cuda.synchronize = fails
+    kernels.decode_attention = torch.cuda.synchronize = fails
     trial.main(json.loads(sys.argv[1]))
 """
 
@@ -481,7 +487,7 @@ def test_what_ends_the_real_trial_is_told(tiny_checkpoint, module, caplog, error
     assert [text for text in caplog.messages if "could not be tried" in text] == said
 
 
-NO_SHAPE = {"kernels": "no kernel takes 65 heads of 64"}
+NO_SHAPE = {"kernels": "no kernel takes 65 heads of 64 on 1"}
 NO_CARD = dict.fromkeys(["int8", "kernels"], "there is no C compiler")
 INT8 = BEGUN + "import json; assert json.loads(sys.argv[1])['refused'] == ['kernels']\n"
 INT8_RIGHT = INT8 + "print('[\"int8\", null]')"
@@ -527,7 +533,7 @@ def test_kernels_that_cannot_be_tried_are_no_matter_for_another_process(
 def test_one_line_of_the_log_is_a_warning(tiny_checkpoint, module, caplog):  # noqa: F811
     def break_(patch):
         patch.undo()  # the log is real here
-        patch.setattr(kernels, "mqa_decode", fails(None))
+        patch.setattr(kernels, "decode_attention", fails(None))
 
     with caplog.at_level(logging.INFO), opened(tiny_checkpoint, module, break_=break_):
         pass

@@ -103,7 +103,9 @@ def test_a_shape_that_no_kernel_takes(monkeypatch):
     monkeypatch.setattr("assistant.engine.card.why_no_kernels", lambda device: None)
     cuda = torch.device("cuda")
     assert kernels.unusable_steps(cuda, 48, 128) == {}
-    assert kernels.unusable_steps(cuda, 65, 64) == {"kernels": "no kernel takes 65 heads of 64"}
+    assert kernels.unusable_steps(cuda, 65, 64) == {
+        "kernels": "no kernel takes 65 heads of 64 on 1"
+    }
 
 
 def test_every_step_has_one_name():

@@ -9,14 +9,14 @@ from assistant.engine.local import calibrate
 from assistant.engine.local.cache import Cache
 from assistant.engine.model.model import Chunk, Model
 from tests.support.checkpoints import VOCAB_SIZE, make_checkpoint
-from tests.support.engines import load_module, tensors_of
+from tests.support.engines import config_of, load_module, tensors_of
 
 TOLERANCE = 1e-4
 IDS = torch.randint(0, VOCAB_SIZE, (120,), generator=torch.Generator().manual_seed(1)).tolist()
 
 
 def make_model(module, **options):
-    return Model(module.config, tensors_of(module), **options)
+    return Model(config_of(module), tensors_of(module), **options)
 
 
 def compute(model, cache, *chunks):

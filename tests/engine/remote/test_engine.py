@@ -8,10 +8,12 @@ from dataclasses import replace
 
 import pytest
 
+from assistant.completion.raw import Raw
 from assistant.engine.protocol import Request, Waiting
 from assistant.engine.remote import http
 from assistant.engine.remote import read as read_module
 from assistant.engine.remote.model import ServedTokenizer
+from assistant.engine.tokenizer import load_tokenizer
 from assistant.errors import (
     EngineBusy,
     EngineDead,
@@ -23,6 +25,7 @@ from assistant.errors import (
 from assistant.generation.generate import generate
 from assistant.generation.stops import StopScanner
 from assistant.sampling import Sampling
+from tests.support.checkpoints import make_metaspace_tokenizer
 from tests.support.reading import greedy, read
 from tests.support.scripted_server import CUT, FAULTS, llama_cpp, serving, tgi, transformers, vllm
 from tests.support.server import running
@@ -444,6 +447,41 @@ def test_the_tokenizer_of_llama_cpp(open_remote, tokenizer):
         server.fault = "500"
         with pytest.raises(EngineError, match=r"failed \(500\)"):
             served.encode("x")
+
+
+@pytest.mark.parametrize("space, bos", [("prepend", True), ("never", False), ("first", False)])
+def test_a_sentencepiece_tokenizer_of_llama_cpp(tmp_path, open_remote, space, bos):
+    """That server puts a blank before every text, of which encode() knows."""
+    ours = load_tokenizer(make_metaspace_tokenizer(tmp_path, space, bos=bos))
+    with serving(llama_cpp("/models/model.gguf", ours)) as server:
+        served = open_remote(server, model="embedded").tokenizer
+        assert served.bos_id == ours.bos_id == (1 if bos else None)
+        assert served.end_ids == {served.eos_id}
+        spelt = "a▁<PRE> b</s>c"
+        for text in ("def f", " def f", "\n\ndef", "", *([] if space == "never" else [spelt])):
+            for trusted in (False, True):
+                for start in (False, True):
+                    ids = ours.encode(text, trusted=trusted, start=start)
+                    if "▁" not in text or trusted:
+                        assert served.encode(text, trusted=trusted, start=start) == ids
+                    if not start:
+                        assert served.decode(ids) == text
+        ids = [*([1] if bos else []), *ours.encode("def f", start=True)]
+        assert "".join(served.texts(ids, start=True)) == "def f"
+
+
+def test_a_text_that_is_sent_is_without_what_the_server_adds(tmp_path, open_remote):
+    folder = make_metaspace_tokenizer(tmp_path)
+    ours = load_tokenizer(folder)
+    with serving(tgi(str(folder), ours.encode, eos=ours.eos_id)) as server:
+        engine = open_remote(server, model=str(folder))
+        prompt = Raw("def f</s> x").ids(ours)
+        assert prompt[0] == ours.bos_id and ours.decode(prompt) == "<s> def f</s> x"
+        [*generate(engine, greedy(prompt, 5), StopScanner())]
+        assert server.seen[-1][1]["inputs"] == "def f</s> x"
+        with pytest.raises(RequestError, match="The text spells <s>"):
+            engine.generate(greedy([*prompt, *ours.encode("<s>")], 5))
+        [*generate(engine, greedy(prompt, 5), StopScanner())]
 
 
 def test_only_llama_cpp_knows_its_tokens(open_remote, tokenizer, monkeypatch):

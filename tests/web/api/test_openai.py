@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assistant.chat.assistant import Assistant
-from assistant.completion.fill import missing_tokens
 from assistant.completion.inspector import score
+from assistant.completion.spellings import missing_tokens
 from assistant.conversation import Conversation
 from assistant.engine.open import open_engine
 from assistant.engine.protocol import Request

@@ -13,12 +13,12 @@ AROUND = 12  # tokens shown before and after the first one that differs
 
 
 def tokens(segments: Iterable[Segment], tokenizer: Tokenizer) -> list[tuple[str, int, str]]:
-    """(text, id, kind) for each token of a prompt. text: what the token adds, empty while a
-    character is unfinished. kind: "special", "trusted" or "plain"."""
+    """(text, id, kind) for each token of a prompt, with what stands before a document. text: what
+    the token adds, empty while a character is unfinished. kind: "special", "trusted" or "plain"."""
     special = set(tokenizer.special.values())
-    found = []
+    found: list[tuple[str, int, str]] = []
     for trusted, part in groupby(segments, key=lambda segment: segment.trusted):
-        ids = encode(part, tokenizer)
+        ids = encode(part, tokenizer, start=not found)
         for token, text in zip(ids, tokenizer.texts(ids), strict=True):
             kind = "special" if token in special else "trusted" if trusted else "plain"
             found.append((text, token, kind))

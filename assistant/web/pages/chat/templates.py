@@ -12,7 +12,8 @@ from typing import Any
 from assistant.chat.assistant import Assistant
 from assistant.chat.receipt import Receipt
 from assistant.errors import AssistantError, ReceiptError, RequestError, TemplateError
-from assistant.prompting.load import load_template, read_template, template_names
+from assistant.prompting.choose import MODEL, find_template
+from assistant.prompting.load import read_template, template_names
 from assistant.prompting.template import PromptTemplate
 from assistant.sampling import Sampling
 from assistant.text import check_message, quoted
@@ -24,14 +25,14 @@ CHANGES = tuple(field.name for field in fields(Sampling))
 
 class Assistants:
     """default: that of the template with which the program was started. names: the templates in
-    prompts/ that fit, the default's among them. engine: theirs."""
+    prompts/ that fit and the model's own, the default's among them. engine: theirs."""
 
     def __init__(self, default: Assistant) -> None:
         self.default, self.engine = default, default.engine
         self.names: dict[str, PromptTemplate] = {}
-        for name in template_names():
+        for name in (MODEL, *template_names()):
             try:
-                template = load_template(name)
+                template = find_template(name, self.engine)
                 self._assistant(template, pin=False)
             except AssistantError:
                 continue  # of another kind, for another model, or longer than its window

@@ -52,7 +52,7 @@ def look(engine: Engine, prompt: Untrusted, special: bool, listed: bool) -> dict
     # The texts of tokens take longer than their number.
     shown = raw.pieces(tokenizer, special=special, most=PIECES_MAX) if listed else ()
     return {
-        "count": len(encode(segments, tokenizer)),
+        "count": len(encode(segments, tokenizer, start=True)),
         "special": list(found.items()),
         "alike": spelt - found.total(),
         "pieces": [[each.text, each.id, each.special] for each in shown],

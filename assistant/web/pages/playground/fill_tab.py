@@ -9,7 +9,8 @@ from typing import Any
 
 import gradio as gr
 
-from assistant.completion.fill import FILL_HERE, ORDERS, Filling, fill, missing_tokens
+from assistant.completion.fill import FILL_HERE, Filling, fill
+from assistant.completion.spellings import ORDERS, find_spelling, missing_order, missing_tokens
 from assistant.engine.protocol import Engine
 from assistant.errors import SamplingError
 from assistant.text import check_prompt
@@ -62,7 +63,9 @@ class FillTab(Runs[Session]):
         self._connect()
 
     def _build(self) -> None:
-        unable = missing_tokens(self.engine.tokenizer)
+        tokenizer = self.engine.tokenizer
+        unable, spelling = missing_tokens(tokenizer), find_spelling(tokenizer)
+        orders = [*(spelling.orders if spelling else ORDERS)]
         with gr.Row(elem_classes="play-row"):
             with gr.Column(scale=3, min_width=300):
                 self.text = gr.Textbox(
@@ -75,8 +78,13 @@ class FillTab(Runs[Session]):
                     elem_classes="mono",
                 )
                 with gr.Row(elem_classes="switches"):
-                    self.order = gr.Radio([(WORDS[name], name) for name in ORDERS], value=ORDERS[0],
-                                          label="Order", info=ORDER)  # fmt: skip
+                    self.order = gr.Radio(
+                        [(WORDS[name], name) for name in orders],
+                        value=orders[0],
+                        label="Order",
+                        info=missing_order(tokenizer) or ORDER,
+                        interactive=len(orders) > 1,
+                    )
                     self.undo = gr.Button("Undo", size="sm", visible="hidden", elem_id="fill-undo")
                 self.running = self.build_run("Fill in", "fill-in")
                 self.run.interactive = not unable

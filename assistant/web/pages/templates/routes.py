@@ -19,7 +19,7 @@ from assistant.prompting.editor import (
     to_toml,
 )
 from assistant.prompting.load import MARKER_CHARS_MAX, read_template
-from assistant.prompting.template import PromptTemplate, Segment
+from assistant.prompting.template import PromptTemplate, Segment, encode
 from assistant.sampling import NUMBERS
 from assistant.text import quoted, replace_surrogates
 from assistant.web.pages.aside import Aside
@@ -61,6 +61,10 @@ class Fields(Body):
     separator: Marker | None
     system: str | None
     stop: list[str]
+    reply_end: Marker | None = None
+    instructions: str | None = None
+    special: list[str] | None = None
+    exact: bool = False
     sampling: dict[Key, int | float | None]
     preamble: str
     intro: str
@@ -106,7 +110,7 @@ def _look(assistants: Assistants, body: Template) -> dict[str, Any]:
         return {"toml": toml, "error": str(error)}
     tokenizer = assistants.engine.tokenizer
     rendered = tokens(_sample(template), tokenizer)
-    preamble = tokenizer.encode(template.preamble, trusted=True)
+    preamble = encode(template.beginning(), tokenizer, start=True)
     return {
         "toml": toml,
         "fields": to_fields(template),

@@ -17,6 +17,10 @@ import * as dialogues from "./dialogues.js";
  * @property {string | null} separator
  * @property {string | null} system
  * @property {string[]} stop
+ * @property {string | null} [reply_end]
+ * @property {string | null} [instructions]
+ * @property {string[] | null} [special]
+ * @property {boolean} [exact]
  * @property {Record<string, number | null>} sampling
  * @property {string} preamble
  * @property {string} intro
@@ -152,6 +156,7 @@ export const read = () => {
   /** @param {string} name */
   const of = (name) => meant(inputs[name].value);
   return {
+    ...shown, // what has no field here stays
     name: inputs.name.value,
     user: of("user"),
     assistant: of("assistant"),

@@ -1,0 +1,160 @@
+"""Each family computes what transformers' module of the same weights does, and says what of a
+config.json it does not know."""
+
+import dataclasses
+
+import pytest
+import torch
+import transformers
+
+from assistant.engine.checkpoint.config import parse_config, read_config
+from assistant.engine.checkpoint.families import FAMILIES
+from assistant.engine.checkpoint.families.family import IGNORED
+from assistant.engine.checkpoint.families.fields import Fields
+from assistant.engine.checkpoint.weights import find_tensors, read_tensors
+from assistant.engine.model.model import Chunk, Model
+from assistant.errors import CheckpointError
+
+SMALL = {
+    "hidden_size": 64,
+    "intermediate_size": 160,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "vocab_size": 500,
+    "max_position_embeddings": 512,
+}
+GPT = {"n_layer": 2, "n_embd": 64, "n_head": 2, "n_positions": 512, "vocab_size": 500}
+
+
+def rope(kind, theta=1e5, **more):
+    return {"rope_parameters": {"rope_type": kind, "rope_theta": theta, **more}}
+
+
+LLAMA3 = rope("llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0)
+LLAMA3["rope_parameters"]["original_max_position_embeddings"] = 128
+YARN = rope("yarn", factor=4.0, original_max_position_embeddings=128)
+SLIDING = {"use_sliding_window": True, "sliding_window": 50, "max_window_layers": 1}
+BIASES = {"attention_bias": True, "mlp_bias": True}
+CASES = {
+    "gpt_bigcode": ("gpt_bigcode", {}),
+    "gpt2": ("gpt2", {}),
+    "llama": ("llama", {}),
+    "llama, all heads of their own": ("llama", {"num_key_value_heads": 4, **BIASES}),
+    "llama, one K/V head": ("llama", {"num_key_value_heads": 1, "tie_word_embeddings": True}),
+    "llama, larger heads": ("llama", {"head_dim": 32}),
+    "llama, linear": ("llama", rope("linear", factor=4.0)),
+    "llama, llama3": ("llama", LLAMA3),
+    "qwen2": ("qwen2", rope("default", 1e6)),
+    "qwen2, yarn and sliding": ("qwen2", {**YARN, **SLIDING}),
+    "starcoder2": ("starcoder2", rope("default")),
+    "starcoder2, sliding": ("starcoder2", {"sliding_window": 100}),
+}
+
+
+def make_module(family, changes, folder=None):
+    """A random module of transformers, saved to `folder`."""
+    sizes = GPT if family.startswith("gpt") else SMALL
+    ids = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0, "initializer_range": 0.2}
+    config = transformers.AutoConfig.for_model(family, **{**sizes, **ids, **changes})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        module = transformers.AutoModelForCausalLM.from_config(config).eval()
+        for tensor in module.parameters():
+            if tensor.dim() == 1:
+                tensor.data += 0.1 * torch.randn_like(tensor)
+    if folder:
+        module.save_pretrained(folder)
+    return module
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("case", CASES)
+@torch.inference_mode()
+def test_logits_are_those_of_transformers(case, tmp_path):
+    """Of a prompt, of one behind a prefix that is there, and of single tokens."""
+    module = make_module(*CASES[case], tmp_path)
+    config = read_config(tmp_path, case)
+    found = find_tensors([tmp_path / "model.safetensors"], config)
+    model = Model(config, read_tensors(found, torch.device("cpu"), torch.float32))
+    ids = torch.randint(500, (300,), generator=torch.Generator().manual_seed(1))
+    expected = module(ids[None]).logits[0]
+    kv = torch.full(model.kv_shape(2, 512), torch.nan)
+    parts = [model.prefill([Chunk(ids[:200].tolist(), 1, 0)], kv)]
+    parts.append(model.prefill([Chunk(ids[200:290].tolist(), 1, 200)], kv))
+    slots, places = torch.ones(10).long(), torch.arange(290, 300)
+    given = [model.logits(part) for part in parts] + [model.decode(ids[290:], slots, places, kv)]
+    assert (torch.cat(given) - expected).abs().max() < 1e-4
+
+    small = Model(config, read_tensors(found, torch.device("cpu"), torch.float32), int8=True)
+    kv = torch.zeros(model.kv_shape(2, 512), dtype=torch.bfloat16)
+    small.prefill([Chunk(ids[:290].tolist(), 1, 0)], kv)
+    near = small.decode(ids[290:], slots, places, kv)
+    assert (near - expected[290:]).norm() < 0.1 * expected[290:].norm()
+    alone = small.decode(ids[295:296], slots[:1], places[5:6], kv)
+    assert torch.equal(alone[0], near[5])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_key_of_a_config_is_read_or_without_effect(family):
+    """Those that transformers knows: whatever else a file holds changes nothing there."""
+    fields = Fields(make_module(family, {}).config.to_dict())
+    FAMILIES[family].read(fields)
+    own = transformers.CONFIG_MAPPING[family]
+    given = {field.name for field in dataclasses.fields(own)}
+    given -= {field.name for field in dataclasses.fields(transformers.PreTrainedConfig)}
+    given |= {"tie_word_embeddings", "bos_token_id"}
+    assert given <= fields.read | IGNORED
+    # What is read is not ignored as well.
+    assert not fields.read & IGNORED
+
+
+@pytest.mark.parametrize(
+    ("family", "changes", "words"),
+    [
+        ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx True"),
+        ("gpt2", {"add_cross_attention": True}, "add_cross_attention True"),
+        ("llama", {"rope_scaling": {"type": "dynamic", "factor": 2.0}}, "the scaling 'dynamic'"),
+        ("llama", {"partial_rotary_factor": 0.5}, "a part of its heads"),
+        ("llama", {"hidden_act": "relu2"}, "the activation function 'relu2'"),
+        (
+            "qwen2",
+            {
+                "use_sliding_window": True,
+                "layer_types": ["sliding_attention", "full_attention"],
+                "num_hidden_layers": 2,
+            },
+            "layer_types that alternate",
+        ),
+    ],
+)
+def test_what_would_change_the_result_is_refused_by_name(family, changes, words):
+    with pytest.raises(CheckpointError) as caught:
+        parse_config({"model_type": family, **SMALL, **changes}, "owner/name")
+    assert str(caught.value).startswith("owner/name has ") and words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"num_key_value_heads": 3}, "not a multiple of num_key_value_heads, 3"),
+        ({"hidden_size": 66}, "not a multiple of num_attention_heads, 4"),
+        ({"rope_parameters": [1]}, "rope_parameters is"),
+        ({"rope_scaling": {"type": "linear", "factor": 0}}, "factor is 0, and must be above 0"),
+        ({"rope_scaling": {"type": "linear"}}, "factor is missing"),
+        ({"rope_theta": float("nan")}, "rope_theta is nan"),
+        ({"rms_norm_eps": float("inf")}, "rms_norm_eps is inf"),
+        ({"head_dim": 33}, "33, is odd"),
+        ({"hidden_size": 1 << 50}, "at most"),
+    ],
+)
+def test_values_that_are_wrong(changes, words):
+    with pytest.raises(ValueError, match=words):
+        parse_config({"model_type": "llama", **SMALL, **changes}, "owner/name")
