@@ -44,7 +44,7 @@ def quantize(weight: Tensor, group: int = GROUP) -> Packed:
     values, grids = [], []
     for rows in weight.split(_ROWS):
         rows = F.pad(rows.float(), (0, -width % group, 0, -len(rows) % _OUT))
-        integers, scale, zero = _fit(rows.view(len(rows), -1, group))
+        integers, scale, zero = _fit(rows.reshape(len(rows), -1, group))
         values.append(_pack(integers.view(rows.shape)))
         grids.append(torch.cat([scale, zero], 2).to(torch.bfloat16).transpose(0, 1))
     return Packed(torch.cat(values), torch.cat(grids, 1).contiguous(), (out, width), group)

@@ -10,6 +10,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from assistant.engine.model import int4
 from assistant.engine.model.int4 import GROUPS, Int4, int4_bytes, multiply, quantize
+from tests.support.card import int4_operators
+from tests.support.engines import unpacked
 
 
 def random(rows, columns, scale=1.0, seed=0):
@@ -24,14 +26,6 @@ def on_grid(rows, columns, group, seed=0):
     integers[..., :2] = torch.tensor([0, 15])
     scale = 2.0 ** -torch.randint(2, 9, (rows, columns // group, 1), generator=draw)
     return ((integers - 8) * scale).view(rows, columns)
-
-
-def unpacked(weight):
-    """The weight in float32, by the product of a unit matrix."""
-    width = len(weight.grids) * weight.group
-    product = torch.ops.aten._weight_int4pack_mm_for_cpu
-    whole = product(torch.eye(width), weight.values, weight.group, weight.grids.float()).T
-    return whole[: weight.shape[0], : weight.shape[1]]
 
 
 # -- the numbers ------------------------------------------------------------------------------
@@ -197,46 +191,12 @@ def test_there_is_never_a_wide_copy_of_the_whole():
 # -- on a card --------------------------------------------------------------------------------
 
 
-def lanes(integers, inner):
-    """matrix_to_m16n8k16_Bint4_layout, word by word. integers: pairs in bytes, [out, in / 2]. Gives
-    int32 [out / 8, in / (16 x inner), 32, inner / 2]."""
-    out, width = len(integers), 2 * integers.shape[1]
-    words = torch.zeros(out // 8, width // (16 * inner), 32, inner // 2, dtype=torch.int64)
-    for tile, outer, lane, pair in torch.cartesian_prod(*map(torch.arange, words.shape)).tolist():
-        first = (outer * inner + 2 * pair) * 8 + lane % 4
-        row = integers[tile * 8 + lane // 4].tolist()
-        pairs = [row[first], row[first + 4], row[first + 8], row[first + 12]]
-        odd = sum((byte & 15) << 16 + 4 * n for n, byte in enumerate(pairs))
-        even = sum((byte >> 4) << 4 * n for n, byte in enumerate(pairs))
-        words[tile, outer, lane, pair] = odd | even
-    return words.to(torch.int32)
-
-
-def few_rows(x, values, group, grids):
-    """A card's product: bfloat16 rows and weights, the integers found word by word."""
-    assert x.dtype is grids.dtype is torch.bfloat16 and x.is_contiguous() and grids.is_contiguous()
-    tiles, outer, _, half = values.shape
-    width = x.shape[1]
-    assert outer == width // (32 * half) and grids.shape == (width // group, 8 * tiles, 2)
-    weight = torch.zeros(8 * tiles, width)
-    for tile, out, lane, pair in torch.cartesian_prod(*map(torch.arange, values.shape)).tolist():
-        word = values[tile, out, lane, pair].item() & 0xFFFFFFFF
-        for place in range(8):
-            column = 32 * (out * half + pair) + 2 * (lane % 4) + 8 * (place % 4) + place // 4
-            weight[8 * tile + lane // 4, column] = (word >> 4 * place & 15) - 8
-    scale, zero = grids.float().repeat_interleave(group, 0).unbind(-1)
-    return (x.float() @ (weight.T * scale + zero).bfloat16().float()).bfloat16()
-
-
 @pytest.fixture
 def card(monkeypatch):
-    """This CPU as a card, with stand-ins for a card's operators."""
-    library = torch.library.Library("aten", "IMPL")
-    library.impl("_convert_weight_to_int4pack", lanes, "CPU")
-    library.impl("_weight_int4pack_mm", few_rows, "CPU")
+    """This CPU as a card."""
     monkeypatch.setattr(int4, "on_card", lambda device: True)
-    yield
-    library._destroy()
+    with int4_operators():
+        yield
 
 
 @pytest.mark.parametrize("width", [64, 96, 128, 320, 70])  # in words of 2, 4 and 8 tiles; filled up
