@@ -42,7 +42,8 @@ def texts(folder: Path):
     if not corpus.exists():
         english = "".join(pydoc_data.topics.topics.values())
         return {"Python": inspect.getsource(argparse)[:SIZE], "English": english[:SIZE]}
-    held_out = [text for text in map(json.loads, lzma.open(corpus)) if text["held_out"]]
+    with lzma.open(corpus) as lines:
+        held_out = [text for text in map(json.loads, lines) if text["held_out"]]
     return {
         kind: "\n".join(t["text"][:LENGTH] for t in held_out if t["path"].endswith(".py") == code)
         for kind, code in (("Python", True), ("English", False))
