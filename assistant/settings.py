@@ -155,7 +155,7 @@ def _root_path(text: str) -> str:
     return text.rstrip("/")
 
 
-_DTYPES = ("auto", "float32", "bfloat16", "float16", "int8")
+_DTYPES = ("auto", "float32", "bfloat16", "float16", "int8", "int4")
 
 
 def _parser(on_space: bool) -> argparse.ArgumentParser:

@@ -268,6 +268,6 @@ def test_the_table_of_cards_gives_the_memory_that_the_program_asks_for(model):
     from assistant.engine.device import RESERVE
 
     config, cuda = configuration(model), torch.device("cuda")
-    both = (bytes_needed(config, 8, cuda, torch.bfloat16, int8) for int8 in (False, True))
-    figures = " | ".join(f"{(size + RESERVE) / 1e9:.1f}" for size in both)
+    sizes = (bytes_needed(config, 8, cuda, torch.bfloat16, kind) for kind in (None, "int8", "int4"))
+    figures = " | ".join(f"{(size + RESERVE) / 1e9:.1f}" for size in sizes)
     assert f"| `{model}` | {figures} |" in GPU

@@ -19,6 +19,7 @@ from assistant.errors import CheckpointError
 log = logging.getLogger(__name__)
 
 RESERVE = 256 * 2**20  # bytes for activations, the graphs themselves and the allocator's rounding
+QUANTISED = ("int8", "int4")  # choices for weights that are no torch.dtype by themselves
 _HOST = {"cpu"}  # kinds of device that are done with what was asked when the call returns
 
 
@@ -45,7 +46,7 @@ def choose_device(name: str) -> torch.device:
 def choose_dtype(
     name: str,
     device: torch.device,
-    needed: Callable[[int, torch.dtype, bool], int],
+    needed: Callable[[int, torch.dtype, str], int],
     free: float,
     what: str,
     *,
@@ -56,33 +57,41 @@ def choose_dtype(
 
     auto is `half` on CUDA; on a CPU it stays "auto" with float32 tensors, for the engine to
     choose by measuring, unless those take more than half of the free memory: then it is bfloat16.
-    Under int8 the tensors that are not int8 follow the same rule.
+    Under int8 the tensors that are not int8 follow the same rule; under int4 they are `half`.
 
-    needed: the bytes that (slots, dtype, int8) take. free: bytes. what: the model's name, for the
+    needed: the bytes that (slots, dtype, choice) take. free: bytes. what: the model's name, for the
     sentence. half: the two-byte numbers that `device` computes in. Raises
     CheckpointError.
     """
 
     def total(choice: str, dtype: torch.dtype, slots: int = slots) -> int:
-        return needed(slots, dtype, choice == "int8") + RESERVE
+        return needed(slots, dtype, choice) + RESERVE
 
     def most_slots(choice: str, dtype: torch.dtype) -> int:
         return bisect_right(range(1, slots + 1), free, key=lambda n: total(choice, dtype, n))
 
+    if name == "int4" and half is not torch.bfloat16:
+        raise CheckpointError(
+            f"--dtype int4 needs a card of compute capability 8.0 and {device} has less: give "
+            "--dtype int8, or --device cpu."
+        )
     choice = name
     if name in ("auto", "int8"):
         roomy = device.type == "cpu" and total(name, torch.float32) <= free / 2
         dtype = torch.float32 if roomy else half
         choice = str(half).removeprefix("torch.") if name == "auto" and not roomy else name
     else:
-        dtype = getattr(torch, name)
+        dtype = half if name == "int4" else getattr(torch, name)
     size = total(choice, dtype)
     if size > free:
-        least = "bfloat16" if device.type == "cpu" else "int8"
+        smaller = ["bfloat16" if device.type == "cpu" else "int8"]
+        smaller += ["int4"] * (half is torch.bfloat16)
         ways = ["a smaller checkpoint with --model"]
-        if total(least, half) < size and (fit := most_slots(least, half)):
-            fewer = f" --slots {fit}" if fit < slots else ""
-            ways.insert(0, f"--dtype {least}{fewer}")
+        for less in smaller:
+            if total(less, half) < size and (fit := most_slots(less, half)):
+                fewer = f" --slots {fit}" if fit < slots else ""
+                ways.insert(0, f"--dtype {less}{fewer}")
+                break
         if fit := most_slots(choice, dtype):
             ways.insert(0, f"--slots {fit}")
         raise CheckpointError(

@@ -18,6 +18,7 @@ LOOK = Part("look", "benchmarks.gpu.card:look", 60)
 PARTS = (  # in the order of what they are worth
     Part("card", "benchmarks.gpu.card:card", 90),
     Part("kernels", "benchmarks.gpu.kernels:kernels", 75),
+    Part("int4", "benchmarks.gpu.int4:int4", 45),
     Part("small", "benchmarks.gpu.texts:small", 60, environ={"CUDA_LAUNCH_BLOCKING": "1"}),
     Part("greedy", "benchmarks.gpu.texts:greedy", 60),
     Part("graphs", "benchmarks.gpu.steps:graphs", 60),

@@ -61,12 +61,12 @@ def pace(engine):
     return engine._scheduler.pace
 
 
-def reckoned_bytes(config, slots: int, device: str, int8: bool) -> int:
+def reckoned_bytes(config, slots: int, device: str, kind: str | None) -> int:
     """What the program says, before it loads, that a model in bfloat16 takes."""
     needed = partial(
         bytes_needed, parse_config(config.to_dict(), "random"), slots, torch.device(device)
     )
-    return needed(torch.bfloat16, int8) + RESERVE
+    return needed(torch.bfloat16, kind) + RESERVE
 
 
 def step(engine, positions: list[int], *, top: int = 0):

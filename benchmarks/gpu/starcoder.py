@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import torch
 
+from assistant.engine.device import QUANTISED
 from assistant.engine.protocol import Request
 from benchmarks.contenders import BYTES, GREEDY, kv_values, streamed_weights
 from benchmarks.gpu import inside
@@ -40,7 +41,7 @@ def starcoder(place: Place) -> Iterator[Line]:
     if rate:
         yield Line("the card's memory is copied", f"{rate / 1e9:,.0f} GB/s, read and written")
     rows = ROWS if place.on_card else SMALL_ROWS
-    for dtype in ("bfloat16", "int8"):
+    for dtype in ("bfloat16", "int8", *(["int4"] if place.on_card else [])):
         yield from _measured(place, dtype, rows, rate)
 
 
@@ -65,7 +66,12 @@ def _measured(place: Place, dtype: str, rows: tuple[int, ...], rate: float | Non
                 yield Line(f"{dtype}: a step of {count} rows, context {context:,}", measured)
         yield _pace(place, dtype, inside.pace(engine), alone)
         taken = (free - free_bytes(place)) / 1e9
-        reckoned = inside.reckoned_bytes(config, slots, place.device, dtype == "int8") / 1e9
+        reckoned = (
+            inside.reckoned_bytes(
+                config, slots, place.device, dtype if dtype in QUANTISED else None
+            )
+            / 1e9
+        )
         yield Line(
             f"{dtype}: memory of {config.n_layer} layers and {slots} slots",
             f"{taken:.2f} GB taken, {reckoned:.2f} GB reckoned",

@@ -11,8 +11,8 @@ import transformers
 from assistant.engine.checkpoint.config import parse_config
 from assistant.engine.checkpoint.shapes import EMBEDDING, HEAD, LINEAR, expected_shapes
 from assistant.engine.checkpoint.weights import file_names, renamed
-from assistant.engine.device import on_card
-from assistant.engine.model.int8 import quantize
+from assistant.engine.device import QUANTISED, on_card
+from assistant.engine.model import int4, int8
 from benchmarks.gpu import inside
 from benchmarks.gpu.place import Place
 
@@ -58,7 +58,7 @@ def geometry(place: Place, *, slots: int, layers: int = 40):
         return transformers.GPTBigCodeConfig(**GEOMETRY | SMALL | {"n_positions": WINDOW})
     while True:
         config = transformers.GPTBigCodeConfig(**GEOMETRY | {"n_layer": layers})
-        needed = inside.reckoned_bytes(config, slots, place.device, int8=False)
+        needed = inside.reckoned_bytes(config, slots, place.device, None)
         if layers == 1 or needed < ROOM * torch.cuda.mem_get_info()[0]:
             return config
         layers //= 2
@@ -83,12 +83,13 @@ def random_module(config, device: str, dtype: torch.dtype = torch.bfloat16):
 
 
 def random_checkpoint(module, dtype: str = "bfloat16"):
-    """What LocalEngine opens: the module's own tensors under their names in a checkpoint. int8:
-    on a card the linear ones are quantised, and are then gone from the module."""
+    """What LocalEngine opens: the module's own tensors under their names in a checkpoint. int8 and
+    int4: on a card the linear ones are quantised, and are then gone from the module."""
     config = parse_config(module.config.to_dict(), "random StarCoder")
     tensors = renamed(config, {name: part.data for name, part in module.named_parameters()})
-    if dtype == "int8" and on_card(module.device):
-        tensors[HEAD] = quantize(tensors[EMBEDDING])
+    if dtype in QUANTISED and on_card(module.device):
+        quantize = int4.quantize if dtype == "int4" else int8.quantize
+        tensors[HEAD] = int8.quantize(tensors[EMBEDDING])
         linear = (name for name in expected_shapes(config) if name.endswith(LINEAR))
         for name in linear:
             (key,) = file_names(config, name)

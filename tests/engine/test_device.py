@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from assistant.engine import device
-from assistant.engine.device import RESERVE, choose_dtype
+from assistant.engine.device import QUANTISED, RESERVE, choose_dtype
 from assistant.errors import CheckpointError
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -16,8 +16,10 @@ def needed(place, kv=0):
     each slot beside them."""
     beside = place.type == "cpu"
 
-    def count(slots, dtype, int8):
-        return VALUES * (int8 + dtype.itemsize * (not int8 or beside)) + slots * kv * dtype.itemsize
+    def count(slots, dtype, choice):
+        dense = dtype.itemsize * (choice not in QUANTISED or choice == "int8" and beside)
+        small = {"int8": 1, "int4": 0.5}.get(choice, 0)
+        return int(VALUES * (dense + small)) + slots * kv * dtype.itemsize
 
     return count
 
@@ -28,7 +30,7 @@ def choose(name, place, free, *, kv=0, half=torch.bfloat16):
 
 @pytest.mark.parametrize(
     "name, place, gigabytes, choice",
-    [  # just enough and just too little for each rule; the model takes 4, 2 or, in int8, 1 GB
+    [  # just enough and just too little for each rule; 4, 2, in int8 1, in int4 0.5 GB
         ("auto", CPU, 8.01, ("auto", torch.float32)),
         ("auto", CPU, 7.99, ("bfloat16", torch.bfloat16)),
         ("auto", CPU, 2.01, ("bfloat16", torch.bfloat16)),
@@ -39,6 +41,9 @@ def choose(name, place, free, *, kv=0, half=torch.bfloat16):
         ("int8", CPU, 3.01, ("int8", torch.bfloat16)),
         ("int8", CUDA, 99, ("int8", torch.bfloat16)),
         ("int8", CUDA, 1.01, ("int8", torch.bfloat16)),
+        ("int4", CPU, 99, ("int4", torch.bfloat16)),
+        ("int4", CPU, 0.51, ("int4", torch.bfloat16)),
+        ("int4", CUDA, 0.51, ("int4", torch.bfloat16)),
         ("float32", CPU, 4.01, ("float32", torch.float32)),
         ("float32", CUDA, 4.01, ("float32", torch.float32)),
         ("float16", CPU, 2.01, ("float16", torch.float16)),
@@ -66,16 +71,26 @@ def test_a_card_that_only_emulates_bfloat16(name, choice, sentences, caplog):
     assert [record.getMessage() for record in caplog.records] == [said] * sentences
 
 
+def test_int4_is_refused_by_a_card_of_before_ampere():
+    with pytest.raises(CheckpointError, match="^--dtype int4 needs a card of .* --device cpu.$"):
+        choose("int4", CUDA, 99e9, half=torch.float16)
+    with pytest.raises(CheckpointError) as caught:
+        choose("int8", CUDA, 1e9 + RESERVE - 1, half=torch.float16)
+    assert "int4" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "name, place, size, said, hint",
     [
-        ("auto", CPU, 2, "bfloat16", None),
+        ("auto", CPU, 2, "bfloat16", "int4"),
         ("auto", CUDA, 2, "bfloat16", "int8"),
         ("int8", CPU, 3, "int8", "bfloat16"),
-        ("int8", CUDA, 1, "int8", None),
+        ("int8", CUDA, 1, "int8", "int4"),
+        ("int4", CUDA, 0.5, "int4", None),
+        ("int4", CPU, 0.5, "int4", None),
         ("float32", CPU, 4, "float32", "bfloat16"),
         ("float32", CUDA, 4, "float32", "int8"),
-        ("float16", CPU, 2, "float16", None),
+        ("float16", CPU, 2, "float16", "int4"),
         ("float16", CUDA, 2, "float16", "int8"),
     ],
 )
@@ -92,14 +107,15 @@ def test_too_little_memory(name, place, size, said, hint):
 
 @pytest.mark.parametrize(
     "name, gigabytes, missing, ways",
-    [  # 2 GB of weights, in int8 1 GB, and 0.2 GB for each of 8 slots
+    [  # 2 GB of weights, in int8 1 GB, in int4 half of that, and 0.2 GB for each of 8 slots
         ("auto", 3.5, "0.1", "--slots 7 or --dtype int8 or"),
         ("auto", 2.65, "1.0", "--slots 3 or --dtype int8 or"),
         ("auto", 2.55, "1.1", "--slots 2 or --dtype int8 --slots 7 or"),
         ("auto", 2.15, "1.5", "--dtype int8 --slots 5 or"),
         ("auto", 1.25, "2.4", "--dtype int8 --slots 1 or"),
-        ("auto", 1.15, "2.5", ""),
-        ("int8", 2.15, "0.5", "--slots 5 or"),
+        ("auto", 1.15, "2.5", "--dtype int4 --slots 3 or"),
+        ("auto", 0.65, "3.0", ""),
+        ("int8", 2.15, "0.5", "--slots 5 or --dtype int4 or"),
         ("float32", 2.65, "4.6", "--dtype int8 or"),
     ],
 )

@@ -218,6 +218,50 @@ def add_norm(x, delta, weight, bias, eps):
 KERNELS = {kernel.__name__: kernel for kernel in (decode_attention, int8_linear, add_norm)}
 
 
+def int4_pack(pairs, inner):
+    """PyTorch's cuda/int4mm.cu, matrix_to_m16n8k16_Bint4_layout. pairs: of integers, in bytes [out,
+    in / 2]. Gives int32 [out / 8, in / (16 x inner), 32, inner / 2]."""
+    out, half = pairs.shape
+    tile, outer, lane, two = places(out // 8, half // (8 * inner), 32, inner // 2)
+    first, row = (outer * inner + 2 * two) * 8 + lane % 4, tile * 8 + lane // 4
+    words = torch.zeros_like(tile)
+    for n in range(4):
+        byte = pairs[row, first + 4 * n].long()
+        words |= (byte & 15) << 16 + 4 * n | byte >> 4 << 4 * n
+    return words.to(torch.int32)
+
+
+def int4_product(x, values, group, grids):
+    """A card's: of bfloat16 rows and weights, the integers found place by place."""
+    assert x.dtype is grids.dtype is torch.bfloat16 and x.is_contiguous() and grids.is_contiguous()
+    tiles, outers, _, half = values.shape
+    width = x.shape[1]
+    assert outers == width // (32 * half) and grids.shape == (width // group, 8 * tiles, 2)
+    tile, outer, lane, two, place = places(*values.shape, 8)
+    column = 32 * (outer * half + two) + 2 * (lane % 4) + 8 * (place % 4) + place // 4
+    weight = torch.zeros(8 * tiles, width)
+    words = values.long().unsqueeze(-1) & 0xFFFFFFFF
+    weight[8 * tile + lane // 4, column] = ((words >> 4 * place & 15) - 8).float()
+    scale, zero = grids.float().repeat_interleave(group, 0).unbind(-1)
+    return (x.float() @ (weight.T * scale + zero).bfloat16().float()).bfloat16()
+
+
+def places(*shape):
+    return torch.meshgrid(*map(torch.arange, shape), indexing="ij")
+
+
+@contextlib.contextmanager
+def int4_operators():
+    """torch's int4 operators of a card, which there are none of on a CPU, as plain operations."""
+    library = torch.library.Library("aten", "IMPL")
+    library.impl("_convert_weight_to_int4pack", int4_pack, "CPU")
+    library.impl("_weight_int4pack_mm", int4_product, "CPU")
+    try:
+        yield
+    finally:
+        library._destroy()
+
+
 @contextlib.contextmanager
 def pretended(ask=None):
     """The CPU is a card inside, with the Cuda that is given. ask: what another process says of it,
@@ -231,7 +275,7 @@ def pretended(ask=None):
         matmul.allow_bf16_reduced_precision_reduction,
         matmul.allow_fp16_reduced_precision_reduction,
     )
-    with pytest.MonkeyPatch.context() as patch:
+    with int4_operators(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(device, "_HOST", set())
         patch.setattr(kernels, "path", kernels.Path())
         patch.setattr(kernels, "unusable_steps", lambda *shape: {})

@@ -2,9 +2,13 @@
 
 from types import SimpleNamespace
 
+import torch
+
 from assistant.engine.checkpoint.config import parse_config
+from assistant.engine.checkpoint.shapes import EMBEDDING, HEAD, LINEAR
 from assistant.engine.checkpoint.weights import renamed
 from assistant.engine.local.engine import LocalEngine
+from assistant.engine.model import int4, int8
 from assistant.engine.tokenizer import load_tokenizer
 from tests.support.reading import GREEDY, greedy, read  # noqa: F401
 
@@ -27,14 +31,32 @@ def tensors_of(module):
     return renamed(config_of(module), module.state_dict())
 
 
+def in_int4(tensors):
+    """What read_tensors gives of such tensors."""
+    small = {
+        name: int4.quantize(tensor) if name.endswith(LINEAR) else tensor.bfloat16()
+        for name, tensor in tensors.items()
+    }
+    return small | {HEAD: int8.quantize(tensors.get(HEAD, tensors[EMBEDDING]))}
+
+
+def unpacked(weight):
+    """A Packed of a CPU in float32, by the product of a unit matrix."""
+    width = len(weight.grids) * weight.group
+    product = torch.ops.aten._weight_int4pack_mm_for_cpu
+    whole = product(torch.eye(width), weight.values, weight.group, weight.grids.float()).T
+    return whole[: weight.shape[0], : weight.shape[1]]
+
+
 def make_engine(folder, module=None, *, dtype="float32", **options):
     module = module or load_module(folder)
+    tensors = tensors_of(module)
     checkpoint = SimpleNamespace(
         name="tiny",
         revision=None,
         embedded=False,
         config=config_of(module),
-        tensors=tensors_of(module),
+        tensors=in_int4(tensors) if dtype == "int4" else tensors,
         tokenizer=load_tokenizer(folder),
         dtype=dtype,
     )

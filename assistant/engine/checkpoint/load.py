@@ -11,16 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from assistant.engine import card
 from assistant.engine.checkpoint.config import read_config
 from assistant.engine.checkpoint.shapes import bytes_needed
 from assistant.engine.checkpoint.weights import find_tensors, read_tensors
-from assistant.engine.device import choose_device, choose_dtype, free_bytes
+from assistant.engine.device import QUANTISED, choose_device, choose_dtype, free_bytes
 from assistant.engine.files import broken_file, look_at, read_json
 from assistant.engine.model.config import Config
-from assistant.engine.model.int8 import Quantized
+from assistant.engine.model.linear import Weight
 from assistant.engine.tokenizer import BPETokenizer, load_tokenizer
 from assistant.errors import CheckpointError
 from assistant.hub import fetch_file, fetch_snapshot
@@ -43,10 +42,11 @@ class Checkpoint:
     name: what people read, a hub id or a folder's name. revision: the commit, for one from the hub.
     embedded: the one that ships with the repository. tensors: as in its files, but without a
     leading "transformer.", on their device in their dtype; "lm_head.weight" only where it is not
-    "wte.weight". dtype: float32, bfloat16 or float16, which the tensors have; int8; or auto.
+    "wte.weight". dtype: float32, bfloat16 or float16, which the tensors have; int8; int4; or auto.
 
     Under int8 the linear weights are Quantized on CUDA, the head as well, tied or not. On a CPU
-    they are dense, for prefill; what decode takes is the engine's to make. auto: the tensors are
+    they are dense, for prefill; what decode takes is the engine's to make. Under int4 they are
+    Packed and the head is Quantized, on any device. auto: the tensors are
     float32, on a CPU with memory for int8 as well, and the engine chooses.
     """
 
@@ -54,7 +54,7 @@ class Checkpoint:
     revision: str | None
     embedded: bool
     config: Config
-    tensors: dict[str, Tensor | Quantized]
+    tensors: dict[str, Weight]
     tokenizer: BPETokenizer
     dtype: str
 
@@ -72,8 +72,8 @@ def load_checkpoint(settings: Settings) -> Checkpoint:
     config = read_config(folder, name)
     device = choose_device(settings.device)
 
-    def needed(slots: int, dtype: torch.dtype, int8: bool) -> int:
-        return bytes_needed(config, slots, device, dtype, int8)
+    def needed(slots: int, dtype: torch.dtype, choice: str) -> int:
+        return bytes_needed(config, slots, device, dtype, choice if choice in QUANTISED else None)
 
     half, free = card.half_dtype(card.at(device)), free_bytes(device)
     choice, dtype = choose_dtype(
@@ -89,8 +89,8 @@ def load_checkpoint(settings: Settings) -> Checkpoint:
             f"{config.vocab_size}: they do not belong together."
         )
     stored = find_tensors(_weight_files(folder, name, settings.allow_bin), config)
-    quantised = choice == "int8" and device.type != "cpu"
-    tensors = read_tensors(stored, device, dtype, quantised)
+    small = choice == "int4" or choice == "int8" and device.type != "cpu"
+    tensors = read_tensors(stored, device, dtype, choice if small else None)
     return Checkpoint(name, revision, embedded, config, tensors, tokenizer, choice)
 
 

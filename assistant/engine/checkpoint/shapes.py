@@ -10,6 +10,7 @@ import torch
 
 from assistant.engine.local.drafts import DRAFT_ROWS
 from assistant.engine.model.config import Config
+from assistant.engine.model.int4 import int4_bytes
 from assistant.engine.model.int8 import quantized_bytes
 
 EMBEDDING, HEAD = "tokens.weight", "head.weight"
@@ -72,30 +73,35 @@ def count_kv(config: Config) -> int:
 
 
 def bytes_needed(
-    config: Config, slots: int, device: torch.device, dtype: torch.dtype, int8: bool = False
+    config: Config, slots: int, device: torch.device, dtype: torch.dtype, kind: str | None = None
 ) -> int:
     """The most bytes held on `device` at once: the weights and what replies take beside them, or,
     while weights are still read, the largest tensor as the file has it.
 
-    dtype: of whatever is not int8. int8: on a CPU, int8 weights beside the dense ones; elsewhere
-    in their place. What is read to a CPU is the file's own pages, which take no memory.
+    dtype: of whatever is dense. kind: "int8" on a CPU are weights beside the dense ones, elsewhere
+    in their place; "int4" is in their place everywhere, with a head in int8. What is read to a CPU
+    is mostly the file's own pages, which take no memory.
 
     Replies take the KV cache of all `slots`. On a card that has a slot more (cache.py), the largest
     step draws as many tokens as it has rows, and for many rows a weight in int8 is made dense.
     """
     weights, kv = count_parameters(config), count_kv(config) * dtype.itemsize
-    if device.type == "cpu":
-        return weights * (dtype.itemsize + int8) + slots * kv
-    replies = (slots + 1) * kv + max(slots, DRAFT_ROWS) * config.vocab_size * _DRAWING
+    on_cpu = device.type == "cpu"
+    if on_cpu and kind != "int4":
+        return weights * (dtype.itemsize + (kind == "int8")) + slots * kv
+    drawing = max(slots, DRAFT_ROWS) * config.vocab_size * _DRAWING
+    replies = slots * kv if on_cpu else (slots + 1) * kv + drawing
     layer, outer = layer_shapes(config), outer_shapes(config)
     held = weights * dtype.itemsize
-    if int8:
+    if kind:
         linear = [layer[name] for name in LINEAR]
         head = outer[EMBEDDING]  # the head's shape, tied or not
         dense = config.layers * sum(map(prod, linear)) + prod(outer.get(HEAD, (0,)))
         held -= dense * dtype.itemsize
-        held += config.layers * sum(map(quantized_bytes, linear)) + quantized_bytes(head)
-        replies += max(map(prod, [*linear, head])) * dtype.itemsize
+        small_bytes = int4_bytes if kind == "int4" else quantized_bytes
+        held += config.layers * sum(map(small_bytes, linear)) + quantized_bytes(head)
+    if kind and not on_cpu:
+        replies += max(map(prod, [head] if kind == "int4" else [*linear, head])) * dtype.itemsize
         # What was read dense and given back leaves holes that int8 weights fill in part: an H200
         # held 0.3 GB more than the tensors.
         held += max(map(prod, linear)) * dtype.itemsize

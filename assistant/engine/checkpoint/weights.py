@@ -19,8 +19,9 @@ from assistant.engine.checkpoint.families import FAMILIES
 from assistant.engine.checkpoint.shapes import EMBEDDING, HEAD, LINEAR, expected_shapes
 from assistant.engine.files import broken_file, look_at, to_delete
 from assistant.engine.local.failures import is_out_of_memory
+from assistant.engine.model import int4, int8
 from assistant.engine.model.config import Config
-from assistant.engine.model.int8 import Quantized, quantize
+from assistant.engine.model.linear import Weight
 from assistant.errors import CheckpointError
 from assistant.text import quoted
 
@@ -151,17 +152,17 @@ def _read_bin(path: Path) -> dict[str, Tensor]:
 
 
 def read_tensors(
-    pieces: Mapping[str, Piece], device: torch.device, dtype: torch.dtype, int8: bool = False
-) -> dict[str, Tensor | Quantized]:
+    pieces: Mapping[str, Piece], device: torch.device, dtype: torch.dtype, kind: str | None = None
+) -> dict[str, Weight]:
     """What find_tensors found, on `device` in `dtype`.
 
-    int8: the weights of the layers' linear maps and of the head are a Quantized instead; a tied
-    head then has an entry of its own, beside the embedding. No more than one tensor is held in
-    another form than its last. Raises CheckpointError.
+    kind: the weights of the layers' linear maps are Quantized ("int8") or Packed ("int4") instead,
+    that of the head is Quantized; a tied one then has an entry of its own, beside the embedding. No
+    more than one tensor is held in another form than its last. Raises CheckpointError.
     """
     folder = next(iter(pieces.values())).stored[0].path.parent
     try:
-        return _read(pieces, device, dtype, int8)
+        return _read(pieces, device, dtype, kind)
     except Exception as error:  # whatever is wrong with files that anyone may have written
         if is_out_of_memory(error):
             raise CheckpointError(
@@ -176,9 +177,10 @@ def read_tensors(
 
 @torch.no_grad()
 def _read(
-    pieces: Mapping[str, Piece], device: torch.device, dtype: torch.dtype, int8: bool
-) -> dict[str, Tensor | Quantized]:
-    tensors: dict[str, Tensor | Quantized] = {}
+    pieces: Mapping[str, Piece], device: torch.device, dtype: torch.dtype, kind: str | None
+) -> dict[str, Weight]:
+    tensors: dict[str, Weight] = {}
+    quantize = int4.quantize if kind == "int4" else int8.quantize
     by_files: dict[tuple[Path, ...], list[str]] = {}
     for name, piece in pieces.items():
         by_files.setdefault(tuple(sorted({item.path for item in piece.stored})), []).append(name)
@@ -187,12 +189,14 @@ def _read(
             readers = {path: files.enter_context(_reader(path, device)) for path in paths}
             for name in names:
                 # Nothing here may name the tensor as read: it would live on beside the next one.
-                if int8 and (name == HEAD or name.endswith(LINEAR)):
+                if kind and name == HEAD:
+                    tensors[name] = int8.quantize(_joined(pieces[name], readers, device, None))
+                elif kind and name.endswith(LINEAR):
                     tensors[name] = quantize(_joined(pieces[name], readers, device, None))
                 else:
                     tensors[name] = _joined(pieces[name], readers, device, dtype)
-    if int8 and HEAD not in tensors:
-        tensors[HEAD] = quantize(cast(Tensor, tensors[EMBEDDING]))
+    if kind and HEAD not in tensors:
+        tensors[HEAD] = int8.quantize(cast(Tensor, tensors[EMBEDDING]))
     return tensors
 
 

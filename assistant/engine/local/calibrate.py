@@ -25,7 +25,7 @@ from assistant.engine.checkpoint.shapes import layer_shapes
 from assistant.engine.device import on_card, send
 from assistant.engine.local.cache import Cache
 from assistant.engine.local.threads import fastest
-from assistant.engine.model.int8 import Quantized
+from assistant.engine.model.linear import Weight
 from assistant.engine.model.model import Chunk, Model
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ def _trial(model: Model, ids: Sequence[int]) -> tuple[Tensor, float]:
     return logits, fastest(lambda: model.decode(*one, kv), time.thread_time, 5, _PATIENCE_S)
 
 
-def _prefill_dtype(tensors: Mapping[str, Tensor | Quantized]) -> torch.dtype:
+def _prefill_dtype(tensors: Mapping[str, Weight]) -> torch.dtype:
     """bfloat16 where its product is the faster one: CPUs with instructions for it."""
     weight = cast(Tensor, tensors["layers.0.up.weight"])
     if weight.dtype is torch.bfloat16:

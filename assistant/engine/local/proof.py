@@ -20,6 +20,7 @@ from dataclasses import asdict, replace
 
 import torch
 
+from assistant.engine.device import QUANTISED
 from assistant.engine.local.failures import is_out_of_memory
 from assistant.engine.local.step import DecodeStep, Row
 from assistant.engine.model import kernels
@@ -113,9 +114,7 @@ def attempts(
 
 def steps(model: Model) -> list[str]:
     """The STEPS that there are for `model`, in the order in which they are added."""
-    return [
-        name for name in kernels.STEPS if name != "int8" or isinstance(model.layers[0].up, Int8)
-    ]
+    return [name for name in kernels.STEPS if name != "int8" or isinstance(model.head, Int8)]
 
 
 # -- one batch --------------------------------------------------------------------------------
@@ -179,7 +178,7 @@ def _run(
     options = {
         "device": str(model.device),
         "dtype": str(model.dtype).removeprefix("torch."),
-        "int8": isinstance(model.layers[0].up, Int8),
+        "kind": model.numerics if model.numerics in QUANTISED else None,
         "config": asdict(model.config),
         "refused": list(refused),
         "deadline_s": deadline_s + 30,

@@ -27,7 +27,9 @@ from assistant.engine.local.sampler import Sampler
 from assistant.engine.local.step import DecodeStep
 from assistant.engine.model import kernels
 from assistant.engine.model.config import Config, Rope
+from assistant.engine.model.int4 import quantize
 from assistant.engine.model.int8 import SCALE_DTYPE, Quantized
+from assistant.engine.model.linear import Weight
 from assistant.engine.model.model import Model
 from assistant.errors import CheckpointError
 
@@ -38,33 +40,30 @@ _VOCABULARY = _INNER = 1024
 _INT8_VOCABULARY = kernels.PROGRAMS * kernels.BLOCK_OUT
 
 
-def one_layer(config: Config, device: torch.device, dtype: torch.dtype, int8: bool) -> Model:
-    """config: that of the whole model."""
+def one_layer(config: Config, device: torch.device, dtype: torch.dtype, kind: str | None) -> Model:
+    """config: that of the whole model. kind: as for read_tensors."""
     vocabulary, inner = config.vocab_size, config.inner
-    most = _INT8_VOCABULARY if int8 else _VOCABULARY
+    most = _INT8_VOCABULARY if kind else _VOCABULARY
     config = replace(
         config,
         layers=1,
         sliding_from=0,  # the one layer slides where any does
         vocab_size=min(vocabulary, most + vocabulary % most),
-        inner=inner if int8 else min(inner, _INNER),
+        inner=inner if kind == "int8" else min(inner, _INNER),
     )
     torch.manual_seed(0)
-    tensors = {
-        name: torch.randn(size, dtype=dtype, device=device) * size[-1] ** -0.5
-        for name, size in expected_shapes(config).items()
-        if not (int8 and name.endswith(LINEAR))
-    }
-    if int8:
-        shapes = expected_shapes(config)
-        linear = {name: size for name, size in shapes.items() if name.endswith(LINEAR)}
-        for name, (rows, width) in {**linear, HEAD: shapes[EMBEDDING]}.items():
-            values = torch.randint(-127, 128, (rows, width), dtype=torch.int8, device=device)
-            scale = torch.full((rows,), width**-0.5 / 64, dtype=SCALE_DTYPE, device=device)
+    tensors: dict[str, Weight] = {}
+    shapes = expected_shapes(config)
+    for name, size in {**shapes, HEAD: shapes[EMBEDDING]}.items() if kind else shapes.items():
+        if kind == "int8" and name.endswith(LINEAR) or kind and name == HEAD:
+            values = torch.randint(-127, 128, size, dtype=torch.int8, device=device)
+            scale = torch.full(size[:1], size[-1] ** -0.5 / 64, dtype=SCALE_DTYPE, device=device)
             tensors[name] = Quantized(values, scale)
-    for name in tensors:
-        if "norm" in name and name.endswith("weight"):
-            tensors[name] = torch.ones_like(tensors[name])
+        elif "norm" in name and name.endswith("weight"):
+            tensors[name] = torch.ones(size, dtype=dtype, device=device)
+        else:
+            tensor = torch.randn(size, dtype=dtype, device=device) * size[-1] ** -0.5
+            tensors[name] = quantize(tensor) if kind and name.endswith(LINEAR) else tensor
     return Model(config, tensors)
 
 
@@ -95,7 +94,7 @@ def main(options: dict[str, Any]) -> None:
     device = torch.device(options["device"])
     use_card(device)
     model = one_layer(
-        read_config(options["config"]), device, getattr(torch, options["dtype"]), options["int8"]
+        read_config(options["config"]), device, getattr(torch, options["dtype"]), options["kind"]
     )
     cache = Cache(model, 2)
     decode_step = DecodeStep(model, cache, Sampler(cache.kv.shape[1], model.vocab_size, device))

@@ -1,8 +1,8 @@
-"""The decode pass with int8 weights on a CPU, written flat.
+"""The decode pass with int8 or int4 weights on a CPU, written flat.
 
 A token's products take about as long there as calling the operators does, so this one function
 spells out what model.py composes of layers, with as few operators and Python calls as it can, and
-all of them on bfloat16: torch's int8 product is fast for no other activations. Knows the tensors of
+all of them on bfloat16: torch's products are fast for no other activations. Knows the tensors of
 model.py's layers; no requests.
 """
 

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 
 from assistant.engine.device import on_card
 from assistant.engine.model import kernels
+from assistant.engine.model.int4 import Int4, Packed
 from assistant.engine.model.int8 import Quantized, dequantize
 
 # Rows of a tile. Decode has few rows; for many, larger tiles read the weights less often. bfloat16
@@ -109,3 +110,11 @@ class Int8(NamedTuple):
         if x.shape[0] <= _KERNEL_ROWS and kernels.path.int8:
             return kernels.int8_linear(x, values, scales, self.bias)
         return F.linear(x, dequantize(self.weight, x.dtype), self.bias)
+
+
+Weight = torch.Tensor | Quantized | Packed
+Linear = Dense | Int8 | Int4
+
+
+def small(weight: Quantized | Packed, bias: torch.Tensor | None) -> Int8 | Int4:
+    return Int4(weight, bias) if isinstance(weight, Packed) else Int8(weight, bias)

@@ -15,11 +15,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from assistant.engine.device import send
+from assistant.engine.device import on_card, send
 from assistant.engine.model import attention, cpu, kernels
 from assistant.engine.model.config import Activation, Config
+from assistant.engine.model.int4 import Int4, multiply
 from assistant.engine.model.int8 import Quantized, quantize
-from assistant.engine.model.linear import DECODE_TILE, PREFILL_TILE, Dense, Int8, dense
+from assistant.engine.model.linear import (
+    DECODE_TILE,
+    PREFILL_TILE,
+    Dense,
+    Int8,
+    Linear,
+    Weight,
+    dense,
+    small,
+)
 from assistant.engine.model.norm import Norm
 from assistant.engine.model.rotate import Turns, turned
 
@@ -43,11 +53,11 @@ class Layer:
     """up: where the MLP is gated, the gate's rows, then the others."""
 
     norm_1: Norm
-    qkv: Dense | Int8
-    out: Dense | Int8
+    qkv: Linear
+    out: Linear
     norm_2: Norm
-    up: Dense | Int8
-    down: Dense | Int8
+    up: Linear
+    down: Linear
     attention: attention.Shape
 
 
@@ -55,14 +65,14 @@ class Model:
     """A decoder over `tensors`, named as checkpoint/weights.py does.
 
     int8: decode on a CPU with int8 weights beside these, and bfloat16 for all else but the linear
-    weights of prefill, which get `prefill_dtype`. Tensors that are Quantized already (on CUDA) are
-    used for prefill too.
+    weights of prefill, which get `prefill_dtype`. Tensors that are Quantized already (on CUDA) or
+    Packed are used for prefill too.
     """
 
     def __init__(
         self,
         config: Config,
-        tensors: Mapping[str, Tensor | Quantized],
+        tensors: Mapping[str, Weight],
         *,
         int8: bool = False,
         prefill_dtype: torch.dtype = torch.float32,
@@ -72,7 +82,7 @@ class Model:
         self._queries = config.heads * config.head_dim
         self._activate = _ACTIVATE[config.activation]
 
-        def parts(name: str) -> tuple[Tensor | Quantized, Tensor | None]:
+        def parts(name: str) -> tuple[Weight, Tensor | None]:
             return tensors[f"{name}.weight"], cast(Tensor | None, tensors.get(f"{name}.bias"))
 
         dtype = torch.bfloat16 if int8 else plain(tensors, "tokens.weight").dtype
@@ -89,7 +99,7 @@ class Model:
             bias = None if bias is None else cast(Tensor, bias).to(dtype)
             return Norm(weight.to(dtype), bias, config.epsilon)
 
-        def layers(linear: Callable[[str], Dense | Int8]) -> list[Layer]:
+        def layers(linear: Callable[[str], Linear]) -> list[Layer]:
             scale = config.head_dim**-0.5 if config.scaled else 1.0
             return [
                 Layer(
@@ -108,21 +118,22 @@ class Model:
 
         tried: dict[object, bool] = {}
 
-        def for_many_rows(name: str) -> Dense | Int8:
+        def for_many_rows(name: str) -> Linear:
             weight, bias = parts(name)
-            if isinstance(weight, Quantized):
-                return Int8(weight, bias)
+            if not isinstance(weight, Tensor):
+                return small(weight, bias)
             if int8:
                 weight = weight.to(prefill_dtype)
                 bias = None if bias is None else bias.to(prefill_dtype)
             return dense(weight, bias, PREFILL_TILE.get(weight.dtype, DECODE_TILE), tried)
 
-        def for_few_rows(name: str) -> Dense | Int8:
-            weight, bias = parts(name)
-            return Int8(weight, bias) if isinstance(weight, Quantized) else few_rows(weight, bias)
+        def for_few_rows(name: str) -> Linear:
+            return few_rows(*parts(name))
 
-        def few_rows(weight: Tensor, bias: Tensor | None = None) -> Dense:
-            return dense(weight, bias, DECODE_TILE, tried)
+        def few_rows(weight: Weight, bias: Tensor | None = None) -> Linear:
+            if isinstance(weight, Tensor):
+                return dense(weight, bias, DECODE_TILE, tried)
+            return small(weight, bias)
 
         def eight_bit(name: str) -> Int8:
             weight, bias = parts(name)
@@ -132,11 +143,10 @@ class Model:
         self.int8 = int8
         self.layers = layers(for_many_rows)
         self.decode_layers = layers(eight_bit if int8 else for_few_rows)
-        self._flat = [_flatten(layer) for layer in self.decode_layers] if int8 else []
+        flat = not isinstance(self.decode_layers[0].up, Dense) and not on_card(self.device)
+        self._flat = [_flatten(layer) for layer in self.decode_layers] if flat else []
         head = tensors.get("head.weight", self.tokens)
-        if int8 and isinstance(head, Tensor):
-            head = quantize(head)
-        self.head = Int8(head, None) if isinstance(head, Quantized) else few_rows(head)
+        self.head = few_rows(quantize(head) if int8 and isinstance(head, Tensor) else head)
 
     @property
     def prefill_tile(self) -> int:
@@ -149,6 +159,8 @@ class Model:
         up = self.layers[0].up
         if isinstance(up, Int8):
             return "int8"
+        if isinstance(up, Int4):
+            return "int4"
         kind = str(up.weight.dtype).removeprefix("torch.")
         return f"int8, prefill in {kind}" if self.int8 else kind
 
@@ -186,7 +198,7 @@ class Model:
         ids, slots, positions: int64 [rows] on the device. Two rows may be of one slot, at different
         positions: the KV of all rows is written before any attends.
         """
-        if self.int8:
+        if self._flat:
             return self.logits(self._decode_flat(ids, slots, positions, cache))
         places: tuple[attention.Places, attention.Places] = slots, positions
         if not kernels.on_kernels(self.device):
@@ -256,7 +268,9 @@ class Model:
 
 
 def _flatten(layer: Layer) -> cpu.Layer:
-    def product(linear: Dense | Int8) -> cpu.Product:
+    def product(linear: Linear) -> cpu.Product:
+        if isinstance(linear, Int4):
+            return cpu.Product(multiply, (linear.weight,), linear.bias)
         operator = torch.ops.aten._weight_int8pack_mm.default
         return cpu.Product(operator, tuple(cast(Quantized, linear.weight)), linear.bias)
 
@@ -265,5 +279,5 @@ def _flatten(layer: Layer) -> cpu.Layer:
     return cpu.Layer(norm_1, qkv, out, norm_2, up, down, layer.attention)
 
 
-def plain(tensors: Mapping[str, Tensor | Quantized], name: str) -> Tensor:
+def plain(tensors: Mapping[str, Weight], name: str) -> Tensor:
     return cast(Tensor, tensors[name])

@@ -12,8 +12,11 @@ from assistant.engine.checkpoint.families import FAMILIES
 from assistant.engine.checkpoint.families.family import IGNORED
 from assistant.engine.checkpoint.families.fields import Fields
 from assistant.engine.checkpoint.weights import find_tensors, read_tensors
+from assistant.engine.model.int4 import Packed
+from assistant.engine.model.int8 import Quantized, dequantize
 from assistant.engine.model.model import Chunk, Model
 from assistant.errors import CheckpointError
+from tests.support.engines import unpacked
 
 SMALL = {
     "hidden_size": 64,
@@ -93,13 +96,28 @@ def test_logits_are_those_of_transformers(case, tmp_path):
     given = [model.logits(part) for part in parts] + [model.decode(ids[290:], slots, places, kv)]
     assert (torch.cat(given) - expected).abs().max() < 1e-4
 
-    small = Model(config, read_tensors(found, torch.device("cpu"), torch.float32), int8=True)
-    kv = torch.zeros(model.kv_shape(2, 512), dtype=torch.bfloat16)
-    small.prefill([Chunk(ids[:290].tolist(), 1, 0)], kv)
-    near = small.decode(ids[290:], slots, places, kv)
-    assert (near - expected[290:]).norm() < 0.1 * expected[290:].norm()
-    alone = small.decode(ids[295:296], slots[:1], places[5:6], kv)
-    assert torch.equal(alone[0], near[5])
+    cpu = torch.device("cpu")
+    eight = Model(config, read_tensors(found, cpu, torch.float32), int8=True)
+    packed = read_tensors(found, cpu, torch.bfloat16, "int4")
+    four = Model(config, packed)
+    plain = {name: dense(tensor) for name, tensor in packed.items()}
+    same = Model(config, plain)
+    kv = torch.zeros(model.kv_shape(2, 512))
+    exact = same.logits(same.prefill([Chunk(ids.tolist(), 1, 0)], kv))
+    for small, oracle in ((eight, expected), (four, exact)):
+        kv = torch.zeros(model.kv_shape(2, 512), dtype=torch.bfloat16)
+        small.prefill([Chunk(ids[:290].tolist(), 1, 0)], kv)
+        near = small.decode(ids[290:], slots, places, kv)
+        assert (near - oracle[290:]).norm() < 0.1 * oracle[290:].norm()
+        alone = small.decode(ids[295:296], slots[:1], places[5:6], kv)
+        assert torch.equal(alone[0], near[5])
+
+
+def dense(tensor):
+    """One of read_tensors in float32."""
+    if isinstance(tensor, Quantized):
+        return dequantize(tensor, torch.float32)
+    return unpacked(tensor) if isinstance(tensor, Packed) else tensor.float()
 
 
 @pytest.mark.parametrize("family", FAMILIES)

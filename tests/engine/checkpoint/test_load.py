@@ -21,6 +21,8 @@ from assistant.engine.checkpoint.config import read_config
 from assistant.engine.checkpoint.load import load_checkpoint
 from assistant.engine.checkpoint.weights import renamed
 from assistant.engine.model.config import Config
+from assistant.engine.model.int4 import Packed
+from assistant.engine.model.int8 import Quantized
 from assistant.errors import CheckpointError
 from assistant.settings import Settings
 from tests.support.checkpoints import VOCAB_SIZE, make_checkpoint
@@ -105,6 +107,13 @@ def test_what_the_engine_makes_of_a_cpu_with_room(tiny_checkpoint, dtype, monkey
     loaded = load(tiny_checkpoint, dtype=dtype)
     assert loaded.dtype == dtype
     assert_same(loaded.tensors, oracle(tiny_checkpoint))
+
+
+def test_int4_on_a_cpu(tiny_checkpoint):
+    loaded = load(tiny_checkpoint, dtype="int4")
+    assert loaded.dtype == "int4" and loaded.tensors["tokens.weight"].dtype is torch.bfloat16
+    assert isinstance(loaded.tensors["layers.0.up.weight"], Packed)
+    assert isinstance(loaded.tensors["head.weight"], Quantized)
 
 
 def test_shards_are_loaded(tiny_checkpoint, tmp_path):
@@ -462,7 +471,11 @@ def test_the_numbers_are_those_of_the_card(tiny_checkpoint, monkeypatch, capabil
     assert load(tiny_checkpoint, device="auto").dtype == str(dtype).removeprefix("torch.")
     assert load(tiny_checkpoint, device="cuda", dtype="int8").dtype == "int8"
     cuda = torch.device("cuda")
-    assert read == [(cuda, dtype, False), (cuda, dtype, True)]
+    expected = [(cuda, dtype, None), (cuda, dtype, "int8")]
+    if dtype is torch.bfloat16:
+        assert load(tiny_checkpoint, device="cuda", dtype="int4").dtype == "int4"
+        expected.append((cuda, dtype, "int4"))
+    assert read == expected
 
 
 def test_auto_device(tiny_checkpoint):

@@ -13,7 +13,7 @@ from assistant.engine.checkpoint.config import read_config
 from assistant.engine.checkpoint.shapes import bytes_needed, count_parameters, expected_shapes
 from assistant.engine.checkpoint.weights import file_names, find_tensors, read_tensors
 from assistant.engine.device import RESERVE
-from assistant.engine.model.int8 import Quantized, quantize
+from assistant.engine.model import int4, int8
 from assistant.errors import CheckpointError
 from tests.support.checkpoints import VOCAB_SIZE, make_checkpoint
 from tests.support.engines import config_of
@@ -30,7 +30,7 @@ def stored(folder):
 
 
 def total_bytes(tensors):
-    parts = [part for t in tensors.values() for part in (t if isinstance(t, Quantized) else [t])]
+    parts = [part for t in tensors.values() for part in (t[:2] if isinstance(t, tuple) else [t])]
     return sum(part.nbytes for part in parts)
 
 
@@ -86,9 +86,9 @@ def test_starcoder_in_int8_fits_a_card_of_24_gb():
     kv = 8192 * 20 * 2**10  # of a slot: 20 KiB a token
     row = 140 * 49152  # 7 MB for each token that a step draws, of which there may be 16 for guesses
     head = 2 * largest  # made dense, where its kernel is left out
-    needed = bytes_needed(config, 8, CUDA, torch.bfloat16, int8=True)
+    needed = bytes_needed(config, 8, CUDA, torch.bfloat16, "int8")
     assert needed == held + 9 * kv + 16 * row + head
-    assert bytes_needed(config, 1, CUDA, torch.bfloat16, int8=True) == held + 4 * largest
+    assert bytes_needed(config, 1, CUDA, torch.bfloat16, "int8") == held + 4 * largest
     assert 16e9 < needed + RESERVE < 20e9
     dense = [bytes_needed(config, slots, CUDA, torch.bfloat16) for slots in (8, 64)]
     assert dense == [2 * 15_517_456_384 + size for size in (9 * kv + 16 * row, 65 * kv + 64 * row)]
@@ -97,49 +97,69 @@ def test_starcoder_in_int8_fits_a_card_of_24_gb():
 def test_int8_on_a_cpu_stands_beside_the_dense_weights():
     config = config_of(GPTBigCodeConfig(**STARCODER))
     for dtype in (torch.float32, torch.bfloat16):
-        dense, both = (bytes_needed(config, 8, CPU, dtype, int8) for int8 in (False, True))
+        dense, both = (bytes_needed(config, 8, CPU, dtype, kind) for kind in (None, "int8"))
         assert both - dense == count_parameters(config)
         kv = 8 * 8192 * 40 * 2 * 128
         assert dense == (count_parameters(config) + kv) * dtype.itemsize
 
 
 @pytest.mark.parametrize("tied", [True, False])
-@pytest.mark.parametrize("int8", [True, False])
-def test_the_bytes_needed_are_those_that_are_held(tmp_path, tied, int8):
+def test_int4_takes_the_bytes_that_are_held_and_the_largest_tensor_as_it_is_read(tmp_path, tied):
     found, config = stored(make_checkpoint(tmp_path, tie_word_embeddings=tied))
-    held = total_bytes(read_tensors(found, CPU, torch.bfloat16, int8))
+    held = total_bytes(read_tensors(found, CPU, torch.bfloat16, "int4"))
+    kv, largest = 2 * 2 * 2 * 256 * 32, 64 * VOCAB_SIZE
+    assert bytes_needed(config, 0, CPU, torch.bfloat16, "int4") == held + 4 * largest
+    assert bytes_needed(config, 90, CPU, torch.bfloat16, "int4") == held + 90 * kv
+    beside = kv + 16 * 140 * VOCAB_SIZE + 2 * largest + 2 * 64 * 256
+    assert bytes_needed(config, 0, CUDA, torch.bfloat16, "int4") == held + beside
+
+
+def test_starcoder_in_int4_fits_a_card_of_16_gb():
+    config = config_of(GPTBigCodeConfig(**STARCODER))
+    needed = bytes_needed(config, 8, CUDA, torch.bfloat16, "int4")
+    assert 12e9 < needed + RESERVE < 14e9
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("kind", ["int8", None])
+def test_the_bytes_needed_are_those_that_are_held(tmp_path, tied, kind):
+    found, config = stored(make_checkpoint(tmp_path, tie_word_embeddings=tied))
+    held = total_bytes(read_tensors(found, CPU, torch.bfloat16, kind))
     spare = 2 * 2 * 2 * 256 * 32  # a slot's keys and values of 2 layers, in bfloat16
-    beside = spare + 16 * 140 * VOCAB_SIZE + int8 * 2 * 64 * (VOCAB_SIZE + 256)
-    assert bytes_needed(config, 0, CUDA, torch.bfloat16, int8) == held + beside
+    beside = spare + 16 * 140 * VOCAB_SIZE + bool(kind) * 2 * 64 * (VOCAB_SIZE + 256)
+    assert bytes_needed(config, 0, CUDA, torch.bfloat16, kind) == held + beside
 
 
 # -- reading ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("tied", [True, False])
-def test_int8_is_the_dense_tensors_quantised(tmp_path, tied):
+@pytest.mark.parametrize("kind", ["int8", "int4"])
+def test_quantised_are_the_dense_tensors(tmp_path, tied, kind):
     found, _ = stored(make_checkpoint(tmp_path, tie_word_embeddings=tied, max_shard_size="100KB"))
     dense = read_tensors(found, CPU, torch.float32)
-    tensors = read_tensors(found, CPU, torch.bfloat16, int8=True)
+    tensors = read_tensors(found, CPU, torch.bfloat16, kind)
     assert set(tensors) == set(dense) | {"head.weight"}
     dense.setdefault("head.weight", dense["tokens.weight"].bfloat16())
-    quantised = {name for name, t in tensors.items() if isinstance(t, Quantized)}
+    quantised = {name for name, tensor in tensors.items() if isinstance(tensor, tuple)}
     linear = {"qkv", "out", "up", "down"}
     expected = {f"layers.{i}.{name}.weight" for i in range(2) for name in linear}
     assert quantised == expected | {"head.weight"}
     for name, tensor in tensors.items():
         if name in quantised:
-            want = quantize(dense[name])
-            assert torch.equal(tensor.values, want.values), name
-            assert torch.equal(tensor.scales, want.scales), name
+            four = kind == "int4" and name != "head.weight"  # the head is int8 beside int4
+            want = (int4 if four else int8).quantize(dense[name])
+            assert type(tensor) is type(want)
+            assert all(map(torch.equal, tensor[:2], want[:2])), name
         else:
             assert torch.equal(tensor, dense[name].bfloat16()), name
 
 
 @pytest.mark.parametrize(
-    "dtype, int8", [(torch.bfloat16, True), (torch.bfloat16, False), (torch.float32, False)]
+    "dtype, kind",
+    [(torch.bfloat16, kind) for kind in ("int8", "int4", None)] + [(torch.float32, None)],
 )
-def test_only_one_tensor_is_held_as_the_file_has_it(tmp_path, monkeypatch, dtype, int8):
+def test_only_one_tensor_is_held_as_the_file_has_it(tmp_path, monkeypatch, dtype, kind):
     found, config = stored(make_checkpoint(tmp_path, max_shard_size="100KB"))
     alive, most, given = weakref.WeakSet(), 0, 0
 
@@ -164,7 +184,7 @@ def test_only_one_tensor_is_held_as_the_file_has_it(tmp_path, monkeypatch, dtype
             return tensor
 
     monkeypatch.setattr(weights, "safe_open", Watched)
-    tensors = read_tensors(found, CPU, dtype, int8)
+    tensors = read_tensors(found, CPU, dtype, kind)
     assert (most, given, len(alive)) == (1, len(expected_shapes(config)), 0)
     assert tensors
 

@@ -32,7 +32,7 @@ def checkpoint(folder, module, dtype):
 
 
 def is_int8(model):
-    return model.int8
+    return model.numerics.startswith("int8")
 
 
 @pytest.mark.parametrize(("dtype", "int8"), [("float32", False), ("int8", True)])
@@ -66,8 +66,10 @@ def test_the_trial_of_the_real_models_agrees(tiny_checkpoint, module):
     torch.testing.assert_close(expected[-1], want, atol=1e-4, rtol=0)
 
 
-def test_an_engine_in_int8_serves_and_repeats(tiny_checkpoint, module):
-    engine = make_engine(tiny_checkpoint, module, dtype="int8", slots=3)
+@pytest.mark.parametrize("dtype", ["int8", "int4"])
+def test_an_engine_of_small_numbers_serves_and_repeats(tiny_checkpoint, module, dtype):
+    engine = make_engine(tiny_checkpoint, module, dtype=dtype, slots=3)
+    assert engine.numerics.startswith(dtype)
     prompts = [list(range(20, 20 + n)) for n in (5, 40, 90)]
     alone = [read(engine.generate(request(ids, 30)))[1] for ids in prompts]
     together = [engine.generate(request(ids, 30)) for ids in prompts]
@@ -140,7 +142,7 @@ def test_whether_results_depend_on_the_number_of_threads_is_tried(module, monkey
         torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "int8", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float32", "int8", "int4", "bfloat16"])
 def test_any_number_of_threads_gives_the_same_ids_or_it_is_said(
     tiny_checkpoint, dtype, monkeypatch
 ):

@@ -11,6 +11,7 @@ from assistant.engine.checkpoint.weights import file_names, find_tensors, read_t
 from assistant.engine.local.drafts import DRAFT_ROWS
 from assistant.engine.local.engine import LocalEngine
 from assistant.engine.model import kernels
+from assistant.engine.model.int4 import multiply
 from assistant.engine.model.int8 import dequantize
 from assistant.engine.protocol import Request
 from assistant.engine.tokenizer import load_tokenizer
@@ -32,21 +33,21 @@ def place(request):
             yield torch.device("cpu"), cuda
 
 
-def checkpoint(folder, module, device, *, int8=False):  # noqa: F811
+def checkpoint(folder, module, device, kind=None):  # noqa: F811
     stored = find_tensors([folder / "model.safetensors"], config_of(module))
     return SimpleNamespace(
         name="tiny",
         revision=None,
         embedded=False,
         config=config_of(module),
-        tensors=read_tensors(stored, device, torch.float32, int8),
+        tensors=read_tensors(stored, device, torch.float32, kind),
         tokenizer=load_tokenizer(folder),
-        dtype="int8" if int8 else "float32",
+        dtype=kind or "float32",
     )
 
 
-def open_card(folder, module, device, *, int8=False, **options):  # noqa: F811
-    loaded = checkpoint(folder, module, device, int8=int8)
+def open_card(folder, module, device, kind=None, **options):  # noqa: F811
+    loaded = checkpoint(folder, module, device, kind)
     return LocalEngine(lambda: loaded, **{"slots": 6, "queue": 20, **options})
 
 
@@ -114,14 +115,14 @@ def test_int8_is_the_dense_weights_it_stands_for(place, tiny_checkpoint, module)
     device, _ = place
     exact = load_module(tiny_checkpoint, tie_word_embeddings=False)
     stored = find_tensors([tiny_checkpoint / "model.safetensors"], config_of(module))
-    tensors = read_tensors(stored, torch.device("cpu"), torch.float32, int8=True)
+    tensors = read_tensors(stored, torch.device("cpu"), torch.float32, "int8")
     exact.lm_head.weight.data = dequantize(tensors["head.weight"], torch.float32)
     config = config_of(module)
     for name in expected_shapes(config):
         if name.endswith(LINEAR):
             tensor = exact.transformer.get_parameter(*file_names(config, name))
             tensor.data = dequantize(tensors[name], torch.float32)
-    engine = open_card(tiny_checkpoint, module, device, int8=True)
+    engine = open_card(tiny_checkpoint, module, device, "int8")
     assert engine.numerics == "int8, int8 kernels, kernels, graphs"
     streams = [engine.generate(greedy(ids, 40)) for ids in PROMPTS[:8]]
     for ids, stream in zip(PROMPTS, streams, strict=False):
@@ -133,6 +134,26 @@ def test_int8_is_the_dense_weights_it_stands_for(place, tiny_checkpoint, module)
             pad_token_id=0,
         )
         assert read(stream)[1] == expected[0, len(ids) :].tolist()
+    engine.close()
+
+
+def test_int4_is_the_weights_it_stands_for(place, tiny_checkpoint, module):  # noqa: F811
+    engine = open_card(tiny_checkpoint, module, place[0], "int4")
+    assert engine.numerics == "int4, int8 kernels, kernels, graphs"
+    model = engine._scheduler.model
+    exact = load_module(tiny_checkpoint, tie_word_embeddings=False)
+    exact.lm_head.weight.data = dequantize(model.head.weight, torch.float32).cpu()
+    for n, layer in enumerate(model.layers):
+        for name in ("qkv", "out", "up", "down"):
+            packed = getattr(layer, name).weight
+            unit = torch.eye(packed.shape[1], device=model.device)
+            (key,) = file_names(model.config, f"layers.{n}.{name}.weight")
+            exact.transformer.get_parameter(key).data = multiply(unit, packed).T.float().cpu()
+    alone = [read(engine.generate(greedy(ids, 20)))[1] for ids in PROMPTS[:6]]
+    streams = [engine.generate(greedy(ids, 20)) for ids in PROMPTS[:6]]
+    assert [read(stream)[1] for stream in streams] == alone
+    expected = [exact(torch.tensor([ids])).logits[0, -1].argmax().item() for ids in PROMPTS[:6]]
+    assert [ids[0] for ids in alone] == expected
     engine.close()
 
 

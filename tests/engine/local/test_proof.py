@@ -59,13 +59,13 @@ HOW |= {is_off: "are off by"}
 
 
 @contextlib.contextmanager
-def opened(folder, module, *, int8=False, ask=lambda model: {}, break_=lambda patch: None):  # noqa: F811
+def opened(folder, module, kind=None, *, ask=lambda model: {}, break_=lambda patch: None):  # noqa: F811
     """An engine on a card of which something was broken before, and what it said."""
     said = []
     with pretended(ask=ask) as cuda, pytest.MonkeyPatch.context() as patch:
         patch.setattr(proof.log, "warning", lambda text, *given: said.append(text % given))
         break_(patch)
-        engine = open_card(folder, module, CPU, int8=int8)
+        engine = open_card(folder, module, CPU, kind)
         engine.cuda = cuda
         yield engine, said
         engine.close()
@@ -105,10 +105,10 @@ def test_an_int8_kernel_that_fails(tiny_checkpoint, module, oracle, how):  # noq
     def break_(patch):
         patch.setattr(kernels, "int8_linear", how(card.int8_linear))
 
-    with opened(tiny_checkpoint, module, int8=True) as (engine, said):
+    with opened(tiny_checkpoint, module, "int8") as (engine, said):
         assert engine.numerics == "int8, int8 kernels, kernels, graphs" and not said
         expected = read(engine.generate(greedy(PROMPTS[0], 12)))[1]
-    with opened(tiny_checkpoint, module, int8=True, break_=break_) as (engine, said):
+    with opened(tiny_checkpoint, module, "int8", break_=break_) as (engine, said):
         assert engine.numerics == "int8, kernels, graphs"
         (line,) = said
         assert "without int8 kernels (" in line and HOW[how] in line
@@ -325,7 +325,7 @@ if "graphs" not in refused:
     def break_(patch):
         patch.setattr(proof, "_COMMAND", program(text))
 
-    with opened(tiny_checkpoint, module, int8=True, ask=ask, break_=break_) as (engine, said):
+    with opened(tiny_checkpoint, module, "int8", ask=ask, break_=break_) as (engine, said):
         assert engine.numerics == "int8, kernels"
         (line,) = said
         assert "int8 kernels (compiling took longer than 10 s); graphs (its trial ended" in line
@@ -355,15 +355,14 @@ os.rename(os.environ["SEEN"] + "~", os.environ["SEEN"])
 time.sleep(600)
 """
 STARTER = """
-import sys, torch
+import sys
 from types import SimpleNamespace as Some
 from assistant.engine.local import proof
 from assistant.engine.model.config import Config
 proof._COMMAND = [sys.executable, "-c", sys.argv[1]]
-layers = [Some(up=Some(weight=torch.ones(1, 1)))]
 sizes = "vocab_size window width layers heads kv_heads head_dim inner"
 config = Config(family="gpt_bigcode", **dict.fromkeys(sizes.split(), 1))
-proof._run(Some(device="cpu", dtype="torch.float32", layers=layers, config=config), [], 600)
+proof._run(Some(device="cpu", dtype="torch.float32", numerics="", config=config), [], 600)
 """
 
 
@@ -405,7 +404,7 @@ def test_a_trial_compiles_every_variant_of_the_int8_kernels(vocabulary, width, i
     config = Config(
         family="gpt_bigcode", window=64, layers=3, vocab_size=vocabulary, activation="gelu", **shape
     )
-    model = trial.one_layer(config, torch.device("meta"), torch.bfloat16, True)
+    model = trial.one_layer(config, torch.device("meta"), torch.bfloat16, "int8")
     (layer,) = model.decode_layers
     tried = {variant(*each.weight.values.shape, each.bias) for each in linear(layer, model)}
     sizes = shapes.expected_shapes(replace(config, layers=1))
@@ -421,8 +420,8 @@ def variant(outs, inputs, bias):
     return kernels._input_splits(outs, inputs), bias is None, outs % 16 == 0
 
 
-@pytest.mark.parametrize("int8", [False, True])
-def test_the_real_trial_finds_the_same(tiny_checkpoint, module, int8):  # noqa: F811
+@pytest.mark.parametrize("kind", [None, "int8", "int4"])
+def test_the_real_trial_finds_the_same(tiny_checkpoint, module, kind):  # noqa: F811
     found = []
 
     def ask(model):
@@ -432,9 +431,9 @@ def test_the_real_trial_finds_the_same(tiny_checkpoint, module, int8):  # noqa: 
     def break_(patch):
         patch.setattr(proof, "_COMMAND", [sys.executable, "-m", "tests.support.card"])
 
-    with opened(tiny_checkpoint, module, int8=int8, ask=ask, break_=break_) as (engine, said):
+    with opened(tiny_checkpoint, module, kind, ask=ask, break_=break_) as (engine, said):
         assert not said
-    names = ["int8", "kernels", "graphs"] if int8 else ["kernels", "graphs"]
+    names = ["int8", "kernels", "graphs"] if kind else ["kernels", "graphs"]
     assert found == [(dict.fromkeys(names), None)]
 
 
@@ -495,20 +494,26 @@ INT8_WRONG = INT8 + 'print(\'["int8", "it is off"]\')'
 
 
 @pytest.mark.parametrize(
-    ("int8", "refused", "text", "numerics", "said"),
+    ("kind", "refused", "text", "numerics", "said"),
     [
-        (False, NO_SHAPE, None, "float32, plain operations", "kernels (no kernel takes 65 heads"),
-        (False, NO_CARD, None, "float32, plain operations", "kernels (there is no C compiler); gr"),
-        (True, NO_CARD, None, "int8, plain operations", "int8 kernels (there is no C compiler); k"),
-        (True, NO_SHAPE, INT8_RIGHT, "int8, int8 kernels", "kernels (no kernel takes 65 heads"),
-        (True, NO_SHAPE, INT8_WRONG, "int8, plain operations", "; int8 kernels (it is off); gr"),
+        (None, NO_SHAPE, None, "float32, plain operations", "kernels (no kernel takes 65 heads"),
+        (None, NO_CARD, None, "float32, plain operations", "kernels (there is no C compiler); gr"),
+        (
+            "int8",
+            NO_CARD,
+            None,
+            "int8, plain operations",
+            "int8 kernels (there is no C compiler); k",
+        ),
+        ("int8", NO_SHAPE, INT8_RIGHT, "int8, int8 kernels", "kernels (no kernel takes 65 heads"),
+        ("int8", NO_SHAPE, INT8_WRONG, "int8, plain operations", "; int8 kernels (it is off); gr"),
     ],
 )
 def test_kernels_that_cannot_be_tried_are_no_matter_for_another_process(
     tiny_checkpoint,
     module,  # noqa: F811
     oracle,  # noqa: F811
-    int8,
+    kind,
     refused,
     text,
     numerics,
@@ -520,7 +525,7 @@ def test_kernels_that_cannot_be_tried_are_no_matter_for_another_process(
         patch.setattr(kernels, "unusable_steps", lambda *shape: refused)
         patch.setattr(proof, "_COMMAND", program(text) if text else ["/nowhere"])
 
-    with opened(tiny_checkpoint, module, int8=int8, ask=proof.try_elsewhere, break_=break_) as (
+    with opened(tiny_checkpoint, module, kind, ask=proof.try_elsewhere, break_=break_) as (
         engine,
         log,
     ):
