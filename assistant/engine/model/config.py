@@ -52,10 +52,3 @@ class Config:
     def kv_width(self) -> int:
         """Numbers that a layer keeps of each token: keys, then values, of all K/V heads."""
         return 2 * self.kv_heads * self.head_dim
-
-    @property
-    def kind(self) -> str:
-        """What people call how its heads share keys and values."""
-        if self.kv_heads == self.heads:
-            return "multi-head"
-        return "multi-query" if self.kv_heads == 1 else "grouped-query"

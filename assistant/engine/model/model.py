@@ -85,17 +85,17 @@ class Model:
         def parts(name: str) -> tuple[Weight, Tensor | None]:
             return tensors[f"{name}.weight"], cast(Tensor | None, tensors.get(f"{name}.bias"))
 
-        dtype = torch.bfloat16 if int8 else plain(tensors, "tokens.weight").dtype
-        self.tokens = plain(tensors, "tokens.weight").to(dtype)  # [vocabulary, width]
+        dtype = torch.bfloat16 if int8 else _plain(tensors, "tokens.weight").dtype
+        self.tokens = _plain(tensors, "tokens.weight").to(dtype)  # [vocabulary, width]
         self.device, self.dtype = self.tokens.device, dtype
         self.turns = self.positions = None
         if config.rope:
             self.turns = Turns(config.rope, self.device, dtype)
         else:
-            self.positions = plain(tensors, "positions.weight").to(dtype)  # [window, width]
+            self.positions = _plain(tensors, "positions.weight").to(dtype)  # [window, width]
 
         def norm(name: str) -> Norm:
-            weight, bias = plain(tensors, f"{name}.weight"), tensors.get(f"{name}.bias")
+            weight, bias = _plain(tensors, f"{name}.weight"), tensors.get(f"{name}.bias")
             bias = None if bias is None else cast(Tensor, bias).to(dtype)
             return Norm(weight.to(dtype), bias, config.epsilon)
 
@@ -279,5 +279,5 @@ def _flatten(layer: Layer) -> cpu.Layer:
     return cpu.Layer(norm_1, qkv, out, norm_2, up, down, layer.attention)
 
 
-def plain(tensors: Mapping[str, Weight], name: str) -> Tensor:
+def _plain(tensors: Mapping[str, Weight], name: str) -> Tensor:
     return cast(Tensor, tensors[name])

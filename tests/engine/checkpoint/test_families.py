@@ -16,7 +16,8 @@ from assistant.engine.model.int4 import Packed
 from assistant.engine.model.int8 import Quantized, dequantize
 from assistant.engine.model.model import Chunk, Model
 from assistant.errors import CheckpointError
-from tests.support.engines import unpacked
+from tests.support.checkpoints import make_tokenizer
+from tests.support.engines import greedy, make_engine, read, unpacked
 
 SMALL = {
     "hidden_size": 64,
@@ -118,6 +119,28 @@ def dense(tensor):
     if isinstance(tensor, Quantized):
         return dequantize(tensor, torch.float32)
     return unpacked(tensor) if isinstance(tensor, Packed) else tensor.float()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_greedy_ids_in_batches_that_change(case, tmp_path):
+    """Requests of different lengths that join and leave, some behind a prefix that is known, with
+    guessed tokens: each gives what transformers' generate gives alone."""
+    module = make_module(*CASES[case], tmp_path)
+    module.generation_config.eos_token_id = None
+    draw = torch.Generator().manual_seed(2)
+    lengths, shared = (3, 150, 70, 21, 190, 1), torch.randint(1, 384, (60,), generator=draw)
+    prompts = [torch.randint(1, 384, (length,), generator=draw) for length in lengths]
+    prompts[2:2] = [torch.cat((shared, prompts[0])), torch.cat((shared, prompts[3]))]
+    engine = make_engine(make_tokenizer(tmp_path), module, slots=3, queue=16)
+    try:
+        requests = [(prompt.tolist(), 10 + 9 * at) for at, prompt in enumerate(prompts)]
+        streams = [engine.generate(greedy(ids, count)) for ids, count in requests]
+        for stream, prompt, (ids, count) in zip(streams, prompts, requests, strict=True):
+            alone = {"max_new_tokens": count, "do_sample": False, "pad_token_id": 0}
+            whole = module.generate(prompt[None], **alone)
+            assert read(stream)[1] == whole[0, len(ids) :].tolist()
+    finally:
+        engine.close()
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -12,20 +12,26 @@ from assistant.engine.model.config import Config
 def read(fields: Fields) -> Config:
     """The Config of a config.json of this model_type, with transformers' defaults."""
     attention_bias = fields.switch("attention_bias", False)
-    sizes = read_sizes(fields, window=2048, kv_heads=None)
     return Config(
         family="llama",
-        **sizes,
-        norm="rms",
-        epsilon=fields.number("rms_norm_eps", default=1e-6),
-        activation=fields.activation("hidden_act", "silu"),
-        gated=True,
+        **read_parts(fields, window=2048, kv_heads=None),
         qkv_bias=attention_bias,
         out_bias=attention_bias,
         mlp_bias=fields.switch("mlp_bias", False),
-        rope=read_rope(fields, sizes["head_dim"], sizes["window"]),
-        tied=fields.switch("tie_word_embeddings", False),
     )
+
+
+def read_parts(fields: Fields, window: int, kv_heads: int | None) -> dict[str, Any]:
+    """What LLaMA and Qwen2 have alike, as arguments of Config. window, kv_heads: see read_sizes."""
+    sizes = read_sizes(fields, window, kv_heads)
+    return sizes | {
+        "norm": "rms",
+        "epsilon": fields.number("rms_norm_eps", default=1e-6),
+        "activation": fields.activation("hidden_act", "silu"),
+        "gated": True,
+        "rope": read_rope(fields, sizes["head_dim"], sizes["window"]),
+        "tied": fields.switch("tie_word_embeddings", False),
+    }
 
 
 def read_sizes(fields: Fields, window: int, kv_heads: int | None) -> dict[str, Any]:

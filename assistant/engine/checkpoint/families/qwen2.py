@@ -3,7 +3,6 @@
 from assistant.engine.checkpoint.families import llama
 from assistant.engine.checkpoint.families.family import Family
 from assistant.engine.checkpoint.families.fields import Fields, NotSupported
-from assistant.engine.checkpoint.families.rope import read_rope
 from assistant.engine.model.config import Config
 
 _FULL, _SLIDING = "full_attention", "sliding_attention"
@@ -11,21 +10,15 @@ _FULL, _SLIDING = "full_attention", "sliding_attention"
 
 def read(fields: Fields) -> Config:
     """The Config of a config.json of this model_type; files name all of its sizes."""
-    sizes = llama.read_sizes(fields, window=32_768, kv_heads=32)
-    sliding, first = _read_sliding(fields, sizes["layers"])
+    parts = llama.read_parts(fields, window=32_768, kv_heads=32)
+    sliding, first = _read_sliding(fields, parts["layers"])
     return Config(
         family="qwen2",
-        **sizes,
-        norm="rms",
-        epsilon=fields.number("rms_norm_eps", default=1e-6),
-        activation=fields.activation("hidden_act", "silu"),
-        gated=True,
+        **parts,
         out_bias=False,
         mlp_bias=False,
-        rope=read_rope(fields, sizes["head_dim"], sizes["window"]),
         sliding=sliding,
         sliding_from=first,
-        tied=fields.switch("tie_word_embeddings", False),
     )
 
 
