@@ -37,8 +37,9 @@ def start(settings: Settings) -> None:
             say(sentence)
         with answering(sock), freeze_garbage_collector():
             app, took = load(settings)
-        model = app.state.assistant.engine.model
-        say(f"{model} is at {local_address(settings, sock)} ({took})")
+        engine = app.state.assistant.engine
+        named = f"{engine.model} with {engine.adapter}" if engine.adapter else engine.model
+        say(f"{named} is at {local_address(settings, sock)} ({took})")
         serve(app, settings, sock, say)
 
 

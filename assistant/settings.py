@@ -26,6 +26,7 @@ class Settings:
     endpoint: tuple[str, ...] = ()  # servers that compute in this program's place
     endpoint_key: str | None = field(default=None, repr=False)
     revision: str | None = None
+    adapter: str | None = None  # a LoRA that is merged into the model
     device: str = "auto"
     dtype: str = "auto"
     allow_bin: bool = False
@@ -176,6 +177,9 @@ def _parser(on_space: bool) -> argparse.ArgumentParser:
     add("--endpoint-key-file", metavar="PATH",
         help="the key that they ask for; or the key itself as ASSISTANT_ENDPOINT_KEY")  # fmt: skip
     add("--revision", help="branch, tag or commit of the hub repository")
+    add("--adapter", metavar="NAME",
+        help="a LoRA in peft's format, merged into the model: a folder, owner/name, or "
+        "owner/name@revision")  # fmt: skip
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
     add("--dtype", default="auto", choices=_DTYPES)
     add("--allow-bin", action="store_true", help="load .bin weights too (weights_only reader)")
@@ -232,6 +236,11 @@ def read_settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
     for name in ("endpoint_key", "api_key"):
         key = values.get(name, environ.get(f"ASSISTANT_{name.upper()}"))
         values[name] = _key(name, values.pop(f"{name}_file"), key)
+    if values["adapter"] and values["endpoint"]:
+        raise SettingsError(
+            "--adapter is merged into a model that is computed here; with --endpoint, give it to "
+            "that server."
+        )
     if "*" in values["allow_origin"] and values["api_key"] is None:
         raise SettingsError(
             "--allow-origin * lets the pages of all sites use this server; give it a key with "

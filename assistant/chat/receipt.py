@@ -63,7 +63,7 @@ class Answerer(Protocol):
 class Receipt:
     """How a reply came about.
 
-    model, revision, numerics (see engine.Engine); template (its name), template_hash: what
+    model, revision, adapter, numerics (see engine.Engine); template (its name), template_hash: what
     answered. sampling: with its seed.
     stop: the stop strings that were asked for. preamble, history, message: tokens of the prompt;
     reply: tokens drawn; cached: tokens of the prompt that were not computed anew. dropped: indices
@@ -93,6 +93,7 @@ class Receipt:
     repeatable: bool
     continued: _Count = 0
     numerics: _Name | None = None
+    adapter: Annotated[str, Field(min_length=1, max_length=300)] | None = None
     system: Annotated[str, Field(max_length=MESSAGE_CHARS_MAX)] = ""
     template_text: Annotated[str, Field(max_length=TEMPLATE_CHARS_MAX)] | None = None
 
@@ -124,6 +125,7 @@ class Receipt:
             repeatable=finished.repeatable,
             continued=len(reply.before.ids or ()),
             numerics=assistant.engine.numerics,
+            adapter=assistant.engine.adapter,
             system=reply.system,
             template_text=template_text,
         )
@@ -163,6 +165,12 @@ class Receipt:
                 f"This reply is by the revision {quoted(self.revision)} of the model; here runs "
                 f"{quoted(engine.revision)}."
             )
+        if self.adapter != engine.adapter:
+            one, other = (
+                f"the adapter {name}" if name else "no adapter"
+                for name in (self.adapter and quoted(self.adapter), engine.adapter)
+            )
+            return f"This reply is by the model with {one}; here it has {other}."
         if not template.has_hash(self.template_hash):
             same = "with another text" if self.template == template.name else quoted(template.name)
             return (

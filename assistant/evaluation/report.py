@@ -162,6 +162,7 @@ def to_json(
     document = {
         "model": engine.model,
         "revision": engine.revision,
+        "adapter": engine.adapter,
         "seeds": seeds,
         "run_code": run,
         "prompts": {

@@ -74,6 +74,7 @@ def _build(assistant: Assistant, settings: Settings, examples: Sequence[str]) ->
         body = {
             "status": "error" if status.dead else "ok",  # for llama.cpp's clients
             "model": engine.model,
+            "adapter": engine.adapter,
             "window": engine.window,
             "numerics": engine.numerics,
             "running": status.running,

@@ -59,5 +59,6 @@ def make_engine(folder, module=None, *, dtype="float32", **options):
         tensors=in_int4(tensors) if dtype == "int4" else tensors,
         tokenizer=load_tokenizer(folder),
         dtype=dtype,
+        adapter=None,
     )
     return LocalEngine(lambda: checkpoint, **options)

@@ -87,6 +87,7 @@ class FakeEngine:
 
     model = "fake"
     revision: str | None = None
+    adapter: str | None = None
     numerics: str | None = None
     limitations: dict[str, str] = {}
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from assistant.engine import card
+from assistant.engine.checkpoint.adapter import load_adapter
 from assistant.engine.checkpoint.config import parse_config, read_config
 from assistant.engine.checkpoint.find import fetch_rest, find_checkpoint, weight_files
 from assistant.engine.checkpoint.gguf import open_gguf, sha256
@@ -38,7 +39,8 @@ class Checkpoint:
     Under int8 the linear weights are Quantized on CUDA, the head as well, tied or not. On a CPU
     they are dense, for prefill; what decode takes is the engine's to make. Under int4 they are
     Packed and the head is Quantized, on any device. auto: the tensors are
-    float32, on a CPU with memory for int8 as well, and the engine chooses.
+    float32, on a CPU with memory for int8 as well, and the engine chooses. adapter: the name of
+    that which is merged into them.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Checkpoint:
     tensors: dict[str, Weight]
     tokenizer: BPETokenizer
     dtype: str
+    adapter: str | None = None
 
 
 def load_checkpoint(settings: Settings) -> Checkpoint:
@@ -60,6 +63,7 @@ def load_checkpoint(settings: Settings) -> Checkpoint:
         )
     except ValueError as error:
         raise broken_file(place.path, error) from error
+    adapter = load_adapter(settings.adapter, config, place.name) if settings.adapter else None
     device = choose_device(settings.device)
 
     def needed(slots: int, dtype: torch.dtype, choice: str) -> int:
@@ -80,8 +84,11 @@ def load_checkpoint(settings: Settings) -> Checkpoint:
             f"{config.vocab_size}: they do not belong together."
         )
     stored = find_tensors([gguf] if gguf else weight_files(place, settings.allow_bin), config)
+    if adapter:
+        stored = adapter.join(stored, config)
     small = choice == "int4" or choice == "int8" and device.type != "cpu"
     tensors = read_tensors(stored, device, dtype, choice if small else None)
     revision = sha256(gguf.path) if gguf else place.commit
     embedded = settings.model == EMBEDDED
-    return Checkpoint(place.name, revision, embedded, config, tensors, tokenizer, choice)
+    named = adapter.name if adapter else None
+    return Checkpoint(place.name, revision, embedded, config, tensors, tokenizer, choice, named)

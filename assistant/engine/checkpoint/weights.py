@@ -39,12 +39,22 @@ File = Path | GgufFile
 
 
 class Stored(NamedTuple):
-    """A tensor in a file. key: its name there. floating: whether its numbers are usable as such."""
+    """A tensor in a file. key: its name there. floating: whether its numbers are usable as such.
+    added: what an adapter adds to it."""
 
     file: File
     key: str
     shape: tuple[int, ...]
     floating: bool
+    added: "Added | None" = None
+
+
+class Added(NamedTuple):
+    """scale * up @ down, by a LoRA's names scale * B @ A, for a matrix [out, in]."""
+
+    down: Stored
+    up: Stored
+    scale: float
 
 
 class Piece(NamedTuple):
@@ -68,14 +78,14 @@ def find_tensors(files: Sequence[File], config: Config) -> dict[str, Piece]:
     family = FAMILIES[config.family]
     stored: dict[str, Stored] = {}
     for file in files:
-        stored |= {item.key.removeprefix(family.names.prefix): item for item in _header(file)}
+        stored |= {item.key.removeprefix(family.names.prefix): item for item in read_header(file)}
     pieces, wrong = {}, []
     for name, shape in expected_shapes(config).items():
         keys = file_names(config, name)
         if name == EMBEDDING and config.tied and keys[0] not in stored:
             keys = file_names(config, HEAD)  # files that keep the shared matrix under that name
         transposed = family.transposed and name.endswith(LINEAR)
-        rows = _rows(config, name, shape[0], len(keys))
+        rows = part_rows(config, name, shape[0], len(keys))
         for key, count in zip(keys, rows, strict=True):
             part = (count, *shape[1:])
             item = stored.get(key)
@@ -118,14 +128,14 @@ def renamed(config: Config, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
-def _rows(config: Config, name: str, rows: int, parts: int) -> list[int]:
+def part_rows(config: Config, name: str, rows: int, parts: int) -> list[int]:
     """How many rows of the tensor `name` each of its parts in the files has."""
     if parts == 3:  # queries, keys, values
         return [config.heads * config.head_dim, *[config.kv_heads * config.head_dim] * 2]
     return [rows // parts] * parts
 
 
-def _header(file: File) -> list[Stored]:
+def read_header(file: File) -> list[Stored]:
     """The tensors in `file`. Raises CheckpointError."""
     if isinstance(file, GgufFile):
         return [Stored(file, key, shape, True) for key, (shape, _) in file.tensors.items()]
@@ -173,7 +183,7 @@ def _read_bin(path: Path) -> dict[str, Tensor]:
 def read_tensors(
     pieces: Mapping[str, Piece], device: torch.device, dtype: torch.dtype, kind: str | None = None
 ) -> dict[str, Weight]:
-    """What find_tensors found, on `device` in `dtype`.
+    """What find_tensors found, on `device` in `dtype`, with what an adapter adds to it.
 
     kind: the weights of the layers' linear maps are Quantized ("int8") or Packed ("int4") instead,
     that of the head is Quantized; a tied one then has an entry of its own, beside the embedding. No
@@ -202,7 +212,7 @@ def _read(
     quantize = int4.quantize if kind == "int4" else int8.quantize
     by_files: dict[frozenset[File], list[str]] = {}
     for name, piece in pieces.items():
-        by_files.setdefault(frozenset(item.file for item in piece.stored), []).append(name)
+        by_files.setdefault(frozenset(_files(piece)), []).append(name)
     for files, names in by_files.items():
         with ExitStack() as opened:
             readers = {file: opened.enter_context(_reader(file, device)) for file in files}
@@ -225,25 +235,45 @@ Reader = Callable[[str], Tensor]
 def _joined(
     piece: Piece, readers: Mapping[File, Reader], device: torch.device, dtype: torch.dtype | None
 ) -> Tensor:
-    """`piece` in `dtype`; None: in the first file's own, which quantising needs no copy of."""
+    """`piece` in `dtype`; None: in the first file's own, which quantising needs no copy of, or in
+    float32 where an adapter adds to it."""
+    if dtype is None and any(item.added for item in piece.stored):
+        dtype = torch.float32
     if len(piece.stored) == 1:
         item = piece.stored[0]
-        tensor = readers[item.file](item.key)
-        tensor = tensor.T if piece.transposed else tensor
+        tensor = _merged(item, piece.transposed, readers)
         if dtype is None:
             return tensor
-        mapped = device.type == "cpu"  # copied even in its own dtype: the file may be overwritten
+        # Copied even in its own dtype: a mapped file may be overwritten.
+        mapped = device.type == "cpu" and not item.added
         return tensor.to(dtype, copy=mapped).contiguous()
     whole, row = torch.empty(0), 0
     for item in piece.stored:
-        part = readers[item.file](item.key)
+        part = _merged(item, piece.transposed, readers)
         if not row:
             whole = torch.empty(piece.shape, dtype=dtype or part.dtype, device=device)
-        part = part.T if piece.transposed else part
         whole[row : row + len(part)] = part
         row += len(part)
         del part
     return whole
+
+
+def _merged(item: Stored, transposed: bool, readers: Mapping[File, Reader]) -> Tensor:
+    """A matrix [out, in], or whatever else is no matrix; in float32 where something is added."""
+    tensor = readers[item.file](item.key)
+    tensor = tensor.T if transposed else tensor
+    if not item.added:
+        return tensor
+    down, up, scale = item.added
+    factors = [readers[half.file](half.key).float() for half in (up, down)]
+    return tensor.to(torch.float32, copy=True).addmm_(*factors, alpha=scale)
+
+
+def _files(piece: Piece) -> Iterator[File]:
+    for item in piece.stored:
+        yield item.file
+        if item.added:
+            yield item.added.down.file
 
 
 @contextmanager

@@ -175,6 +175,7 @@ class LocalEngine:
         checkpoint = load()
         self.model = checkpoint.name
         self.revision = checkpoint.revision
+        self.adapter = checkpoint.adapter
         self.embedded = checkpoint.embedded
         self.tokenizer: Tokenizer = checkpoint.tokenizer
         try:

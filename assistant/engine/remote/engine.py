@@ -30,6 +30,7 @@ class RemoteEngine:
     the sentence that says so. Raises StartError where none of them can be used."""
 
     revision: str | None = None  # no server tells them
+    adapter: str | None = None
     numerics: str | None = None
 
     def __init__(self, settings: Settings) -> None:

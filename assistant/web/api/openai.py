@@ -50,6 +50,7 @@ def openai_router(assistant: Assistant, key: Callable[..., object]) -> APIRouter
         "created": int(time.time()),
         "owned_by": OWNER,
         "max_model_len": engine.window,
+        "adapter": engine.adapter,
     }
 
     def check_model(name: str | None) -> None:

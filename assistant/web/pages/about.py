@@ -66,7 +66,10 @@ def about(engine: Engine) -> str:
     licence = licence_of(engine.model)
     under = f" It stands under the licence {escape(licence['name'])}." if licence else ""
     numbers = f" It computes in {escape(engine.numerics)}." if engine.numerics else ""
-    now = f"<p>The model that answers here is <b>{escape(engine.model)}</b>.{numbers}{under}</p>"
+    name = f"<b>{escape(engine.model)}</b>"
+    if engine.adapter:
+        name += f" with the adapter <b>{escape(engine.adapter)}</b>"
+    now = f"<p>The model that answers here is {name}.{numbers}{under}</p>"
     try:
         card = CARD.read_text(encoding="utf-8").split("\n---\n", 1)[1]
         card = _LOCAL.sub(r"\1", card.replace("\n# ", "\n## ", 1))

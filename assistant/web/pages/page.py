@@ -102,7 +102,8 @@ def build_page(assistants: Assistants, sources: Sources) -> gr.Blocks:
 
 
 def _header(assistant: Assistant) -> str:
-    model, template = escape(assistant.engine.model), escape(assistant.template.name)
+    engine, template = assistant.engine, escape(assistant.template.name)
+    model = escape(f"{engine.model} + {engine.adapter}" if engine.adapter else engine.model)
     return (
         f'<div class="bar"><h1>{TITLE}</h1><span id="model-name" title="Model">{model}</span>'
         '<button type="button" class="chip" id="template-chip" title="Prompt template">'
@@ -137,8 +138,9 @@ def look() -> dict[str, Any]:
 
 
 def examples_for(engine: Engine) -> tuple[str, ...]:
-    """Questions that the model can answer: the embedded checkpoint brings its own."""
-    if not engine.embedded:
+    """Questions that the model can answer: the embedded checkpoint brings its own, which nobody
+    has asked it with an adapter."""
+    if not engine.embedded or engine.adapter:
         return EXAMPLES
     try:
         examples = json.loads((MODELS / engine.model / "examples.json").read_text(encoding="utf-8"))

@@ -1,6 +1,6 @@
 """Fields: the keys of a config.json, each checked as it is read."""
 
-import math
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -62,7 +62,7 @@ class Fields:
         value = self._or_default(names, default)
         if type(value) not in (int, float):
             raise ValueError(f"{names[0]} is {quoted(value)}")
-        if not 0 < value < math.inf:
+        if not 0 < value <= sys.float_info.max:  # an int may be larger
             raise ValueError(f"{names[0]} is {quoted(value)}, and must be above 0")
         return float(value)
 

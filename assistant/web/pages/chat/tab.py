@@ -65,6 +65,6 @@ def chat_facts(assistants: Assistants, examples: Sequence[str]) -> dict[str, Any
             for name, (sampling, why) in PRESETS.items()
         ],
         "examples": list(examples),
-        "intro": INTRO_EMBEDDED if engine.embedded else INTRO,
+        "intro": INTRO_EMBEDDED if engine.embedded and not engine.adapter else INTRO,
         "notice": NOTICE,
     }

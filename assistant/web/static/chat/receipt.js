@@ -55,6 +55,7 @@ export const rows = (receipt) => {
   /** @type {[string, string][]} */
   const found = [
     ["Model", [said(receipt.model), said(receipt.revision)].filter(Boolean).join(" · ")],
+    ["Adapter", said(receipt.adapter)],
     ["Computed in", said(receipt.numerics)],
     [
       "Prompt template",
