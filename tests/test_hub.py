@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from benchmarks.to_gguf import write_gguf
+from tests.support.adapters import factors, write_adapter
 from tests.support.loopback_hub import LARGE, TOKEN, loopback_hub
 
 SHORT = {"HF_HUB_ETAG_TIMEOUT": "1", "HF_HUB_DOWNLOAD_TIMEOUT": "1"}  # where nothing comes
@@ -35,8 +36,11 @@ from assistant.errors import StartError
 from assistant.settings import Settings
 for line in sys.stdin:
     try:
-        loaded = load_checkpoint(Settings(model=line.strip(), device="cpu"))
+        model, _, adapter = line.strip().partition(" ")
+        loaded = load_checkpoint(Settings(model=model, adapter=adapter or None, device="cpu"))
         print(loaded.name, loaded.revision, loaded.embedded, loaded.tokenizer.decode([0]))
+        if loaded.adapter:
+            print(loaded.adapter)
     except StartError as error:
         print(error)
 """
@@ -217,6 +221,38 @@ def test_a_gguf_file_from_the_hub(hub, environment, tiny_checkpoint, tmp_path, n
     assert first == again == expected
     assert "org/gguf has no file gone.gguf" in gone and "no model org/none" in none
     assert not any("other" in path for _, path, _ in hub.seen)
+
+
+def test_an_adapter_from_the_hub(hub, environment, tmp_path):
+    """Refused before the model's weights are asked for; only its two files are fetched."""
+    folder = write_adapter(tmp_path / "lora", factors("transformer.h.0.mlp.c_fc", 256, 64))
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    wide = write_adapter(tmp_path / "wide", factors("transformer.h.0.mlp.c_fc", 512, 64))
+    hub.repos |= {
+        "org/lora": files | {"tokenizer.json": b"{}", "adapter_model.bin": b"x"},
+        "org/bin": {name: data for name, data in files.items() if name.endswith(".json")},
+        "org/wide": {path.name: path.read_bytes() for path in wide.iterdir()},
+    }
+    commit = hub.commit("org/lora")
+    names = ["org/bin", "org/x", "org/wide", "org/lora@gone", "org/lora", f"org/lora@{commit}"]
+
+    def load(names):
+        lines = "\n".join(f"org/tiny {name}" for name in names)
+        command = [sys.executable, "-c", LOAD]
+        done = subprocess.run(command, env=environment, input=lines, capture_output=True, text=True)
+        return done.stdout.splitlines()
+
+    no_weights, no_adapter, wide, gone = load(names[:4])
+    assert "org/bin has no file adapter_model.safetensors" in no_weights
+    assert "org/x has no file adapter_config.json" in no_adapter
+    assert "The adapter org/wide does not fit org/tiny (2 tensors" in wide
+    assert "org/lora has no revision 'gone'" in gone
+    assert not any("model.safetensors" in path for _, path, _ in hub.seen if "org/tiny" in path)
+    _, named, _, pinned = load(names[4:])
+    assert named == pinned == f"org/lora · {commit[:12]}"
+    assert not any(
+        "tokenizer" in path or ".bin" in path for _, path, _ in hub.seen if "lora" in path
+    )
 
 
 def test_a_checkpoint_from_the_hub(hub, environment):

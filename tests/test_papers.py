@@ -20,7 +20,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 FLAGS = [action for action in _parser(on_space=False)._actions if action.dest != "help"]
 PAPERS = (
     *("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "prompts/README.md"),
-    *("docs/clients.md", "docs/deploy.md", "docs/gpu.md", "docs/scaling.md"),
+    *("docs/adapters.md", "docs/clients.md", "docs/deploy.md", "docs/gpu.md", "docs/scaling.md"),
 )
 
 

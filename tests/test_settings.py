@@ -24,6 +24,7 @@ def test_defaults():
 FLAGS = [
     ("model", "bigcode/starcoder", "bigcode/starcoder"),
     ("revision", "v1.0", "v1.0"),
+    ("adapter", "org/lora@v1.0", "org/lora@v1.0"),
     ("device", "cuda:1", "cuda:1"),
     ("dtype", "int8", "int8"),
     ("prompt", "hub:bigcode/ta-prompt", "hub:bigcode/ta-prompt"),
@@ -88,6 +89,12 @@ def test_several_endpoints():
     line = "--endpoint http://a:1 --endpoint https://b/base/v1 --endpoint http://a:1/"
     assert read(line).endpoint == ("http://a:1", "https://b/base")
     assert read(ASSISTANT_ENDPOINT="http://a:1, https://b/base") == read(line)
+
+
+def test_an_adapter_is_for_a_model_that_is_computed_here():
+    with pytest.raises(SettingsError, match="with --endpoint, give it to that server"):
+        read("--adapter lora --endpoint http://a:1")
+    assert read("--endpoint http://a:1", ASSISTANT_ADAPTER="").endpoint
 
 
 def test_the_key_of_the_endpoints(tmp_path):

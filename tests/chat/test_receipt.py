@@ -103,11 +103,25 @@ def test_where_a_reply_was_continued_must_be_known(change):
             receipt.run_again(helper, conversation)
 
 
+def test_an_adapter_is_part_of_the_model():
+    helper = assistant()
+    receipt, conversation = receipt_of(helper, HELLO)
+    helper.engine.adapter = "lora · 0123456789ab"
+    sentence = "by the model with no adapter; here it has the adapter lora · 0123456789ab."
+    assert receipt.mismatch(helper).endswith(sentence)
+    with pytest.raises(ReceiptError, match="by the model with no adapter"):
+        receipt.run_again(helper, conversation)
+    receipt, _ = receipt_of(helper, HELLO)
+    assert sent(receipt).adapter == helper.engine.adapter and receipt.mismatch(helper) is None
+    receipt.run_again(helper, conversation).close()
+
+
 @pytest.mark.parametrize(
     "change, sentence",
     [
         ({"model": "other"}, "is by the model 'other'; here runs fake."),
         ({"revision": "abc"}, "is by the revision 'abc' of the model; here runs None."),
+        ({"adapter": "a"}, "is by the model with the adapter 'a'; here it has no adapter."),
         ({"template_hash": "0" * 64}, "prompt template 'plain'; here it is with another text."),
         ({"template_hash": "0" * 64, "template": "x"}, "template 'x'; here it is 'plain'."),
     ],
@@ -190,6 +204,7 @@ def test_what_is_no_receipt_is_refused(value):
     [
         ("model", [None, 7, "", "x" * 256]),
         ("revision", [7, "", "x" * 256]),
+        ("adapter", [7, "", "x" * 301]),
         ("template", [None, ["t"]]),
         ("template_hash", [None, ""]),
         ("sampling", [None, {}, {"seed": None}, {"seed": 1, "top_p": 2}]),

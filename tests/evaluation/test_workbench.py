@@ -194,7 +194,9 @@ def test_a_job_gives_every_result_and_keeps_them_in_order(wait_s):
     assert [(r.question.key, r.prompt, r.seed) for r in work.results] == [
         (key, prompt, seed) for key in ("two", "one") for prompt in "pq" for seed in (0, 1)
     ]
-    assert json.loads(to_json(work.results, work.assistants, work.seeds, False))["model"] == "fake"
+    engine.adapter = "lora · 0123"
+    document = json.loads(to_json(work.results, work.assistants, work.seeds, False))
+    assert (document["model"], document["adapter"]) == ("fake", "lora · 0123")
 
 
 def test_a_job_leaves_slots_to_others_and_pins_nothing():

@@ -18,6 +18,9 @@ const GOOD = {
 test("a receipt in words", () => {
   const said = Object.fromEntries(rows(GOOD));
   assert.equal(said.Model, "m");
+  assert.equal(said.Adapter, undefined);
+  const adapted = Object.fromEntries(rows({ ...GOOD, adapter: "lora · 0123456789ab" }));
+  assert.equal(adapted.Adapter, "lora · 0123456789ab");
   assert.equal(said["Prompt template"], "T · abcdef012345");
   assert.equal(said.Sampling, "temperature 0.2");
   assert.equal(said.Seed, "7");

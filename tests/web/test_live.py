@@ -49,7 +49,7 @@ def healthy(request):
 
 def test_health_is_small_and_tells_when_the_engine_is_dead(server):
     assert server.health().keys() == {
-        *("status", "model", "window", "numerics", "running", "waiting", "uptime_s")
+        *("status", "model", "adapter", "window", "numerics", "running", "waiting", "uptime_s")
     }
     assert server.health()["model"] == "fake"
     server.engine.dead = "The engine has stopped."

@@ -509,7 +509,10 @@ def test_the_starcoder_family_stands_under_its_licence(model, under):
 def test_the_about_tab_has_the_figures_and_the_card():
     engine = FakeEngine()
     engine.model = "<b>starcoder"
+    assert "adapter" not in about(engine).split("</p>")[0]
+    engine.adapter = "<i>lora · 0123"
     shown = about(engine)
+    assert "with the adapter <b>&lt;i&gt;lora · 0123</b>" in shown
     assert "&lt;b&gt;starcoder" in shown and "BigCode OpenRAIL-M v1" in shown
     assert "<td>40.8</td>" in shown and "tech-assistant-7m</h2>" in shown
     assert "](" not in shown and "<img" not in shown

@@ -186,7 +186,7 @@ def _match(
         else:
             wrong += [item.key.removeprefix(_PREFIX) for item in pair.values()]
     for saved in said.saved:
-        if not any(module.endswith(saved) for module in modules):
+        if not any(f"{saved}." in f"{module}." for module in modules):
             raise NotSupported(f"{quoted(saved)} in modules_to_save, and no tensors for it")
     if wrong or not (added or replaced):
         such = f", such as {quoted(min(wrong))}" if wrong else ""

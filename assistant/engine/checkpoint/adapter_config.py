@@ -107,7 +107,7 @@ def _pattern(key: str, name: str) -> re.Pattern[str]:
     # Without groups and with few repetitions, none can take long for a name.
     repeated, grouped = sum(map(name.count, "*+?{")), "(" in name or "[" in name
     if len(name) > PATTERN_CHARS_MAX or grouped or repeated > 3:
-        raise NotSupported(f"a {key} with {quoted(name)}, which is not supported")
+        raise NotSupported(f"the {key} {quoted(name)}, which is not supported")
     try:
         return re.compile(rf"(?:.*\.)?(?:{name})$")
     except (re.error, OverflowError, RecursionError) as error:

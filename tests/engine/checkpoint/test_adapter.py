@@ -126,7 +126,7 @@ PEFT = {
     ),
     "llama, head": ({"target_modules": ["lm_head", "k_proj"]}, {"layers_to_transform": None}),
     "llama, layers": ({"target_modules": ["k_proj"]}, {"layers_to_transform": [0, 2]}),
-    "gpt2, saved": ({"target_modules": ["c_fc"]}, {"modules_to_save": ["c_attn", "ln_f"]}),
+    "gpt2, saved": ({"target_modules": ["c_attn"]}, {"modules_to_save": ["mlp", "ln_f"]}),
 }
 
 
@@ -260,11 +260,11 @@ def test_the_engine_answers_otherwise_and_says_with_what(tiny_checkpoint, adapte
         ({"rank_pattern": {"c_attn": 5}}, "does not fit tiny (2 tensors"),
         ({"r": 65}, "has the rank 65, and the model's width is 64: choose another, or merge"),
         ({"rank_pattern": {"x": 10**9}}, "has the rank 1000000000, and"),
-        ({"rank_pattern": {"(a+)+": 4}}, "has a rank_pattern with '(a+)+', which"),
-        ({"alpha_pattern": {".*" * 9: 4}}, "has a alpha_pattern with "),
+        ({"rank_pattern": {"(a+)+": 4}}, "has the rank_pattern '(a+)+', which"),
+        ({"alpha_pattern": {".*" * 9: 4}}, "has the alpha_pattern '.*.*"),
         ({"r": 0}, "r is 0, and must be above 0"),
         ({"r": "4"}, "r is '4'"),
-        ({"lora_alpha": 10**400}, "lora_alpha is 1000"),
+        ({"lora_alpha": 10**400}, "and must be above 0 and finite"),
         ({"lora_alpha": float("nan")}, "lora_alpha is nan"),
         ({"use_rslora": 1}, "use_rslora is 1"),
         ({"rank_pattern": ["x"]}, "rank_pattern is ['x']"),

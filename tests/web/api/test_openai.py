@@ -61,7 +61,7 @@ def events(answer):
 def test_the_model_is_listed(client):
     (model,) = client.models.list().data
     assert (model.id, model.owned_by, model.max_model_len) == ("fake", "tech-assistant", 8192)
-    assert client.models.retrieve("fake").id == "fake"
+    assert client.models.retrieve("fake").id == "fake" and model.adapter is None
     with pytest.raises(openai.NotFoundError, match="There is no model 'a/b' here; this server has"):
         client.models.retrieve("a/b")
 

@@ -63,7 +63,7 @@ class Fields:
         if type(value) not in (int, float):
             raise ValueError(f"{names[0]} is {quoted(value)}")
         if not 0 < value <= sys.float_info.max:  # an int may be larger
-            raise ValueError(f"{names[0]} is {quoted(value)}, and must be above 0")
+            raise ValueError(f"{names[0]} is {quoted(value)}, and must be above 0 and finite")
         return float(value)
 
     def switch(self, name: str, default: bool) -> bool:
