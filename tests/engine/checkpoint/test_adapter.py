@@ -286,6 +286,7 @@ INSIDE = f"base_model.model.{MLP}"
     [
         (factors("transformer.h.2.mlp.c_fc", 256, 64), "2 tensors have no place"),
         (factors("transformer.ln_f", 64, 64), "2 tensors have no place"),
+        (factors("transformer.wpe", 256, 64), "2 tensors have no place"),
         (factors("h.0.mlp.c_fc", 256, 64), "'h.0.mlp.c_fc.lora_A.weight'"),
         (factors("transformer.h.0.mlp.c_fc", 64, 256), "2 tensors have no place"),
         (factors("transformer.h.0.mlp.c_fc", 256, 64, rank=3), "2 tensors have no place"),
