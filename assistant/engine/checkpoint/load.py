@@ -7,7 +7,7 @@ pickle. Knows where files are and what they must hold; reading tensors is weight
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -16,6 +16,7 @@ from assistant.engine import card
 from assistant.engine.checkpoint.config import read_config
 from assistant.engine.checkpoint.shapes import bytes_needed
 from assistant.engine.checkpoint.weights import find_tensors, read_tensors
+from assistant.engine.checkpoint.window import choose_window, least_window, with_window
 from assistant.engine.device import QUANTISED, choose_device, choose_dtype, free_bytes
 from assistant.engine.files import broken_file, look_at, read_json
 from assistant.engine.model.config import Config
@@ -70,15 +71,22 @@ def load_checkpoint(settings: Settings) -> Checkpoint:
     name = repo or folder.resolve().name
 
     config = read_config(folder, name)
+    least = least_window(settings.window, config, name)
     device = choose_device(settings.device)
 
-    def needed(slots: int, dtype: torch.dtype, choice: str) -> int:
-        return bytes_needed(config, slots, device, dtype, choice if choice in QUANTISED else None)
+    def needed(slots: int, window: int, dtype: torch.dtype, choice: str) -> int:
+        kind = choice if choice in QUANTISED else None
+        return bytes_needed(replace(config, window=window), slots, device, dtype, kind)
 
     half, free = card.half_dtype(card.at(device)), free_bytes(device)
     choice, dtype = choose_dtype(
-        settings.dtype, device, needed, free, name, slots=settings.slots, half=half
+        settings.dtype, device, needed, free, name, slots=settings.slots, window=least, half=half
     )
+    window = settings.window or choose_window(
+        config, least, settings.slots, device, dtype, free,
+        lambda window: needed(settings.slots, window, dtype, choice),
+    )  # fmt: skip
+    config = with_window(config, window, name)
     revision = folder.name if repo else None  # the cache names a snapshot's folder by its commit
     if repo:
         _fetch(repo, folder.name, settings.allow_bin)

@@ -92,7 +92,7 @@ class Model:
         if config.rope:
             self.turns = Turns(config.rope, self.device, dtype)
         else:
-            self.positions = _plain(tensors, "positions.weight").to(dtype)  # [window, width]
+            self.positions = _plain(tensors, "positions.weight").to(dtype)  # [positions, width]
 
         def norm(name: str) -> Norm:
             weight, bias = _plain(tensors, f"{name}.weight"), tensors.get(f"{name}.bias")

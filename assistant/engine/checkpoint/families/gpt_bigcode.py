@@ -24,9 +24,11 @@ def read_gpt2(fields: Fields, activation: str) -> dict[str, Any]:
     heads = fields.size("n_head", "num_attention_heads", default=12)
     if width % heads:
         raise ValueError(f"n_embd, {width}, is not a multiple of n_head, {heads}")
+    positions = fields.size("n_positions", "max_position_embeddings", default=1024)
     return {
         "vocab_size": fields.size("vocab_size", default=50_257),
-        "window": fields.size("n_positions", "max_position_embeddings", default=1024),
+        "positions": positions,
+        "window": positions,
         "width": width,
         "layers": fields.size("n_layer", "num_hidden_layers", default=12),
         "heads": heads,

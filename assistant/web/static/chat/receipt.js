@@ -56,6 +56,7 @@ export const rows = (receipt) => {
   const found = [
     ["Model", [said(receipt.model), said(receipt.revision)].filter(Boolean).join(" · ")],
     ["Computed in", said(receipt.numerics)],
+    ["Window", receipt.window ? tokens(receipt.window) : ""],
     [
       "Prompt template",
       `${said(receipt.template)} · ${said(receipt.template_hash).slice(0, 12)}` +
