@@ -4,7 +4,7 @@ arXiv:2302.13971)."""
 from typing import Any
 
 from assistant.engine.checkpoint.families.family import Family, Names
-from assistant.engine.checkpoint.families.fields import Fields
+from assistant.engine.checkpoint.families.fields import HEAD_MAX, LAYERS_MAX, Fields
 from assistant.engine.checkpoint.families.rope import read_rope
 from assistant.engine.model.config import Config
 
@@ -54,10 +54,10 @@ def read_sizes(fields: Fields, positions: int, kv_heads: int | None) -> dict[str
         "positions": positions,
         "window": positions,
         "width": width,
-        "layers": fields.size("num_hidden_layers", default=32),
+        "layers": fields.size("num_hidden_layers", default=32, most=LAYERS_MAX),
         "heads": heads,
         "kv_heads": groups,
-        "head_dim": fields.size("head_dim", default=width // heads),
+        "head_dim": fields.size("head_dim", default=width // heads, most=HEAD_MAX),
         "inner": fields.size("intermediate_size", default=11_008),
     }
 
