@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 from assistant.errors import SettingsError
 
 EMBEDDED = "embedded"  # the name of the checkpoint under models/
+# Tokens: the shortest template that ships takes 80, a question and its reply have the rest.
+WINDOW_MIN = 256
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"", "0", "false", "no", "off"}
 
@@ -33,6 +35,7 @@ class Settings:
     prompt: str | None = None  # None: the template that suits the model
     max_new_tokens: int = 512
     slots: int = 8
+    window: int | None = None  # tokens; None: as many as there is memory for
     queue: int = 64
     threads: int | None = None  # that compute on a CPU; None: as many as are fastest
     host: str = "127.0.0.1"
@@ -188,6 +191,9 @@ def _parser(on_space: bool) -> argparse.ArgumentParser:
         "template that a model brings")  # fmt: skip
     add("--max-new-tokens", type=_count(1, 1_000_000), default=512, help="of a reply")
     add("--slots", type=_count(1, 256), default=8, help="replies computed at once")
+    add("--window", type=_count(WINDOW_MIN, 10_000_000), metavar="TOKENS",
+        help="of prompt and reply together, the model's positions at most; else all up to 8,192, "
+        "and of more as many as there is memory for")  # fmt: skip
     add("--queue", type=_count(0, 10_000), default=64, help="requests that may wait")
     add("--threads", type=_count(1, 1024),
         help="that compute on a CPU, its cores at most; else as many as are fastest")  # fmt: skip

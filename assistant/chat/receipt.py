@@ -63,8 +63,8 @@ class Answerer(Protocol):
 class Receipt:
     """How a reply came about.
 
-    model, revision, adapter, numerics (see engine.Engine); template (its name), template_hash: what
-    answered. sampling: with its seed.
+    model, revision, adapter, numerics, window (see engine.Engine); template (its name),
+    template_hash: what answered. sampling: with its seed.
     stop: the stop strings that were asked for. preamble, history, message: tokens of the prompt;
     reply: tokens drawn; cached: tokens of the prompt that were not computed anew. dropped: indices
     of the exchanges that had left the window. reason: the finish reason; stopped_by: the stop that
@@ -94,6 +94,7 @@ class Receipt:
     continued: _Count = 0
     numerics: _Name | None = None
     adapter: Annotated[str, Field(min_length=1, max_length=300)] | None = None
+    window: _Count | None = None
     system: Annotated[str, Field(max_length=MESSAGE_CHARS_MAX)] = ""
     template_text: Annotated[str, Field(max_length=TEMPLATE_CHARS_MAX)] | None = None
 
@@ -126,6 +127,7 @@ class Receipt:
             continued=len(reply.before.ids or ()),
             numerics=assistant.engine.numerics,
             adapter=assistant.engine.adapter,
+            window=ledger.window,
             system=reply.system,
             template_text=template_text,
         )
@@ -179,11 +181,19 @@ class Receipt:
             )
         return None
 
-    def numerics_mismatch(self, engine: Engine) -> str | None:
-        """None, or the sentence that `engine` computes otherwise, so that a reply may differ."""
-        if not self.numerics or not engine.numerics or self.numerics == engine.numerics:
-            return None
-        return f"It was computed in {quoted(self.numerics)} then, and in {engine.numerics} now."
+    def changed(self, engine: Engine) -> str | None:
+        """What is another with `engine` than it was then, so that a reply may differ, in a sentence
+        for each; None for nothing."""
+        sentences = []
+        if self.numerics and engine.numerics and self.numerics != engine.numerics:
+            sentences.append(
+                f"It was computed in {quoted(self.numerics)} then, and in {engine.numerics} now."
+            )
+        if self.window and self.window != engine.window:
+            sentences.append(
+                f"The window had {self.window:,} tokens then, and has {engine.window:,} now."
+            )
+        return " ".join(sentences) or None
 
     def run_again(
         self, assistant: Answerer, conversation: Conversation, *, wait_s: float = 0.1

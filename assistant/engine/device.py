@@ -18,6 +18,7 @@ from assistant.errors import CheckpointError
 
 log = logging.getLogger(__name__)
 
+WINDOW_STEP = 1024  # tokens: windows that follow from memory are multiples of it
 RESERVE = 256 * 2**20  # bytes for activations, the graphs themselves and the allocator's rounding
 QUANTISED = ("int8", "int4")  # choices for weights that are no torch.dtype by themselves
 _HOST = {"cpu"}  # kinds of device that are done with what was asked when the call returns
@@ -46,11 +47,12 @@ def choose_device(name: str) -> torch.device:
 def choose_dtype(
     name: str,
     device: torch.device,
-    needed: Callable[[int, torch.dtype, str], int],
+    needed: Callable[[int, int, torch.dtype, str], int],
     free: float,
     what: str,
     *,
     slots: int,
+    window: int,
     half: torch.dtype = torch.bfloat16,
 ) -> tuple[str, torch.dtype]:
     """What a --dtype flag comes to, once it is known to fit: (choice, dtype of dense tensors).
@@ -59,13 +61,12 @@ def choose_dtype(
     choose by measuring, unless those take more than half of the free memory: then it is bfloat16.
     Under int8 the tensors that are not int8 follow the same rule; under int4 they are `half`.
 
-    needed: the bytes that (slots, dtype, choice) take. free: bytes. what: the model's name, for the
-    sentence. half: the two-byte numbers that `device` computes in. Raises
-    CheckpointError.
+    needed: the bytes that (slots, window, dtype, choice) take. free: bytes. what: the model's name,
+    for the sentence. half: the two-byte numbers that `device` computes in. Raises CheckpointError.
     """
 
-    def total(choice: str, dtype: torch.dtype, slots: int = slots) -> int:
-        return needed(slots, dtype, choice) + RESERVE
+    def total(choice: str, dtype: torch.dtype, slots: int = slots, window: int = window) -> int:
+        return needed(slots, window, dtype, choice) + RESERVE
 
     def most_slots(choice: str, dtype: torch.dtype) -> int:
         return bisect_right(range(1, slots + 1), free, key=lambda n: total(choice, dtype, n))
@@ -92,6 +93,9 @@ def choose_dtype(
                 fewer = f" --slots {fit}" if fit < slots else ""
                 ways.insert(0, f"--dtype {less}{fewer}")
                 break
+        shorter = range(WINDOW_STEP, window, WINDOW_STEP)
+        if fit := bisect_right(shorter, free, key=lambda n: total(choice, dtype, window=n)):
+            ways.insert(0, f"--window {shorter[fit - 1]}")
         if fit := most_slots(choice, dtype):
             ways.insert(0, f"--slots {fit}")
         raise CheckpointError(

@@ -571,6 +571,7 @@ def test_a_receipt_says_how_a_reply_came_about_and_it_can_be_run_again(page, ser
         "temperature 0.2",
         "Seed",
         "template 19",
+        "8,192 tokens",
         "First token after",
         "nothing",
     ):

@@ -56,6 +56,7 @@ def test_a_receipt_says_how_a_reply_came_about():
         ttft_s=0,
         tokens_per_s=0,
         repeatable=True,
+        window=250,
     )
     times = done.finished.ttft_s, done.finished.tokens_per_s  # no speed where a clock is coarse
     assert ledger.dropped and (receipt.ttft_s, receipt.tokens_per_s) == times
@@ -135,6 +136,40 @@ def test_what_does_not_fit_is_said_and_not_run(change, sentence):
     with pytest.raises(ReceiptError, match="This reply"):
         other.run_again(helper, conversation)
     assert len(helper.engine.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "then, now, sentence",
+    [
+        ({}, {}, None),
+        ({"numerics": None, "window": None}, {"numerics": "int8", "window": 99}, None),
+        ({"numerics": "int8"}, {"numerics": None}, None),
+        (
+            {"numerics": "int8"},
+            {"numerics": "int4"},
+            "It was computed in 'int8' then, and in int4 now.",
+        ),
+        (
+            {"window": 16384},
+            {"window": 8192},
+            "The window had 16,384 tokens then, and has 8,192 now.",
+        ),
+        (
+            {"numerics": "int8", "window": 250},
+            {"numerics": "int4", "window": 9000},
+            "It was computed in 'int8' then, and in int4 now. The window had 250 tokens then, and "
+            "has 9,000 now.",
+        ),
+    ],
+)
+def test_what_is_another_now_is_said_and_refuses_nothing(then, now, sentence):
+    helper = assistant(" Hi.")
+    receipt, conversation = receipt_of(helper, HELLO)
+    receipt = sent(dataclasses.replace(receipt, **then))
+    for name, value in now.items():
+        setattr(helper.engine, name, value)
+    assert receipt.changed(helper.engine) == sentence
+    assert receipt.mismatch(helper) is None
 
 
 def test_what_fits_no_more_is_refused():
@@ -219,6 +254,7 @@ def test_what_is_no_receipt_is_refused(value):
         ("tokens_per_s", [-1, float("nan"), "1"]),
         ("repeatable", [None, 0, "yes"]),
         ("continued", [None, -1, 0.5]),
+        ("window", [-1, 0.5, True, "8192", 10**10]),
     ],
 )
 def test_a_forged_receipt_is_refused_in_one_sentence(field, values):
@@ -232,7 +268,7 @@ def test_a_forged_receipt_is_refused_in_one_sentence(field, values):
 
 def test_further_keys_are_ignored_and_some_may_be_missing():
     given = {**GOOD, "html": "<b>", "revision": None}
-    for name in ("continued", "revision", "stopped_by", "tokens_per_s"):
+    for name in ("continued", "window", "revision", "stopped_by", "tokens_per_s"):
         del given[name]
     assert Receipt.from_dict(given).to_dict() == GOOD | {"revision": None}
 

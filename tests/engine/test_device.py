@@ -13,19 +13,20 @@ VALUES = 10**9
 
 def needed(place, kv=0):
     """Bytes of a model of a billion numbers, as weights.bytes_needed counts them. kv: numbers of
-    each slot beside them."""
+    each token of each slot beside them."""
     beside = place.type == "cpu"
 
-    def count(slots, dtype, choice):
+    def count(slots, window, dtype, choice):
         dense = dtype.itemsize * (choice not in QUANTISED or choice == "int8" and beside)
         small = {"int8": 1, "int4": 0.5}.get(choice, 0)
-        return int(VALUES * (dense + small)) + slots * kv * dtype.itemsize
+        return int(VALUES * (dense + small)) + slots * window * kv * dtype.itemsize
 
     return count
 
 
 def choose(name, place, free, *, kv=0, half=torch.bfloat16):
-    return choose_dtype(name, place, needed(place, kv), free, "some model", slots=8, half=half)
+    given = name, place, needed(place, kv), free, "some model"
+    return choose_dtype(*given, slots=8, window=8192, half=half)
 
 
 @pytest.mark.parametrize(
@@ -107,25 +108,25 @@ def test_too_little_memory(name, place, size, said, hint):
 
 @pytest.mark.parametrize(
     "name, gigabytes, missing, ways",
-    [  # 2 GB of weights, in int8 1 GB, in int4 half of that, and 0.2 GB for each of 8 slots
-        ("auto", 3.5, "0.1", "--slots 7 or --dtype int8 or"),
-        ("auto", 2.65, "1.0", "--slots 3 or --dtype int8 or"),
-        ("auto", 2.55, "1.1", "--slots 2 or --dtype int8 --slots 7 or"),
+    [  # 2 GB of weights, in int8 1 GB, in int4 half of that; 0.2 GB for each of 8 slots
+        ("auto", 3.5, "0.1", "--slots 7 or --window 7168 or --dtype int8 or"),
+        ("auto", 2.65, "1.0", "--slots 3 or --window 3072 or --dtype int8 or"),
+        ("auto", 2.55, "1.1", "--slots 2 or --window 2048 or --dtype int8 --slots 7 or"),
         ("auto", 2.15, "1.5", "--dtype int8 --slots 5 or"),
         ("auto", 1.25, "2.4", "--dtype int8 --slots 1 or"),
         ("auto", 1.15, "2.5", "--dtype int4 --slots 3 or"),
         ("auto", 0.65, "3.0", ""),
-        ("int8", 2.15, "0.5", "--slots 5 or --dtype int4 or"),
+        ("int8", 2.15, "0.5", "--slots 5 or --window 5120 or --dtype int4 or"),
         ("float32", 2.65, "4.6", "--dtype int8 or"),
     ],
 )
 def test_only_flags_that_help_are_named(name, gigabytes, missing, ways):
     free = gigabytes * 1e9 + RESERVE
     with pytest.raises(CheckpointError) as caught:
-        choose(name, CUDA, free, kv=10**8)
+        choose(name, CUDA, free, kv=10**8 / 8192)
     end = f", {missing} GB too few: give {ways} a smaller checkpoint with --model."
     assert str(caught.value).endswith(end.replace("give  a", "give a"))
-    assert choose(name, CUDA, 99e9, kv=10**8)
+    assert choose(name, CUDA, 99e9, kv=10**8 / 8192)
 
 
 def test_a_card_that_lets_nobody_in(monkeypatch):

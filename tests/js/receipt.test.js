@@ -9,7 +9,7 @@ import * as records from "../../assistant/web/static/lib/records.js";
 import { conversation } from "./browser.js";
 
 const GOOD = {
-  model: "m", revision: null, numerics: "float32", template: "T", template_hash: "abcdef0123456789",
+  model: "m", revision: null, numerics: "float32", window: 8192, template: "T", template_hash: "abcdef0123456789",
   sampling: { temperature: 0.2, seed: 7 }, max_new_tokens: 9, stop: ["a\nb"], preamble: 1, history: 2,
   message: 3, reply: 4, edited: 1, dropped: [], left: [], reason: "stop", stopped_by: "x", ttft_s: 1,
   tokens_per_s: 5, cached: 2, continued: 0, system: "",
@@ -22,6 +22,9 @@ test("a receipt in words", () => {
   const adapted = Object.fromEntries(rows({ ...GOOD, adapter: "lora · 0123456789ab" }));
   assert.equal(adapted.Adapter, "lora · 0123456789ab");
   assert.equal(said["Prompt template"], "T · abcdef012345");
+  assert.equal(said.Window, "8,192 tokens");
+  const old = { ...GOOD, window: null };
+  assert.ok(!rows(old).some(([name]) => name === "Window"));
   assert.equal(said.Sampling, "temperature 0.2");
   assert.equal(said.Seed, "7");
   assert.equal(said["Stop strings"], "“a\\nb”");

@@ -58,6 +58,14 @@ def test_what_computes_otherwise_says_why(server, page, monkeypatch):
     assert again(page, receipt)[-1]["compared"]["why"] == why
 
 
+def test_another_window_is_said_and_refuses_nothing(page):
+    receipt = written(page)
+    assert receipt["window"] == 8192
+    why = "The window had 4,096 tokens then, and has 8,192 now."
+    compared = again(page, receipt | {"window": 4096})[-1]["compared"]
+    assert compared == {"at": None, "why": why}
+
+
 def test_what_is_stopped_is_not_compared(server, page, script):
     receipt = written(page)
     script(["Hel", 60.0])

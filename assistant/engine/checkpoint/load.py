@@ -5,7 +5,7 @@ ever executed: no code from the repository, no pickle. Where a checkpoint is, fi
 tensors is weights.py's.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -17,6 +17,7 @@ from assistant.engine.checkpoint.gguf import open_gguf, sha256
 from assistant.engine.checkpoint.gguf_tokenizer import tokenizer_from_gguf
 from assistant.engine.checkpoint.shapes import bytes_needed
 from assistant.engine.checkpoint.weights import find_tensors, read_tensors
+from assistant.engine.checkpoint.window import choose_window, least_window, with_window
 from assistant.engine.device import QUANTISED, choose_device, choose_dtype, free_bytes
 from assistant.engine.files import broken_file
 from assistant.engine.model.config import Config
@@ -64,15 +65,25 @@ def load_checkpoint(settings: Settings) -> Checkpoint:
     except ValueError as error:
         raise broken_file(place.path, error) from error
     adapter = load_adapter(settings.adapter, config, place.name) if settings.adapter else None
+    least = least_window(settings.window, config, place.name)
     device = choose_device(settings.device)
 
-    def needed(slots: int, dtype: torch.dtype, choice: str) -> int:
-        return bytes_needed(config, slots, device, dtype, choice if choice in QUANTISED else None)
+    def needed(slots: int, window: int, dtype: torch.dtype, choice: str) -> int:
+        kind = choice if choice in QUANTISED else None
+        return bytes_needed(replace(config, window=window), slots, device, dtype, kind)
 
     half, free = card.half_dtype(card.at(device)), free_bytes(device)
     choice, dtype = choose_dtype(
-        settings.dtype, device, needed, free, place.name, slots=settings.slots, half=half
+        *(settings.dtype, device, needed, free, place.name),
+        slots=settings.slots,
+        window=least,
+        half=half,
     )
+    window = settings.window or choose_window(
+        *(config, least, settings.slots, device, dtype, free),
+        lambda tokens: needed(settings.slots, tokens, dtype, choice),
+    )
+    config = with_window(config, window, place.name)
     if gguf:
         tokenizer = tokenizer_from_gguf(gguf.tokenizer, gguf.path)
     else:

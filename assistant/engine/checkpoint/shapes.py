@@ -44,7 +44,7 @@ def outer_shapes(config: Config) -> Shapes:
     head = config.vocab_size, config.width
     shapes: Shapes = {EMBEDDING: head} | _norm(config, "final_norm")
     if config.rope is None:
-        shapes["positions.weight"] = config.window, config.width
+        shapes["positions.weight"] = config.positions, config.width
     return shapes if config.tied else shapes | {HEAD: head}
 
 
@@ -83,7 +83,8 @@ def bytes_needed(
     is mostly the file's own pages, which take no memory.
 
     Replies take the KV cache of all `slots`. On a card that has a slot more (cache.py), the largest
-    step draws as many tokens as it has rows, and for many rows a weight in int8 is made dense.
+    step draws as many tokens as it has rows, for many rows a weight in int8 is made dense, and for
+    a prompt the keys and values of groups are copied for each head, in one layer (attention.py).
     """
     weights, kv = count_parameters(config), count_kv(config) * dtype.itemsize
     on_cpu = device.type == "cpu"
@@ -91,6 +92,8 @@ def bytes_needed(
         return weights * (dtype.itemsize + (kind == "int8")) + slots * kv
     drawing = max(slots, DRAFT_ROWS) * config.vocab_size * _DRAWING
     replies = slots * kv if on_cpu else (slots + 1) * kv + drawing
+    if not on_cpu and 1 < config.kv_heads < config.heads:
+        replies += 2 * config.window * config.heads * config.head_dim * dtype.itemsize
     layer, outer = layer_shapes(config), outer_shapes(config)
     held = weights * dtype.itemsize
     if kind:

@@ -35,6 +35,7 @@ _AGREED = 0.02  # mean divergence of int8's distribution from float32's, in nats
 _ROWS = 64  # of the product by which the dtype of prefill is chosen
 _PATIENCE_S = 0.5  # what took longer in all is not measured again
 _LARGEST = 1e9  # weights, above which it takes too long to try what one thread computes
+_NEAR = 8192  # positions in which most rows of a trial stand: with far ones a start takes minutes
 
 
 def choose_model(checkpoint: Checkpoint, threads: int = 1) -> Model:
@@ -99,9 +100,11 @@ def _prefill_dtype(tensors: Mapping[str, Weight]) -> torch.dtype:
 def is_bitwise_stable(model: Model, cache: Cache) -> bool:
     """Whether results are the same, bit for bit, alone and in company and however a prompt is cut
     into chunks. Overwrites slot 0 and the last one of `cache`."""
+    last = len(cache.ids) - 1
+    model, cache = _two_layers(model, cache)
     ids = _trial_ids(model)
     whole, expected = _prefill(model, cache, ids)
-    count, last = len(ids), len(cache.ids) - 1
+    count = len(ids)
     cuts = sorted({0, min(17, count), min(18, count), 2 * count // 3, count})
     for start, end in itertools.pairwise(cuts):
         parts = model.prefill([Chunk(ids[start:end], last, start)], cache.kv)
@@ -122,8 +125,7 @@ def depend_on_threads(model: Model, cache: Cache, counts: Sequence[int]) -> list
     layer = sum(map(prod, layer_shapes(model.config).values()))
     if layer > _LARGEST:
         return [True, True]
-    if layer * len(model.layers) > _LARGEST:
-        model, cache = _first_layer(model, cache)  # all have the same shapes
+    model, cache = _two_layers(model, cache)
     ids = _trial_ids(model)
 
     def decode() -> Sequence[Tensor]:
@@ -144,11 +146,14 @@ def depend_on_threads(model: Model, cache: Cache, counts: Sequence[int]) -> list
     return depends
 
 
-def _first_layer(model: Model, cache: Cache) -> tuple[Model, Cache]:
-    """The model of one layer, and its cache."""
+def _two_layers(model: Model, cache: Cache) -> tuple[Model, Cache]:
+    """The model of its first and last layer, and its cache: all have the same shapes, but some
+    models' last ones have a sliding window."""
+    step = max(len(model.layers) - 1, 1)
     small = copy.copy(model)
-    small.layers, small.decode_layers = model.layers[:1], model.decode_layers[:1]
-    return small, cast(Cache, SimpleNamespace(kv=cache.kv[:1]))
+    small.layers, small.decode_layers = model.layers[::step], model.decode_layers[::step]
+    small.flat_layers = model.flat_layers[::step]
+    return small, cast(Cache, SimpleNamespace(kv=cache.kv[::step]))
 
 
 def _trial_ids(model: Model) -> list[int]:
@@ -158,16 +163,21 @@ def _trial_ids(model: Model) -> list[int]:
 def _prefill(model: Model, cache: Cache, ids: list[int]) -> tuple[Tensor, Tensor]:
     """The hidden states of a prompt read at once into slot 0, and a copy of its KV. What stands
     behind it in the slot is random."""
-    cache.kv[:, 0].normal_(generator=torch.Generator(model.device).manual_seed(0))
+    kv = cache.kv[:, 0]
+    kv[:, :_NEAR].normal_(generator=torch.Generator(model.device).manual_seed(0))
+    for start in range(_NEAR, model.window, _NEAR):  # drawing numbers takes longer than copying
+        kv[:, start : start + _NEAR] = kv[:, : min(_NEAR, model.window - start)]
     hidden = model.prefill([Chunk(ids, 0, 0)], cache.kv)
     return hidden, cache.kv[:, 0, : len(ids)].clone()
 
 
 def _decode(model: Model, cache: Cache, order: Sequence[int]) -> Tensor:
     """Logits of 16 rows in slot 0, or those of them in `order`: half of them about the end of the
-    prompt, the others all over the window."""
-    end, step = len(_trial_ids(model)), model.window // 16
-    places = [max(end - n, 0) if n % 2 else min(end + n * step, model.window - 1) for n in order]
+    prompt, the others all over the window's first _NEAR positions, and one at its end."""
+    end, last = len(_trial_ids(model)), model.window - 1
+    step = (min(model.window, _NEAR) - end) // 16  # no two rows stand in one place
+    places = [max(end - n, 0) if n % 2 else end + n * step for n in order]
+    places = [last if n == 15 else place for n, place in zip(order, places, strict=True)]
     rows = [(n % model.vocab_size, 0, place) for n, place in zip(order, places, strict=True)]
     # The kernels read whole rows: a transposed view would not do.
     ids, slots, positions = send(list(zip(*rows, strict=True)), model.device)

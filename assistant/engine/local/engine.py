@@ -203,7 +203,8 @@ class LocalEngine:
                 raise
             raise CheckpointError(
                 f"{self.model} with a KV cache for {slots} slots does not fit in memory; give "
-                "fewer with --slots, or choose a smaller checkpoint with --model."
+                "fewer with --slots, a shorter window with --window, or a smaller checkpoint with "
+                "--model."
             ) from error
         self.window, self._vocabulary = model.window, model.vocab_size
         self._scheduler = Scheduler(

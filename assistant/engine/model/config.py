@@ -19,15 +19,17 @@ class Rope:
 class Config:
     """A pre-norm decoder. Families (checkpoint/families) make one of a config.json.
 
-    family: its model_type. window: positions. inner: width of the MLP. kv_heads: each is shared by
-    heads / kv_heads query heads. gated: whether the MLP's activation is multiplied with a second
-    product of its input. rope: None for learned positions. sliding: how many positions up to its
-    own a token sees in the layers from `sliding_from` on; None for all. tied: whether the head is
-    the embedding. The biases of a LayerNorm are always there, an RMSNorm has none.
+    family: its model_type. positions: how many it was trained for, the rows of a learned table.
+    window: how many of them are served. inner: width of the MLP. kv_heads: each is shared by heads
+    / kv_heads query heads. gated: whether the MLP's activation is multiplied with a second product
+    of its input. rope: None for learned positions. sliding: how many positions up to its own a
+    token sees in the layers from `sliding_from` on; None for all. tied: whether the head is the
+    embedding. The biases of a LayerNorm are always there, an RMSNorm has none.
     """
 
     family: str
     vocab_size: int
+    positions: int
     window: int
     width: int
     layers: int

@@ -92,7 +92,7 @@ class Model:
         if config.rope:
             self.turns = Turns(config.rope, self.device, dtype)
         else:
-            self.positions = _plain(tensors, "positions.weight").to(dtype)  # [window, width]
+            self.positions = _plain(tensors, "positions.weight").to(dtype)  # [positions, width]
 
         def norm(name: str) -> Norm:
             weight, bias = _plain(tensors, f"{name}.weight"), tensors.get(f"{name}.bias")
@@ -144,7 +144,7 @@ class Model:
         self.layers = layers(for_many_rows)
         self.decode_layers = layers(eight_bit if int8 else for_few_rows)
         flat = not isinstance(self.decode_layers[0].up, Dense) and not on_card(self.device)
-        self._flat = [_flatten(layer) for layer in self.decode_layers] if flat else []
+        self.flat_layers = [_flatten(layer) for layer in self.decode_layers] if flat else []
         head = tensors.get("head.weight", self.tokens)
         self.head = few_rows(quantize(head) if int8 and isinstance(head, Tensor) else head)
 
@@ -198,7 +198,7 @@ class Model:
         ids, slots, positions: int64 [rows] on the device. Two rows may be of one slot, at different
         positions: the KV of all rows is written before any attends.
         """
-        if self._flat:
+        if self.flat_layers:
             return self.logits(self._decode_flat(ids, slots, positions, cache))
         places: tuple[attention.Places, attention.Places] = slots, positions
         if not kernels.on_kernels(self.device):
@@ -220,7 +220,7 @@ class Model:
     def _decode_flat(self, ids: Tensor, slots: Tensor, positions: Tensor, cache: Tensor) -> Tensor:
         config = self.config
         return cpu.decode(
-            self._flat[: len(self.decode_layers)],
+            self.flat_layers,
             self._embed(ids, positions),
             cache,
             slots.tolist(),

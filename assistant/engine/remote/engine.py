@@ -15,7 +15,7 @@ from assistant.engine.protocol import Request, Status
 from assistant.engine.remote.http import CLOSED
 from assistant.engine.remote.job import Job, RemoteStream
 from assistant.engine.remote.servers import Servers
-from assistant.errors import EngineBusy, EngineDead, RequestError
+from assistant.errors import EngineBusy, EngineDead, RequestError, SettingsError
 from assistant.settings import Settings
 
 NO_TOKENS = (
@@ -44,12 +44,13 @@ class RemoteEngine:
         self._thread.start()
         try:
             self._submit(self._servers.open()).result()
+            self.window = _window(settings.window, self._servers.window)
         except BaseException:
             self.close()
             raise
         model = self._servers.model
         self.model, self.embedded, self.tokenizer = model.name, model.embedded, model.tokenizer
-        self.window, self.limitations = self._servers.window, self._servers.limitations
+        self.limitations = self._servers.limitations
         if self.tokenizer.decoder() is None:
             self.limitations = {**self.limitations, "logprobs": NO_TOKENS, "tokens": NO_TOKENS}
 
@@ -130,3 +131,13 @@ class RemoteEngine:
             f"The text spells {' and '.join(spelt) or 'special tokens'}, which the server behind "
             "this page would read as special tokens; change the spelling."
         )
+
+
+def _window(asked: int | None, most: int) -> int:
+    """asked: --window. most: what the servers have. Raises SettingsError."""
+    if asked is not None and asked > most:
+        raise SettingsError(
+            f"--window {asked} is more than the server's model has: give at most its {most:,} "
+            "tokens."
+        )
+    return asked or most

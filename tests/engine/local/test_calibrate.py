@@ -161,3 +161,23 @@ def test_any_number_of_threads_gives_the_same_ids_or_it_is_said(
         engine.close()
     for numerics, replies in found.items():
         assert all(reply == replies[0] for reply in replies), numerics
+
+
+@pytest.mark.parametrize("window", [256, 8192, 100_000])
+def test_each_row_of_a_trial_stands_in_its_own_place(window):
+    """One of them at the end; of a long window the others near, since a far one takes as long as
+    the window is. Before each stand numbers."""
+    seen = []
+    model = SimpleNamespace(
+        window=window,
+        vocab_size=50,
+        device=torch.device("cpu"),
+        decode=lambda ids, slots, positions, kv: seen.extend(positions.tolist()),
+        prefill=lambda chunks, kv: kv,
+    )
+    cache = SimpleNamespace(kv=torch.full((1, 1, window, 2), torch.nan))
+    calibrate._prefill(model, cache, list(range(9)))
+    calibrate._decode(model, cache, range(16))
+    assert seen[-1] == window - 1 and max(seen[:-1]) < min(window, 8192)
+    assert len(set(seen)) == 16
+    assert cache.kv.isfinite().all() and cache.kv.std() > 0.5

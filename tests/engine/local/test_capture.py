@@ -33,6 +33,7 @@ STARCODER = Config(
     kv_heads=1,
     head_dim=128,
     inner=24576,
+    positions=8192,
     window=8192,
     vocab_size=49152,
     activation="gelu",

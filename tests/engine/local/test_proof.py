@@ -360,7 +360,7 @@ from types import SimpleNamespace as Some
 from assistant.engine.local import proof
 from assistant.engine.model.config import Config
 proof._COMMAND = [sys.executable, "-c", sys.argv[1]]
-sizes = "vocab_size window width layers heads kv_heads head_dim inner"
+sizes = "vocab_size positions window width layers heads kv_heads head_dim inner"
 config = Config(family="gpt_bigcode", **dict.fromkeys(sizes.split(), 1))
 proof._run(Some(device="cpu", dtype="torch.float32", numerics="", config=config), [], 600)
 """
@@ -402,7 +402,13 @@ def test_a_trial_compiles_every_variant_of_the_int8_kernels(vocabulary, width, i
     """Those that StarCoder, a small one, an odd and a tiny one take."""
     shape = {"width": width, "inner": inner, "heads": 16, "head_dim": width // 16, "kv_heads": 1}
     config = Config(
-        family="gpt_bigcode", window=64, layers=3, vocab_size=vocabulary, activation="gelu", **shape
+        family="gpt_bigcode",
+        positions=64,
+        window=64,
+        layers=3,
+        vocab_size=vocabulary,
+        activation="gelu",
+        **shape,
     )
     model = trial.one_layer(config, torch.device("meta"), torch.bfloat16, "int8")
     (layer,) = model.decode_layers

@@ -355,6 +355,20 @@ def test_without_a_window_it_does_not_start(model_files, tmp_path, open_remote):
         assert open_remote(server).window == 256  # from the checkpoint's config.json
 
 
+def test_a_shorter_window_than_the_server_has(kind, server, open_remote, tokenizer):
+    engine = open_remote(server, window=200)
+    assert engine.window == 200
+    ids = (200 * tokenizer.encode("Say it."))[:200]
+    with pytest.raises(WindowError, match="window holds 200 in all"):
+        engine.generate(greedy(ids, 1))
+    with pytest.raises(SettingsError) as caught:
+        open_remote(server, window=257)
+    assert str(caught.value) == (
+        "--window 257 is more than the server's model has: give at most its 256 tokens."
+    )
+    healthy(engine, tokenizer)
+
+
 def test_a_server_that_is_none(open_remote):
     with (
         serving(lambda server: {}) as server,

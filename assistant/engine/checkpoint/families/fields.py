@@ -8,6 +8,8 @@ from assistant.engine.model.config import Activation
 from assistant.text import quoted
 
 SIZE_MAX = 1 << 40  # of any size; beyond it what a model takes cannot be reckoned
+LAYERS_MAX = 1_000  # each has a dozen names; the deepest model that is known has 126 layers
+HEAD_MAX = 4_096  # numbers of a head, of which half are frequencies; the widest known has 512
 # Of transformers' names; the exact GELU at StarCoder's 15 B and 7 B, its approximation by tanh
 # (Hendrycks and Gimpel, arXiv:1606.08415) at smaller ones.
 ACTIVATIONS: dict[str, Activation] = {
@@ -46,15 +48,15 @@ class Fields:
                 raise ValueError(f"{given[0]} is {quoted(first)}, and {name} is {other}")
         return first
 
-    def size(self, *names: str, default: int | None = None) -> int:
-        """A whole number from 1 to SIZE_MAX."""
+    def size(self, *names: str, default: int | None = None, most: int = SIZE_MAX) -> int:
+        """A whole number from 1 to `most`."""
         value = self._or_default(names, default)
         if type(value) is not int:
             raise ValueError(f"{names[0]} is {quoted(value)}")
         if value < 1:
             raise ValueError(f"{names[0]} is {quoted(value)}, and must be above 0")
-        if value > SIZE_MAX:
-            raise ValueError(f"{names[0]} is {quoted(value)}, and at most {SIZE_MAX}")
+        if value > most:
+            raise ValueError(f"{names[0]} is {quoted(value)}, and may be at most {most}")
         return value
 
     def number(self, *names: str, default: float | None = None) -> float:
@@ -62,7 +64,7 @@ class Fields:
         value = self._or_default(names, default)
         if type(value) not in (int, float):
             raise ValueError(f"{names[0]} is {quoted(value)}")
-        if not 0 < value <= sys.float_info.max:  # an int may be larger
+        if not 0 < value <= sys.float_info.max:
             raise ValueError(f"{names[0]} is {quoted(value)}, and must be above 0 and finite")
         return float(value)
 

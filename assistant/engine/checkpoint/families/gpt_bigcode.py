@@ -4,7 +4,7 @@ arXiv:2301.03988; StarCoder, arXiv:2305.06161)."""
 from typing import Any
 
 from assistant.engine.checkpoint.families.family import Family, Names
-from assistant.engine.checkpoint.families.fields import Fields, NotSupported
+from assistant.engine.checkpoint.families.fields import LAYERS_MAX, Fields, NotSupported
 from assistant.engine.model.config import Config
 
 # Defaults as transformers' GPTBigCodeConfig has them (5.17); files may leave them out.
@@ -24,11 +24,13 @@ def read_gpt2(fields: Fields, activation: str) -> dict[str, Any]:
     heads = fields.size("n_head", "num_attention_heads", default=12)
     if width % heads:
         raise ValueError(f"n_embd, {width}, is not a multiple of n_head, {heads}")
+    positions = fields.size("n_positions", "max_position_embeddings", default=1024)
     return {
         "vocab_size": fields.size("vocab_size", default=50_257),
-        "window": fields.size("n_positions", "max_position_embeddings", default=1024),
+        "positions": positions,
+        "window": positions,
         "width": width,
-        "layers": fields.size("n_layer", "num_hidden_layers", default=12),
+        "layers": fields.size("n_layer", "num_hidden_layers", default=12, most=LAYERS_MAX),
         "heads": heads,
         "head_dim": width // heads,
         "inner": fields.size("n_inner", default=4 * width),

@@ -4,7 +4,7 @@ arXiv:2302.13971)."""
 from typing import Any
 
 from assistant.engine.checkpoint.families.family import Family, Names
-from assistant.engine.checkpoint.families.fields import Fields
+from assistant.engine.checkpoint.families.fields import HEAD_MAX, LAYERS_MAX, Fields
 from assistant.engine.checkpoint.families.rope import read_rope
 from assistant.engine.model.config import Config
 
@@ -14,29 +14,30 @@ def read(fields: Fields) -> Config:
     attention_bias = fields.switch("attention_bias", False)
     return Config(
         family="llama",
-        **read_parts(fields, window=2048, kv_heads=None),
+        **read_parts(fields, positions=2048, kv_heads=None),
         qkv_bias=attention_bias,
         out_bias=attention_bias,
         mlp_bias=fields.switch("mlp_bias", False),
     )
 
 
-def read_parts(fields: Fields, window: int, kv_heads: int | None) -> dict[str, Any]:
-    """What LLaMA and Qwen2 have alike, as arguments of Config. window, kv_heads: see read_sizes."""
-    sizes = read_sizes(fields, window, kv_heads)
+def read_parts(fields: Fields, positions: int, kv_heads: int | None) -> dict[str, Any]:
+    """What LLaMA and Qwen2 have alike, as arguments of Config. positions, kv_heads: see
+    read_sizes."""
+    sizes = read_sizes(fields, positions, kv_heads)
     return sizes | {
         "norm": "rms",
         "epsilon": fields.number("rms_norm_eps", default=1e-6),
         "activation": fields.activation("hidden_act", "silu"),
         "gated": True,
-        "rope": read_rope(fields, sizes["head_dim"], sizes["window"]),
+        "rope": read_rope(fields, sizes["head_dim"], sizes["positions"]),
         "tied": fields.switch("tie_word_embeddings", False),
     }
 
 
-def read_sizes(fields: Fields, window: int, kv_heads: int | None) -> dict[str, Any]:
-    """The sizes that models since LLaMA name alike, as arguments of Config. window, kv_heads:
-    defaults; None for as many as heads."""
+def read_sizes(fields: Fields, positions: int, kv_heads: int | None) -> dict[str, Any]:
+    """The sizes that models since LLaMA name alike, as arguments of Config. positions,
+    kv_heads: defaults; None for as many as heads."""
     width = fields.size("hidden_size", default=4096)
     heads = fields.size("num_attention_heads", default=32)
     groups = fields.size("num_key_value_heads", default=kv_heads or heads)
@@ -47,14 +48,16 @@ def read_sizes(fields: Fields, window: int, kv_heads: int | None) -> dict[str, A
         raise ValueError(
             f"num_attention_heads, {heads}, is not a multiple of num_key_value_heads, {groups}"
         )
+    positions = fields.size("max_position_embeddings", default=positions)
     return {
         "vocab_size": fields.size("vocab_size", default=32_000),
-        "window": fields.size("max_position_embeddings", default=window),
+        "positions": positions,
+        "window": positions,
         "width": width,
-        "layers": fields.size("num_hidden_layers", default=32),
+        "layers": fields.size("num_hidden_layers", default=32, most=LAYERS_MAX),
         "heads": heads,
         "kv_heads": groups,
-        "head_dim": fields.size("head_dim", default=width // heads),
+        "head_dim": fields.size("head_dim", default=width // heads, most=HEAD_MAX),
         "inner": fields.size("intermediate_size", default=11_008),
     }
 

@@ -10,7 +10,7 @@ _FULL, _SLIDING = "full_attention", "sliding_attention"
 
 def read(fields: Fields) -> Config:
     """The Config of a config.json of this model_type; files name all of its sizes."""
-    parts = llama.read_parts(fields, window=32_768, kv_heads=32)
+    parts = llama.read_parts(fields, positions=32_768, kv_heads=32)
     sliding, first = _read_sliding(fields, parts["layers"])
     return Config(
         family="qwen2",

@@ -13,7 +13,7 @@ from assistant.engine.model.config import Rope
 from assistant.text import quoted
 
 
-def read_rope(fields: Fields, head_dim: int, window: int, theta: float = 10_000.0) -> Rope:
+def read_rope(fields: Fields, head_dim: int, positions: int, theta: float = 10_000.0) -> Rope:
     """theta: the base where the config names none, transformers' own for this family."""
     given = fields.value("rope_parameters") or fields.value("rope_scaling") or {}
     if not isinstance(given, dict):
@@ -28,7 +28,7 @@ def read_rope(fields: Fields, head_dim: int, window: int, theta: float = 10_000.
         raise ValueError(f"the size of a head, {head_dim}, is odd")
     plain = 1 / base ** (torch.arange(0, head_dim, 2).float() / head_dim)
     original = "original_max_position_embeddings"
-    first = fields.size(original, default=inner.size(original, default=window))
+    first = fields.size(original, default=inner.size(original, default=positions))
     if kind == "default":
         frequencies, factor = plain, 1.0
     elif kind == "linear":
@@ -36,7 +36,7 @@ def read_rope(fields: Fields, head_dim: int, window: int, theta: float = 10_000.
     elif kind == "llama3":
         frequencies, factor = _llama3(plain, inner, first), 1.0
     elif kind == "yarn":
-        frequencies, factor = _yarn(plain, inner, first, window, base)
+        frequencies, factor = _yarn(plain, inner, first, positions, base)
     else:
         raise NotSupported(
             f"the scaling {quoted(kind)} of rotary positions; only linear, llama3 and yarn are "
@@ -57,11 +57,11 @@ def _llama3(plain: torch.Tensor, fields: Fields, first: int) -> torch.Tensor:
 
 
 def _yarn(
-    plain: torch.Tensor, fields: Fields, first: int, window: int, base: float
+    plain: torch.Tensor, fields: Fields, first: int, positions: int, base: float
 ) -> tuple[torch.Tensor, float]:
     """The same by the number of a pair, and sharper attention (YaRN, arXiv:2309.00071, 3.2 and
     3.4)."""
-    factor = fields.number("factor", default=window / first)
+    factor = fields.number("factor", default=positions / first)
     pairs = len(plain)
 
     def pair_of(turns: float) -> float:

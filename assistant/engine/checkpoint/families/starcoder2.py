@@ -9,7 +9,7 @@ from assistant.engine.model.config import Config
 
 def read(fields: Fields) -> Config:
     """The Config of a config.json of this model_type; files name all of its sizes."""
-    sizes = llama.read_sizes(fields, window=4096, kv_heads=2)
+    sizes = llama.read_sizes(fields, positions=4096, kv_heads=2)
     bias = fields.switch("use_bias", True)
     sliding = fields.value("sliding_window")
     return Config(
@@ -20,7 +20,7 @@ def read(fields: Fields) -> Config:
         qkv_bias=bias,
         out_bias=bias,
         mlp_bias=bias,
-        rope=read_rope(fields, sizes["head_dim"], sizes["window"]),
+        rope=read_rope(fields, sizes["head_dim"], sizes["positions"]),
         sliding=None if sliding is None else fields.size("sliding_window"),
         tied=fields.switch("tie_word_embeddings", True),
     )

@@ -82,9 +82,7 @@ def repeat(assistants: Assistants, turns: Untrusted, receipt: Untrusted) -> Repe
     receipt, conversation = Receipt.from_dict(receipt), _conversation(turns)
     assistant = assistants.for_receipt(receipt)
     second = receipt.run_again(assistant, conversation, wait_s=0)
-    return RepeatRequest(
-        conversation.turns[-1], second, receipt.numerics_mismatch(assistant.engine)
-    )
+    return RepeatRequest(conversation.turns[-1], second, receipt.changed(assistant.engine))
 
 
 def count(

@@ -57,6 +57,7 @@ export const rows = (receipt) => {
     ["Model", [said(receipt.model), said(receipt.revision)].filter(Boolean).join(" · ")],
     ["Adapter", said(receipt.adapter)],
     ["Computed in", said(receipt.numerics)],
+    ["Window", receipt.window ? tokens(receipt.window) : ""],
     [
       "Prompt template",
       `${said(receipt.template)} · ${said(receipt.template_hash).slice(0, 12)}` +
