@@ -4,6 +4,7 @@ import ast
 import json
 import re
 import tomllib
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -213,7 +214,7 @@ def test_sentences_that_are_explained_exist(paper, heading):
         assert any(re.search(".*".join(parts), sentence) for sentence in said), text
 
 
-SHAPES = {  # layers, width, heads: of the published config.json files
+BIGCODE = {  # layers, width, heads: of the published config.json files, as all below
     "bigcode/tiny_starcoder_py": (20, 768, 12),
     "bigcode/starcoderbase-1b": (24, 2048, 16),
     "bigcode/starcoderbase-3b": (36, 2816, 22),
@@ -221,53 +222,80 @@ SHAPES = {  # layers, width, heads: of the published config.json files
     "bigcode/starcoder": (40, 6144, 48),
     "ibm-granite/granite-20b-code-base-8k": (52, 6144, 48),
 }
+OTHERS = {  # layers, width, heads, K/V heads, inner, vocabulary, positions, tied
+    "Qwen/Qwen2.5-Coder-0.5B": (24, 896, 14, 2, 4864, 151_936, 32_768, True),
+    "Qwen/Qwen2.5-Coder-1.5B": (28, 1536, 12, 2, 8960, 151_936, 32_768, True),
+    "Qwen/Qwen2.5-Coder-7B": (28, 3584, 28, 4, 18_944, 152_064, 32_768, False),
+    "ibm-granite/granite-3b-code-base-2k": (32, 2560, 32, 32, 10_240, 49_152, 2048, True),
+    "ibm-granite/granite-8b-code-base-4k": (36, 4096, 32, 8, 14_336, 49_152, 4096, True),
+    "HuggingFaceTB/SmolLM2-135M-Instruct": (30, 576, 9, 3, 1536, 49_152, 8192, True),
+}
+PARAMETERS = {"135M": 0.135, "0.5B": 0.494, "1.5B": 1.54, "7B": 7.62, "3b": 3.48, "8b": 8.05}
 
 
 def configuration(model):
-    from transformers import GPTBigCodeConfig
+    """What runs of it here: at most 8,192 tokens."""
+    from transformers import AutoConfig
 
     from assistant.engine.checkpoint.config import parse_config
 
-    layers, width, heads = SHAPES[model]
-    sizes = {"n_layer": layers, "n_embd": width, "n_head": heads}
     ids = {"bos_token_id": 0, "eos_token_id": 0}
-    whole = GPTBigCodeConfig(**sizes, n_positions=8192, vocab_size=49152, **ids)
-    return parse_config(whole.to_dict(), model)
-
-
-@pytest.mark.parametrize("model", ["embedded", *list(SHAPES)[:5]])
-def test_readme_gives_the_memory_that_the_program_asks_for(model):
-    import torch
-
-    from assistant.engine.checkpoint.config import read_config
-    from assistant.engine.checkpoint.shapes import bytes_needed, count_kv, count_parameters
-    from assistant.engine.device import RESERVE
-
-    def in_all(place, dtype):
-        return (bytes_needed(config, 8, torch.device(place), dtype) + RESERVE) / 1e9
-
-    if model == "embedded":
-        (folder,) = (path.parent for path in ROOT.glob("models/*/config.json"))
-        config = read_config(folder, "embedded")
+    if model in BIGCODE:
+        layers, width, heads = BIGCODE[model]
+        kind, more = "gpt_bigcode", {"n_layer": layers, "n_embd": width, "n_head": heads}
+        more |= {"n_positions": 8192, "vocab_size": 49_152}
     else:
-        config = configuration(model)
-    weights, kv = count_parameters(config), count_kv(config)
-    row = (
-        f"| `{model}` | {weights * 2 / 1e9:.2f} / {weights * 4 / 1e9:.2f} "
-        f"| {kv * 2 / 1e6:.0f} / {kv * 4 / 1e6:.0f} "
-        f"| {in_all('cuda', torch.bfloat16):.1f} / {in_all('cpu', torch.float32):.1f} |"
-    )
-    assert row in README
+        layers, width, heads, groups, inner, vocabulary, positions, tied = OTHERS[model]
+        kind = "qwen2" if model.startswith("Qwen") else "llama"
+        more = {"num_hidden_layers": layers, "hidden_size": width, "num_attention_heads": heads}
+        more |= {"num_key_value_heads": groups, "intermediate_size": inner}
+        more |= {"vocab_size": vocabulary, "max_position_embeddings": positions}
+        more |= {"tie_word_embeddings": tied}
+        if "granite" in model:
+            more |= {"attention_bias": True, "mlp_bias": True}
+    config = parse_config(AutoConfig.for_model(kind, **ids, **more).to_dict(), model)
+    return replace(config, window=min(config.positions, 8192))
 
 
-@pytest.mark.parametrize("model", SHAPES)
-def test_the_table_of_cards_gives_the_memory_that_the_program_asks_for(model):
+@pytest.mark.parametrize("model", OTHERS)
+def test_the_shapes_are_those_of_models_that_size(model):
+    from assistant.engine.checkpoint.shapes import count_parameters
+
+    billions = count_parameters(configuration(model)) / 1e9
+    (published,) = (n for name, n in PARAMETERS.items() if f"-{name}" in model)
+    assert billions == pytest.approx(published, rel=0.005)
+
+
+def in_all(model, place, dtype, kind=None):
+    """GB with 8 slots, as the program asks for them."""
     import torch
 
     from assistant.engine.checkpoint.shapes import bytes_needed
     from assistant.engine.device import RESERVE
 
-    config, cuda = configuration(model), torch.device("cuda")
-    sizes = (bytes_needed(config, 8, cuda, torch.bfloat16, kind) for kind in (None, "int8", "int4"))
-    figures = " | ".join(f"{(size + RESERVE) / 1e9:.1f}" for size in sizes)
+    config = configuration(model)
+    size = bytes_needed(config, 8, torch.device(place), getattr(torch, dtype), kind)
+    return (size + RESERVE) / 1e9
+
+
+def test_readme_gives_the_memory_that_the_program_asks_for():
+    """Of the rows of the table; without a GPU, int8 stands beside what prompts are read with."""
+    rows = re.findall(
+        r"^\|([^|]*)\| `([\w./-]+/[\w./-]+)`[^|]*"
+        r"\| ([\d.]+) \| ([\d.]+) \| ([\d.]+)(?:,[^|]*)? \|$",
+        README.replace("**", ""),
+        re.MULTILINE,
+    )
+    assert {*OTHERS} <= {model for _, model, *_ in rows}
+    place = ""
+    for have, model, *figures in rows:
+        place = "cpu" if "no GPU" in have else "cuda" if have.strip() else place
+        sizes = [in_all(model, place, "bfloat16", kind) for kind in (None, "int8", "int4")]
+        assert figures == [f"{size:.1f}" for size in sizes], (model, sizes)
+
+
+@pytest.mark.parametrize("model", BIGCODE)
+def test_the_table_of_cards_gives_the_memory_that_the_program_asks_for(model):
+    sizes = (in_all(model, "cuda", "bfloat16", kind) for kind in (None, "int8", "int4"))
+    figures = " | ".join(f"{size:.1f}" for size in sizes)
     assert f"| `{model}` | {figures} |" in GPU
