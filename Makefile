@@ -39,7 +39,7 @@ SMOLLM2 := .cache/SmolLM2-135M-Instruct.Q4_1.gguf
 test-real: .venv/dev.stamp
 	@$(BIN)/python -m tests.support.smollm2
 	@if test -e $(SMOLLM2); then $(MAKE) bench-peers && \
-		$(BIN)/python -m pytest -m real -rP tests/real $(ARGS); fi
+		$(BIN)/python -m pytest -m real -rP --timeout 3600 tests/real $(ARGS); fi
 
 soak: .venv/dev.stamp
 	@$(BIN)/python -m tests.support.smollm2
