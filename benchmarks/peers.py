@@ -34,16 +34,16 @@ class LlamaCpp:
         self.name = f"llama.cpp {kind}"
         self.weight_bytes, self.kv_bytes = sizes
         self.path, self.threads = path, threads
-        with self._server(1, 256) as (_, chosen):
+        with self.server(1, 256) as (_, chosen):
             self.about = f"xllamacpp {xllamacpp.__version__} ({_instructions()}), {chosen} threads"
 
     @contextlib.contextmanager
     def session(self, batch: int, length: int):
-        with self._server(batch, length) as (url, _), ThreadPoolExecutor(batch) as readers:
+        with self.server(batch, length) as (url, _), ThreadPoolExecutor(batch) as readers:
             yield lambda *arguments: _run(url, readers, *arguments)
 
     @contextlib.contextmanager
-    def _server(self, batch: int, length: int):
+    def server(self, batch: int, length: int):
         """Its address, and how many threads it computes with."""
         parameters = xllamacpp.CommonParams()
         parameters.model.path = str(self.path)
