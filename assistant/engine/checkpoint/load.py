@@ -10,13 +10,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
-from assistant.engine import card
 from assistant.engine.checkpoint.config import read_config
-from assistant.engine.checkpoint.shapes import bytes_needed
+from assistant.engine.checkpoint.place import find_place
 from assistant.engine.checkpoint.weights import find_tensors, read_tensors
-from assistant.engine.device import QUANTISED, choose_device, choose_dtype, free_bytes
 from assistant.engine.files import broken_file, look_at, read_json
 from assistant.engine.model.config import Config
 from assistant.engine.model.linear import Weight
@@ -70,15 +66,7 @@ def load_checkpoint(settings: Settings) -> Checkpoint:
     name = repo or folder.resolve().name
 
     config = read_config(folder, name)
-    device = choose_device(settings.device)
-
-    def needed(slots: int, dtype: torch.dtype, choice: str) -> int:
-        return bytes_needed(config, slots, device, dtype, choice if choice in QUANTISED else None)
-
-    half, free = card.half_dtype(card.at(device)), free_bytes(device)
-    choice, dtype = choose_dtype(
-        settings.dtype, device, needed, free, name, slots=settings.slots, half=half
-    )
+    place = find_place(config, settings, name)
     revision = folder.name if repo else None  # the cache names a snapshot's folder by its commit
     if repo:
         _fetch(repo, folder.name, settings.allow_bin)
@@ -89,9 +77,10 @@ def load_checkpoint(settings: Settings) -> Checkpoint:
             f"{config.vocab_size}: they do not belong together."
         )
     stored = find_tensors(_weight_files(folder, name, settings.allow_bin), config)
-    small = choice == "int4" or choice == "int8" and device.type != "cpu"
-    tensors = read_tensors(stored, device, dtype, choice if small else None)
-    return Checkpoint(name, revision, embedded, config, tensors, tokenizer, choice)
+    tensors: dict[str, Weight] = {}
+    for device, part in place.split(stored).items():
+        tensors |= read_tensors(part, device, place.dtype, place.kind)
+    return Checkpoint(name, revision, embedded, config, tensors, tokenizer, place.choice)
 
 
 # -- where it is ------------------------------------------------------------------------------

@@ -466,8 +466,8 @@ def test_the_numbers_are_those_of_the_card(tiny_checkpoint, monkeypatch, capabil
     here = card.Card("a card", capability)
     monkeypatch.setattr(card, "inspect_machine", lambda: card.Machine("2.13.0", cards=(here,)))
     monkeypatch.setattr(card, "at", lambda device: here)
-    monkeypatch.setattr(module, "free_bytes", lambda device: 10**10)
-    monkeypatch.setattr(module, "read_tensors", lambda *given: read.append(given[1:]))
+    monkeypatch.setattr(place, "free_bytes", lambda device: 10**10)
+    monkeypatch.setattr(module, "read_tensors", lambda *given: read.append(given[1:]) or {})
     assert load(tiny_checkpoint, device="auto").dtype == str(dtype).removeprefix("torch.")
     assert load(tiny_checkpoint, device="cuda", dtype="int8").dtype == "int8"
     cuda = torch.device("cuda")
