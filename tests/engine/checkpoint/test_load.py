@@ -16,7 +16,7 @@ from transformers import GPTBigCodeConfig, GPTBigCodeForCausalLM
 
 from assistant.engine import card
 from assistant.engine.checkpoint import load as module
-from assistant.engine.checkpoint import weights
+from assistant.engine.checkpoint import place, weights
 from assistant.engine.checkpoint.config import read_config
 from assistant.engine.checkpoint.load import load_checkpoint
 from assistant.engine.checkpoint.weights import renamed
