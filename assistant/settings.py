@@ -167,7 +167,9 @@ def _parser(on_space: bool) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--model", default=EMBEDDED, help="a hub id (bigcode/starcoder), a folder, or: embedded")
+    add("--model", default=EMBEDDED,
+        help="a hub id (bigcode/starcoder), a folder, a .gguf file, one on the hub "
+        "(OWNER/NAME:FILE.gguf), or: embedded")  # fmt: skip
     add("--endpoint", action="append", type=_endpoint, metavar="URL",
         help="a server that computes instead: vLLM, transformers serve, llama.cpp, TGI, or another "
         "copy of this program; again for each further one")  # fmt: skip

@@ -1,6 +1,7 @@
 """Speed in company: ours and llama.cpp alone on the machine, and beside what else uses its cores.
 
-    python -m benchmarks.company [--model embedded | 164m | FOLDER] [--old FOLDER] [--write]
+    python -m benchmarks.company [--model embedded | 164m | FOLDER | FILE.gguf]
+        [--old FOLDER] [--write]
 
 Three parts. engine: decode and prefill, quiet and beside one and two busy processes; each contender
 is a process of its own, which sleeps while the others are measured. page: the running program,
@@ -117,10 +118,11 @@ def openers(model, dtype, folders):
         name: partial(Apart.ours, model, dtype, 1, folder=folder)
         for name, folder in folders.items()
     }
-    peer = partial(Apart.llama_cpp, model, "--type", "q8_0")
+    kind = "file" if dtype == "int4" else "q8_0"
+    peer = partial(Apart.llama_cpp, model, "--type", kind)
     return found | {
-        "llama.cpp q8_0": peer,  # with as many threads as it chooses itself
-        "llama.cpp q8_0, 1 thread": partial(peer, "--threads", 1),
+        f"llama.cpp {kind}": peer,  # with as many threads as it chooses itself
+        f"llama.cpp {kind}, 1 thread": partial(peer, "--threads", 1),
     }
 
 
@@ -134,7 +136,11 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     add = parser.add_argument
     every = ["engine", "page", "start"]
-    add("--model", default=EMBEDDED, help=f"{EMBEDDED}, {RANDOM} (random weights), or a folder")
+    add(
+        "--model",
+        default=EMBEDDED,
+        help=f"{EMBEDDED}, {RANDOM} (random weights), a folder or a GGUF file",
+    )
     add("--part", nargs="+", choices=every, default=every)
     add("--dtype", default="int8", help="of our engine")
     add("--repeat", type=int, default=5)

@@ -13,12 +13,13 @@ import time
 from importlib.metadata import version
 
 from assistant.engine.checkpoint.load import load_checkpoint
+from assistant.engine.checkpoint.shapes import count_kv, count_parameters
 from assistant.engine.local.engine import LocalEngine
 from assistant.engine.protocol import Finished, Piece, Request
 from assistant.sampling import Sampling
 from assistant.settings import Settings
 from benchmarks.apart import serve
-from benchmarks.sizes import BYTES, kv_values, read_config, streamed_weights
+from benchmarks.sizes import BYTES
 from benchmarks.timeline import Reply
 
 LOOK_S = 0.002  # between two looks at many streams
@@ -47,10 +48,12 @@ class Ours:
 
     reuses = True
 
-    def __init__(self, engine, config, dtype):
+    def __init__(self, engine, dtype):
         self.engine, self.name = engine, f"ours {dtype}"
-        self.weight_bytes = streamed_weights(config) * BYTES[dtype]
-        self.kv_bytes = kv_values(config) * engine._scheduler.cache.kv[0].element_size()
+        config, cache = engine._scheduler.model.config, engine._scheduler.cache
+        positions = 0 if config.rope else config.window * config.width  # of which it looks one up
+        self.weight_bytes = (count_parameters(config) - positions) * BYTES[dtype]
+        self.kv_bytes = count_kv(config) // config.window * cache.kv[0].element_size()
         self.about = f"torch {version('torch')}, {engine.numerics}"
 
     @contextlib.contextmanager
@@ -88,7 +91,7 @@ def main():
     """Serve the engine to another process: `ours MODEL DTYPE SLOTS [drafts]`."""
     _, model, dtype, slots, *rest = sys.argv[1:]
     engine = open_ours(model, dtype, slots=int(slots), drafts="drafts" in rest)
-    serve(Ours(engine, read_config(model), dtype))
+    serve(Ours(engine, dtype))
 
 
 if __name__ == "__main__":

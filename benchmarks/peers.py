@@ -1,6 +1,6 @@
 """llama.cpp's server, in an interpreter of its own: a contender (see contenders.py) behind pipes.
 
-    .venv-peers/bin/python -m benchmarks.peers CHECKPOINT [--type q8_0] [--threads N]
+    .venv-peers/bin/python -m benchmarks.peers MODEL [--type q8_0] [--threads N]
 
 Ids go in and come out by its route /completion. Each prompt of a batch has a slot of its own, which
 keeps what it holds for the next turn. Imports nothing of the assistant, and no torch.
@@ -19,7 +19,7 @@ import xllamacpp
 
 from benchmarks.apart import serve
 from benchmarks.timeline import Reply
-from benchmarks.to_gguf import write_gguf
+from benchmarks.to_gguf import requantise, write_gguf
 
 # Greedy, by the sampler that has the least to do; and each reply runs to its full length.
 GREEDY = {"temperature": 0, "samplers": ["top_k"], "top_k": 1, "ignore_eos": True}
@@ -90,13 +90,20 @@ def _run(url, readers, prompts, new_tokens):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("--type", choices=("f32", "q8_0"), default="q8_0")
+    parser.add_argument("model", type=Path, help="a checkpoint's folder, or a GGUF file")
+    parser.add_argument("--type", choices=("f32", "q8_0", "file"), default="q8_0")
     parser.add_argument("--threads", type=int)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.gguf")
-        sizes = write_gguf(arguments.checkpoint, path, arguments.type)
+        if arguments.model.is_dir():
+            sizes = write_gguf(arguments.model, path, arguments.type)
+        else:
+            if arguments.type == "file":
+                path = arguments.model
+            else:
+                requantise(arguments.model, path, arguments.type)
+            sizes = path.stat().st_size, 0  # the file's; what a token's KV takes is not known
         serve(LlamaCpp(path, arguments.type, arguments.threads, sizes))
 
 

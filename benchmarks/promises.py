@@ -28,7 +28,7 @@ SETTLE_S = 0.5  # how long the others decode undisturbed before that
 def measure(model, contenders, config, arguments):
     """The table of promises as Markdown."""
     dtype, vocabulary = arguments.dtype[0], config.vocab_size
-    ours = Ours(open_ours(model, dtype, slots=SLOTS), config, dtype)
+    ours = Ours(open_ours(model, dtype, slots=SLOTS), dtype)
     peers = {c.name: c for c in contenders}
     lines = Told()
     try:

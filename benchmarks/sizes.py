@@ -7,9 +7,15 @@ from types import SimpleNamespace
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1, "int4": 0.625}  # of a weight
 
 
-def read_config(folder: Path) -> SimpleNamespace:
-    """config.json, with its keys as attributes; without transformers, which would load torch."""
-    return SimpleNamespace(**json.loads(Path(folder, "config.json").read_text()))
+def read_config(model: Path) -> SimpleNamespace:
+    """config.json, with its keys as attributes; without transformers, which would load torch. Of a
+    GGUF file the size of its vocabulary alone."""
+    if model.suffix == ".gguf":
+        from gguf import GGUFReader
+
+        tokens = GGUFReader(model).fields["tokenizer.ggml.tokens"]
+        return SimpleNamespace(vocab_size=len(tokens.data))
+    return SimpleNamespace(**json.loads((model / "config.json").read_text()))
 
 
 def streamed_weights(config) -> int:

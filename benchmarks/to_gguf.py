@@ -1,4 +1,4 @@
-"""A GGUF file, which llama.cpp reads, from the folder of a GPTBigCode checkpoint.
+"""A GGUF file, which llama.cpp reads, from the folder of a GPTBigCode checkpoint or another file.
 
 Runs in the peers' environment: no torch there, and nothing of the assistant.
 """
@@ -9,6 +9,8 @@ from pathlib import Path
 
 import gguf
 import numpy as np
+
+_ARCHITECTURE = gguf.Keys.General.ARCHITECTURE
 
 
 def write_gguf(folder: Path, path: Path, kind: str) -> tuple[int, int]:
@@ -44,6 +46,27 @@ def write_gguf(folder: Path, path: Path, kind: str) -> tuple[int, int]:
     writer.write_tensors_to_file()
     writer.close()
     return streamed, 4 * config["n_layer"] * config["n_embd"] // config["n_head"]
+
+
+def requantise(file: Path, path: Path, kind: str) -> None:
+    """The GGUF `file` again, as `path`: each matrix made dense in float32 (gguf.dequantize), then
+    `kind` (gguf.quantize); the rest in f32, the keys as they are but general.file_type."""
+    reader = gguf.GGUFReader(file)
+    writer = gguf.GGUFWriter(path, reader.fields[_ARCHITECTURE].contents())
+    for name, field in reader.fields.items():
+        if name.startswith("GGUF.") or name in (_ARCHITECTURE, "general.file_type"):
+            continue
+        items = field.types[1] if len(field.types) > 1 else None
+        writer.add_key_value(name, field.contents(), field.types[0], items)
+    quantised = gguf.GGMLQuantizationType[kind.upper()]
+    for tensor in reader.tensors:
+        dense = gguf.dequantize(tensor.data, tensor.tensor_type)
+        as_type = quantised if dense.ndim == 2 else gguf.GGMLQuantizationType.F32
+        writer.add_tensor(tensor.name, gguf.quantize(dense, as_type), raw_dtype=as_type)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
 
 
 def _add_vocabulary(writer: gguf.GGUFWriter, folder: Path, config: dict) -> None:

@@ -1,6 +1,7 @@
 """The real client against a hub on loopback; each case is a process of its own, since
 huggingface_hub reads its variables when it is imported."""
 
+import hashlib
 import os
 import re
 import subprocess
@@ -8,6 +9,7 @@ import sys
 
 import pytest
 
+from benchmarks.to_gguf import write_gguf
 from tests.support.loopback_hub import LARGE, TOKEN, loopback_hub
 
 SHORT = {"HF_HUB_ETAG_TIMEOUT": "1", "HF_HUB_DOWNLOAD_TIMEOUT": "1"}  # where nothing comes
@@ -195,6 +197,26 @@ def test_the_disk_is_full(environment):
     writing += "import huggingface_hub.file_download as d; d.http_get = full\n"
     check_refusal(fetch(environment, code=writing + FETCH), ["too full", "HF_HOME"])
     assert fetch(environment)[0] == 0
+
+
+@pytest.mark.parametrize("name", ["tiny-F32.gguf", "below/tiny-F32.gguf"])
+def test_a_gguf_file_from_the_hub(hub, environment, tiny_checkpoint, tmp_path, name):
+    write_gguf(tiny_checkpoint, tmp_path / "x.gguf", "f32")
+    data = (tmp_path / "x.gguf").read_bytes()
+    hub.repos["org/gguf"] = {name: data, "other.gguf": b"x"}
+    expected = f"org/gguf:{name} {hashlib.sha256(data).hexdigest()} False <|endoftext|>"
+    names = [f"org/gguf:{name}", "org/gguf:gone.gguf", "org/none:x.gguf", f"org/gguf:{name}"]
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD],
+        env=environment,
+        input="\n".join(names),
+        capture_output=True,
+        text=True,
+    )
+    first, gone, none, again = done.stdout.splitlines()
+    assert first == again == expected
+    assert "org/gguf has no file gone.gguf" in gone and "no model org/none" in none
+    assert not any("other" in path for _, path, _ in hub.seen)
 
 
 def test_a_checkpoint_from_the_hub(hub, environment):

@@ -40,7 +40,7 @@ def chats(place: Place) -> Iterator[Line]:
     config = geometry(place, slots=slots)
     checkpoint = random_checkpoint(random_module(config, place.device))
     with opened(lambda: checkpoint, slots=slots) as engine:
-        ours, chance = Ours(engine, config, "bfloat16"), random.Random(4)
+        ours, chance = Ours(engine, "bfloat16"), random.Random(4)
         vocabulary = config.vocab_size
         yield from _waits(engine, chance, vocabulary, context)
         (prefix,) = speed.random_prompts(chance, 1, context, vocabulary)
@@ -100,7 +100,7 @@ def peers(place: Place) -> Iterator[Line]:
     config = geometry(place, slots=4 * slots)  # the peers need memory, too
     module = random_module(config, place.device)
     with opened(lambda: random_checkpoint(module), slots=slots) as engine:
-        contenders = [Ours(engine, config, "bfloat16"), Generate(module), Continuous(module)]
+        contenders = [Ours(engine, "bfloat16"), Generate(module), Continuous(module)]
         options = {
             "repeat": 1,
             "new_tokens": new,

@@ -9,13 +9,14 @@ import torch
 
 from assistant.engine.device import QUANTISED
 from assistant.engine.protocol import Request
-from benchmarks.contenders import BYTES, GREEDY, kv_values, streamed_weights
+from benchmarks.contenders import GREEDY
 from benchmarks.gpu import inside
 from benchmarks.gpu.place import Place, opened
 from benchmarks.gpu.steps import few_layers
 from benchmarks.gpu.weights import geometry, random_checkpoint, random_module
 from benchmarks.machine import bandwidth
 from benchmarks.report import Line
+from benchmarks.sizes import BYTES, kv_values, streamed_weights
 from tests.support.reading import read
 
 ROWS, CONTEXTS = (1, 2, 16, 64), (100, 6000)

@@ -62,7 +62,7 @@ class _Place(NamedTuple):
     transposed: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class GgufFile:
     """config: the keys of transformers' config.json. tensors: (shape, kind in the file) by the
     names and with the shapes that transformers has: weights are [out, in], but those of gpt2's

@@ -16,6 +16,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from assistant.engine.checkpoint.families import FAMILIES
+from assistant.engine.checkpoint.gguf import GgufFile
 from assistant.engine.checkpoint.shapes import EMBEDDING, HEAD, LINEAR, expected_shapes
 from assistant.engine.files import broken_file, look_at, to_delete
 from assistant.engine.local.failures import is_out_of_memory
@@ -34,10 +35,13 @@ _FLOATING = {
 }
 
 
+File = Path | GgufFile
+
+
 class Stored(NamedTuple):
     """A tensor in a file. key: its name there. floating: whether its numbers are usable as such."""
 
-    path: Path
+    file: File
     key: str
     shape: tuple[int, ...]
     floating: bool
@@ -55,7 +59,7 @@ class Piece(NamedTuple):
 # -- what the files have ----------------------------------------------------------------------
 
 
-def find_tensors(files: Sequence[Path], config: Config) -> dict[str, Piece]:
+def find_tensors(files: Sequence[File], config: Config) -> dict[str, Piece]:
     """Where each expected tensor is, known from the headers of `files` alone.
 
     What the model does not need, such as the attention masks in older files, is left out. Raises
@@ -63,15 +67,8 @@ def find_tensors(files: Sequence[Path], config: Config) -> dict[str, Piece]:
     """
     family = FAMILIES[config.family]
     stored: dict[str, Stored] = {}
-    for path in files:
-        if look_at(path) is None:
-            raise CheckpointError(f"The checkpoint file {path} is missing: download it again.")
-        try:
-            stored |= {item.key.removeprefix(family.names.prefix): item for item in _header(path)}
-        except Exception as error:  # each format's reader has errors of its own
-            raise broken_file(
-                path, f"it is cut off or not a file of weights: {type(error).__name__}"
-            ) from error
+    for file in files:
+        stored |= {item.key.removeprefix(family.names.prefix): item for item in _header(file)}
     pieces, wrong = {}, []
     for name, shape in expected_shapes(config).items():
         keys = file_names(config, name)
@@ -87,10 +84,12 @@ def find_tensors(files: Sequence[Path], config: Config) -> dict[str, Piece]:
         if not wrong:
             pieces[name] = Piece(tuple(stored[key] for key in keys), shape, transposed)
     if wrong:
+        first = files[0]
+        its = "header" if isinstance(first, GgufFile) else "config.json"
         raise CheckpointError(
-            f"The weights in {files[0].parent} do not fit its config.json ({len(wrong)} tensors "
+            f"The weights in {_where(first)} do not fit its {its} ({len(wrong)} tensors "
             "are missing or have another shape or kind of number, such as "
-            f"{quoted(min(wrong))}): delete {to_delete(files[0])} and download it again."
+            f"{quoted(min(wrong))}): delete {to_delete(_path(first))} and download it again."
         )
     return pieces
 
@@ -126,18 +125,36 @@ def _rows(config: Config, name: str, rows: int, parts: int) -> list[int]:
     return [rows // parts] * parts
 
 
-def _header(path: Path) -> list[Stored]:
-    if path.suffix == ".safetensors":
-        with safe_open(path, framework="pt") as file:
-            parts = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118, no dict
+def _header(file: File) -> list[Stored]:
+    """The tensors in `file`. Raises CheckpointError."""
+    if isinstance(file, GgufFile):
+        return [Stored(file, key, shape, True) for key, (shape, _) in file.tensors.items()]
+    if look_at(file) is None:
+        raise CheckpointError(f"The checkpoint file {file} is missing: download it again.")
+    try:
+        if file.suffix != ".safetensors":
             return [
-                Stored(path, key, tuple(part.get_shape()), part.get_dtype() in _FLOATING)
+                Stored(file, key, tuple(tensor.shape), tensor.dtype in _FLOATING.values())
+                for key, tensor in _read_bin(file).items()
+            ]
+        with safe_open(file, framework="pt") as opened:
+            parts = {key: opened.get_slice(key) for key in opened.keys()}  # noqa: SIM118, no dict
+            return [
+                Stored(file, key, tuple(part.get_shape()), part.get_dtype() in _FLOATING)
                 for key, part in parts.items()
             ]
-    return [
-        Stored(path, key, tuple(tensor.shape), tensor.dtype in _FLOATING.values())
-        for key, tensor in _read_bin(path).items()
-    ]
+    except Exception as error:  # each format's reader has errors of its own
+        why = f"it is cut off or not a file of weights: {type(error).__name__}"
+        raise broken_file(file, why) from error
+
+
+def _path(file: File) -> Path:
+    return file.path if isinstance(file, GgufFile) else file
+
+
+def _where(file: File) -> Path:
+    """What people call the checkpoint: a folder, or the one file that it is."""
+    return file.path if isinstance(file, GgufFile) else file.parent
 
 
 def _read_bin(path: Path) -> dict[str, Tensor]:
@@ -145,6 +162,8 @@ def _read_bin(path: Path) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = torch.load(
         path, map_location="cpu", weights_only=True, mmap=is_zipfile(path)
     )
+    if not all(isinstance(name, str) for name in tensors):
+        raise ValueError("names that are no text")
     return tensors
 
 
@@ -160,17 +179,17 @@ def read_tensors(
     that of the head is Quantized; a tied one then has an entry of its own, beside the embedding. No
     more than one tensor is held in another form than its last. Raises CheckpointError.
     """
-    folder = next(iter(pieces.values())).stored[0].path.parent
+    where = _where(next(iter(pieces.values())).stored[0].file)
     try:
         return _read(pieces, device, dtype, kind)
     except Exception as error:  # whatever is wrong with files that anyone may have written
         if is_out_of_memory(error):
             raise CheckpointError(
-                f"The memory on {device} ran out while {folder.name} was loaded: close other "
+                f"The memory on {device} ran out while {where.name} was loaded: close other "
                 "programs or choose a smaller checkpoint with --model."
             ) from error
         raise CheckpointError(
-            f"The weights in {folder} cannot be loaded on {device} ({type(error).__name__}): "
+            f"The weights in {where} cannot be loaded on {device} ({type(error).__name__}): "
             "download them again, or try --device cpu."
         ) from error
 
@@ -181,12 +200,12 @@ def _read(
 ) -> dict[str, Weight]:
     tensors: dict[str, Weight] = {}
     quantize = int4.quantize if kind == "int4" else int8.quantize
-    by_files: dict[tuple[Path, ...], list[str]] = {}
+    by_files: dict[frozenset[File], list[str]] = {}
     for name, piece in pieces.items():
-        by_files.setdefault(tuple(sorted({item.path for item in piece.stored})), []).append(name)
-    for paths, names in sorted(by_files.items()):
-        with ExitStack() as files:
-            readers = {path: files.enter_context(_reader(path, device)) for path in paths}
+        by_files.setdefault(frozenset(item.file for item in piece.stored), []).append(name)
+    for files, names in by_files.items():
+        with ExitStack() as opened:
+            readers = {file: opened.enter_context(_reader(file, device)) for file in files}
             for name in names:
                 # Nothing here may name the tensor as read: it would live on beside the next one.
                 if kind and name == HEAD:
@@ -204,12 +223,12 @@ Reader = Callable[[str], Tensor]
 
 
 def _joined(
-    piece: Piece, readers: Mapping[Path, Reader], device: torch.device, dtype: torch.dtype | None
+    piece: Piece, readers: Mapping[File, Reader], device: torch.device, dtype: torch.dtype | None
 ) -> Tensor:
     """`piece` in `dtype`; None: in the first file's own, which quantising needs no copy of."""
     if len(piece.stored) == 1:
         item = piece.stored[0]
-        tensor = readers[item.path](item.key)
+        tensor = readers[item.file](item.key)
         tensor = tensor.T if piece.transposed else tensor
         if dtype is None:
             return tensor
@@ -217,7 +236,7 @@ def _joined(
         return tensor.to(dtype, copy=mapped).contiguous()
     whole, row = torch.empty(0), 0
     for item in piece.stored:
-        part = readers[item.path](item.key)
+        part = readers[item.file](item.key)
         if not row:
             whole = torch.empty(piece.shape, dtype=dtype or part.dtype, device=device)
         part = part.T if piece.transposed else part
@@ -228,11 +247,13 @@ def _joined(
 
 
 @contextmanager
-def _reader(path: Path, device: torch.device) -> Iterator[Reader]:
+def _reader(file: File, device: torch.device) -> Iterator[Reader]:
     """From a key in the file to its tensor on `device`, in the file's dtype."""
-    if path.suffix == ".safetensors":
-        with safe_open(path, framework="pt", device=str(device)) as file:
-            yield file.get_tensor
+    if isinstance(file, GgufFile):
+        yield lambda key: file.read(key).to(device)
+    elif file.suffix == ".safetensors":
+        with safe_open(file, framework="pt", device=str(device)) as opened:
+            yield opened.get_tensor
     else:
-        tensors = _read_bin(path)
+        tensors = _read_bin(file)
         yield lambda key: tensors[key].to(device)

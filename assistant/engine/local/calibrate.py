@@ -100,9 +100,11 @@ def _prefill_dtype(tensors: Mapping[str, Weight]) -> torch.dtype:
 def is_bitwise_stable(model: Model, cache: Cache) -> bool:
     """Whether results are the same, bit for bit, alone and in company and however a prompt is cut
     into chunks. Overwrites slot 0 and the last one of `cache`."""
+    last = len(cache.ids) - 1
+    model, cache = _two_layers(model, cache)
     ids = _trial_ids(model)
     whole, expected = _prefill(model, cache, ids)
-    count, last = len(ids), len(cache.ids) - 1
+    count = len(ids)
     cuts = sorted({0, min(17, count), min(18, count), 2 * count // 3, count})
     for start, end in itertools.pairwise(cuts):
         parts = model.prefill([Chunk(ids[start:end], last, start)], cache.kv)
@@ -123,8 +125,7 @@ def depend_on_threads(model: Model, cache: Cache, counts: Sequence[int]) -> list
     layer = sum(map(prod, layer_shapes(model.config).values()))
     if layer > _LARGEST:
         return [True, True]
-    if layer * model.config.layers > _LARGEST:
-        model, cache = _first_layer(model, cache)  # all have the same shapes
+    model, cache = _two_layers(model, cache)
     ids = _trial_ids(model)
 
     def decode() -> Sequence[Tensor]:
@@ -145,12 +146,16 @@ def depend_on_threads(model: Model, cache: Cache, counts: Sequence[int]) -> list
     return depends
 
 
-def _first_layer(model: Model, cache: Cache) -> tuple[Model, Cache]:
-    """The model of one layer, and its cache."""
+def _two_layers(model: Model, cache: Cache) -> tuple[Model, Cache]:
+    """The model of the first and the last layer on each device, and its cache: all have the same
+    shapes, but some models' last ones have a sliding window."""
     small = copy.copy(model)
-    device, prefill, decode, flat = model.parts[0]
-    small.parts = [Part(device, prefill[:1], decode[:1], flat[:1])]
-    return small, cast(Cache, SimpleNamespace(kv=[cache.kv[0][:1]]))
+    small.parts, kv = [], []
+    for (device, *layers), held in zip(model.parts, cache.kv, strict=True):
+        step = max(len(held) - 1, 1)
+        small.parts.append(Part(device, *(kind[::step] for kind in layers)))
+        kv.append(held[::step])
+    return small, cast(Cache, SimpleNamespace(kv=kv))
 
 
 def _trial_ids(model: Model) -> list[int]:

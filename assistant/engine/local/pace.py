@@ -15,6 +15,7 @@ from assistant.engine.model.model import Chunk
 
 _MOST = 512  # tokens of a chunk
 _LARGE = {"cpu": 64, "cuda": 512}  # tokens of the chunk that is measured beside the smallest one
+_DEEP = 2_048  # where it is measured what the tokens before a chunk add
 _ALONE_S = 0.3  # how long a chunk may take when nobody decodes: the time to a cancel
 _PATIENCE_S = 0.25  # what took longer in all is not measured again
 # How many times as long as the decode step beside it a chunk may take: the others' gaps grow by so
@@ -39,7 +40,7 @@ class Pace:
         self.fixed = max(_LARGE.get(kind, 64), model.prefill_tile)
         large = min(max(self.fixed, 2 * self._small), model.window)
         few, many = time_of(self._small, 0), time_of(large, 0)
-        start = model.window - self._small
+        start = min(_DEEP, model.window - self._small)
         per_pair = max(time_of(self._small, start) - few, 0) / (self._small * start)
         per_token = max(many - few, 0.1 * many) / (large - self._small)
         self._growth = per_pair / per_token  # of a token's cost, with each token before it

@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 from transformers import GPTBigCodeConfig, GPTBigCodeForCausalLM
 
 from assistant.engine import card
+from assistant.engine.checkpoint import find, placement, weights
 from assistant.engine.checkpoint import load as module
-from assistant.engine.checkpoint import place, weights
 from assistant.engine.checkpoint.config import read_config
 from assistant.engine.checkpoint.load import load_checkpoint
 from assistant.engine.checkpoint.weights import renamed
@@ -168,7 +168,7 @@ def test_a_shared_matrix_that_is_stored_as_the_head(folder, tiny_checkpoint):
 
 
 def test_the_embedded_checkpoint_is_the_one_in_models(tiny_checkpoint, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "MODELS", tmp_path)
+    monkeypatch.setattr(find, "MODELS", tmp_path)
     assert str(tmp_path) in refusal("embedded")
     shutil.copytree(tiny_checkpoint, tmp_path / "tech-assistant")
     loaded = load("embedded")
@@ -466,7 +466,7 @@ def test_the_numbers_are_those_of_the_card(tiny_checkpoint, monkeypatch, capabil
     here = card.Card("a card", capability)
     monkeypatch.setattr(card, "inspect_machine", lambda: card.Machine("2.13.0", cards=(here,)))
     monkeypatch.setattr(card, "at", lambda device: here)
-    monkeypatch.setattr(place, "free_bytes", lambda device: 10**10)
+    monkeypatch.setattr(placement, "free_bytes", lambda device: 10**10)
     monkeypatch.setattr(module, "read_tensors", lambda *given: read.append(given[1:]) or {})
     assert load(tiny_checkpoint, device="auto").dtype == str(dtype).removeprefix("torch.")
     assert load(tiny_checkpoint, device="cuda", dtype="int8").dtype == "int8"

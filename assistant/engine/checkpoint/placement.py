@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class Place(NamedTuple):
+class Placement(NamedTuple):
     """choice, dtype: see choose_dtype. device: of all but the layers, which have their own."""
 
     choice: str
@@ -54,7 +54,7 @@ class Place(NamedTuple):
         return parts
 
 
-def find_place(config: Config, settings: Settings, name: str) -> Place:
+def place_layers(config: Config, settings: Settings, name: str) -> Placement:
     """Where the model that people know as `name` fits. Raises CheckpointError."""
     devices = choose_devices(settings.device)
     free = {device: free_bytes(device) for device in devices}
@@ -70,7 +70,7 @@ def find_place(config: Config, settings: Settings, name: str) -> Place:
     choice, dtype = choose_dtype(
         settings.dtype, device, needed, room, name, slots=settings.slots, half=half
     )
-    return Place(choice, dtype, device, (device,) * config.layers)
+    return Placement(choice, dtype, device, (device,) * config.layers)
 
 
 def _on_several(
@@ -79,7 +79,7 @@ def _on_several(
     free: Mapping[torch.device, float],
     half: torch.dtype,
     name: str,
-) -> Place:
+) -> Placement:
     """On the first card that holds all of it, or in parts. free: bytes on cards, and on a CPU
     behind them."""
     slots = settings.slots
@@ -89,9 +89,9 @@ def _on_several(
         counts = range(1, slots + 1)
         return bisect_right(counts, False, key=lambda n: not _plan(config, n, choice, dtype, free))
 
-    if place := _plan(config, slots, choice, dtype, free):
-        _tell(place, name)
-        return place
+    if placement := _plan(config, slots, choice, dtype, free):
+        _tell(placement, name)
+        return placement
     forms = ["float32", str(half).removeprefix("torch."), *QUANTISED]  # the widest first
     smaller = forms[(forms.index(choice) if choice in forms else 1) + 1 :]
     ways = ways_out(most_slots, choice, dtype, smaller, half, slots)
@@ -110,13 +110,13 @@ def _plan(
     choice: str,
     dtype: torch.dtype,
     free: Mapping[torch.device, float],
-) -> Place | None:
+) -> Placement | None:
     kind = choice if choice in QUANTISED else None
     cards = [device for device in free if device.type != "cpu"]
     alone = bytes_needed(config, slots, cards[0], dtype, kind) + RESERVE
     for device in cards:
         if alone <= free[device]:
-            return Place(choice, dtype, device, (device,) * config.layers)
+            return Placement(choice, dtype, device, (device,) * config.layers)
     layer, outer, beside = shares(config, slots, dtype, kind)
     rooms = {device: room - RESERVE - beside for device, room in free.items()}
     first = next((device for device in cards if rooms[device] >= outer), None)
@@ -126,7 +126,7 @@ def _plan(
     places = fill([*rooms.values()], layer, config.layers)
     if places is None:
         return None
-    return Place(choice, dtype, first, tuple([*rooms][number] for number in places))
+    return Placement(choice, dtype, first, tuple([*rooms][number] for number in places))
 
 
 def fill(rooms: Sequence[float], layer: int, count: int) -> list[int] | None:
@@ -147,15 +147,15 @@ def fill(rooms: Sequence[float], layer: int, count: int) -> list[int] | None:
     return None if "disk" in places else [place - 1 for place in places]
 
 
-def _tell(place: Place, name: str) -> None:
-    parts = [f"{len([*layers])} on {device}" for device, layers in groupby(place.layers)]
-    log.info("%s: embedding and head on %s, layers: %s", name, place.device, ", ".join(parts))
-    on_cpu = sum(device.type == "cpu" for device in place.layers)
+def _tell(placement: Placement, name: str) -> None:
+    parts = [f"{len([*layers])} on {device}" for device, layers in groupby(placement.layers)]
+    log.info("%s: embedding and head on %s, layers: %s", name, placement.device, ", ".join(parts))
+    on_cpu = sum(device.type == "cpu" for device in placement.layers)
     if on_cpu:
         log.warning(
             "The cards do not hold all of %s: %d of its %d layers are computed by the CPU, which "
             "takes much longer; --dtype int8 or int4 needs less memory.",
             name,
             on_cpu,
-            len(place.layers),
+            len(placement.layers),
         )

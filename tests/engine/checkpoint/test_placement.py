@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from assistant.engine import card
-from assistant.engine.checkpoint import place as module
-from assistant.engine.checkpoint.place import Place, fill, find_place
+from assistant.engine.checkpoint import placement as module
+from assistant.engine.checkpoint.placement import Placement, fill, place_layers
 from assistant.engine.checkpoint.shapes import bytes_needed, expected_shapes, shares, weight_bytes
 from assistant.engine.device import RESERVE
 from assistant.engine.model.config import Config
@@ -54,11 +54,11 @@ def machine(monkeypatch):
 
 
 def find(device="auto", dtype="auto", slots=8, config=STARCODER):
-    return find_place(config, Settings(device=device, dtype=dtype, slots=slots), "some model")
+    return place_layers(config, Settings(device=device, dtype=dtype, slots=slots), "some model")
 
 
-def counts(place):
-    return [(str(device), len([*same])) for device, same in itertools.groupby(place.layers)]
+def counts(placement):
+    return [(str(device), len([*same])) for device, same in itertools.groupby(placement.layers)]
 
 
 @pytest.mark.parametrize(
@@ -85,10 +85,10 @@ def counts(place):
 )
 def test_plans(machine, caplog, cards, cpu, device, dtype, expected):
     machine(*cards, cpu=cpu)
-    place = find(device, dtype)
-    assert counts(place) == expected and len(place.layers) == 40
-    assert str(place.device) == expected[0][0]
-    assert place.choice == ("bfloat16" if dtype == "auto" else dtype)
+    placement = find(device, dtype)
+    assert counts(placement) == expected and len(placement.layers) == 40
+    assert str(placement.device) == expected[0][0]
+    assert placement.choice == ("bfloat16" if dtype == "auto" else dtype)
     on_cpu = dict(expected).get("cpu")
     said = [record.getMessage() for record in caplog.records if record.levelno > logging.INFO]
     assert [f"{on_cpu} of its 40 layers are computed by the CPU" in line for line in said] == (
@@ -98,8 +98,8 @@ def test_plans(machine, caplog, cards, cpu, device, dtype, expected):
 
 def test_older_cards_decide_on_the_numbers_of_all(machine):
     machine(24, 24, cpu=90, older=1)
-    place = find()
-    assert (place.choice, place.dtype) == ("float16", torch.float16)
+    placement = find()
+    assert (placement.choice, placement.dtype) == ("float16", torch.float16)
     with pytest.raises(CheckpointError, match="int4 needs a card of compute capability 8.0"):
         find(dtype="int4")
 
@@ -181,8 +181,8 @@ def test_a_device_holds_its_part(machine, layers, kind):
     room = (outer + layers * layer + beside + RESERVE) / GB
     for less, count in ((0, layers), (2, layers - 1)):
         machine(room - less / GB, 90 * (kind is None), cpu=90)
-        place = find("cuda:0,cpu", "bfloat16" if kind is None else kind)
-        assert place.layers.count(ZERO) == count and place.layers.count(CPU) == 40 - count
+        placement = find("cuda:0,cpu", "bfloat16" if kind is None else kind)
+        assert placement.layers.count(ZERO) == count and placement.layers.count(CPU) == 40 - count
 
 
 def test_filling():
@@ -192,8 +192,8 @@ def test_filling():
 
 
 def test_tensors_go_with_their_layers():
-    place = Place("bfloat16", HALF, ZERO, (ZERO,) * 20 + (ONE,) * 19 + (CPU,))
-    parts = place.split(expected_shapes(STARCODER))
+    placement = Placement("bfloat16", HALF, ZERO, (ZERO,) * 20 + (ONE,) * 19 + (CPU,))
+    parts = placement.split(expected_shapes(STARCODER))
     layers = {device: {name.split(".")[1] for name in part if name.startswith("layers.")}
               for device, part in parts.items()}  # fmt: skip
     assert layers == {
