@@ -176,7 +176,11 @@ def _parser(on_space: bool) -> argparse.ArgumentParser:
     add("--endpoint-key-file", metavar="PATH",
         help="the key that they ask for; or the key itself as ASSISTANT_ENDPOINT_KEY")  # fmt: skip
     add("--revision", help="branch, tag or commit of the hub repository")
-    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
+    add(
+        "--device",
+        default="auto",
+        help="auto, cpu, cuda, cuda:1, ..., or several for one model: cuda:0,cuda:1,cpu",
+    )
     add("--dtype", default="auto", choices=_DTYPES)
     add("--allow-bin", action="store_true", help="load .bin weights too (weights_only reader)")
     add("--prompt",
