@@ -151,9 +151,11 @@ def _two_layers(model: Model, cache: Cache) -> tuple[Model, Cache]:
     shapes, but some models' last ones have a sliding window."""
     small = copy.copy(model)
     small.parts, kv = [], []
-    for (device, *layers), held in zip(model.parts, cache.kv, strict=True):
+    for part, held in zip(model.parts, cache.kv, strict=True):
         step = max(len(held) - 1, 1)
-        small.parts.append(Part(device, *(kind[::step] for kind in layers)))
+        small.parts.append(
+            Part(part.device, part.prefill[::step], part.decode[::step], part.flat[::step])
+        )
         kv.append(held[::step])
     return small, cast(Cache, SimpleNamespace(kv=kv))
 
