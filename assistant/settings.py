@@ -183,7 +183,11 @@ def _parser(on_space: bool) -> argparse.ArgumentParser:
     add("--adapter", metavar="NAME",
         help="a LoRA in peft's format, merged into the model: a folder, owner/name, or "
         "owner/name@revision")  # fmt: skip
-    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
+    add(
+        "--device",
+        default="auto",
+        help="auto, cpu, cuda, cuda:1, ..., or several for one model: cuda:0,cuda:1,cpu",
+    )
     add("--dtype", default="auto", choices=_DTYPES)
     add("--allow-bin", action="store_true", help="load .bin weights too (weights_only reader)")
     add("--prompt",

@@ -24,9 +24,7 @@ AGAIN, TOGETHER, REPLY = 200, 8, 48  # requests, how many at once, tokens of eac
 def forced_logits(engine, prompt, text):
     """Logits [len(text), vocabulary] of the engine's decode, fed `text` behind `prompt`."""
     model = engine._scheduler.model
-    kv = torch.zeros(
-        model.kv_shape(1, len(prompt) + len(text)), dtype=engine._scheduler.cache.kv.dtype
-    )
+    kv = model.new_kv(1, len(prompt) + len(text))
     rows = [model.logits(model.prefill([Chunk(prompt, 0, 0)], kv)[-1:])[0]]
     for position, token in enumerate(text[:-1], len(prompt)):
         single = (torch.tensor([value]) for value in (token, 0, position))

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 WINDOW_STEP = 1024  # tokens: windows that follow from memory are multiples of it
 RESERVE = 256 * 2**20  # bytes for activations, the graphs themselves and the allocator's rounding
 QUANTISED = ("int8", "int4")  # choices for weights that are no torch.dtype by themselves
+_CPU = torch.device("cpu")
 _HOST = {"cpu"}  # kinds of device that are done with what was asked when the call returns
 
 
@@ -32,7 +33,10 @@ def choose_device(name: str) -> torch.device:
     if name == "cpu":
         return torch.device("cpu")
     if name not in ("auto", "cuda") and not (name.startswith("cuda:") and name[5:].isdecimal()):
-        raise CheckpointError(f"--device must be auto, cpu, cuda or cuda:N, not {name!r}.")
+        raise CheckpointError(
+            f"--device must be auto, cpu, cuda or cuda:N, or several of "
+            f"them with commas between, not {name!r}."
+        )
     machine = card.inspect_machine()
     why_not = card.why_not(machine, 0 if name == "auto" else int(name[5:] or 0))
     if not why_not:
@@ -42,6 +46,48 @@ def choose_device(name: str) -> torch.device:
     if machine.lost:
         log.warning("The NVIDIA card here is not used, the CPU computes instead: %s.", why_not)
     return torch.device("cpu")
+
+
+def choose_devices(name: str) -> list[torch.device]:
+    """For a --device flag: those that a model may lie on, in the order in which they are filled.
+    Raises CheckpointError.
+
+    What choose_device takes, or such names with commas between: cards, and the CPU behind them.
+    Where torch can compute on several cards, auto is all of them and the CPU.
+    """
+    names = [part.strip() for part in name.split(",")]
+    if len(names) == 1:
+        device = choose_device(name)
+        if name != "auto" or not on_card(device):
+            return [device]
+        machine = card.inspect_machine()
+        usable = [n for n in range(len(machine.cards)) if not card.why_not(machine, n)]
+        if len(usable) == 1:
+            return [device]
+        names = [*(f"cuda:{n}" for n in usable), "cpu"]
+    devices = [choose_device("cuda:0" if part == "cuda" else part) for part in names]
+    if "auto" in names or _CPU in devices[:-1] or len({*devices}) < len(devices):
+        raise CheckpointError(
+            f"--device {name} must name cards, each once, with or without cpu behind them, such as "
+            "cuda:0,cuda:1 or cuda:0,cpu."
+        )
+    return devices
+
+
+def number_format(
+    name: str, device: torch.device, half: torch.dtype, *, roomy: bool = False
+) -> tuple[str, torch.dtype]:
+    """What a --dtype flag comes to: see choose_dtype. roomy: whether float32 is what auto and int8
+    take for the tensors that are dense. Raises CheckpointError."""
+    if name == "int4" and half is not torch.bfloat16:
+        raise CheckpointError(
+            f"--dtype int4 needs a card of compute capability 8.0 and {device} has less: give "
+            "--dtype int8, or --device cpu."
+        )
+    if name in ("auto", "int8"):
+        dtype = torch.float32 if roomy else half
+        return str(half).removeprefix("torch.") if name == "auto" and not roomy else name, dtype
+    return name, half if name == "int4" else getattr(torch, name)
 
 
 def choose_dtype(
@@ -71,41 +117,52 @@ def choose_dtype(
     def most_slots(choice: str, dtype: torch.dtype) -> int:
         return bisect_right(range(1, slots + 1), free, key=lambda n: total(choice, dtype, n))
 
-    if name == "int4" and half is not torch.bfloat16:
-        raise CheckpointError(
-            f"--dtype int4 needs a card of compute capability 8.0 and {device} has less: give "
-            "--dtype int8, or --device cpu."
-        )
-    choice = name
-    if name in ("auto", "int8"):
-        roomy = device.type == "cpu" and total(name, torch.float32) <= free / 2
-        dtype = torch.float32 if roomy else half
-        choice = str(half).removeprefix("torch.") if name == "auto" and not roomy else name
-    else:
-        dtype = half if name == "int4" else getattr(torch, name)
+    def longest(choice: str, dtype: torch.dtype) -> int:
+        shorter = range(WINDOW_STEP, window, WINDOW_STEP)
+        fit = bisect_right(shorter, free, key=lambda n: total(choice, dtype, window=n))
+        return fit * WINDOW_STEP
+
+    roomy = device.type == "cpu" and total(name, torch.float32) <= free / 2
+    choice, dtype = number_format(name, device, half, roomy=roomy)
     size = total(choice, dtype)
     if size > free:
-        smaller = ["bfloat16" if device.type == "cpu" else "int8"]
-        smaller += ["int4"] * (half is torch.bfloat16)
-        ways = ["a smaller checkpoint with --model"]
-        for less in smaller:
-            if total(less, half) < size and (fit := most_slots(less, half)):
-                fewer = f" --slots {fit}" if fit < slots else ""
-                ways.insert(0, f"--dtype {less}{fewer}")
-                break
-        shorter = range(WINDOW_STEP, window, WINDOW_STEP)
-        if fit := bisect_right(shorter, free, key=lambda n: total(choice, dtype, window=n)):
-            ways.insert(0, f"--window {shorter[fit - 1]}")
-        if fit := most_slots(choice, dtype):
-            ways.insert(0, f"--slots {fit}")
+        smaller = ["bfloat16" if device.type == "cpu" else "int8", "int4"]
+        smaller = [less for less in smaller if total(less, half) < size]
+        ways = ways_out(most_slots, longest, choice, dtype, smaller, half, slots)
         raise CheckpointError(
             f"{what} needs {size / 1e9:.1f} GB of memory on {device} in {choice} and "
             f"{free / 1e9:.1f} GB are free, {ceil((size - free) / 1e8) / 10} GB too few: "
-            f"give {' or '.join(ways)}."
+            f"give {ways}."
         )
     if name == "bfloat16" and half is not torch.bfloat16:
         log.warning("bfloat16 is only emulated on %s, slowly: --dtype float16 is faster.", device)
     return choice, dtype
+
+
+def ways_out(
+    most_slots: Callable[[str, torch.dtype], int],
+    longest: Callable[[str, torch.dtype], int],
+    choice: str,
+    dtype: torch.dtype,
+    smaller: Sequence[str],
+    half: torch.dtype,
+    slots: int,
+) -> str:
+    """What to give where a model does not fit, as people read it; flags that would help alone.
+
+    most_slots, longest: how many slots fit with (choice, dtype), and how long a window. choice,
+    dtype: those that do not fit. smaller: choices that take less, the widest first.
+    """
+    ways = ["a smaller checkpoint with --model"]
+    for less in smaller:
+        if (less != "int4" or half is torch.bfloat16) and (fit := most_slots(less, half)):
+            ways.insert(0, f"--dtype {less}" + f" --slots {fit}" * (fit < slots))
+            break
+    if fit := longest(choice, dtype):
+        ways.insert(0, f"--window {fit}")
+    if fit := most_slots(choice, dtype):
+        ways.insert(0, f"--slots {fit}")
+    return " or ".join(ways)
 
 
 def free_bytes(device: torch.device) -> float:

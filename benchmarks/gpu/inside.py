@@ -53,7 +53,7 @@ def too_old(device: torch.device) -> bool:
 
 def kv(engine) -> torch.Tensor:
     """The cache of all slots, [layers, slots, window, 2 x head_dim]."""
-    return engine._scheduler.cache.kv
+    return engine._scheduler.cache.kv[0]
 
 
 def pace(engine):

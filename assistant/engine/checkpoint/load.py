@@ -5,20 +5,16 @@ ever executed: no code from the repository, no pickle. Where a checkpoint is, fi
 tensors is weights.py's.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import torch
-
-from assistant.engine import card
 from assistant.engine.checkpoint.adapter import load_adapter
 from assistant.engine.checkpoint.config import parse_config, read_config
 from assistant.engine.checkpoint.find import fetch_rest, find_checkpoint, weight_files
 from assistant.engine.checkpoint.gguf import open_gguf, sha256
 from assistant.engine.checkpoint.gguf_tokenizer import tokenizer_from_gguf
-from assistant.engine.checkpoint.shapes import bytes_needed
+from assistant.engine.checkpoint.placement import place_layers
 from assistant.engine.checkpoint.weights import find_tensors, read_tensors
-from assistant.engine.checkpoint.window import choose_window, least_window, with_window
-from assistant.engine.device import QUANTISED, choose_device, choose_dtype, free_bytes
+from assistant.engine.checkpoint.window import least_window, with_window
 from assistant.engine.files import broken_file
 from assistant.engine.model.config import Config
 from assistant.engine.model.linear import Weight
@@ -66,24 +62,8 @@ def load_checkpoint(settings: Settings) -> Checkpoint:
         raise broken_file(place.path, error) from error
     adapter = load_adapter(settings.adapter, config, place.name) if settings.adapter else None
     least = least_window(settings.window, config, place.name)
-    device = choose_device(settings.device)
-
-    def needed(slots: int, window: int, dtype: torch.dtype, choice: str) -> int:
-        kind = choice if choice in QUANTISED else None
-        return bytes_needed(replace(config, window=window), slots, device, dtype, kind)
-
-    half, free = card.half_dtype(card.at(device)), free_bytes(device)
-    choice, dtype = choose_dtype(
-        *(settings.dtype, device, needed, free, place.name),
-        slots=settings.slots,
-        window=least,
-        half=half,
-    )
-    window = settings.window or choose_window(
-        *(config, least, settings.slots, device, dtype, free),
-        lambda tokens: needed(settings.slots, tokens, dtype, choice),
-    )
-    config = with_window(config, window, place.name)
+    placement = place_layers(config, settings, place.name, least)
+    config = with_window(config, placement.window, place.name)
     if gguf:
         tokenizer = tokenizer_from_gguf(gguf.tokenizer, gguf.path)
     else:
@@ -97,9 +77,16 @@ def load_checkpoint(settings: Settings) -> Checkpoint:
     stored = find_tensors([gguf] if gguf else weight_files(place, settings.allow_bin), config)
     if adapter:
         stored = adapter.join(stored, config)
-    small = choice == "int4" or choice == "int8" and device.type != "cpu"
-    tensors = read_tensors(stored, device, dtype, choice if small else None)
-    revision = sha256(gguf.path) if gguf else place.commit
-    embedded = settings.model == EMBEDDED
-    named = adapter.name if adapter else None
-    return Checkpoint(place.name, revision, embedded, config, tensors, tokenizer, choice, named)
+    tensors: dict[str, Weight] = {}
+    for device, part in placement.split(stored).items():
+        tensors |= read_tensors(part, device, placement.dtype, placement.kind)
+    return Checkpoint(
+        name=place.name,
+        revision=sha256(gguf.path) if gguf else place.commit,
+        embedded=settings.model == EMBEDDED,
+        config=config,
+        tensors=tensors,
+        tokenizer=tokenizer,
+        dtype=placement.choice,
+        adapter=adapter.name if adapter else None,
+    )

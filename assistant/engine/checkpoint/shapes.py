@@ -5,6 +5,7 @@ Names are the same for all families: "tokens", "layers.0.qkv", "final_norm" and 
 """
 
 from math import prod
+from typing import NamedTuple
 
 import torch
 
@@ -72,6 +73,46 @@ def count_kv(config: Config) -> int:
     return config.window * config.layers * config.kv_width
 
 
+def weight_bytes(config: Config, dtype: torch.dtype, kind: str | None = None) -> tuple[int, int]:
+    """Bytes that the weights of a layer take, and those outside of the layers.
+
+    dtype: of whatever is dense. kind: "int8" or "int4", of the linear weights in place of it, with
+    a head in int8 that is there beside a tied embedding.
+    """
+    shapes, outer = layer_shapes(config), outer_shapes(config)
+    layer, rest = (sum(map(prod, part.values())) * dtype.itemsize for part in (shapes, outer))
+    if kind:
+        small = int4_bytes if kind == "int4" else quantized_bytes
+        linear = [shapes[name] for name in LINEAR]
+        layer += sum(map(small, linear)) - sum(map(prod, linear)) * dtype.itemsize
+        rest += quantized_bytes(outer[EMBEDDING]) - prod(outer.get(HEAD, (0,))) * dtype.itemsize
+    return layer, rest
+
+
+class Shares(NamedTuple):
+    """Bytes of a model that is spread over devices. layer: of each layer, wherever it is, with its
+    KV. outer: of all else, and of drawing. beside: on every device that holds layers, for a while.
+    """
+
+    layer: int
+    outer: int
+    beside: int
+
+
+def shares(config: Config, slots: int, dtype: torch.dtype, kind: str | None = None) -> Shares:
+    """What bytes_needed counts, for a card, in parts; a CPU's part is reckoned in the same way.
+    What is held while weights are read and what while replies are computed counts in full here."""
+    layer, outer = weight_bytes(config, dtype, kind)
+    layer += (slots + 1) * count_kv(config) // config.layers * dtype.itemsize
+    reading = [
+        _WIDEST * max(map(prod, shapes.values()))
+        for shapes in (layer_shapes(config), outer_shapes(config))
+    ]
+    dense, holes = _dense_bytes(config, dtype, kind)
+    beside = max(reading[0], dense) + holes + _copied_bytes(config, dtype)
+    return Shares(layer, outer + max(reading[1] - beside, 0) + _drawing(config, slots), beside)
+
+
 def bytes_needed(
     config: Config, slots: int, device: torch.device, dtype: torch.dtype, kind: str | None = None
 ) -> int:
@@ -86,26 +127,36 @@ def bytes_needed(
     step draws as many tokens as it has rows, for many rows a weight in int8 is made dense, and for
     a prompt the keys and values of groups are copied for each head, in one layer (attention.py).
     """
-    weights, kv = count_parameters(config), count_kv(config) * dtype.itemsize
-    on_cpu = device.type == "cpu"
+    kv, on_cpu = count_kv(config) * dtype.itemsize, device.type == "cpu"
     if on_cpu and kind != "int4":
-        return weights * (dtype.itemsize + (kind == "int8")) + slots * kv
-    drawing = max(slots, DRAFT_ROWS) * config.vocab_size * _DRAWING
-    replies = slots * kv if on_cpu else (slots + 1) * kv + drawing
-    if not on_cpu and 1 < config.kv_heads < config.heads:
-        replies += 2 * config.window * config.heads * config.head_dim * dtype.itemsize
-    layer, outer = layer_shapes(config), outer_shapes(config)
-    held = weights * dtype.itemsize
-    if kind:
-        linear = [layer[name] for name in LINEAR]
-        head = outer[EMBEDDING]  # the head's shape, tied or not
-        dense = config.layers * sum(map(prod, linear)) + prod(outer.get(HEAD, (0,)))
-        held -= dense * dtype.itemsize
-        small_bytes = int4_bytes if kind == "int4" else quantized_bytes
-        held += config.layers * sum(map(small_bytes, linear)) + quantized_bytes(head)
-    if kind and not on_cpu:
-        replies += max(map(prod, [head] if kind == "int4" else [*linear, head])) * dtype.itemsize
-        # What was read dense and given back leaves holes that int8 weights fill in part: an H200
-        # held 0.3 GB more than the tensors.
-        held += max(map(prod, linear)) * dtype.itemsize
-    return held + max(replies, _WIDEST * max(map(prod, [*layer.values(), *outer.values()])))
+        return count_parameters(config) * (dtype.itemsize + (kind == "int8")) + slots * kv
+    layer, outer = weight_bytes(config, dtype, kind)
+    held, replies = config.layers * layer + outer, slots * kv
+    if not on_cpu:
+        dense, holes = _dense_bytes(config, dtype, kind)
+        held += holes
+        replies += kv + _drawing(config, slots) + dense + _copied_bytes(config, dtype)
+    largest = max(map(prod, [*layer_shapes(config).values(), *outer_shapes(config).values()]))
+    return held + max(replies, _WIDEST * largest)
+
+
+def _drawing(config: Config, slots: int) -> int:
+    return max(slots, DRAFT_ROWS) * config.vocab_size * _DRAWING
+
+
+def _copied_bytes(config: Config, dtype: torch.dtype) -> int:
+    """On a card, of the keys and values of groups, copied for each head while a prompt is read."""
+    grouped = 1 < config.kv_heads < config.heads
+    return 2 * config.window * config.heads * config.head_dim * dtype.itemsize * grouped
+
+
+def _dense_bytes(config: Config, dtype: torch.dtype, kind: str | None) -> tuple[int, int]:
+    """On a card, of a weight that is made dense for many rows, and of the holes in memory that
+    weights leave which were read dense and given back; int8 ones fill those in part: an H200 held
+    0.3 GB more than the tensors."""
+    if not kind:
+        return 0, 0
+    linear = [prod(layer_shapes(config)[name]) for name in LINEAR]
+    head = prod(outer_shapes(config)[EMBEDDING])  # the head's shape, tied or not
+    dense = max([head] if kind == "int4" else [*linear, head])
+    return dense * dtype.itemsize, max(linear) * dtype.itemsize

@@ -224,7 +224,7 @@ def _read(
                     tensors[name] = quantize(_joined(pieces[name], readers, device, None))
                 else:
                     tensors[name] = _joined(pieces[name], readers, device, dtype)
-    if kind and HEAD not in tensors:
+    if kind and EMBEDDING in tensors and HEAD not in tensors:
         tensors[HEAD] = int8.quantize(cast(Tensor, tensors[EMBEDDING]))
     return tensors
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
-import torch
+from torch import Tensor
 
 from assistant.engine.device import on_card
 from assistant.engine.model.model import Model
@@ -22,11 +22,12 @@ LEFTOVER = 16
 
 class Prefix(NamedTuple):
     """The beginning of a prompt whose keys and values are known. cold: how many of its tokens
-    prefill computed. kv: [layers, at least length, 2 x head_dim]. slot: -1 for a pinned one."""
+    prefill computed. kv: of each part of the model [layers, at least length, 2 x kv_heads x
+    head_dim]. slot: -1 for a pinned one."""
 
     length: int
     cold: int
-    kv: torch.Tensor
+    kv: list[Tensor]
     slot: int = -1
 
 
@@ -34,23 +35,26 @@ _length = attrgetter("length")
 
 
 class Cache:
-    """`kv` is the model's static cache; `ids[slot]` says what the slot holds from position 0 on,
-    `cold[slot]` how much of that prefill computed: decode's products may differ in the last bits.
-    On a card `kv` has one slot more, the `spare` one, which no request gets: what fills a captured
-    step up writes there.
+    """`kv` is the model's static cache, a tensor for each of its parts; `ids[slot]` says what the
+    slot holds from position 0 on, `cold[slot]` how much of that prefill computed: decode's products
+    may differ in the last bits. On a card `kv` has one slot more, the `spare` one, which no request
+    gets: what fills a captured step up writes there.
     """
 
     def __init__(self, model: Model, slots: int) -> None:
         self.spare = slots if on_card(model.device) else None
-        shape = model.kv_shape(slots + (self.spare is not None), model.window)
-        self.kv = torch.empty(shape, dtype=model.dtype, device=model.device)
+        self.kv = model.new_kv(slots + (self.spare is not None), model.window)
         if self.spare is not None:
-            self.kv[:, self.spare].zero_()
+            for part in self.of(self.spare):
+                part.zero_()
         self.ids: list[list[int]] = [[] for _ in range(slots)]
         self.cold = [0] * slots
         self.free = OrderedDict.fromkeys(range(slots))  # least recently used first
-        # (ids, KV [layers, length, 2 x head_dim], cold) for ever
-        self.pinned: list[tuple[tuple[int, ...], torch.Tensor, int]] = []
+        self.pinned: list[tuple[tuple[int, ...], list[Tensor], int]] = []  # ids, KV, cold; for ever
+
+    def of(self, slot: int) -> list[Tensor]:
+        """What `slot` has of each part of the model, [layers, window, 2 x kv_heads x head_dim]."""
+        return [part[:, slot] for part in self.kv]
 
     def acquire(self, ids: Sequence[int], *, anew: bool = False) -> tuple[int, int]:
         """A free slot that holds the longest known prefix of `ids`, and that prefix's length: none
@@ -70,7 +74,7 @@ class Cache:
         """What is known of `ids`, up to `limit`: pinned, and in each slot."""
         pins = [Prefix(common_prefix(pin, ids, limit), cold, kv) for pin, kv, cold in self.pinned]
         slots = [
-            Prefix(common_prefix(held, ids, limit), self.cold[slot], self.kv[:, slot], slot)
+            Prefix(common_prefix(held, ids, limit), self.cold[slot], self.of(slot), slot)
             for slot, held in enumerate(self.ids)
         ]
         return pins, slots
@@ -87,7 +91,8 @@ class Cache:
         own = slots[next(iter(self.free))]
         longest = max([own, *pins, *slots], key=_length)
         if longest is not own:
-            self.kv[:, own.slot, : longest.length] = longest.kv[:, : longest.length]
+            for there, here in zip(own.kv, longest.kv, strict=True):
+                there[:, : longest.length] = here[:, : longest.length]
         return longest._replace(slot=own.slot)
 
     def extend(self, slot: int, ids: Sequence[int], *, cold: bool = False) -> None:
@@ -107,5 +112,5 @@ class Cache:
     def pin(self, slot: int) -> None:
         """Keep a copy of all that `slot` holds for ever."""
         ids = self.ids[slot]
-        kv = self.kv[:, slot, : len(ids)].clone()
+        kv = [part[:, : len(ids)].clone() for part in self.of(slot)]
         self.pinned.append((tuple(ids), kv, self.cold[slot]))

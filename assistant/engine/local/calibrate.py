@@ -25,6 +25,7 @@ from assistant.engine.checkpoint.shapes import layer_shapes
 from assistant.engine.device import on_card, send
 from assistant.engine.local.cache import Cache
 from assistant.engine.local.threads import fastest
+from assistant.engine.model.layers import Part
 from assistant.engine.model.linear import Weight
 from assistant.engine.model.model import Chunk, Model
 
@@ -76,7 +77,7 @@ def choose_model(checkpoint: Checkpoint, threads: int = 1) -> Model:
 
 def _trial(model: Model, ids: Sequence[int]) -> tuple[Tensor, float]:
     """Logits after each of `ids`, all decoded in one step, and the seconds of a step of one."""
-    kv = torch.zeros(model.kv_shape(1, len(ids)), dtype=model.dtype)
+    kv = [part.zero_() for part in model.new_kv(1, len(ids))]
     tokens, slots, places = torch.tensor(ids), torch.zeros(len(ids)).long(), torch.arange(len(ids))
     logits = model.decode(tokens, slots, places, kv)
     one = tokens[-1:], slots[-1:], places[-1:]
@@ -108,8 +109,8 @@ def is_bitwise_stable(model: Model, cache: Cache) -> bool:
     cuts = sorted({0, min(17, count), min(18, count), 2 * count // 3, count})
     for start, end in itertools.pairwise(cuts):
         parts = model.prefill([Chunk(ids[start:end], last, start)], cache.kv)
-    same = torch.equal(whole[-len(parts) :], parts) and torch.equal(
-        expected, cache.kv[:, last, : len(ids)]
+    same = all(
+        map(torch.equal, (whole[-len(parts) :], *expected), (parts, *_held(cache, last, ids)))
     )
     most = _decode(model, cache, range(16))  # writes the KV that all of them read
     orders: list[Sequence[int]] = [[0], [7], [15], [1, 0], range(9), range(11), range(15, -1, -1)]
@@ -133,7 +134,7 @@ def depend_on_threads(model: Model, cache: Cache, counts: Sequence[int]) -> list
 
     def prefill() -> Sequence[Tensor]:
         hidden, kv = _prefill(model, cache, ids)
-        return hidden, kv, model.logits(hidden[-1:])
+        return hidden, *kv, model.logits(hidden[-1:])
 
     passes = [decode, prefill]
     depends = [False, False]
@@ -147,28 +148,38 @@ def depend_on_threads(model: Model, cache: Cache, counts: Sequence[int]) -> list
 
 
 def _two_layers(model: Model, cache: Cache) -> tuple[Model, Cache]:
-    """The model of its first and last layer, and its cache: all have the same shapes, but some
-    models' last ones have a sliding window."""
-    step = max(len(model.layers) - 1, 1)
+    """The model of the first and the last layer on each device, and its cache: all have the same
+    shapes, but some models' last ones have a sliding window."""
     small = copy.copy(model)
-    small.layers, small.decode_layers = model.layers[::step], model.decode_layers[::step]
-    small.flat_layers = model.flat_layers[::step]
-    return small, cast(Cache, SimpleNamespace(kv=cache.kv[::step]))
+    small.parts, kv = [], []
+    for part, held in zip(model.parts, cache.kv, strict=True):
+        step = max(len(held) - 1, 1)
+        small.parts.append(
+            Part(part.device, part.prefill[::step], part.decode[::step], part.flat[::step])
+        )
+        kv.append(held[::step])
+    return small, cast(Cache, SimpleNamespace(kv=kv))
 
 
 def _trial_ids(model: Model) -> list[int]:
     return [(7 * n) % model.vocab_size for n in range(min(150, model.window - 1))]
 
 
-def _prefill(model: Model, cache: Cache, ids: list[int]) -> tuple[Tensor, Tensor]:
+def _prefill(model: Model, cache: Cache, ids: list[int]) -> tuple[Tensor, list[Tensor]]:
     """The hidden states of a prompt read at once into slot 0, and a copy of its KV. What stands
     behind it in the slot is random."""
-    kv = cache.kv[:, 0]
-    kv[:, :_NEAR].normal_(generator=torch.Generator(model.device).manual_seed(0))
-    for start in range(_NEAR, model.window, _NEAR):  # drawing numbers takes longer than copying
-        kv[:, start : start + _NEAR] = kv[:, : min(_NEAR, model.window - start)]
+    for part in cache.kv:
+        kv = part[:, 0]
+        kv[:, :_NEAR].normal_(generator=torch.Generator(part.device).manual_seed(0))
+        for start in range(_NEAR, model.window, _NEAR):  # drawing takes longer than copying
+            kv[:, start : start + _NEAR] = kv[:, : min(_NEAR, model.window - start)]
     hidden = model.prefill([Chunk(ids, 0, 0)], cache.kv)
-    return hidden, cache.kv[:, 0, : len(ids)].clone()
+    return hidden, [part.clone() for part in _held(cache, 0, ids)]
+
+
+def _held(cache: Cache, slot: int, ids: Sequence[int]) -> list[Tensor]:
+    """The KV of `ids` in `slot`."""
+    return [part[:, slot, : len(ids)] for part in cache.kv]
 
 
 def _decode(model: Model, cache: Cache, order: Sequence[int]) -> Tensor:

@@ -189,7 +189,7 @@ class LocalEngine:
                 torch.cuda.empty_cache()  # what loading took for a while is free for the trial, too
                 refused = try_elsewhere(model)
             cache = Cache(model, slots)
-            sampler = Sampler(cache.kv.shape[1], model.vocab_size, model.device)
+            sampler = Sampler(cache.kv[0].shape[1], model.vocab_size, model.device)
             _self_check(model, cache, self.tokenizer.eos_id, self.model)
             decode_step = DecodeStep(model, cache, sampler)
             if card:
@@ -218,7 +218,8 @@ class LocalEngine:
         decode, prefill = both = Threads(counts), Threads(counts, block=1)
         numerics = model.numerics
         if on_card(model.device):
-            self.numerics = f"{numerics}, {kernels.path}"
+            places = [model.place] * (len(model.places) > 1)
+            self.numerics = ", ".join([numerics, *places, str(kernels.path)])
             decode.fix()
             prefill.fix()
             return both

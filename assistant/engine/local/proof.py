@@ -20,7 +20,7 @@ from dataclasses import asdict, replace
 
 import torch
 
-from assistant.engine.device import QUANTISED
+from assistant.engine.device import QUANTISED, on_card
 from assistant.engine.local.failures import is_out_of_memory
 from assistant.engine.local.step import DecodeStep, Row
 from assistant.engine.model import kernels
@@ -48,15 +48,25 @@ def try_elsewhere(model: Model, deadline_s: float = DEADLINE_S) -> dict[str, str
     That one has no say where it could not begin, since another program may have the memory, or the
     card may take one process only.
     """
+    refused: dict[str, str] = {}
+    for device in filter(on_card, model.places):
+        refused |= _try_on(device, model, refused, deadline_s)
+    return refused
+
+
+def _try_on(
+    device: torch.device, model: Model, refused: dict[str, str], deadline_s: float
+) -> dict[str, str]:
+    """What must not be tried on one of the cards, beside what is `refused` already."""
     there = steps(model)
     config = model.config
     shape = config.heads, config.head_dim, config.kv_heads
-    refused = {
-        n: why for n, why in kernels.unusable_steps(model.device, *shape).items() if n in there
+    refused = refused | {
+        n: why for n, why in kernels.unusable_steps(device, *shape).items() if n in there
     }
     while not refused.keys() >= {*there} - {"graphs"}:
-        found, end = _run(model, refused, deadline_s)
-        refused |= {name: reason for name, reason in found.items() if reason}
+        found, end = _run(device, model, refused, deadline_s)
+        refused |= {name: why for name, why in found.items() if why and name in there}
         open_ = [name for name in there if name not in (*found, *refused)]
         if end is None or not open_ or open_ == ["graphs"] and "kernels" in refused:
             return refused
@@ -68,7 +78,7 @@ def prove(decode_step: DecodeStep, most_rows: int, refused: dict[str, str]) -> N
     """Set kernels.path, and capture steps of up to `most_rows`, as far as this card gives the right
     numbers. Overwrites slot 0 and the last one. Raises CheckpointError where the card itself broke,
     and what an allocator raises."""
-    device = decode_step.model.device
+    where = decode_step.model.place
     left_out = refused | {
         name: why for name, why in attempts(decode_step, most_rows, refused) if why
     }
@@ -76,8 +86,8 @@ def prove(decode_step: DecodeStep, most_rows: int, refused: dict[str, str]) -> N
         left_out.setdefault("graphs", "they need the kernels")
     if left_out:
         what = "; ".join(f"{kernels.STEPS[name]} ({why})" for name, why in left_out.items())
-        log.warning("%s computes replies without %s: they take longer.", device, what)
-    log.info("%s computes replies in %s, %s", device, decode_step.model.numerics, kernels.path)
+        log.warning("%s computes replies without %s: they take longer.", where, what)
+    log.info("%s computes replies in %s, %s", where, decode_step.model.numerics, kernels.path)
 
 
 def attempts(
@@ -113,8 +123,10 @@ def attempts(
 
 
 def steps(model: Model) -> list[str]:
-    """The STEPS that there are for `model`, in the order in which they are added."""
-    return [name for name in kernels.STEPS if name != "int8" or isinstance(model.head, Int8)]
+    """The STEPS that there are for `model`, in the order in which they are added. A step over
+    several devices cannot be captured: a graph is of one."""
+    there = {"int8": isinstance(model.head, Int8), "graphs": len(model.places) == 1}
+    return [name for name in kernels.STEPS if there.get(name, True)]
 
 
 # -- one batch --------------------------------------------------------------------------------
@@ -125,9 +137,10 @@ def _rows(decode_step: DecodeStep, count: int) -> list[Row]:
     which does not; what stands before them is random."""
     cache, window = decode_step.cache, decode_step.model.window
     last = len(cache.ids) - 1
-    random = torch.Generator(decode_step.model.device).manual_seed(0)
-    for slot in {0, last}:
-        cache.kv[:, slot].normal_(generator=random)
+    for part in cache.kv:
+        random = torch.Generator(part.device).manual_seed(0)
+        for slot in {0, last}:
+            part[:, slot].normal_(generator=random)
     decode_step.sampler.start(0, Request((0,), Sampling(temperature=0), 1))
     decode_step.sampler.start(last, Request((0,), Sampling(temperature=1, seed=0), 1))
     positions = [(n // 4, window - 1 - n // 4)[n // 2 % 2] % window for n in range(count)]
@@ -172,11 +185,11 @@ def _check_alive(device: torch.device, why: str) -> None:
 
 
 def _run(
-    model: Model, refused: Collection[str], deadline_s: float
+    device: torch.device, model: Model, refused: Collection[str], deadline_s: float
 ) -> tuple[dict[str, str | None], str | None]:
     """What a trial found, {name: why not or None}, and how it ended, None if as it should."""
     options = {
-        "device": str(model.device),
+        "device": str(device),
         "dtype": str(model.dtype).removeprefix("torch."),
         "kind": model.numerics if model.numerics in QUANTISED else None,
         "config": asdict(model.config),

@@ -97,7 +97,7 @@ def main(options: dict[str, Any]) -> None:
         read_config(options["config"]), device, getattr(torch, options["dtype"]), options["kind"]
     )
     cache = Cache(model, 2)
-    decode_step = DecodeStep(model, cache, Sampler(cache.kv.shape[1], model.vocab_size, device))
+    decode_step = DecodeStep(model, cache, Sampler(cache.kv[0].shape[1], model.vocab_size, device))
     report("begun", None)
     try:
         for name, why in attempts(decode_step, DRAFT_ROWS, options["refused"]):

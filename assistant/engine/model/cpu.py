@@ -64,10 +64,10 @@ def decode(
 ) -> Tensor:
     """The last hidden states, bfloat16 [rows, width], after single tokens.
 
-    x: bfloat16 [rows, width], tokens and positions embedded. cache: bfloat16, see Model.kv_shape.
-    slots, positions: one for each row. turn: of rotary positions. A row's result does not depend on
-    the others, to the last bit, nor on the number of threads: the heads of one K/V head are two
-    halves, each computed by one.
+    x: bfloat16 [rows, width], tokens and positions embedded. cache: bfloat16, the layers' own part
+    of model.KV. slots, positions: one for each row. turn: of rotary positions. A row's result does
+    not depend on the others, to the last bit, nor on the number of threads: the heads of one K/V
+    head are two halves, each computed by one.
     """
     norm = _rms_norm if layers[0].norm_1[2] is None else torch.layer_norm
     attend = torch._C._nn.scaled_dot_product_attention

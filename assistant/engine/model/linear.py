@@ -96,7 +96,7 @@ def in_tiles(rows: torch.Tensor, tiles: tuple[int, ...]) -> list[torch.Tensor]:
 class Int8(NamedTuple):
     """weight: int8 [out, in] and a scale for each row of it. bias: [out].
 
-    On the CPU for bfloat16 rows: torch's operator is fast for no others.
+    On the CPU the product is of bfloat16 rows: torch's operator takes no others with such scales.
     """
 
     weight: Quantized
@@ -105,7 +105,8 @@ class Int8(NamedTuple):
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         values, scales = self.weight
         if not on_card(x.device):
-            out = torch.ops.aten._weight_int8pack_mm.default(x, values, scales)
+            product = torch.ops.aten._weight_int8pack_mm.default
+            out = product(x.to(scales.dtype), values, scales).to(x.dtype)
             return out if self.bias is None else out.add_(self.bias)
         if x.shape[0] <= _KERNEL_ROWS and kernels.path.int8:
             return kernels.int8_linear(x, values, scales, self.bias)

@@ -7,23 +7,22 @@ that suits its number of rows. Knows token ids, positions and slots of the cache
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple, cast
+from typing import NamedTuple, TypeAlias, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from assistant.engine.device import on_card, send
+from assistant.engine.device import send
 from assistant.engine.model import attention, cpu, kernels
 from assistant.engine.model.config import Activation, Config
-from assistant.engine.model.int4 import Int4, multiply
-from assistant.engine.model.int8 import Quantized, quantize
+from assistant.engine.model.int4 import Int4
+from assistant.engine.model.int8 import quantize
+from assistant.engine.model.layers import Layer, Part, Rows, in_parts
 from assistant.engine.model.linear import (
     DECODE_TILE,
     PREFILL_TILE,
-    Dense,
     Int8,
     Linear,
     Weight,
@@ -40,25 +39,16 @@ _ACTIVATE: dict[Activation, Callable[[Tensor], Tensor]] = {
 }
 
 
+# For each part of the model [its layers, slots, length, 2 x kv_heads x head_dim], keys then values.
+KV: TypeAlias = Sequence[Tensor]
+
+
 class Chunk(NamedTuple):
     """ids: tokens to compute now. slot: where their KV goes. start: the first one's position."""
 
     ids: list[int]
     slot: int
     start: int
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """up: where the MLP is gated, the gate's rows, then the others."""
-
-    norm_1: Norm
-    qkv: Linear
-    out: Linear
-    norm_2: Norm
-    up: Linear
-    down: Linear
-    attention: attention.Shape
 
 
 class Model:
@@ -141,22 +131,19 @@ class Model:
 
         self.final_norm = norm("final_norm")
         self.int8 = int8
-        self.layers = layers(for_many_rows)
-        self.decode_layers = layers(eight_bit if int8 else for_few_rows)
-        flat = not isinstance(self.decode_layers[0].up, Dense) and not on_card(self.device)
-        self.flat_layers = [_flatten(layer) for layer in self.decode_layers] if flat else []
+        self.parts = [*in_parts(layers(for_many_rows), layers(eight_bit if int8 else for_few_rows))]
         head = tensors.get("head.weight", self.tokens)
         self.head = few_rows(quantize(head) if int8 and isinstance(head, Tensor) else head)
 
     @property
     def prefill_tile(self) -> int:
         """Rows of prefill that take as long as fewer of them do."""
-        return max(getattr(self.layers[0].up, "tiles", ()), default=DECODE_TILE)
+        return max(getattr(self._up, "tiles", ()), default=DECODE_TILE)
 
     @property
     def numerics(self) -> str:
         """The numbers that it computes in, as people read it."""
-        up = self.layers[0].up
+        up = self._up
         if isinstance(up, Int8):
             return "int8"
         if isinstance(up, Int4):
@@ -164,16 +151,37 @@ class Model:
         kind = str(up.weight.dtype).removeprefix("torch.")
         return f"int8, prefill in {kind}" if self.int8 else kind
 
-    def kv_shape(self, slots: int, length: int) -> tuple[int, ...]:
-        """Shape of a cache: [layers, slots, length, 2 x kv_heads x head_dim], keys then values."""
-        return len(self.layers), slots, length, self.config.kv_width
+    @property
+    def _up(self) -> Linear:
+        return self.parts[0].prefill[0].up
 
-    def prefill(self, chunks: Sequence[Chunk], cache: Tensor) -> Tensor:
+    @property
+    def places(self) -> list[torch.device]:
+        """The devices that it lies on: that of the embedding, the head and what is drawn first."""
+        return list(dict.fromkeys([self.device, *(part.device for part in self.parts)]))
+
+    @property
+    def place(self) -> str:
+        """Its places, as people read them."""
+        return " + ".join(map(str, self.places))
+
+    def new_kv(self, slots: int, length: int) -> list[Tensor]:
+        """A KV of that size, with anything in it."""
+        return [
+            torch.empty(
+                (len(part.decode), slots, length, self.config.kv_width),
+                dtype=self.dtype,
+                device=part.device,
+            )
+            for part in self.parts
+        ]
+
+    def prefill(self, chunks: Sequence[Chunk], cache: KV) -> Tensor:
         """The last layer's hidden states of all tokens in the chunks' order, [tokens, width];
         `logits` takes them further.
 
-        chunks: of different slots. cache: `kv_shape(...)`; what stands before each chunk's start
-        must be there already, the chunk's own KV is written. The linear layers see the tokens of
+        chunks: of different slots. cache: what stands before each chunk's start must be there
+        already, the chunk's own KV is written. The linear layers see the tokens of
         all chunks as one batch of rows; attention runs chunk by chunk.
         """
         spans = [range(c.start, c.start + len(c.ids)) for c in chunks]
@@ -190,63 +198,82 @@ class Model:
             mixed = [attention.prefill(q, kv[c.slot, : s.stop], shape) for c, s, q in parts]
             return torch.cat(mixed)
 
-        return self._forward(self.layers, ids, slots, positions, cache, attend)
+        def compute(part: Part, rows: Rows, kv: Tensor) -> Tensor:
+            return self._layers(part.prefill, rows, kv, attend)
 
-    def decode(self, ids: Tensor, slots: Tensor, positions: Tensor, cache: Tensor) -> Tensor:
+        return self._forward(ids, slots, positions, cache, compute)
+
+    def decode(self, ids: Tensor, slots: Tensor, positions: Tensor, cache: KV) -> Tensor:
         """Logits after single tokens, [rows, vocabulary] in float32.
 
         ids, slots, positions: int64 [rows] on the device. Two rows may be of one slot, at different
         positions: the KV of all rows is written before any attends.
         """
-        if self.flat_layers:
-            return self.logits(self._decode_flat(ids, slots, positions, cache))
-        places: tuple[attention.Places, attention.Places] = slots, positions
-        if not kernels.on_kernels(self.device):
-            places = slots.tolist(), positions.tolist()
 
-        def attend(query: Tensor, kv: Tensor, shape: attention.Shape) -> Tensor:
-            return attention.decode(query, kv, *places, shape)
+        def compute(part: Part, rows: Rows, kv: Tensor) -> Tensor:
+            if part.flat:
+                return self._decode_flat(part.flat, rows, kv)
+            places: tuple[attention.Places, attention.Places] = rows.slots, rows.positions
+            if not kernels.on_kernels(part.device):
+                places = rows.slots.tolist(), rows.positions.tolist()
 
-        return self.logits(self._forward(self.decode_layers, ids, slots, positions, cache, attend))
+            def attend(query: Tensor, kv: Tensor, shape: attention.Shape) -> Tensor:
+                return attention.decode(query, kv, *places, shape)
+
+            return self._layers(part.decode, rows, kv, attend)
+
+        return self.logits(self._forward(ids, slots, positions, cache, compute))
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[rows, vocabulary] in float32 for hidden states [rows, width]."""
         return self.head(self.final_norm(hidden)).float()
 
-    def _embed(self, ids: Tensor, positions: Tensor) -> Tensor:
+    def _forward(
+        self,
+        ids: Tensor,
+        slots: Tensor,
+        positions: Tensor,
+        cache: KV,
+        compute: Callable[[Part, Rows, Tensor], Tensor],
+    ) -> Tensor:
+        """The last layer's hidden states, where `ids` are; `compute` gives those of one part."""
         x = self.tokens[ids]
-        return x if self.positions is None else x + self.positions[positions]
+        if self.positions is not None:
+            x = x + self.positions[positions]
+        rows = Rows(x, slots, positions, self.turns.at(positions) if self.turns else None)
+        for part, kv in zip(self.parts, cache, strict=True):
+            rows = rows.to(part.device)
+            rows = rows._replace(x=compute(part, rows, kv))
+        return rows.x.to(ids.device)
 
-    def _decode_flat(self, ids: Tensor, slots: Tensor, positions: Tensor, cache: Tensor) -> Tensor:
+    def _decode_flat(self, layers: Sequence[cpu.Layer], rows: Rows, cache: Tensor) -> Tensor:
         config = self.config
         return cpu.decode(
-            self.flat_layers,
-            self._embed(ids, positions),
+            layers,
+            rows.x,
             cache,
-            slots.tolist(),
-            positions.tolist(),
+            rows.slots.tolist(),
+            rows.positions.tolist(),
             config.heads,
             config.head_dim,
             config.activation,
             config.gated,
-            self.turns.at(positions) if self.turns else None,
+            rows.turn,
         )
 
-    def _forward(
+    def _layers(
         self,
         layers: Sequence[Layer],
-        ids: Tensor,
-        slots: Tensor,
-        positions: Tensor,
+        rows: Rows,
         cache: Tensor,
         attend: Callable[[Tensor, Tensor, attention.Shape], Tensor],
     ) -> Tensor:
-        config = self.config
-        x, delta = self._embed(ids, positions), None
-        turn = self.turns.at(positions) if self.turns else None
+        """What `layers` of one part make of `rows`. cache: that part's."""
+        config, delta = self.config, None
+        x, slots, positions, turn = rows
         for layer, kv in zip(layers, cache, strict=True):
-            x, rows = layer.norm_1.after(x, delta)
-            query, new = layer.qkv(rows).split([self._queries, config.kv_width], dim=-1)
+            x, normed = layer.norm_1.after(x, delta)
+            query, new = layer.qkv(normed).split([self._queries, config.kv_width], dim=-1)
             query = query.view(-1, config.heads, config.head_dim)
             if turn:
                 query = turned(query, turn)
@@ -255,8 +282,8 @@ class Model:
                 new = torch.cat((key.flatten(1), value), dim=-1)
             kv[slots, positions] = new
             mixed = attend(query, kv, layer.attention)
-            x, rows = layer.norm_2.after(x, layer.out(mixed.reshape(-1, self._queries)))
-            delta = layer.down(self._mlp_inner(layer.up(rows)))
+            x, normed = layer.norm_2.after(x, layer.out(mixed.reshape(-1, self._queries)))
+            delta = layer.down(self._mlp_inner(layer.up(normed)))
         return x if delta is None else x + delta
 
     def _mlp_inner(self, hidden: Tensor) -> Tensor:
@@ -265,18 +292,6 @@ class Model:
             return self._activate(hidden)
         gate, hidden = hidden.chunk(2, dim=-1)
         return self._activate(gate) * hidden
-
-
-def _flatten(layer: Layer) -> cpu.Layer:
-    def product(linear: Linear) -> cpu.Product:
-        if isinstance(linear, Int4):
-            return cpu.Product(multiply, (linear.weight,), linear.bias)
-        operator = torch.ops.aten._weight_int8pack_mm.default
-        return cpu.Product(operator, tuple(cast(Quantized, linear.weight)), linear.bias)
-
-    norm_1, norm_2 = (cpu.norm_arguments(norm) for norm in (layer.norm_1, layer.norm_2))
-    qkv, out, up, down = map(product, (layer.qkv, layer.out, layer.up, layer.down))
-    return cpu.Layer(norm_1, qkv, out, norm_2, up, down, layer.attention)
 
 
 def _plain(tensors: Mapping[str, Weight], name: str) -> Tensor:

@@ -90,7 +90,7 @@ def test_logits_are_those_of_transformers(case, tmp_path):
     model = Model(config, read_tensors(found, torch.device("cpu"), torch.float32))
     ids = torch.randint(500, (300,), generator=torch.Generator().manual_seed(1))
     expected = module(ids[None]).logits[0]
-    kv = torch.full(model.kv_shape(2, 512), torch.nan)
+    kv = [part.fill_(torch.nan) for part in model.new_kv(2, 512)]
     parts = [model.prefill([Chunk(ids[:200].tolist(), 1, 0)], kv)]
     parts.append(model.prefill([Chunk(ids[200:290].tolist(), 1, 200)], kv))
     slots, places = torch.ones(10).long(), torch.arange(290, 300)
@@ -103,10 +103,10 @@ def test_logits_are_those_of_transformers(case, tmp_path):
     four = Model(config, packed)
     plain = {name: dense(tensor) for name, tensor in packed.items()}
     same = Model(config, plain)
-    kv = torch.zeros(model.kv_shape(2, 512))
+    kv = same.new_kv(2, 512)
     exact = same.logits(same.prefill([Chunk(ids.tolist(), 1, 0)], kv))
     for small, oracle in ((eight, expected), (four, exact)):
-        kv = torch.zeros(model.kv_shape(2, 512), dtype=torch.bfloat16)
+        kv = small.new_kv(2, 512)
         small.prefill([Chunk(ids[:290].tolist(), 1, 0)], kv)
         near = small.decode(ids[290:], slots, places, kv)
         assert (near - oracle[290:]).norm() < 0.1 * oracle[290:].norm()

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from transformers import GPTBigCodeConfig, GPTBigCodeForCausalLM
 
 from assistant.engine import card
-from assistant.engine.checkpoint import find, weights
+from assistant.engine.checkpoint import find, placement, weights
 from assistant.engine.checkpoint import load as module
 from assistant.engine.checkpoint.config import read_config
 from assistant.engine.checkpoint.load import load_checkpoint
@@ -467,8 +467,8 @@ def test_the_numbers_are_those_of_the_card(tiny_checkpoint, monkeypatch, capabil
     here = card.Card("a card", capability)
     monkeypatch.setattr(card, "inspect_machine", lambda: card.Machine("2.13.0", cards=(here,)))
     monkeypatch.setattr(card, "at", lambda device: here)
-    monkeypatch.setattr(module, "free_bytes", lambda device: 10**10)
-    monkeypatch.setattr(module, "read_tensors", lambda *given: read.append(given[1:]))
+    monkeypatch.setattr(placement, "free_bytes", lambda device: 10**10)
+    monkeypatch.setattr(module, "read_tensors", lambda *given: read.append(given[1:]) or {})
     assert load(tiny_checkpoint, device="auto").dtype == str(dtype).removeprefix("torch.")
     assert load(tiny_checkpoint, device="cuda", dtype="int8").dtype == "int8"
     cuda = torch.device("cuda")

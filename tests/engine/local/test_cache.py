@@ -13,22 +13,22 @@ from assistant.engine.prefix import common_prefix
 WINDOW = 64
 MODEL = SimpleNamespace(
     window=WINDOW,
-    dtype=torch.float32,
     device=torch.device("cpu"),
-    kv_shape=lambda slots, length: (1, slots, length, 1),
+    new_kv=lambda slots, length: [torch.empty(layers, slots, length, 1) for layers in (1, 2)],
 )
 
 
 def compute(cache, slot, ids, start, *, cold=True):
     """Stands for a forward pass: a position's KV is made of all the ids up to it."""
     for position in range(start, len(ids)):
-        cache.kv[0, slot, position] = hash(tuple(ids[: position + 1])) % 2**20
+        for part in cache.kv:
+            part[:, slot, position] = hash(tuple(ids[: position + 1])) % 2**20
     cache.extend(slot, list(ids[start:]), cold=cold)
 
 
 def check(cache, slot, length, ids):
     expected = [hash(tuple(ids[: n + 1])) % 2**20 for n in range(length)]
-    assert cache.kv[0, slot, :length, 0].tolist() == expected
+    assert all(part[-1, slot, :length, 0].tolist() == expected for part in cache.kv)
     assert cache.ids[slot] == list(ids[:length])
 
 

@@ -97,7 +97,8 @@ def test_what_depends_on_nothing_else_is_said_to_be_steady(module, monkeypatch, 
     """kept: how much of the number of tokens gets into the cache: then it is not."""
     model = make_model(module)
 
-    def prefill(chunks, kv):
+    def prefill(chunks, cache):
+        (kv,) = cache
         for chunk in chunks:
             place = slice(chunk.start, chunk.start + len(chunk.ids))
             values = torch.tensor(chunk.ids, dtype=kv.dtype)[:, None]
@@ -134,7 +135,7 @@ def test_whether_results_depend_on_the_number_of_threads_is_tried(module, monkey
             # A larger model is judged by one of its layers.
             layer = sum(map(prod, layer_shapes(model.config).values()))
             monkeypatch.setattr(calibrate, "_LARGEST", layer)
-            assert len(model.layers) > 1
+            assert model.config.layers > 1
             assert calibrate.depend_on_threads(model, cache, [2]) == [False, False]
             monkeypatch.setattr(calibrate, "_LARGEST", layer - 1)  # what was not tried is not known
             assert calibrate.depend_on_threads(model, cache, [1, 2, 4]) == [True, True]

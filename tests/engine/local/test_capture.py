@@ -96,7 +96,7 @@ def make_decode_step(int8, slots=SLOTS, dtype=torch.bfloat16):
                 tensors[name] = Quantized(values, values.new_empty(len(values), dtype=SCALE_DTYPE))
     model = Model(STARCODER, tensors)
     cache = Cache(model, slots)
-    return DecodeStep(model, cache, Sampler(cache.kv.shape[1], model.vocab_size, META))
+    return DecodeStep(model, cache, Sampler(cache.kv[0].shape[1], model.vocab_size, META))
 
 
 PATHS = {

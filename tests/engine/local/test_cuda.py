@@ -143,7 +143,7 @@ def test_int4_is_the_weights_it_stands_for(place, tiny_checkpoint, module):  # n
     model = engine._scheduler.model
     exact = load_module(tiny_checkpoint, tie_word_embeddings=False)
     exact.lm_head.weight.data = dequantize(model.head.weight, torch.float32).cpu()
-    for n, layer in enumerate(model.layers):
+    for n, layer in enumerate(model.parts[0].prefill):
         for name in ("qkv", "out", "up", "down"):
             packed = getattr(layer, name).weight
             unit = torch.eye(packed.shape[1], device=model.device)
@@ -161,7 +161,7 @@ def test_what_fills_a_captured_step_up_touches_no_request(engine, oracle):  # no
     """Its rows are at their own positions of a slot that nobody has."""
     step, seen = engine._scheduler.decode_step, []
     cache = step.cache
-    assert cache.kv.shape[1] == len(step._last) == 7 and cache.spare == 6 not in cache.free
+    assert cache.kv[0].shape[1] == len(step._last) == 7 and cache.spare == 6 not in cache.free
 
     def watched(inputs, graph):
         return SimpleNamespace(replay=lambda: (seen.append(inputs.tolist()), graph.replay()))

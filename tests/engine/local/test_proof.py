@@ -362,7 +362,7 @@ from assistant.engine.model.config import Config
 proof._COMMAND = [sys.executable, "-c", sys.argv[1]]
 sizes = "vocab_size positions window width layers heads kv_heads head_dim inner"
 config = Config(family="gpt_bigcode", **dict.fromkeys(sizes.split(), 1))
-proof._run(Some(device="cpu", dtype="torch.float32", numerics="", config=config), [], 600)
+proof._run("cpu", Some(dtype="torch.float32", numerics="", config=config), [], 600)
 """
 
 
@@ -411,7 +411,7 @@ def test_a_trial_compiles_every_variant_of_the_int8_kernels(vocabulary, width, i
         **shape,
     )
     model = trial.one_layer(config, torch.device("meta"), torch.bfloat16, "int8")
-    (layer,) = model.decode_layers
+    (layer,) = model.parts[0].decode
     tried = {variant(*each.weight.values.shape, each.bias) for each in linear(layer, model)}
     sizes = shapes.expected_shapes(replace(config, layers=1))
     needed = {variant(*sizes[name], name) for name in sizes if name.endswith(shapes.LINEAR)}
@@ -431,7 +431,7 @@ def test_the_real_trial_finds_the_same(tiny_checkpoint, module, kind):  # noqa: 
     found = []
 
     def ask(model):
-        found.append(proof._run(model, {}, 100))
+        found.append(proof._run(model.device, model, {}, 100))
         return {}
 
     def break_(patch):
@@ -479,7 +479,7 @@ def test_what_ends_the_real_trial_is_told(tiny_checkpoint, module, caplog, error
     found = []
 
     def ask(model):
-        found.append(proof._run(model, {}, 100))
+        found.append(proof._run(model.device, model, {}, 100))
         return {}
 
     def break_(patch):

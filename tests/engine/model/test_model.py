@@ -39,7 +39,11 @@ def expected(module, ids):
 
 def new_cache(model, slots=4):
     # NaN wherever nothing was computed: reading it by mistake cannot go unseen.
-    return torch.full(model.kv_shape(slots, model.window), torch.nan, dtype=model.dtype)
+    return [part.fill_(torch.nan) for part in model.new_kv(slots, model.window)]
+
+
+def copied(cache):
+    return [part.clone() for part in cache]
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +88,9 @@ def test_int8_decodes_nearly_the_same(module, dtype):
         torch.cat(given).log_softmax(-1), want.log_softmax(-1), log_target=True, reduction="none"
     ).sum(-1)
     assert divergence.max() < 0.02
-    weight = model.decode_layers[0].up.weight
-    assert (weight.values.dtype, model.layers[0].up.weight.dtype) == (torch.int8, dtype)
+    (part,) = model.parts
+    weight = part.decode[0].up.weight
+    assert (weight.values.dtype, part.prefill[0].up.weight.dtype) == (torch.int8, dtype)
 
 
 @pytest.mark.parametrize("int8", [False, True])
@@ -94,16 +99,16 @@ def test_a_row_is_the_same_alone_and_in_company_where_that_is_said(module, int8)
     cache = new_cache(model)
     chunks = [(IDS[:50], 0, 0), (IDS[:33], 1, 0), (IDS[:7], 2, 0)]
     together = compute(model, cache, *chunks)
-    kept = cache.clone()
+    kept = copied(cache)
     pairs = [
         (compute(model, cache, chunk)[0], row) for row, chunk in zip(together, chunks, strict=True)
     ]
     compute(model, cache, (IDS[:17], 3, 0))
     pairs.append((compute(model, cache, (IDS[17:50], 3, 17))[0], together[0]))
     rows = [(IDS[50], 0, 50), (IDS[33], 1, 33), (IDS[7], 2, 7)]
-    together = decode(model, kept.clone(), *rows)
+    together = decode(model, copied(kept), *rows)
     pairs += [
-        (decode(model, kept.clone(), alone)[0], row)
+        (decode(model, copied(kept), alone)[0], row)
         for row, alone in zip(together, rows, strict=True)
     ]
     with torch.inference_mode():
@@ -118,7 +123,8 @@ def test_suffix_prefill_on_a_copied_prefix(module, cut):
     model = make_model(module)
     cache = new_cache(model)
     compute(model, cache, (IDS[:cut], 0, 0))
-    cache[:, 3, :cut] = cache[:, 0, :cut]
+    for part in cache:
+        part[:, 3, :cut] = part[:, 0, :cut]
     logits = compute(model, cache, (IDS[cut:], 3, cut))
     torch.testing.assert_close(logits[0], expected(module, IDS), atol=TOLERANCE, rtol=0)
 
