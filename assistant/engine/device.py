@@ -5,6 +5,7 @@ Knows bytes, no models.
 """
 
 import logging
+import re
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from math import ceil
@@ -15,6 +16,7 @@ import torch
 
 from assistant.engine import card
 from assistant.errors import CheckpointError
+from assistant.text import quoted
 
 log = logging.getLogger(__name__)
 
@@ -32,10 +34,10 @@ def choose_device(name: str) -> torch.device:
     """
     if name == "cpu":
         return torch.device("cpu")
-    if name not in ("auto", "cuda") and not (name.startswith("cuda:") and name[5:].isdecimal()):
+    if name not in ("auto", "cuda") and not re.fullmatch(r"cuda:(0|[1-9][0-9]{0,3})", name):
         raise CheckpointError(
             f"--device must be auto, cpu, cuda or cuda:N, or several of "
-            f"them with commas between, not {name!r}."
+            f"them with commas between, not {quoted(name)}."
         )
     machine = card.inspect_machine()
     why_not = card.why_not(machine, 0 if name == "auto" else int(name[5:] or 0))
@@ -57,14 +59,12 @@ def choose_devices(name: str) -> list[torch.device]:
     """
     names = [part.strip() for part in name.split(",")]
     if len(names) == 1:
-        device = choose_device(name)
-        if name != "auto" or not on_card(device):
-            return [device]
-        machine = card.inspect_machine()
-        usable = [n for n in range(len(machine.cards)) if not card.why_not(machine, n)]
-        if len(usable) == 1:
-            return [device]
-        names = [*(f"cuda:{n}" for n in usable), "cpu"]
+        machine = card.inspect_machine() if name == "auto" else None
+        cards = range(len(machine.cards)) if machine else ()
+        usable = [n for n in cards if machine and not card.why_not(machine, n)]
+        if usable in ([], [0]):
+            return [choose_device(name)]
+        names = [*(f"cuda:{n}" for n in usable), *["cpu"] * (len(usable) > 1)]
     devices = [choose_device("cuda:0" if part == "cuda" else part) for part in names]
     if "auto" in names or _CPU in devices[:-1] or len({*devices}) < len(devices):
         raise CheckpointError(

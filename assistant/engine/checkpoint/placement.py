@@ -64,8 +64,6 @@ def place_layers(config: Config, settings: Settings, name: str, least: int) -> P
     and on several devices the longest. Raises CheckpointError."""
     devices = choose_devices(settings.device)
     free = {device: free_bytes(device) for device in devices}
-    halves = {card.half_dtype(card.at(device)) for device in devices}
-    half = torch.float16 if torch.float16 in halves else torch.bfloat16  # what all compute in
     slots = settings.slots
 
     def needed(slots: int, window: int, dtype: torch.dtype, choice: str) -> int:
@@ -73,7 +71,7 @@ def place_layers(config: Config, settings: Settings, name: str, least: int) -> P
         return bytes_needed(replace(config, window=window), slots, device, dtype, kind)
 
     if len(devices) > 1:
-        placement = _on_several(replace(config, window=least), settings, free, half, name)
+        placement = _on_several(replace(config, window=least), settings, free, name)
         if {*placement.layers} != {placement.device}:
             return placement
         choice, dtype, device = placement.choice, placement.dtype, placement.device
@@ -83,7 +81,7 @@ def place_layers(config: Config, settings: Settings, name: str, least: int) -> P
             *(settings.dtype, device, needed, free[device], name),
             slots=slots,
             window=least,
-            half=half,
+            half=card.half_dtype(card.at(device)),
         )
     window = settings.window or choose_window(
         *(config, least, slots, device, dtype, free[device]),
@@ -96,13 +94,20 @@ def _on_several(
     config: Config,
     settings: Settings,
     free: Mapping[torch.device, float],
-    half: torch.dtype,
     name: str,
 ) -> Placement:
-    """On the first card that holds all of it, or in parts. free: bytes on cards, and on a CPU
-    behind them."""
+    """On the first card that holds all of it, in the numbers that it computes in; or in parts, in
+    those that all of them do. free: bytes on cards, and on a CPU behind them."""
     slots = settings.slots
-    choice, dtype = number_format(settings.dtype, next(iter(free)), half)
+    halves = {device: card.half_dtype(card.at(device)) for device in free if device.type != "cpu"}
+    for device, half in halves.items():
+        if settings.dtype != "int4" or half is torch.bfloat16:
+            choice, dtype = number_format(settings.dtype, device, half)
+            if placement := _alone(config, slots, choice, dtype, device, free[device]):
+                return placement
+    # The one that decides: an older card, if there is one.
+    device, half = min(halves.items(), key=lambda item: item[1] is torch.bfloat16)
+    choice, dtype = number_format(settings.dtype, device, half)
 
     def most_slots(choice: str, dtype: torch.dtype) -> int:
         counts = range(1, slots + 1)
@@ -130,6 +135,21 @@ def _on_several(
     )
 
 
+def _alone(
+    config: Config,
+    slots: int,
+    choice: str,
+    dtype: torch.dtype,
+    device: torch.device,
+    room: float,
+) -> Placement | None:
+    """On one card, if `room` bytes are enough."""
+    kind = choice if choice in QUANTISED else None
+    if bytes_needed(config, slots, device, dtype, kind) + RESERVE > room:
+        return None
+    return Placement(choice, dtype, config.window, device, (device,) * config.layers)
+
+
 def _plan(
     config: Config,
     slots: int,
@@ -139,10 +159,9 @@ def _plan(
 ) -> Placement | None:
     kind = choice if choice in QUANTISED else None
     cards = [device for device in free if device.type != "cpu"]
-    alone = bytes_needed(config, slots, cards[0], dtype, kind) + RESERVE
     for device in cards:
-        if alone <= free[device]:
-            return Placement(choice, dtype, config.window, device, (device,) * config.layers)
+        if placement := _alone(config, slots, choice, dtype, device, free[device]):
+            return placement
     layer, outer, beside = shares(config, slots, dtype, kind)
     rooms = {device: room - RESERVE - beside for device, room in free.items()}
     first = next((device for device in cards if rooms[device] >= outer), None)

@@ -36,10 +36,14 @@ HALF = torch.bfloat16
 
 @pytest.fixture
 def machine(monkeypatch):
-    """machine(0's, 1's, ..., cpu=...): GB that are free. older: how many cards lack bfloat16."""
+    """machine(0's, 1's, ..., cpu=...): GB that are free. older: the cards that lack bfloat16.
+    oldest: those that torch cannot compute on."""
 
-    def make(*cards, cpu=0.0, older=0):
-        kinds = [card.Card("a card", (7, 5) if n < older else (9, 0)) for n in range(len(cards))]
+    def make(*cards, cpu=0.0, older=(), oldest=()):
+        kinds = [
+            card.Card("a card", (3, 5) if n in oldest else (7, 5) if n in older else (9, 0))
+            for n in range(len(cards))
+        ]
         here = card.Machine("2.13.0", "13.0", ("sm_75", "sm_90"), tuple(kinds), present=True)
         monkeypatch.setattr(card, "inspect_machine", lambda: here)
         monkeypatch.setattr(
@@ -99,11 +103,33 @@ def test_plans(machine, caplog, cards, cpu, device, dtype, expected):
 
 
 def test_older_cards_decide_on_the_numbers_of_all(machine):
-    machine(24, 24, cpu=90, older=1)
+    machine(24, 24, cpu=90, older=[0])
     placement = find()
     assert (placement.choice, placement.dtype) == ("float16", torch.float16)
-    with pytest.raises(CheckpointError, match="int4 needs a card of compute capability 8.0"):
+    machine(9, 9, cpu=9, older=[1])
+    with pytest.raises(CheckpointError, match="int4 needs a card .* 8.0 and cuda:1 has less"):
         find(dtype="int4")
+
+
+@pytest.mark.parametrize("older", [0, 1])
+def test_a_card_that_holds_it_alone_computes_in_its_own_numbers(machine, older):
+    newer = 1 - older
+    machine(*(24 if n == older else 40 for n in range(2)), cpu=90, older=[older])
+    for dtype, choice in (("auto", "bfloat16"), ("int4", "int4")):
+        placement = find(dtype=dtype)
+        assert placement.choice == choice and placement.dtype is HALF
+        assert counts(placement) == [(f"cuda:{newer}", 40)]
+    machine(*(40 if n == older else 24 for n in range(2)), cpu=90, older=[older])
+    assert (find().choice, counts(find())) == ("float16", [(f"cuda:{older}", 40)])
+
+
+def test_a_card_that_is_too_old_is_left_out(machine):
+    machine(40, 40, cpu=90, oldest=[0])
+    assert counts(find()) == [("cuda:1", 40)]
+    machine(40, 24, 24, cpu=90, oldest=[0])
+    assert counts(find()) == [("cuda:1", 27), ("cuda:2", 13)]
+    machine(40, cpu=90, oldest=[0])
+    assert counts(find()) == [("cpu", 40)]
 
 
 @pytest.mark.parametrize(
@@ -156,6 +182,9 @@ def test_what_is_named_helps(machine):
     [
         ("cuda:0,cuda:2", "--device cuda:2 cannot be used: torch sees 2 CUDA devices here"),
         ("cuda:0,card", "--device must be auto, cpu, cuda or cuda:N, or several of them"),
+        ("cuda:01", "--device must be auto, cpu, cuda or cuda:N, or several of them"),
+        ("cuda:" + "9" * 5000, "--device must be auto, cpu, cuda or cuda:N, or several of them"),
+        ("cuda:\N{ARABIC-INDIC DIGIT ONE}", "--device must be auto, cpu, cuda or cuda:N"),
         ("cuda:0,", "--device must be auto, cpu, cuda or cuda:N, or several of them"),
         ("cpu,cuda:0", "must name cards, each once, with or without cpu behind them"),
         ("cuda,cuda:0", "must name cards, each once"),
