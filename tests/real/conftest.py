@@ -8,6 +8,8 @@ from assistant.engine.open import open_engine
 from assistant.settings import Settings
 from tests.support.smollm2 import FILE
 
+WINDOW = 2048  # of the model's 8,192: enough for each prompt here, and filled four times as soon
+
 
 @pytest.fixture(scope="session")
 def opened():
@@ -17,7 +19,7 @@ def opened():
 
     @contextlib.contextmanager
     def opened(dtype):
-        settings = Settings(model=str(FILE), device="cpu", dtype=dtype, slots=4)
+        settings = Settings(model=str(FILE), device="cpu", dtype=dtype, slots=4, window=WINDOW)
         engine = open_engine(settings)
         try:
             yield engine

@@ -15,10 +15,10 @@ pytestmark = pytest.mark.real
 TOP, PROMPT, NEW = 20, 100, 128  # PROMPT and NEW: tokens
 
 
-def write(engine, ids):
-    """What is written behind a prompt: its ids, and what was thought of each."""
+def read(stream):
+    """The ids that are written, and what was thought of each."""
     new, thought, end = [], [], None
-    for item in engine.generate(greedy(ids, NEW, logprobs=TOP)):
+    for item in stream:
         if isinstance(item, Piece):
             new += item.ids
             thought += item.logprobs
@@ -33,9 +33,10 @@ def test_smaller_weights_write(engine, opened, dtype):
     given, exact = [], []
     with opened(dtype) as small:
         assert dtype in small.numerics
-        for text in TEXTS.values():
-            ids = engine.tokenizer.encode(text)[:PROMPT]
-            new, thought = write(small, ids)
+        prompts = [engine.tokenizer.encode(text)[:PROMPT] for text in TEXTS.values()]
+        streams = [small.generate(greedy(ids, NEW, logprobs=TOP)) for ids in prompts]
+        for ids, stream in zip(prompts, streams, strict=True):
+            new, thought = read(stream)
             assert all(math.isfinite(each.logprob) for each in thought)
             given += [each.top for each in thought]
             exact += [

@@ -29,15 +29,15 @@ def oracle(prompts, texts):
     return in_process(ask, prompts, texts, NEW)
 
 
-@pytest.mark.parametrize("together", [1, 4])
-def test_greedy_ids_equal_generate(engine, prompts, oracle, together):
+@pytest.mark.parametrize(("every", "together"), [(5, 1), (1, 4)])  # alone is slow: four of them
+def test_greedy_ids_equal_generate(engine, prompts, oracle, every, together):
     expected, distance, _ = oracle
     assert distance > 1e-4  # the last bits of a sum decide nowhere
-    found = []
-    for at in range(0, len(prompts), together):
-        streams = [engine.generate(greedy(ids, NEW)) for ids in prompts[at : at + together]]
+    chosen, found = prompts[::every], []
+    for at in range(0, len(chosen), together):
+        streams = [engine.generate(greedy(ids, NEW)) for ids in chosen[at : at + together]]
         found += [read(stream)[1] for stream in streams]
-    assert len(found) == 20 and found == expected
+    assert len(expected) == 20 and found == expected[::every]
 
 
 def test_the_inspector_says_what_transformers_computes(engine, texts, oracle):
