@@ -6,7 +6,7 @@ import tracemalloc
 
 import pytest
 
-from assistant.engine.checkpoint import load as module
+from assistant.engine.checkpoint import placement
 from assistant.engine.checkpoint.load import load_checkpoint
 from assistant.errors import CheckpointError
 from assistant.settings import Settings
@@ -71,7 +71,7 @@ def changed(good, chance):
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_changed_config_is_read_or_refused(case, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "free_bytes", lambda device: 8e9)
+    monkeypatch.setattr(placement, "free_bytes", lambda device: 8e9)
     make_module(*CASES[case], tmp_path)
     make_tokenizer(tmp_path)
     path = tmp_path / "config.json"
