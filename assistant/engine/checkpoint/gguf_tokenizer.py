@@ -6,6 +6,7 @@ which llama.cpp finds in any text: they are what a tokenizer.json's added tokens
 """
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from assistant.errors import CheckpointError
 from assistant.text import quoted
 
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED = 1, 2, 3, 4  # gguf.TokenType
+MERGES_MAX = 2_000_000  # for the largest vocabularies that are known, of 256,000 tokens, 600,000
 _MERGED_CHARS_MAX = 128  # of a token that merges lead to; SentencePiece's own have 16 at most
 
 _GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -75,7 +77,7 @@ def spec_from_gguf(found: GgufTokenizer, path: Path) -> Spec:
     vocab = {text: id for id, text in enumerate(found.tokens)}
     model: Spec = {"type": "BPE", "vocab": vocab, "dropout": None, "unk_token": None}
     if found.model == "llama":
-        return spec | _sentencepiece(model, found)
+        return spec | _sentencepiece(model, found, path)
     return spec | _byte_level(model, found, path)
 
 
@@ -108,7 +110,7 @@ def _byte_level(model: Spec, found: GgufTokenizer, path: Path) -> Spec:
     }
 
 
-def _sentencepiece(model: Spec, found: GgufTokenizer) -> Spec:
+def _sentencepiece(model: Spec, found: GgufTokenizer, path: Path) -> Spec:
     """SentencePiece merges whatever two neighbours make the best token of all; merges in the order
     of the scores do the same."""
     return {
@@ -129,22 +131,29 @@ def _sentencepiece(model: Spec, found: GgufTokenizer) -> Spec:
                 {"type": "Strip", "content": " ", "start": 1, "stop": 0},
             ],
         },
-        "model": model | {"byte_fallback": True, "merges": [*_merges(found)]},
+        "model": model | {"byte_fallback": True, "merges": [*_merges(found, path)]},
     }
 
 
-def _merges(found: GgufTokenizer) -> Iterator[tuple[str, str]]:
-    """All pairs of tokens that make a third, best first; alike ones with the longer left first."""
+def _merges(found: GgufTokenizer, path: Path) -> Iterator[tuple[str, str]]:
+    """All pairs of tokens that make a third, best first; alike ones with the longer left first.
+    Raises CheckpointError for too many."""
     scores = found.scores or [0.0] * len(found.tokens)
     kinds = zip(found.tokens, found.types, scores, strict=True)
     normal = {text: score for text, kind, score in kinds if kind == _NORMAL}
-    pairs = [
+    every = (
         (-score, -at, text)
         for text, score in normal.items()
         if len(text) <= _MERGED_CHARS_MAX
         for at in range(1, len(text))
         if text[:at] in normal and text[at:] in normal
-    ]
+    )
+    pairs = [*islice(every, MERGES_MAX + 1)]
+    if len(pairs) > MERGES_MAX:
+        raise CheckpointError(
+            f"The file {path} has a tokenizer with more than {MERGES_MAX:,} merges, the most that "
+            "are read: choose another."
+        )
     for _, at, text in sorted(pairs):
         yield text[:-at], text[-at:]
 
