@@ -136,9 +136,11 @@ def _listed(folder: Path, weights: str) -> list[Path]:
         return []
     try:
         names = sorted(set(index["weight_map"].values()))
-        suffix = weights.split(".")[1]
-        if not names or not all(_SHARD.fullmatch(name) and name.endswith(suffix) for name in names):
-            raise ValueError(f"no list of .{suffix} files beside it")
+        suffix = Path(weights).suffix
+        if not all(_SHARD.fullmatch(name) and Path(name).suffix == suffix for name in names):
+            raise ValueError(f"no list of {suffix} files beside it")
+        if not names:
+            raise ValueError("it names no files")
         if len(names) > SHARDS_MAX:
             raise ValueError(f"{len(names):,} files, and at most {SHARDS_MAX:,} are read")
     except (KeyError, AttributeError, TypeError, ValueError) as error:

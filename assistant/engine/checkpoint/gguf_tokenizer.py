@@ -18,7 +18,7 @@ from assistant.errors import CheckpointError
 from assistant.text import quoted
 
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED = 1, 2, 3, 4  # gguf.TokenType
-MERGES_MAX = 2_000_000  # for the largest vocabularies that are known, of 256,000 tokens, 600,000
+MERGES_MAX = 2_000_000  # the largest vocabularies that are known, of 256,000 tokens, have 600,000
 _MERGED_CHARS_MAX = 128  # of a token that merges lead to; SentencePiece's own have 16 at most
 
 _GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"

@@ -169,6 +169,8 @@ def _where(file: File) -> Path:
 
 def _read_bin(path: Path) -> dict[str, Tensor]:
     """A .bin file's tensors, on the CPU; the older of its two formats cannot be mapped."""
+    if path.suffix != ".bin":  # which alone was asked for with --allow-bin
+        raise ValueError("neither .safetensors nor .bin")
     tensors: dict[str, Tensor] = torch.load(
         path, map_location="cpu", weights_only=True, mmap=is_zipfile(path)
     )

@@ -87,8 +87,8 @@ def test_sizes_that_no_model_has(folder, key, value):
 @pytest.mark.parametrize(
     "name",
     ["../" + WEIGHTS, "/etc/passwd", "..", ".", "", "a\0.safetensors", "a\n.safetensors",
-     "model.bin", "pytorch_model.bin", "x/../y.safetensors", "C:\\x.safetensors",
-     "x" * 5000 + ".safetensors"],
+     "model.bin", "pytorch_model.bin", "weights.xsafetensors", "x/../y.safetensors",
+     "C:\\x.safetensors", "x" * 5000 + ".safetensors"],
 )  # fmt: skip
 def test_an_index_names_files_of_its_kind_beside_it(folder, name):
     shutil.copy(folder / WEIGHTS, folder / "copy.safetensors")

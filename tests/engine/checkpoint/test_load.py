@@ -372,6 +372,13 @@ def test_bin_files_that_hold_something_else(folder, content):
     assert str(path) in refusal(folder, allow_bin=True)
 
 
+def test_only_what_is_named_so_is_read_as_a_bin_file(folder):
+    path = to_bin(folder)
+    assert weights.read_header(path)
+    with pytest.raises(CheckpointError, match="not a file of weights"):
+        weights.read_header(path.rename(folder / "model.xsafetensors"))
+
+
 def test_a_bin_file_that_is_cut_off(folder):
     path = to_bin(folder)
     os.truncate(path, path.stat().st_size // 2)
