@@ -155,7 +155,7 @@ def _match(
     shared = {FAMILIES[config.family].names.prefix + file_names(config, EMBEDDING)[0]}
     shared |= {*file_names(config, HEAD)}
     halves: dict[str, dict[str, Stored]] = {}
-    added, replaced, modules, wrong = {}, {}, set(), []
+    added, replaced, whole_ones, wrong = {}, {}, set(), []
     for item in read_header(folder / WEIGHTS):
         inside = item.key.removeprefix(_PREFIX)
         if ".lora_embedding_" in inside:
@@ -173,7 +173,7 @@ def _match(
             halves.setdefault(whole, {})[half[2]] = item
         elif item.shape == place.stored:
             replaced[place.key] = item
-            modules.add(whole.rpartition(".")[0])
+            whole_ones.add(whole)
         else:
             wrong.append(inside)
     for whole, pair in halves.items():
@@ -186,14 +186,16 @@ def _match(
         else:
             wrong += [item.key.removeprefix(_PREFIX) for item in pair.values()]
     for saved in said.saved:
-        if not any(f"{saved}." in f"{module}." for module in modules):
+        its = {whole for whole in places if f".{saved}." in f".{whole}"}
+        if not its or its - whole_ones:
             raise NotSupported(f"{quoted(saved)} in modules_to_save, and no tensors for it")
-    if wrong or not (added or replaced):
-        such = f", such as {quoted(min(wrong))}" if wrong else ""
+    if not (added or replaced or wrong):
+        raise CheckpointError(f"The adapter {name} has no tensors: choose another.")
+    if wrong:
         raise CheckpointError(
             f"The adapter {name} does not fit {model} ({len(wrong)} tensors have no place in it, "
-            f"or another shape or kind of number than {CONFIG} says{such}): choose the model that "
-            "it was made for."
+            f"or another shape or kind of number than {CONFIG} says, such as "
+            f"{quoted(min(wrong))}): choose the model that it was made for."
         )
     return added, replaced
 
@@ -203,8 +205,8 @@ def _all_finite(path: Path, added: Mapping[str, Added], replaced: Mapping[str, S
     most = torch.finfo(torch.float32).max
     with safe_open(path, framework="pt") as file:
         for down, up, scale in added.values():
-            peaks = [float(file.get_tensor(half.key).abs().max()) for half in (down, up)]
+            peaks = [float(file.get_tensor(half.key).float().abs().max()) for half in (down, up)]
             sums = peaks[0] * peaks[1] * down.shape[0] * scale
             if not all(peak <= most for peak in (*peaks, sums)):  # none is above, or no number
                 return False
-        return all(file.get_tensor(item.key).isfinite().all() for item in replaced.values())
+        return all(file.get_tensor(item.key).float().isfinite().all() for item in replaced.values())
