@@ -97,18 +97,19 @@ def _embedded_folder() -> Path:
 
 def _local(model: str) -> Path | None:
     """The folder or file that a --model flag names, None if it has the form of a hub id."""
-    path = Path(os.path.expanduser(model))  # leaves a ~ of nobody as it is
+    # Leaves a ~ of nobody as it is. What os.path asks is False of what no file can be called.
+    path = Path(os.path.expanduser(model))
     repo, colon, file = model.partition(":")
-    if colon and repo.count("/") == 1 and repo[0] not in "/.~" and not path.exists():
+    if colon and repo.count("/") == 1 and repo[0] not in "/.~" and not os.path.exists(path):
         if _IN_REPO.fullmatch(file):
             return None
         raise CheckpointError(
             f"--model {quoted(model)} names no GGUF file in {quoted(repo)}: behind the colon goes "
             "its path there, like model-Q8_0.gguf."
         )
-    if path.suffix == GGUF or path.is_dir():
+    if path.suffix == GGUF or os.path.isdir(path):
         return path
-    if path.is_file():
+    if os.path.isfile(path):
         raise CheckpointError(
             f"--model {quoted(model)} is a file, and of those only .gguf ones are read: give the "
             "folder that it is in."

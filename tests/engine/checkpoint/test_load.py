@@ -181,7 +181,18 @@ def test_the_embedded_checkpoint_is_the_one_in_models(tiny_checkpoint, tmp_path,
 
 
 @pytest.mark.parametrize(
-    "model", ["no/such/folder", "./nothing", "/nothing", "~/nothing", "~nobody-here/x", "x"]
+    "model",
+    [
+        "no/such/folder",
+        "./nothing",
+        "/nothing",
+        "~/nothing",
+        "~nobody-here/x",
+        "x",
+        "x" * 300,
+        "/" + "x" * 300,
+        "a/b/" + "x" * 5000,
+    ],
 )
 def test_neither_folder_nor_hub_id(model):
     assert "neither a folder nor a hub id" in refusal(model)
