@@ -1,7 +1,7 @@
 """Where a checkpoint is: the embedded one, a folder, a GGUF file, or on the hub.
 
-From the hub the small files come first, so that a checkpoint that cannot be served is refused
-before gigabytes are downloaded. Knows names and files; nothing of what is in them but the lists of
+From the hub the small files come first, but for a GGUF file, which is one, so that a checkpoint
+that cannot be served is refused before gigabytes are downloaded. Knows names and files; nothing of what is in them but the lists of
 shards.
 """
 
@@ -58,17 +58,21 @@ def find_checkpoint(settings: Settings) -> Place:
     return Place(path if colon else folder, model, repo, folder.name)
 
 
-def fetch_rest(place: Place, allow_bin: bool) -> None:
-    """Tokenizer and weights into the hub's cache; .bin files only where there is nothing else."""
-    if not place.repo or place.is_gguf:
-        return
-    folder = fetch_snapshot(
-        place.repo,
-        revision=place.commit,
-        allow_patterns=[*_SMALL_FILES, *_patterns(SAFETENSORS)],
-    )
-    if allow_bin and not _listed(folder, SAFETENSORS):
-        fetch_snapshot(place.repo, revision=place.commit, allow_patterns=_patterns(BIN))
+def fetch_small(place: Place) -> None:
+    """What belongs to the tokenizer into the hub's cache, but for a GGUF file, which has it."""
+    _fetch(place, _SMALL_FILES)
+
+
+def fetch_weights(place: Place, allow_bin: bool) -> None:
+    """Into the hub's cache, but for a GGUF file; .bin files only where there is nothing else."""
+    _fetch(place, _patterns(SAFETENSORS))
+    if allow_bin and place.repo and not place.is_gguf and not _listed(place.path, SAFETENSORS):
+        _fetch(place, _patterns(BIN))
+
+
+def _fetch(place: Place, patterns: list[str]) -> None:
+    if place.repo and not place.is_gguf:
+        fetch_snapshot(place.repo, revision=place.commit, allow_patterns=patterns)
 
 
 def weight_files(place: Place, allow_bin: bool) -> list[Path]:
