@@ -32,7 +32,7 @@ from assistant.engine.files import broken_file, look_at, read_json, to_delete
 from assistant.engine.model.config import Config
 from assistant.errors import CheckpointError
 from assistant.hub import fetch_file
-from assistant.text import quoted
+from assistant.text import one_line, quoted
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _PREFIX = "base_model.model."  # of what peft calls the modules inside it
@@ -66,7 +66,7 @@ def load_adapter(named: str, config: Config, model: str) -> Adapter:
     folder, name, commit = _find(named)
     raw = read_json(folder / CONFIG)
     if raw is None:
-        raise CheckpointError(f"{folder} is no adapter: it has no {CONFIG}.")
+        raise CheckpointError(f"{one_line(folder)} is no adapter: it has no {CONFIG}.")
     if look_at(folder / WEIGHTS) is None:
         raise CheckpointError(f"The adapter {name} has no {WEIGHTS}, the only file that is read.")
     try:
@@ -82,7 +82,7 @@ def load_adapter(named: str, config: Config, model: str) -> Adapter:
     if not _all_finite(folder / WEIGHTS, added, replaced):
         raise CheckpointError(
             f"The adapter {name} has values that are not finite or too large: choose another, or "
-            f"delete {to_delete(folder / WEIGHTS)} and download it again."
+            f"delete {one_line(to_delete(folder / WEIGHTS))} and download it again."
         )
     return Adapter(f"{name} · {(commit or _digest(folder))[:12]}", added, replaced)
 
@@ -92,7 +92,7 @@ def _find(named: str) -> tuple[Path, str, str | None]:
     None."""
     path = os.path.expanduser(named)
     if os.path.isdir(path):  # False for what no path can be
-        return Path(path), Path(path).resolve().name, None
+        return Path(path), one_line(Path(path).resolve().name), None
     repo, _, revision = named.partition("@")
     if repo.count("/") != 1 or repo[0] in "/.~":
         raise CheckpointError(

@@ -1,8 +1,8 @@
 """Where a checkpoint is: the embedded one, a folder, a GGUF file, or on the hub.
 
 From the hub the small files come first, but for a GGUF file, which is one, so that a checkpoint
-that cannot be served is refused before gigabytes are downloaded. Knows names and files; nothing of what is in them but the lists of
-shards.
+that cannot be served is refused before gigabytes are downloaded. Knows names and files; nothing of
+what is in them but the lists of shards.
 """
 
 import os
@@ -15,7 +15,7 @@ from assistant.errors import CheckpointError
 from assistant.hub import fetch_file, fetch_snapshot
 from assistant.paths import MODELS
 from assistant.settings import EMBEDDED, Settings
-from assistant.text import quoted
+from assistant.text import one_line, quoted
 
 SAFETENSORS = "model.safetensors"
 BIN = "pytorch_model.bin"  # a pickle: some older family members have nothing else
@@ -50,7 +50,7 @@ def find_checkpoint(settings: Settings) -> Place:
     if path and settings.revision:
         raise CheckpointError("--revision goes with a hub id; what is here has no revisions.")
     if path:
-        return Place(path, path.name if path.suffix == GGUF else path.resolve().name)
+        return Place(path, one_line((path if path.suffix == GGUF else path.resolve()).name))
     repo, colon, file = model.partition(":")
     path = fetch_file(repo, file if colon else "config.json", revision=settings.revision)
     # The cache names a snapshot's folder by its commit.

@@ -15,7 +15,7 @@ from assistant.engine.protocol import ChatFiles
 from assistant.engine.tokenizer import BPETokenizer, make_tokenizer
 from assistant.engine.vocabulary import BLANK, Spec
 from assistant.errors import CheckpointError
-from assistant.text import quoted
+from assistant.text import one_line, quoted
 
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED = 1, 2, 3, 4  # gguf.TokenType
 MERGES_MAX = 2_000_000  # the largest vocabularies that are known, of 256,000 tokens, have 600,000
@@ -59,8 +59,8 @@ def spec_from_gguf(found: GgufTokenizer, path: Path) -> Spec:
     """A tokenizer.json, parsed. Raises CheckpointError for kinds that are not supported."""
     if found.model not in ("gpt2", "llama"):
         raise CheckpointError(
-            f"The file {path} has a tokenizer of the kind {quoted(found.model)}; gpt2 and llama "
-            "are supported."
+            f"The file {one_line(path)} has a tokenizer of the kind {quoted(found.model)}; "
+            "gpt2 and llama are supported."
         )
     ends = {found.bos_id, found.eos_id, found.eot_id}
     added = [
@@ -85,11 +85,11 @@ def _byte_level(model: Spec, found: GgufTokenizer, path: Path) -> Spec:
     pre = found.pre or "default"
     if pre not in _CUTS:
         raise CheckpointError(
-            f"The file {path} cuts text as {quoted(pre)} does, which is not supported; "
+            f"The file {one_line(path)} cuts text as {quoted(pre)} does, which is not supported; "
             f"{', '.join(_CUTS)} are."
         )
     if found.merges is None:
-        raise CheckpointError(f"The file {path} has no merges for its tokenizer.")
+        raise CheckpointError(f"The file {one_line(path)} has no merges for its tokenizer.")
     cuts = [
         {"type": "Split", "pattern": {"Regex": cut}, "behavior": "Isolated", "invert": False}
         for cut in _CUTS[pre]
@@ -151,8 +151,8 @@ def _merges(found: GgufTokenizer, path: Path) -> Iterator[tuple[str, str]]:
     pairs = [*islice(every, MERGES_MAX + 1)]
     if len(pairs) > MERGES_MAX:
         raise CheckpointError(
-            f"The file {path} has a tokenizer with more than {MERGES_MAX:,} merges, the most that "
-            "are read: choose another."
+            f"The file {one_line(path)} has a tokenizer with more than {MERGES_MAX:,} merges, the "
+            "most that are read: choose another."
         )
     for _, at, text in sorted(pairs):
         yield text[:-at], text[-at:]

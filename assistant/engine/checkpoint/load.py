@@ -1,9 +1,8 @@
 """Checks and loads a checkpoint: config, tokenizer and weights, of a folder or a GGUF file.
 
 What cannot be served is refused before gigabytes are downloaded or read, but for a GGUF file, which
-is one. Nothing in a checkpoint is
-ever executed: no code from the repository, no pickle. Where a checkpoint is, find.py knows; reading
-tensors is weights.py's.
+is one. Nothing in a checkpoint is ever executed: no code from the repository, no pickle. Where a
+checkpoint is, find.py knows; reading tensors is weights.py's.
 """
 
 from dataclasses import dataclass

@@ -24,7 +24,7 @@ from assistant.engine.model import int4, int8
 from assistant.engine.model.config import Config
 from assistant.engine.model.linear import Weight
 from assistant.errors import CheckpointError
-from assistant.text import quoted
+from assistant.text import one_line, quoted
 
 # Not the 8-bit kinds, which mean nothing without the scales that some quantiser put beside them.
 _FLOATING = {
@@ -97,9 +97,10 @@ def find_tensors(files: Sequence[File], config: Config) -> dict[str, Piece]:
         first = files[0]
         its = "header" if isinstance(first, GgufFile) else "config.json"
         raise CheckpointError(
-            f"The weights in {_where(first)} do not fit its {its} ({len(wrong)} tensors "
+            f"The weights in {one_line(_where(first))} do not fit its {its} ({len(wrong)} tensors "
             "are missing or have another shape or kind of number, such as "
-            f"{quoted(min(wrong))}): delete {to_delete(_path(first))} and download it again."
+            f"{quoted(min(wrong))}): delete {one_line(to_delete(_path(first)))} and download "
+            "it again."
         )
     return pieces
 
@@ -140,7 +141,9 @@ def read_header(file: File) -> list[Stored]:
     if isinstance(file, GgufFile):
         return [Stored(file, key, shape, True) for key, (shape, _) in file.tensors.items()]
     if look_at(file) is None:
-        raise CheckpointError(f"The checkpoint file {file} is missing: download it again.")
+        raise CheckpointError(
+            f"The checkpoint file {one_line(file)} is missing: download it again."
+        )
     try:
         if file.suffix != ".safetensors":
             return [

@@ -99,6 +99,15 @@ def test_an_index_names_files_of_its_kind_beside_it(folder, name):
         assert f"delete {folder / INDEX} " in sentence and "passwd" not in sentence
 
 
+def test_names_of_folders_are_shown_on_one_line(folder):
+    """Without what a terminal would take for an order."""
+    odd = folder.rename(folder.with_name("a\x1b[31m\n\tb"))
+    assert load(odd).name == "a  b"
+    for name in (WEIGHTS, TOKENIZER, CONFIG):
+        (odd / name).unlink()
+        assert "\x1b" not in (sentence := refusal(odd)) and "a  b" in sentence
+
+
 def test_an_index_of_endless_files(folder):
     (folder / WEIGHTS).unlink()
     names = {str(number): f"m{number}.safetensors" for number in range(100_000)}
