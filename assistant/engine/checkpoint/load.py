@@ -69,7 +69,7 @@ def load_checkpoint(settings: Settings) -> Checkpoint:
     adapter = load_adapter(settings.adapter, config, place.name) if settings.adapter else None
     least = least_window(settings.window, config, place.name)
     placement = place_layers(config, settings, place.name, least)
-    config = with_window(config, placement.window, place.name)
+    config = with_window(config, placement.window, settings.window, place.name)
     if gguf:
         tokenizer = tokenizer_from_gguf(gguf.tokenizer, gguf.path)
     else:
@@ -86,7 +86,7 @@ def load_checkpoint(settings: Settings) -> Checkpoint:
         stored = adapter.join(stored, config)
     tensors: dict[str, Weight] = {}
     for device, part in placement.split(stored).items():
-        tensors |= read_tensors(part, device, placement.dtype, placement.kind)
+        tensors |= read_tensors(part, device, placement.dtype, placement.kind, name=place.name)
     return Checkpoint(
         name=place.name,
         revision=sha256(gguf.path) if gguf else place.commit,

@@ -78,7 +78,11 @@ def find_tensors(files: Sequence[File], config: Config) -> dict[str, Piece]:
     family = FAMILIES[config.family]
     stored: dict[str, Stored] = {}
     for file in files:
-        stored |= {item.key.removeprefix(family.names.prefix): item for item in read_header(file)}
+        for item in read_header(file):
+            key = item.key.removeprefix(family.names.prefix)
+            if key in stored:
+                raise broken_file(_path(file), f"{quoted(key)} is there twice")
+            stored[key] = item
     pieces, wrong = {}, []
     for name, shape in expected_shapes(config).items():
         keys = file_names(config, name)
@@ -186,26 +190,31 @@ def _read_bin(path: Path) -> dict[str, Tensor]:
 
 
 def read_tensors(
-    pieces: Mapping[str, Piece], device: torch.device, dtype: torch.dtype, kind: str | None = None
+    pieces: Mapping[str, Piece],
+    device: torch.device,
+    dtype: torch.dtype,
+    kind: str | None = None,
+    name: str = "the model",
 ) -> dict[str, Weight]:
     """What find_tensors found, on `device` in `dtype`, with what an adapter adds to it.
 
     kind: the weights of the layers' linear maps are Quantized ("int8") or Packed ("int4") instead,
     that of the head is Quantized; a tied one then has an entry of its own, beside the embedding. No
-    more than one tensor is held in another form than its last. Raises CheckpointError.
+    more than one tensor is held in another form than its last. name: what people read. Raises
+    CheckpointError.
     """
-    where = _where(next(iter(pieces.values())).stored[0].file)
     try:
         return _read(pieces, device, dtype, kind)
     except Exception as error:  # whatever is wrong with files that anyone may have written
         if is_out_of_memory(error):
             raise CheckpointError(
-                f"The memory on {device} ran out while {where.name} was loaded: close other "
+                f"The memory on {device} ran out while {name} was loaded: close other "
                 "programs or choose a smaller checkpoint with --model."
             ) from error
+        otherwise = "" if device.type == "cpu" else ", or try --device cpu"
         raise CheckpointError(
-            f"The weights in {where} cannot be loaded on {device} ({type(error).__name__}): "
-            "download them again, or try --device cpu."
+            f"The weights of {name} cannot be loaded on {device} ({type(error).__name__}): "
+            f"download them again{otherwise}."
         ) from error
 
 

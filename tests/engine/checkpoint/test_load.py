@@ -150,6 +150,15 @@ def test_names_without_their_prefix(folder, tiny_checkpoint):
     assert_same(load(folder).tensors, oracle(tiny_checkpoint))
 
 
+def test_a_tensor_with_and_without_its_prefix_is_refused(folder):
+    good = (folder / WEIGHTS).read_bytes()
+    twice = {"wpe.weight": torch.zeros(256, 64)}
+    edit_weights(folder / WEIGHTS, lambda tensors: tensors.update(twice))
+    assert "'wpe.weight' is there twice" in refusal(folder)
+    (folder / WEIGHTS).write_bytes(good)
+    assert load(folder)
+
+
 def test_a_tied_head_that_is_stored_is_left_out(folder, tiny_checkpoint):
     head = {"lm_head.weight": torch.zeros(VOCAB_SIZE, 64)}
     edit_weights(folder / WEIGHTS, lambda tensors: tensors.update(head))
@@ -486,7 +495,7 @@ def test_the_numbers_are_those_of_the_card(tiny_checkpoint, monkeypatch, capabil
     monkeypatch.setattr(card, "inspect_machine", lambda: card.Machine("2.13.0", cards=(here,)))
     monkeypatch.setattr(card, "at", lambda device: here)
     monkeypatch.setattr(placement, "free_bytes", lambda device: 10**10)
-    monkeypatch.setattr(module, "read_tensors", lambda *given: read.append(given[1:]) or {})
+    monkeypatch.setattr(module, "read_tensors", lambda *given, name: read.append(given[1:]) or {})
     assert load(tiny_checkpoint, device="auto").dtype == str(dtype).removeprefix("torch.")
     assert load(tiny_checkpoint, device="cuda", dtype="int8").dtype == "int8"
     cuda = torch.device("cuda")
