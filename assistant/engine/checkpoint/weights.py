@@ -98,12 +98,12 @@ def find_tensors(files: Sequence[File], config: Config) -> dict[str, Piece]:
         if not wrong:
             pieces[name] = Piece(tuple(stored[key] for key in keys), shape, transposed)
     if wrong:
-        first = files[0]
-        its = "header" if isinstance(first, GgufFile) else "config.json"
+        first, path = files[0], _path(files[0])
+        where, its = (path, "header") if path is not first else (path.parent, "config.json")
         raise CheckpointError(
-            f"The weights in {one_line(_where(first))} do not fit its {its} ({len(wrong)} tensors "
+            f"The weights in {one_line(where)} do not fit its {its} ({len(wrong)} tensors "
             "are missing or have another shape or kind of number, such as "
-            f"{quoted(min(wrong))}): delete {one_line(to_delete(_path(first)))} and download "
+            f"{quoted(min(wrong))}): delete {one_line(to_delete(path))} and download "
             "it again."
         )
     return pieces
@@ -167,11 +167,6 @@ def read_header(file: File) -> list[Stored]:
 
 def _path(file: File) -> Path:
     return file.path if isinstance(file, GgufFile) else file
-
-
-def _where(file: File) -> Path:
-    """What people call the checkpoint: a folder, or the one file that it is."""
-    return file.path if isinstance(file, GgufFile) else file.parent
 
 
 def _read_bin(path: Path) -> dict[str, Tensor]:

@@ -9,7 +9,6 @@ import transformers
 
 from assistant.engine.checkpoint.config import parse_config, read_config
 from assistant.engine.checkpoint.families import FAMILIES
-from assistant.engine.checkpoint.families.family import IGNORED
 from assistant.engine.checkpoint.families.fields import Fields
 from assistant.engine.checkpoint.weights import find_tensors, read_tensors
 from assistant.engine.model.int4 import Packed
@@ -27,6 +26,30 @@ SMALL = {
     "num_key_value_heads": 2,
     "vocab_size": 500,
     "max_position_embeddings": 512,
+}
+# Keys that no result depends on: dropout and first values are for training, ids for generating,
+# and what is computed in float32 or kept is so here anyway.
+IGNORED = {
+    "attention_dropout",
+    "attention_softmax_in_fp32",
+    "attn_pdrop",
+    "bos_token_id",
+    "embd_pdrop",
+    "embedding_dropout",
+    "eos_token_id",
+    "initializer_range",
+    "pad_token_id",
+    "pretraining_tp",
+    "reorder_and_upcast_attn",
+    "resid_pdrop",
+    "residual_dropout",
+    "scale_attention_softmax_in_fp32",
+    "summary_activation",
+    "summary_first_dropout",
+    "summary_proj_to_labels",
+    "summary_type",
+    "summary_use_proj",
+    "use_cache",
 }
 GPT = {"n_layer": 2, "n_embd": 64, "n_head": 2, "n_positions": 512, "vocab_size": 500}
 
