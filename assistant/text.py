@@ -102,6 +102,12 @@ def _check(name: str, value: object, limit: int) -> str:
     return value
 
 
+def one_line(value: object) -> str:
+    """`value`, such as the path of a file, which may be called anything, as a sentence can hold it:
+    cleaned, with blanks for tabs and line ends."""
+    return " ".join(clean(str(value)).replace("\t", " ").splitlines())
+
+
 def allow_any_text(stream: TextIO) -> None:
     """What a terminal's encoding lacks is printed as a question mark."""
     if isinstance(stream, io.TextIOWrapper):

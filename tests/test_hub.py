@@ -255,6 +255,21 @@ def test_an_adapter_from_the_hub(hub, environment, tmp_path):
     )
 
 
+def test_the_tokenizer_is_looked_at_before_weights_are_fetched(hub, environment):
+    hub.repos["org/odd"] = hub.repos["org/tiny"] | {"tokenizer.json": b"{}"}
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD],
+        env=environment,
+        input="org/odd\norg/tiny",
+        capture_output=True,
+        text=True,
+    )
+    odd, tiny = done.stdout.splitlines()
+    assert "tokenizer.json" in odd and tiny.startswith("org/tiny ")
+    fetched = [path for _, path, _ in hub.seen if "model.safetensors" in path]
+    assert fetched and not any("org/odd" in path for path in fetched)
+
+
 def test_a_checkpoint_from_the_hub(hub, environment):
     """Cut off, whole, from the cache without a network; damaged in the cache, and repaired."""
     hub.repos["org/tiny"] |= {"other.safetensors": b"x", "onnx/model.safetensors": b"x"}

@@ -24,6 +24,7 @@ WINDOW_STEP = 1024  # tokens: windows that follow from memory are multiples of i
 RESERVE = 256 * 2**20  # bytes for activations, the graphs themselves and the allocator's rounding
 QUANTISED = ("int8", "int4")  # choices for weights that are no torch.dtype by themselves
 _CPU = torch.device("cpu")
+_PAGE_CACHE = ("active_file", "inactive_file")  # in a cgroup's memory.stat; both are reclaimed
 _HOST = {"cpu"}  # kinds of device that are done with what was asked when the call returns
 
 
@@ -185,7 +186,7 @@ def _cgroup_free_bytes(folder: Path = Path("/sys/fs/cgroup")) -> float:
         limit = int((folder / "memory.max").read_text())
         used = int((folder / "memory.current").read_text())
         stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-        return max(0, limit - used + int(stat["inactive_file"]))
+        return max(0, limit - used + sum(int(stat[kind]) for kind in _PAGE_CACHE))
     except (OSError, ValueError, KeyError):
         return float("inf")
 

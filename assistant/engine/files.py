@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from assistant.errors import CheckpointError
+from assistant.text import one_line
 
 JSON_MAX = 128 << 20  # bytes; the largest tokenizer.json that is known has 35 MB
 
@@ -50,8 +51,8 @@ def broken_file(path: Path, why: object) -> CheckpointError:
     """A CheckpointError that names the file."""
     why = " ".join(str(why).split())[:200]
     return CheckpointError(
-        f"The checkpoint file {path} cannot be used ({why}): delete {to_delete(path)} and "
-        "download it again."
+        f"The checkpoint file {one_line(path)} cannot be used ({one_line(why)}): delete "
+        f"{one_line(to_delete(path))} and download it again."
     )
 
 

@@ -27,7 +27,7 @@ from assistant.engine.files import broken_file, read_json
 from assistant.engine.protocol import ChatFiles
 from assistant.engine.vocabulary import BLANK, Spec, Vocabulary, read_vocabulary
 from assistant.errors import CheckpointError
-from assistant.text import replace_surrogates
+from assistant.text import one_line, replace_surrogates
 
 _END_OF_TEXT = "<|endoftext|>"
 _PROBE = "Aé 1\n\t日 <0x0A>▁"  # cases, blanks, digits, 1 to 3 bytes: what other kinds do not return
@@ -38,7 +38,7 @@ def load_tokenizer(folder: Path) -> "BPETokenizer":
     path = folder / "tokenizer.json"
     spec = read_json(path)
     if spec is None:
-        raise CheckpointError(f"The checkpoint has no tokenizer: {path} does not exist.")
+        raise CheckpointError(f"The checkpoint has no tokenizer: {one_line(path)} does not exist.")
     config = read_json(folder / "tokenizer_config.json") or {}
     generation = read_json(folder / "generation_config.json") or {}
     tokenizer = make_tokenizer(spec, path, config, generation)
@@ -59,7 +59,9 @@ def make_tokenizer(
         ends = [id for id in listed if type(id) is int and id in special.values()]
         eos_id = _eos_id(special, _token(config, "eos_token"), ends)
         if eos_id is None:
-            raise CheckpointError(f"The tokenizer file {path} has no token that ends a document.")
+            raise CheckpointError(
+                f"The tokenizer file {one_line(path)} has no token that ends a document."
+            )
         tokenizer = BPETokenizer(
             vocabulary,
             eos_id,
@@ -75,8 +77,9 @@ def make_tokenizer(
         raise broken_file(path, error) from error
     if not exact:
         raise CheckpointError(
-            f"The tokenizer file {path} is not a byte-level BPE and no BPE with byte fallback, the "
-            "only kinds that are supported: a text does not come back from it as it was."
+            f"The tokenizer file {one_line(path)} is not a byte-level BPE and no BPE with byte "
+            "fallback, the only kinds that are supported: a text does not come back from it as it "
+            "was."
         )
     return tokenizer
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from assistant.errors import CheckpointError
-from assistant.text import quoted
+from assistant.text import one_line, quoted
 
 BLANK = "▁"  # U+2581, a blank in a Metaspace vocabulary
 IDS_MAX = 1 << 24  # a table of bytes is made for all of them
@@ -113,8 +113,8 @@ def _metaspace(spec: Spec, path: Path) -> _Metaspace | None:
 
     def refuse(what: str) -> CheckpointError:
         return CheckpointError(
-            f"The tokenizer file {path} is not a byte-level BPE and no BPE with byte fallback, the "
-            f"only kinds that are supported: {what}."
+            f"The tokenizer file {one_line(path)} is not a byte-level BPE and no BPE with byte "
+            f"fallback, the only kinds that are supported: {what}."
         )
 
     if (kind := model.get("type", "BPE")) != "BPE":

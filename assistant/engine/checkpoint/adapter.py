@@ -32,7 +32,7 @@ from assistant.engine.files import broken_file, look_at, read_json, to_delete
 from assistant.engine.model.config import Config
 from assistant.errors import CheckpointError
 from assistant.hub import fetch_file
-from assistant.text import quoted
+from assistant.text import one_line, quoted
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _PREFIX = "base_model.model."  # of what peft calls the modules inside it
@@ -66,7 +66,7 @@ def load_adapter(named: str, config: Config, model: str) -> Adapter:
     folder, name, commit = _find(named)
     raw = read_json(folder / CONFIG)
     if raw is None:
-        raise CheckpointError(f"{folder} is no adapter: it has no {CONFIG}.")
+        raise CheckpointError(f"{one_line(folder)} is no adapter: it has no {CONFIG}.")
     if look_at(folder / WEIGHTS) is None:
         raise CheckpointError(f"The adapter {name} has no {WEIGHTS}, the only file that is read.")
     try:
@@ -82,7 +82,7 @@ def load_adapter(named: str, config: Config, model: str) -> Adapter:
     if not _all_finite(folder / WEIGHTS, added, replaced):
         raise CheckpointError(
             f"The adapter {name} has values that are not finite or too large: choose another, or "
-            f"delete {to_delete(folder / WEIGHTS)} and download it again."
+            f"delete {one_line(to_delete(folder / WEIGHTS))} and download it again."
         )
     return Adapter(f"{name} · {(commit or _digest(folder))[:12]}", added, replaced)
 
@@ -92,7 +92,7 @@ def _find(named: str) -> tuple[Path, str, str | None]:
     None."""
     path = os.path.expanduser(named)
     if os.path.isdir(path):  # False for what no path can be
-        return Path(path), Path(path).resolve().name, None
+        return Path(path), one_line(Path(path).resolve().name), None
     repo, _, revision = named.partition("@")
     if repo.count("/") != 1 or repo[0] in "/.~":
         raise CheckpointError(
@@ -155,7 +155,7 @@ def _match(
     shared = {FAMILIES[config.family].names.prefix + file_names(config, EMBEDDING)[0]}
     shared |= {*file_names(config, HEAD)}
     halves: dict[str, dict[str, Stored]] = {}
-    added, replaced, modules, wrong = {}, {}, set(), []
+    added, replaced, whole_ones, wrong = {}, {}, set(), []
     for item in read_header(folder / WEIGHTS):
         inside = item.key.removeprefix(_PREFIX)
         if ".lora_embedding_" in inside:
@@ -173,7 +173,7 @@ def _match(
             halves.setdefault(whole, {})[half[2]] = item
         elif item.shape == place.stored:
             replaced[place.key] = item
-            modules.add(whole.rpartition(".")[0])
+            whole_ones.add(whole)
         else:
             wrong.append(inside)
     for whole, pair in halves.items():
@@ -186,14 +186,16 @@ def _match(
         else:
             wrong += [item.key.removeprefix(_PREFIX) for item in pair.values()]
     for saved in said.saved:
-        if not any(f"{saved}." in f"{module}." for module in modules):
+        its = {whole for whole in places if f".{saved}." in f".{whole}"}
+        if not its or its - whole_ones:
             raise NotSupported(f"{quoted(saved)} in modules_to_save, and no tensors for it")
-    if wrong or not (added or replaced):
-        such = f", such as {quoted(min(wrong))}" if wrong else ""
+    if not (added or replaced or wrong):
+        raise CheckpointError(f"The adapter {name} has no tensors: choose another.")
+    if wrong:
         raise CheckpointError(
             f"The adapter {name} does not fit {model} ({len(wrong)} tensors have no place in it, "
-            f"or another shape or kind of number than {CONFIG} says{such}): choose the model that "
-            "it was made for."
+            f"or another shape or kind of number than {CONFIG} says, such as "
+            f"{quoted(min(wrong))}): choose the model that it was made for."
         )
     return added, replaced
 
@@ -203,8 +205,8 @@ def _all_finite(path: Path, added: Mapping[str, Added], replaced: Mapping[str, S
     most = torch.finfo(torch.float32).max
     with safe_open(path, framework="pt") as file:
         for down, up, scale in added.values():
-            peaks = [float(file.get_tensor(half.key).abs().max()) for half in (down, up)]
+            peaks = [float(file.get_tensor(half.key).float().abs().max()) for half in (down, up)]
             sums = peaks[0] * peaks[1] * down.shape[0] * scale
             if not all(peak <= most for peak in (*peaks, sums)):  # none is above, or no number
                 return False
-        return all(file.get_tensor(item.key).isfinite().all() for item in replaced.values())
+        return all(file.get_tensor(item.key).float().isfinite().all() for item in replaced.values())

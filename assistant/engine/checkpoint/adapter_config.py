@@ -7,12 +7,13 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeVar
 
 from assistant.engine.checkpoint.families.fields import Fields, NotSupported
 from assistant.text import quoted
 
-PATTERNS_MAX = 4_096  # of ranks, and of alphas: more than the largest models have modules
+PATTERNS_MAX = 1_024  # of each list; the largest models have about as many modules
 PATTERN_CHARS_MAX = 200
 # Keys that no reply depends on: where it came from, how it was trained and began, and which modules
 # it was made for, which its tensors say themselves.
@@ -21,7 +22,6 @@ IGNORED = {
     "base_model_name_or_path",
     "corda_config",
     "eva_config",
-    "exclude_modules",
     "fan_in_fan_out",  # which kind of layer the model's files hold is known of its family
     "inference_mode",
     "layers_pattern",
@@ -64,9 +64,11 @@ def parse_adapter(raw: Mapping[str, Any], rank_max: int, layers: int) -> Adapter
     alphas = _patterns(fields, "alpha_pattern", Fields.number)
     stable = fields.switch("use_rslora", False)
     saved = _names(fields, "modules_to_save")
-    # A text is a regular expression, or stands for all linear layers
+    # A text is a regular expression, which is not run, or stands for all linear layers
     targets = fields.value("target_modules")
-    named = None if targets is None or type(targets) is str else _names(fields, "target_modules")
+    named = None if isinstance(targets, str | None) else {*_names(fields, "target_modules")}
+    avoided = fields.value("exclude_modules")
+    excluded = {*(() if isinstance(avoided, str) else _names(fields, "exclude_modules"))}
     numbers = _numbers(fields, layers)
     for key, value in raw.items():
         used = value is not None and value is not False and value not in ("", [], {})
@@ -76,6 +78,7 @@ def parse_adapter(raw: Mapping[str, Any], rank_max: int, layers: int) -> Adapter
         if each > rank_max:
             raise NotSupported(f"the rank {quoted(each)}, and the model's width is {rank_max:,}")
 
+    @cache
     def rank_of(module: str) -> int:
         return _match(ranks, module, rank)
 
@@ -85,9 +88,13 @@ def parse_adapter(raw: Mapping[str, Any], rank_max: int, layers: int) -> Adapter
         return _match(alphas, module, alpha) / (math.sqrt(own) if stable else own)
 
     def is_target(module: str, layer: int | None) -> bool:
-        if named is not None and not any(f".{module}".endswith(f".{name}") for name in named):
+        parts = module.split(".")
+        ends = {".".join(parts[at:]) for at in range(len(parts))}
+        if ends & excluded or any(f".{name}." in f".{module}." for name in saved):
             return False
-        return numbers is None or layer in numbers
+        if named is not None and not ends & named:
+            return False
+        return numbers is None or layer in numbers or module in (named or ())
 
     return AdapterConfig(rank_of, scale_of, saved, is_target)
 
@@ -99,14 +106,16 @@ def _patterns(
     found = fields.value(key) or {}
     if not isinstance(found, dict) or len(found) > PATTERNS_MAX:
         raise ValueError(f"{key} is {quoted(found)}, and must be at most {PATTERNS_MAX:,} names")
-    own = Fields(found)
-    return {_pattern(key, name): check(own, name) for name in found}
+    return {
+        _pattern(key, name): check(Fields({quoted(name): value}), quoted(name))
+        for name, value in found.items()
+    }
 
 
 def _pattern(key: str, name: str) -> re.Pattern[str]:
-    # Without groups and with few repetitions, none can take long for a name.
+    # Without groups and with one repetition, none can take long for a name.
     repeated, grouped = sum(map(name.count, "*+?{")), "(" in name or "[" in name
-    if len(name) > PATTERN_CHARS_MAX or grouped or repeated > 3:
+    if len(name) > PATTERN_CHARS_MAX or grouped or repeated > 1:
         raise NotSupported(f"the {key} {quoted(name)}, which is not supported")
     try:
         return re.compile(rf"(?:.*\.)?(?:{name})$")
@@ -122,8 +131,11 @@ def _match(patterns: Mapping[re.Pattern[str], Number], module: str, default: Num
 def _names(fields: Fields, key: str) -> tuple[str, ...]:
     found = fields.value(key)
     found = [] if found is None else found
-    if not isinstance(found, list) or not all(isinstance(name, str) and name for name in found):
-        raise ValueError(f"{key} is {quoted(found)}, and must be a list of names")
+    names = isinstance(found, list) and all(isinstance(name, str) and name for name in found)
+    if not names or len(found) > PATTERNS_MAX:
+        raise ValueError(
+            f"{key} is {quoted(found)}, and must be a list of at most {PATTERNS_MAX:,} names"
+        )
     return tuple(found)
 
 
@@ -131,6 +143,8 @@ def _numbers(fields: Fields, layers: int) -> set[int] | None:
     """layers_to_transform; None for all."""
     found = fields.value("layers_to_transform")
     numbers = found if isinstance(found, list) else [] if found is None else [found]
+    if len(numbers) > PATTERNS_MAX:
+        raise ValueError(f"layers_to_transform has {len(numbers):,} numbers, too many")
     for number in numbers:
         if type(number) is not int or not 0 <= number < layers:
             raise NotSupported(

@@ -9,7 +9,7 @@ from assistant.engine.checkpoint.families.fields import Fields, NotSupported
 from assistant.engine.files import broken_file, read_json
 from assistant.engine.model.config import Config
 from assistant.errors import CheckpointError
-from assistant.text import quoted
+from assistant.text import one_line, quoted
 
 
 def read_config(folder: Path, name: str) -> Config:
@@ -18,7 +18,7 @@ def read_config(folder: Path, name: str) -> Config:
     path = folder / "config.json"
     raw = read_json(path)
     if raw is None:
-        raise CheckpointError(f"{folder} is not a checkpoint: it has no config.json.")
+        raise CheckpointError(f"{one_line(folder)} is not a checkpoint: it has no config.json.")
     try:
         return parse_config(raw, name)
     except ValueError as error:

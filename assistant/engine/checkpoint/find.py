@@ -1,8 +1,8 @@
 """Where a checkpoint is: the embedded one, a folder, a GGUF file, or on the hub.
 
-From the hub the small files come first, so that a checkpoint that cannot be served is refused
-before gigabytes are downloaded. Knows names and files; nothing of what is in them but the lists of
-shards.
+From the hub the small files come first, but for a GGUF file, which is one, so that a checkpoint
+that cannot be served is refused before gigabytes are downloaded. Knows names and files; nothing of
+what is in them but the lists of shards.
 """
 
 import os
@@ -15,7 +15,7 @@ from assistant.errors import CheckpointError
 from assistant.hub import fetch_file, fetch_snapshot
 from assistant.paths import MODELS
 from assistant.settings import EMBEDDED, Settings
-from assistant.text import quoted
+from assistant.text import one_line, quoted
 
 SAFETENSORS = "model.safetensors"
 BIN = "pytorch_model.bin"  # a pickle: some older family members have nothing else
@@ -50,7 +50,7 @@ def find_checkpoint(settings: Settings) -> Place:
     if path and settings.revision:
         raise CheckpointError("--revision goes with a hub id; what is here has no revisions.")
     if path:
-        return Place(path, path.name if path.suffix == GGUF else path.resolve().name)
+        return Place(path, one_line((path if path.suffix == GGUF else path.resolve()).name))
     repo, colon, file = model.partition(":")
     path = fetch_file(repo, file if colon else "config.json", revision=settings.revision)
     # The cache names a snapshot's folder by its commit.
@@ -58,17 +58,21 @@ def find_checkpoint(settings: Settings) -> Place:
     return Place(path if colon else folder, model, repo, folder.name)
 
 
-def fetch_rest(place: Place, allow_bin: bool) -> None:
-    """Tokenizer and weights into the hub's cache; .bin files only where there is nothing else."""
-    if not place.repo or place.is_gguf:
-        return
-    folder = fetch_snapshot(
-        place.repo,
-        revision=place.commit,
-        allow_patterns=[*_SMALL_FILES, *_patterns(SAFETENSORS)],
-    )
-    if allow_bin and not _listed(folder, SAFETENSORS):
-        fetch_snapshot(place.repo, revision=place.commit, allow_patterns=_patterns(BIN))
+def fetch_small(place: Place) -> None:
+    """What belongs to the tokenizer into the hub's cache, but for a GGUF file, which has it."""
+    _fetch(place, _SMALL_FILES)
+
+
+def fetch_weights(place: Place, allow_bin: bool) -> None:
+    """Into the hub's cache, but for a GGUF file; .bin files only where there is nothing else."""
+    _fetch(place, _patterns(SAFETENSORS))
+    if allow_bin and place.repo and not place.is_gguf and not _listed(place.path, SAFETENSORS):
+        _fetch(place, _patterns(BIN))
+
+
+def _fetch(place: Place, patterns: list[str]) -> None:
+    if place.repo and not place.is_gguf:
+        fetch_snapshot(place.repo, revision=place.commit, allow_patterns=patterns)
 
 
 def weight_files(place: Place, allow_bin: bool) -> list[Path]:
@@ -97,18 +101,19 @@ def _embedded_folder() -> Path:
 
 def _local(model: str) -> Path | None:
     """The folder or file that a --model flag names, None if it has the form of a hub id."""
-    path = Path(os.path.expanduser(model))  # leaves a ~ of nobody as it is
+    # Leaves a ~ of nobody as it is. What os.path asks is False of what no file can be called.
+    path = Path(os.path.expanduser(model))
     repo, colon, file = model.partition(":")
-    if colon and repo.count("/") == 1 and repo[0] not in "/.~" and not path.exists():
+    if colon and repo.count("/") == 1 and repo[0] not in "/.~" and not os.path.exists(path):
         if _IN_REPO.fullmatch(file):
             return None
         raise CheckpointError(
             f"--model {quoted(model)} names no GGUF file in {quoted(repo)}: behind the colon goes "
             "its path there, like model-Q8_0.gguf."
         )
-    if path.suffix == GGUF or path.is_dir():
+    if path.suffix == GGUF or os.path.isdir(path):
         return path
-    if path.is_file():
+    if os.path.isfile(path):
         raise CheckpointError(
             f"--model {quoted(model)} is a file, and of those only .gguf ones are read: give the "
             "folder that it is in."
@@ -136,9 +141,11 @@ def _listed(folder: Path, weights: str) -> list[Path]:
         return []
     try:
         names = sorted(set(index["weight_map"].values()))
-        suffix = weights.split(".")[1]
-        if not names or not all(_SHARD.fullmatch(name) and name.endswith(suffix) for name in names):
-            raise ValueError(f"no list of .{suffix} files beside it")
+        suffix = Path(weights).suffix
+        if not all(_SHARD.fullmatch(name) and Path(name).suffix == suffix for name in names):
+            raise ValueError(f"no list of {suffix} files beside it")
+        if not names:
+            raise ValueError("it names no files")
         if len(names) > SHARDS_MAX:
             raise ValueError(f"{len(names):,} files, and at most {SHARDS_MAX:,} are read")
     except (KeyError, AttributeError, TypeError, ValueError) as error:

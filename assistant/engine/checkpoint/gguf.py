@@ -21,7 +21,7 @@ from assistant.engine.checkpoint.gguf_header import Part, read_header, told
 from assistant.engine.checkpoint.gguf_names import find_architecture, name_tensor, split_name
 from assistant.engine.files import broken_file, look_at
 from assistant.errors import CheckpointError
-from assistant.text import quoted
+from assistant.text import one_line, quoted
 
 _PLAIN = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 _STEP = 1 << 18  # numbers that are read at once, in whole rows: what fits a processor's cache
@@ -100,13 +100,15 @@ def open_gguf(path: Path) -> GgufFile:
     model or kinds of tensors cannot run here."""
     size = look_at(path)
     if size is None:
-        raise CheckpointError(f"There is no file {path}: check the name, or download it again.")
+        raise CheckpointError(
+            f"There is no file {one_line(path)}: check the name, or download it again."
+        )
     try:
         return _open(path, size)
     except NotSupported as error:
         raise CheckpointError(
-            f"{path} has {error}: choose another file, or serve this one with another program and "
-            "name that with --endpoint."
+            f"{one_line(path)} has {error}: choose another file, or serve this one with another "
+            "program and name that with --endpoint."
         ) from error
     except (OSError, ValueError) as error:
         raise broken_file(path, error) from error

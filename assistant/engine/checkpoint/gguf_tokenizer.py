@@ -6,6 +6,7 @@ which llama.cpp finds in any text: they are what a tokenizer.json's added tokens
 """
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from assistant.engine.protocol import ChatFiles
 from assistant.engine.tokenizer import BPETokenizer, make_tokenizer
 from assistant.engine.vocabulary import BLANK, Spec
 from assistant.errors import CheckpointError
-from assistant.text import quoted
+from assistant.text import one_line, quoted
 
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED = 1, 2, 3, 4  # gguf.TokenType
+MERGES_MAX = 2_000_000  # the largest vocabularies that are known, of 256,000 tokens, have 600,000
 _MERGED_CHARS_MAX = 128  # of a token that merges lead to; SentencePiece's own have 16 at most
 
 _GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -57,8 +59,8 @@ def spec_from_gguf(found: GgufTokenizer, path: Path) -> Spec:
     """A tokenizer.json, parsed. Raises CheckpointError for kinds that are not supported."""
     if found.model not in ("gpt2", "llama"):
         raise CheckpointError(
-            f"The file {path} has a tokenizer of the kind {quoted(found.model)}; gpt2 and llama "
-            "are supported."
+            f"The file {one_line(path)} has a tokenizer of the kind {quoted(found.model)}; "
+            "gpt2 and llama are supported."
         )
     ends = {found.bos_id, found.eos_id, found.eot_id}
     added = [
@@ -75,7 +77,7 @@ def spec_from_gguf(found: GgufTokenizer, path: Path) -> Spec:
     vocab = {text: id for id, text in enumerate(found.tokens)}
     model: Spec = {"type": "BPE", "vocab": vocab, "dropout": None, "unk_token": None}
     if found.model == "llama":
-        return spec | _sentencepiece(model, found)
+        return spec | _sentencepiece(model, found, path)
     return spec | _byte_level(model, found, path)
 
 
@@ -83,11 +85,11 @@ def _byte_level(model: Spec, found: GgufTokenizer, path: Path) -> Spec:
     pre = found.pre or "default"
     if pre not in _CUTS:
         raise CheckpointError(
-            f"The file {path} cuts text as {quoted(pre)} does, which is not supported; "
+            f"The file {one_line(path)} cuts text as {quoted(pre)} does, which is not supported; "
             f"{', '.join(_CUTS)} are."
         )
     if found.merges is None:
-        raise CheckpointError(f"The file {path} has no merges for its tokenizer.")
+        raise CheckpointError(f"The file {one_line(path)} has no merges for its tokenizer.")
     cuts = [
         {"type": "Split", "pattern": {"Regex": cut}, "behavior": "Isolated", "invert": False}
         for cut in _CUTS[pre]
@@ -108,7 +110,7 @@ def _byte_level(model: Spec, found: GgufTokenizer, path: Path) -> Spec:
     }
 
 
-def _sentencepiece(model: Spec, found: GgufTokenizer) -> Spec:
+def _sentencepiece(model: Spec, found: GgufTokenizer, path: Path) -> Spec:
     """SentencePiece merges whatever two neighbours make the best token of all; merges in the order
     of the scores do the same."""
     return {
@@ -129,22 +131,29 @@ def _sentencepiece(model: Spec, found: GgufTokenizer) -> Spec:
                 {"type": "Strip", "content": " ", "start": 1, "stop": 0},
             ],
         },
-        "model": model | {"byte_fallback": True, "merges": [*_merges(found)]},
+        "model": model | {"byte_fallback": True, "merges": [*_merges(found, path)]},
     }
 
 
-def _merges(found: GgufTokenizer) -> Iterator[tuple[str, str]]:
-    """All pairs of tokens that make a third, best first; alike ones with the longer left first."""
+def _merges(found: GgufTokenizer, path: Path) -> Iterator[tuple[str, str]]:
+    """All pairs of tokens that make a third, best first; alike ones with the longer left first.
+    Raises CheckpointError for too many."""
     scores = found.scores or [0.0] * len(found.tokens)
     kinds = zip(found.tokens, found.types, scores, strict=True)
     normal = {text: score for text, kind, score in kinds if kind == _NORMAL}
-    pairs = [
+    every = (
         (-score, -at, text)
         for text, score in normal.items()
         if len(text) <= _MERGED_CHARS_MAX
         for at in range(1, len(text))
         if text[:at] in normal and text[at:] in normal
-    ]
+    )
+    pairs = [*islice(every, MERGES_MAX + 1)]
+    if len(pairs) > MERGES_MAX:
+        raise CheckpointError(
+            f"The file {one_line(path)} has a tokenizer with more than {MERGES_MAX:,} merges, the "
+            "most that are read: choose another."
+        )
     for _, at, text in sorted(pairs):
         yield text[:-at], text[-at:]
 

@@ -1,15 +1,20 @@
 """Checks and loads a checkpoint: config, tokenizer and weights, of a folder or a GGUF file.
 
-What cannot be served is refused before gigabytes are downloaded or read. Nothing in a checkpoint is
-ever executed: no code from the repository, no pickle. Where a checkpoint is, find.py knows; reading
-tensors is weights.py's.
+What cannot be served is refused before gigabytes are downloaded or read, but for a GGUF file, which
+is one. Nothing in a checkpoint is ever executed: no code from the repository, no pickle. Where a
+checkpoint is, find.py knows; reading tensors is weights.py's.
 """
 
 from dataclasses import dataclass
 
 from assistant.engine.checkpoint.adapter import load_adapter
 from assistant.engine.checkpoint.config import parse_config, read_config
-from assistant.engine.checkpoint.find import fetch_rest, find_checkpoint, weight_files
+from assistant.engine.checkpoint.find import (
+    fetch_small,
+    fetch_weights,
+    find_checkpoint,
+    weight_files,
+)
 from assistant.engine.checkpoint.gguf import open_gguf, sha256
 from assistant.engine.checkpoint.gguf_tokenizer import tokenizer_from_gguf
 from assistant.engine.checkpoint.placement import place_layers
@@ -54,32 +59,34 @@ def load_checkpoint(settings: Settings) -> Checkpoint:
     """What `settings` name. Raises CheckpointError and HubError."""
     place = find_checkpoint(settings)
     gguf = open_gguf(place.path) if place.is_gguf else None
-    try:
-        config = (
-            parse_config(gguf.config, place.name) if gguf else read_config(place.path, place.name)
-        )
-    except ValueError as error:
-        raise broken_file(place.path, error) from error
+    if gguf:
+        try:
+            config = parse_config(gguf.config, place.name)
+        except ValueError as error:
+            raise broken_file(place.path, error) from error
+    else:
+        config = read_config(place.path, place.name)
     adapter = load_adapter(settings.adapter, config, place.name) if settings.adapter else None
     least = least_window(settings.window, config, place.name)
     placement = place_layers(config, settings, place.name, least)
-    config = with_window(config, placement.window, place.name)
+    config = with_window(config, placement.window, settings.window, place.name)
     if gguf:
         tokenizer = tokenizer_from_gguf(gguf.tokenizer, gguf.path)
     else:
-        fetch_rest(place, settings.allow_bin)
+        fetch_small(place)
         tokenizer = load_tokenizer(place.path)
     if len(tokenizer) > config.vocab_size:
         raise CheckpointError(
             f"The tokenizer of {place.name} has {len(tokenizer)} tokens and its model only "
             f"{config.vocab_size}: they do not belong together."
         )
+    fetch_weights(place, settings.allow_bin)
     stored = find_tensors([gguf] if gguf else weight_files(place, settings.allow_bin), config)
     if adapter:
         stored = adapter.join(stored, config)
     tensors: dict[str, Weight] = {}
     for device, part in placement.split(stored).items():
-        tensors |= read_tensors(part, device, placement.dtype, placement.kind)
+        tensors |= read_tensors(part, device, placement.dtype, placement.kind, name=place.name)
     return Checkpoint(
         name=place.name,
         revision=sha256(gguf.path) if gguf else place.commit,

@@ -120,11 +120,12 @@ def _on_several(
         shorter = range(WINDOW_STEP, config.window, WINDOW_STEP)
         return bisect_right(shorter, False, key=too_long) * WINDOW_STEP
 
-    if placement := _plan(config, slots, choice, dtype, free):
-        _tell(placement, name)
-        return placement
     forms = ["float32", str(half).removeprefix("torch."), *QUANTISED]  # the widest first
     smaller = forms[(forms.index(choice) if choice in forms else 1) + 1 :]
+    if placement := _plan(config, slots, choice, dtype, free):
+        usable = [form for form in smaller if form != "int4" or half is torch.bfloat16]
+        _tell(placement, name, usable)
+        return placement
     ways = ways_out(most_slots, longest, choice, dtype, smaller, half, slots)
     share = shares(config, slots, dtype, choice if choice in QUANTISED else None)
     size, each = share.outer + config.layers * share.layer, share.beside + RESERVE
@@ -194,15 +195,17 @@ def fill(rooms: Sequence[float], layer: int, count: int) -> list[int] | None:
     return None if "disk" in places else [place - 1 for place in places]
 
 
-def _tell(placement: Placement, name: str) -> None:
+def _tell(placement: Placement, name: str, smaller: Sequence[str]) -> None:
+    """smaller: number formats that take less."""
     parts = [f"{len([*layers])} on {device}" for device, layers in groupby(placement.layers)]
     log.info("%s: embedding and head on %s, layers: %s", name, placement.device, ", ".join(parts))
     on_cpu = sum(device.type == "cpu" for device in placement.layers)
     if on_cpu:
         log.warning(
             "The cards do not hold all of %s: %d of its %d layers are computed by the CPU, which "
-            "takes much longer; --dtype int8 or int4 needs less memory.",
+            "takes much longer%s.",
             name,
             on_cpu,
             len(placement.layers),
+            f"; --dtype {' or '.join(smaller)} needs less memory" if smaller else "",
         )

@@ -16,7 +16,9 @@ from assistant.engine.model.int8 import quantized_bytes
 
 EMBEDDING, HEAD = "tokens.weight", "head.weight"
 LINEAR = ("qkv.weight", "out.weight", "up.weight", "down.weight")
-_WIDEST = torch.float32.itemsize  # what files hold at most: StarCoder's own are float32
+# What a tensor is read as at most: StarCoder's files hold float32, and quantised tensors of a GGUF
+# file become it, as does what an adapter is added to. No model is known to hold float64.
+_WIDEST = torch.float32.itemsize
 # Bytes on a card for each row of the largest step and each token of the vocabulary while tokens are
 # drawn: the tensors of sampler.py and the logits take 87 at their peak, sorting values, ids and
 # order with a second copy of each 32, and the logits that each smaller captured step keeps 12
@@ -117,11 +119,12 @@ def bytes_needed(
     config: Config, slots: int, device: torch.device, dtype: torch.dtype, kind: str | None = None
 ) -> int:
     """The most bytes held on `device` at once: the weights and what replies take beside them, or,
-    while weights are still read, the largest tensor as the file has it.
+    while weights are still read, the largest tensor in float32.
 
     dtype: of whatever is dense. kind: "int8" on a CPU are weights beside the dense ones, elsewhere
     in their place; "int4" is in their place everywhere, with a head in int8. What is read to a CPU
-    is mostly the file's own pages, which take no memory.
+    is mostly the file's own pages, which take no memory; of a GGUF file, or with an adapter, each
+    tensor takes memory of its own while it is read, which is not counted.
 
     Replies take the KV cache of all `slots`. On a card that has a slot more (cache.py), the largest
     step draws as many tokens as it has rows, for many rows a weight in int8 is made dense, and for

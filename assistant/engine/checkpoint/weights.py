@@ -24,7 +24,7 @@ from assistant.engine.model import int4, int8
 from assistant.engine.model.config import Config
 from assistant.engine.model.linear import Weight
 from assistant.errors import CheckpointError
-from assistant.text import quoted
+from assistant.text import one_line, quoted
 
 # Not the 8-bit kinds, which mean nothing without the scales that some quantiser put beside them.
 _FLOATING = {
@@ -78,7 +78,11 @@ def find_tensors(files: Sequence[File], config: Config) -> dict[str, Piece]:
     family = FAMILIES[config.family]
     stored: dict[str, Stored] = {}
     for file in files:
-        stored |= {item.key.removeprefix(family.names.prefix): item for item in read_header(file)}
+        for item in read_header(file):
+            key = item.key.removeprefix(family.names.prefix)
+            if key in stored:
+                raise broken_file(_path(file), f"{quoted(key)} is there twice")
+            stored[key] = item
     pieces, wrong = {}, []
     for name, shape in expected_shapes(config).items():
         keys = file_names(config, name)
@@ -94,12 +98,13 @@ def find_tensors(files: Sequence[File], config: Config) -> dict[str, Piece]:
         if not wrong:
             pieces[name] = Piece(tuple(stored[key] for key in keys), shape, transposed)
     if wrong:
-        first = files[0]
-        its = "header" if isinstance(first, GgufFile) else "config.json"
+        first, path = files[0], _path(files[0])
+        where, its = (path, "header") if path is not first else (path.parent, "config.json")
         raise CheckpointError(
-            f"The weights in {_where(first)} do not fit its {its} ({len(wrong)} tensors "
+            f"The weights in {one_line(where)} do not fit its {its} ({len(wrong)} tensors "
             "are missing or have another shape or kind of number, such as "
-            f"{quoted(min(wrong))}): delete {to_delete(_path(first))} and download it again."
+            f"{quoted(min(wrong))}): delete {one_line(to_delete(path))} and download "
+            "it again."
         )
     return pieces
 
@@ -140,7 +145,9 @@ def read_header(file: File) -> list[Stored]:
     if isinstance(file, GgufFile):
         return [Stored(file, key, shape, True) for key, (shape, _) in file.tensors.items()]
     if look_at(file) is None:
-        raise CheckpointError(f"The checkpoint file {file} is missing: download it again.")
+        raise CheckpointError(
+            f"The checkpoint file {one_line(file)} is missing: download it again."
+        )
     try:
         if file.suffix != ".safetensors":
             return [
@@ -162,13 +169,10 @@ def _path(file: File) -> Path:
     return file.path if isinstance(file, GgufFile) else file
 
 
-def _where(file: File) -> Path:
-    """What people call the checkpoint: a folder, or the one file that it is."""
-    return file.path if isinstance(file, GgufFile) else file.parent
-
-
 def _read_bin(path: Path) -> dict[str, Tensor]:
     """A .bin file's tensors, on the CPU; the older of its two formats cannot be mapped."""
+    if path.suffix != ".bin":  # which alone was asked for with --allow-bin
+        raise ValueError("neither .safetensors nor .bin")
     tensors: dict[str, Tensor] = torch.load(
         path, map_location="cpu", weights_only=True, mmap=is_zipfile(path)
     )
@@ -181,26 +185,31 @@ def _read_bin(path: Path) -> dict[str, Tensor]:
 
 
 def read_tensors(
-    pieces: Mapping[str, Piece], device: torch.device, dtype: torch.dtype, kind: str | None = None
+    pieces: Mapping[str, Piece],
+    device: torch.device,
+    dtype: torch.dtype,
+    kind: str | None = None,
+    name: str = "the model",
 ) -> dict[str, Weight]:
     """What find_tensors found, on `device` in `dtype`, with what an adapter adds to it.
 
     kind: the weights of the layers' linear maps are Quantized ("int8") or Packed ("int4") instead,
     that of the head is Quantized; a tied one then has an entry of its own, beside the embedding. No
-    more than one tensor is held in another form than its last. Raises CheckpointError.
+    more than one tensor is held in another form than its last. name: what people read. Raises
+    CheckpointError.
     """
-    where = _where(next(iter(pieces.values())).stored[0].file)
     try:
         return _read(pieces, device, dtype, kind)
     except Exception as error:  # whatever is wrong with files that anyone may have written
         if is_out_of_memory(error):
             raise CheckpointError(
-                f"The memory on {device} ran out while {where.name} was loaded: close other "
+                f"The memory on {device} ran out while {name} was loaded: close other "
                 "programs or choose a smaller checkpoint with --model."
             ) from error
+        otherwise = "" if device.type == "cpu" else ", or try --device cpu"
         raise CheckpointError(
-            f"The weights in {where} cannot be loaded on {device} ({type(error).__name__}): "
-            "download them again, or try --device cpu."
+            f"The weights of {name} cannot be loaded on {device} ({type(error).__name__}): "
+            f"download them again{otherwise}."
         ) from error
 
 

@@ -66,9 +66,10 @@ def choose_window(
     return max(bisect_right(steps, free, key=takes) * WINDOW_STEP, least)
 
 
-def with_window(config: Config, window: int, name: str) -> Config:
-    """`config` with that window; the log says so where the model knows more positions."""
-    if window < config.positions:
+def with_window(config: Config, window: int, asked: int | None, name: str) -> Config:
+    """`config` with that window; the log says so where the model knows more positions and nobody
+    `asked` for fewer (--window)."""
+    if window < config.positions and asked is None:
         log.warning(
             "%s has a window of %s tokens here, of the %s positions that it was trained for; "
             "--window sets another, and fewer --slots leave more room.",

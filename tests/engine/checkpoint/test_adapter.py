@@ -162,7 +162,7 @@ def test_the_merged_model_is_that_of_peft(case, tmp_path):
 
     def logits(tensors):
         model = Model(config, tensors)
-        kv = torch.zeros(model.kv_shape(1, 512))
+        kv = [part.zero_() for part in model.new_kv(1, 512)]
         return model.logits(model.prefill([Chunk(ids.tolist(), 0, 0)], kv))
 
     ours, largest = logits(given), logits(expected).abs().max()
@@ -261,6 +261,15 @@ def test_the_engine_answers_otherwise_and_says_with_what(tiny_checkpoint, adapte
         ({"r": 65}, "has the rank 65, and the model's width is 64: choose another, or merge"),
         ({"rank_pattern": {"x": 10**9}}, "has the rank 1000000000, and"),
         ({"rank_pattern": {"(a+)+": 4}}, "has the rank_pattern '(a+)+', which"),
+        ({"rank_pattern": {".*.*Z0": 4}}, "has the rank_pattern '.*.*Z0', which"),
+        ({"rank_pattern": {f"x{n}": 4 for n in range(1_025)}}, "must be at most 1,024 names"),
+        ({"target_modules": ["x"] * 1_025}, "must be a list of at most 1,024 names"),
+        ({"modules_to_save": ["x"] * 1_025}, "must be a list of at most 1,024 names"),
+        ({"exclude_modules": ["x"] * 1_025}, "must be a list of at most 1,024 names"),
+        ({"layers_to_transform": [0] * 1_025}, "layers_to_transform has 1,025 numbers"),
+        ({"exclude_modules": ["c_proj"]}, "does not fit tiny (2 tensors"),
+        ({"rank_pattern": {"\x1b\n": 0}}, r"'\x1b\n' is 0"),
+        ({"alpha_pattern": {"\x1b\n": "x"}}, r"'\x1b\n' is 'x'"),
         ({"alpha_pattern": {".*" * 9: 4}}, "has the alpha_pattern '.*.*"),
         ({"r": 0}, "r is 0, and must be above 0"),
         ({"r": "4"}, "r is '4'"),
@@ -269,12 +278,13 @@ def test_the_engine_answers_otherwise_and_says_with_what(tiny_checkpoint, adapte
         ({"use_rslora": 1}, "use_rslora is 1"),
         ({"rank_pattern": ["x"]}, "rank_pattern is ['x']"),
         ({"alpha_pattern": {"*": 4}}, "alpha_pattern has '*', which is no pattern"),
-        ({"target_modules": [3]}, "target_modules is [3], and must be a list of names"),
+        ({"target_modules": [3]}, "target_modules is [3], and must be a list of at most"),
     ],
 )
 def test_what_a_config_may_not_say(tiny_checkpoint, adapter, tensors, changes, words):
     write_adapter(adapter, tensors, **changes)
     assert words in refusal(tiny_checkpoint, adapter)
+    assert load(tiny_checkpoint, write_adapter(adapter, tensors)).adapter
 
 
 EMBEDDING, HEAD = "base_model.model.transformer.wte", "base_model.model.lm_head"
@@ -308,6 +318,7 @@ INSIDE = f"base_model.model.{MLP}"
             {f"{INSIDE}.lora_B.weight": torch.full((64, 4), -torch.inf)},
             "values that are not finite",
         ),
+        ({f"{INSIDE}.bias": torch.full((64,), 1e300, dtype=torch.double)}, "not finite"),
         ({f"{INSIDE}.lora_B.weight": torch.full((64, 4), 3e38)}, "not finite or too large"),
         ({f"{INSIDE}.bias": torch.full((64,), torch.inf)}, "values that are not finite"),
     ],
@@ -317,12 +328,47 @@ def test_tensors_that_do_not_fit(tiny_checkpoint, adapter, tensors, more, words)
     assert words in refusal(tiny_checkpoint, adapter)
 
 
+def test_a_name_that_others_end_in_is_not_all_that_was_saved(tmp_path):
+    """The last norm and none of the layers', whose names go on with it; then one of two."""
+    config, saved = config_of(make_module("starcoder2", {})), {"modules_to_save": ["norm"]}
+    prefix, ones = "base_model.model.model", torch.ones(64)
+    norms = {
+        f"{prefix}.layers.0.input_layernorm.{kind}": ones.clone() for kind in ("weight", "bias")
+    }
+    for more in ({}, {f"{prefix}.norm.weight": ones}):
+        with pytest.raises(CheckpointError, match="'norm' in modules_to_save, and no tensors"):
+            load_adapter(str(write_adapter(tmp_path / "lora", norms | more, **saved)), config, "x")
+    whole = norms | {f"{prefix}.norm.{kind}": ones.clone() for kind in ("weight", "bias")}
+    assert load_adapter(str(write_adapter(tmp_path / "lora", whole, **saved)), config, "x")
+
+
+@pytest.mark.parametrize(
+    "said, module, expected",
+    [
+        ({"target_modules": ["c_attn"], "layers_to_transform": [1]}, ATTENTION, False),
+        ({"target_modules": [ATTENTION], "layers_to_transform": [1]}, ATTENTION, True),
+        ({"target_modules": ["c_attn"], "exclude_modules": [ATTENTION]}, ATTENTION, False),
+        ({"target_modules": ["c_attn"], "exclude_modules": ["attn"]}, ATTENTION, True),
+        ({"target_modules": ["_attn"]}, ATTENTION, False),
+        ({"target_modules": ["c_attn"], "modules_to_save": ["attn"]}, ATTENTION, False),
+        ({"target_modules": ["c_attn"], "modules_to_save": ["tt"]}, ATTENTION, True),
+    ],
+)
+def test_the_targets_are_those_of_peft(said, module, expected):
+    import peft
+    from peft.tuners.tuners_utils import _ExcludedModule, check_target_module_exists
+
+    theirs = check_target_module_exists(peft.LoraConfig(**said), module)
+    assert (bool(theirs) and not isinstance(theirs, _ExcludedModule)) == expected
+    assert parse_adapter({"peft_type": "LORA", **said}, 64, 2).targets(module, 0) == expected
+
+
 def test_half_of_a_lora_and_none(tiny_checkpoint, adapter, tensors):
     half = {name: tensor for name, tensor in tensors.items() if "lora_A" in name}
     write_adapter(adapter, half)
     assert "(2 tensors have no place" in refusal(tiny_checkpoint, adapter)
     write_adapter(adapter, {})
-    assert "does not fit tiny (0 tensors" in refusal(tiny_checkpoint, adapter)
+    assert "The adapter lora has no tensors" in refusal(tiny_checkpoint, adapter)
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "starcoder2"])

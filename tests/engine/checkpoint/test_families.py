@@ -9,7 +9,6 @@ import transformers
 
 from assistant.engine.checkpoint.config import parse_config, read_config
 from assistant.engine.checkpoint.families import FAMILIES
-from assistant.engine.checkpoint.families.family import IGNORED
 from assistant.engine.checkpoint.families.fields import Fields
 from assistant.engine.checkpoint.weights import find_tensors, read_tensors
 from assistant.engine.model.int4 import Packed
@@ -28,11 +27,44 @@ SMALL = {
     "vocab_size": 500,
     "max_position_embeddings": 512,
 }
+# Keys that no result depends on: dropout and first values are for training, ids for generating,
+# and what is computed in float32 or kept is so here anyway.
+IGNORED = {
+    "attention_dropout",
+    "attention_softmax_in_fp32",
+    "attn_pdrop",
+    "bos_token_id",
+    "embd_pdrop",
+    "embedding_dropout",
+    "eos_token_id",
+    "initializer_range",
+    "pad_token_id",
+    "pretraining_tp",
+    "reorder_and_upcast_attn",
+    "resid_pdrop",
+    "residual_dropout",
+    "scale_attention_softmax_in_fp32",
+    "summary_activation",
+    "summary_first_dropout",
+    "summary_proj_to_labels",
+    "summary_type",
+    "summary_use_proj",
+    "use_cache",
+}
 GPT = {"n_layer": 2, "n_embd": 64, "n_head": 2, "n_positions": 512, "vocab_size": 500}
 
 
 def rope(kind, theta=1e5, **more):
     return {"rope_parameters": {"rope_type": kind, "rope_theta": theta, **more}}
+
+
+def yarn(**more):
+    return rope("yarn", **{"factor": 4.0, **more})
+
+
+def qwen2(layer_types, **more):
+    sliding = {"use_sliding_window": True, "layer_types": layer_types}
+    return {"model_type": "qwen2", **sliding, **more}
 
 
 LLAMA3 = rope("llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0)
@@ -193,6 +225,18 @@ def test_what_would_change_the_result_is_refused_by_name(family, changes, words)
         ({"rope_theta": float("nan")}, "rope_theta is nan"),
         ({"rms_norm_eps": float("inf")}, "rms_norm_eps is inf"),
         ({"head_dim": 33}, "33, is odd"),
+        ({"rope_theta": 1e-300}, "frequencies that are not finite"),
+        ({"rope_scaling": {"type": "linear", "factor": 1e-320}}, "frequencies that are not finite"),
+        (yarn(beta_fast=1e-320), "frequencies that are not finite"),
+        (yarn(factor=1e-320), "frequencies that are not finite"),
+        (yarn(attention_factor=1e300), "frequencies that are not finite"),
+        (yarn(mscale=1e308, mscale_all_dim=1e-308), "frequencies that are not finite"),
+        (qwen2(5), "layer_types is 5"),
+        (qwen2({"sliding_attention": 1}), "layer_types is {'sliding_attention': 1}"),
+        (qwen2("sliding_attention"), "layer_types is 'sliding_attention'"),
+        (qwen2(None, max_window_layers=-(10**5000)), "max_window_layers is <int>"),
+        (qwen2(None, max_window_layers="\x1b"), r"max_window_layers is '\\x1b'"),
+        (qwen2(None, max_window_layers="x" * 99), r"max_window_layers is 'x*\.\.\.$"),
         ({"hidden_size": 1 << 50}, "at most"),
     ],
 )

@@ -2,6 +2,7 @@
 llama.cpp cuts and merges."""
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
+from assistant.engine.checkpoint import gguf_tokenizer
 from assistant.engine.checkpoint.gguf import GgufTokenizer
 from assistant.engine.checkpoint.gguf_tokenizer import _CUTS, spec_from_gguf, tokenizer_from_gguf
 from assistant.engine.tokenizer import load_tokenizer
@@ -114,6 +116,24 @@ def test_merges_do_what_sentencepiece_does(text, ranked):
     )  # fmt: skip
     ours = tokenizer_from_gguf(found, PATH)
     assert [tokens[id] for id in ours.encode(text)] == sentencepiece(text, scores)
+
+
+def test_tokens_that_are_all_parts_of_one_text_are_refused(monkeypatch):
+    """Each in a hundred ways: 288,000 merges of 7,260 tokens, of which no list is made."""
+    monkeypatch.setattr(gguf_tokenizer, "MERGES_MAX", 1_000, raising=False)
+    text = "".join(map(chr, range(0x4E00, 0x4E00 + 120)))
+    tokens = [text[a:b] for b in range(1, 121) for a in range(b)]
+    found = GgufTokenizer(
+        "llama", "default", tokens, None, [NORMAL] * len(tokens), None, None, None, None,
+        False, None,
+    )  # fmt: skip
+    tracemalloc.start()
+    try:
+        with pytest.raises(CheckpointError, match="more than 1,000 merges"):
+            spec_from_gguf(found, PATH)
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
 
 
 # How each name cuts this text, by its patterns in llama.cpp's src/llama-vocab.cpp.

@@ -87,8 +87,8 @@ def test_sizes_that_no_model_has(folder, key, value):
 @pytest.mark.parametrize(
     "name",
     ["../" + WEIGHTS, "/etc/passwd", "..", ".", "", "a\0.safetensors", "a\n.safetensors",
-     "model.bin", "pytorch_model.bin", "x/../y.safetensors", "C:\\x.safetensors",
-     "x" * 5000 + ".safetensors"],
+     "model.bin", "pytorch_model.bin", "weights.xsafetensors", "x/../y.safetensors",
+     "C:\\x.safetensors", "x" * 5000 + ".safetensors"],
 )  # fmt: skip
 def test_an_index_names_files_of_its_kind_beside_it(folder, name):
     shutil.copy(folder / WEIGHTS, folder / "copy.safetensors")
@@ -97,6 +97,15 @@ def test_an_index_names_files_of_its_kind_beside_it(folder, name):
     for allow_bin in (False, True):
         sentence = refusal(folder, allow_bin=allow_bin)
         assert f"delete {folder / INDEX} " in sentence and "passwd" not in sentence
+
+
+def test_names_of_folders_are_shown_on_one_line(folder):
+    """Without what a terminal would take for an order."""
+    odd = folder.rename(folder.with_name("a\x1b[31m\n\tb"))
+    assert load(odd).name == "a  b"
+    for name in (WEIGHTS, TOKENIZER, CONFIG):
+        (odd / name).unlink()
+        assert "\x1b" not in (sentence := refusal(odd)) and "a  b" in sentence
 
 
 def test_an_index_of_endless_files(folder):

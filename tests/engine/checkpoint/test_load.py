@@ -150,6 +150,15 @@ def test_names_without_their_prefix(folder, tiny_checkpoint):
     assert_same(load(folder).tensors, oracle(tiny_checkpoint))
 
 
+def test_a_tensor_with_and_without_its_prefix_is_refused(folder):
+    good = (folder / WEIGHTS).read_bytes()
+    twice = {"wpe.weight": torch.zeros(256, 64)}
+    edit_weights(folder / WEIGHTS, lambda tensors: tensors.update(twice))
+    assert "'wpe.weight' is there twice" in refusal(folder)
+    (folder / WEIGHTS).write_bytes(good)
+    assert load(folder)
+
+
 def test_a_tied_head_that_is_stored_is_left_out(folder, tiny_checkpoint):
     head = {"lm_head.weight": torch.zeros(VOCAB_SIZE, 64)}
     edit_weights(folder / WEIGHTS, lambda tensors: tensors.update(head))
@@ -181,7 +190,18 @@ def test_the_embedded_checkpoint_is_the_one_in_models(tiny_checkpoint, tmp_path,
 
 
 @pytest.mark.parametrize(
-    "model", ["no/such/folder", "./nothing", "/nothing", "~/nothing", "~nobody-here/x", "x"]
+    "model",
+    [
+        "no/such/folder",
+        "./nothing",
+        "/nothing",
+        "~/nothing",
+        "~nobody-here/x",
+        "x",
+        "x" * 300,
+        "/" + "x" * 300,
+        "a/b/" + "x" * 5000,
+    ],
 )
 def test_neither_folder_nor_hub_id(model):
     assert "neither a folder nor a hub id" in refusal(model)
@@ -372,6 +392,13 @@ def test_bin_files_that_hold_something_else(folder, content):
     assert str(path) in refusal(folder, allow_bin=True)
 
 
+def test_only_what_is_named_so_is_read_as_a_bin_file(folder):
+    path = to_bin(folder)
+    assert weights.read_header(path)
+    with pytest.raises(CheckpointError, match="not a file of weights"):
+        weights.read_header(path.rename(folder / "model.xsafetensors"))
+
+
 def test_a_bin_file_that_is_cut_off(folder):
     path = to_bin(folder)
     os.truncate(path, path.stat().st_size // 2)
@@ -468,7 +495,7 @@ def test_the_numbers_are_those_of_the_card(tiny_checkpoint, monkeypatch, capabil
     monkeypatch.setattr(card, "inspect_machine", lambda: card.Machine("2.13.0", cards=(here,)))
     monkeypatch.setattr(card, "at", lambda device: here)
     monkeypatch.setattr(placement, "free_bytes", lambda device: 10**10)
-    monkeypatch.setattr(module, "read_tensors", lambda *given: read.append(given[1:]) or {})
+    monkeypatch.setattr(module, "read_tensors", lambda *given, name: read.append(given[1:]) or {})
     assert load(tiny_checkpoint, device="auto").dtype == str(dtype).removeprefix("torch.")
     assert load(tiny_checkpoint, device="cuda", dtype="int8").dtype == "int8"
     cuda = torch.device("cuda")

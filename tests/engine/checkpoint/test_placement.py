@@ -100,6 +100,21 @@ def test_plans(machine, caplog, cards, cpu, device, dtype, expected):
     assert [f"{on_cpu} of its 40 layers are computed by the CPU" in line for line in said] == (
         [True] if on_cpu else []
     )
+    smaller = {"int8": "int4", "float16": "int8 or int4", "auto": "int8 or int4"}.get(dtype)
+    advice = f"; --dtype {smaller} needs less memory." if smaller else "takes much longer."
+    assert all(line.endswith(advice) for line in said)
+
+
+def test_no_smaller_form_than_int4_is_advised(machine, caplog):
+    machine(8, cpu=90)
+    assert CPU in find("cuda:0,cpu", "int4").layers
+    assert "computed by the CPU" in caplog.text and "--dtype" not in caplog.text
+
+
+def test_older_cards_are_not_advised_int4(machine, caplog):
+    machine(8, cpu=90, older=1)
+    assert CPU in find("cuda:0,cpu").layers
+    assert "; --dtype int8 needs less memory." in caplog.text
 
 
 def test_older_cards_decide_on_the_numbers_of_all(machine):

@@ -202,8 +202,11 @@ def test_tensors_do_not_depend_on_their_file_any_more(tmp_path):
 
 def test_a_device_that_fails_ends_in_a_sentence(tmp_path):
     found, _ = stored(make_checkpoint(tmp_path))
-    with pytest.raises(CheckpointError, match="cannot be loaded on meta .*--device cpu.$"):
-        read_tensors(found, torch.device("meta"), torch.float32)
+    with pytest.raises(CheckpointError, match="of tiny cannot be loaded on meta .*--device cpu.$"):
+        read_tensors(found, torch.device("meta"), torch.float32, name="tiny")
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(CheckpointError, match="of tiny cannot be .*: download them again.$"):
+        read_tensors(found, CPU, torch.float32, name="tiny")
 
 
 def test_memory_that_runs_out_ends_in_a_sentence(tmp_path, monkeypatch):
@@ -213,5 +216,5 @@ def test_memory_that_runs_out_ends_in_a_sentence(tmp_path, monkeypatch):
         return torch.empty(2**60)
 
     monkeypatch.setattr(weights, "safe_open", exhausted)
-    with pytest.raises(CheckpointError, match=f"memory on cpu ran out while {tmp_path.name} was"):
-        read_tensors(found, CPU, torch.float32)
+    with pytest.raises(CheckpointError, match="memory on cpu ran out while tiny was"):
+        read_tensors(found, CPU, torch.float32, name="tiny")

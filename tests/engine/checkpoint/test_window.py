@@ -150,6 +150,7 @@ def test_a_learned_table_stays_whole_behind_a_shorter_window(tmp_path, caplog):
     assert whole.window == 512 and not caplog.records
     try:
         loaded = load_checkpoint(settings(folder, window=300))
+        assert not caplog.records  # nothing is said of what was asked for
         assert (loaded.config.positions, loaded.config.window) == (512, 300)
         assert len(loaded.tensors["positions.weight"]) == 512
         short = LocalEngine.open(settings(folder, window=300))

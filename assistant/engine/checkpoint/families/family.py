@@ -7,31 +7,6 @@ from typing import NamedTuple
 from assistant.engine.checkpoint.families.fields import Fields
 from assistant.engine.model.config import Config
 
-# Keys that no result depends on: dropout and first values are for training, ids for generating,
-# and what is computed in float32 or kept is so here anyway.
-IGNORED = {
-    "attention_dropout",
-    "attention_softmax_in_fp32",
-    "attn_pdrop",
-    "bos_token_id",
-    "embd_pdrop",
-    "embedding_dropout",
-    "eos_token_id",
-    "initializer_range",
-    "pad_token_id",
-    "pretraining_tp",
-    "reorder_and_upcast_attn",
-    "resid_pdrop",
-    "residual_dropout",
-    "scale_attention_softmax_in_fp32",
-    "summary_activation",
-    "summary_first_dropout",
-    "summary_proj_to_labels",
-    "summary_type",
-    "summary_use_proj",
-    "use_cache",
-}
-
 
 class Names(NamedTuple):
     """What files call the tensors, without ".weight" and ".bias"; those of a layer stand behind

@@ -4,6 +4,7 @@ from assistant.engine.checkpoint.families import llama
 from assistant.engine.checkpoint.families.family import Family
 from assistant.engine.checkpoint.families.fields import Fields, NotSupported
 from assistant.engine.model.config import Config
+from assistant.text import quoted
 
 _FULL, _SLIDING = "full_attention", "sliding_attention"
 
@@ -31,8 +32,10 @@ def _read_sliding(fields: Fields, layers: int) -> tuple[int | None, int]:
     if not fields.switch("use_sliding_window", False):
         return None, 0
     if type(first) is not int or first < 0:
-        raise ValueError(f"max_window_layers is {first!r}")
+        raise ValueError(f"max_window_layers is {quoted(first)}")
     if kinds is not None:
+        if not isinstance(kinds, list):
+            raise ValueError(f"layer_types is {quoted(kinds)}")
         first = kinds.index(_SLIDING) if _SLIDING in kinds else layers
         if kinds != [_FULL] * first + [_SLIDING] * (layers - first):
             raise NotSupported("layer_types that alternate, which is not supported")

@@ -12,6 +12,8 @@ from assistant.engine.checkpoint.families.fields import Fields, NotSupported
 from assistant.engine.model.config import Rope
 from assistant.text import quoted
 
+_NOT_FINITE = "its rotary positions have frequencies that are not finite"
+
 
 def read_rope(fields: Fields, head_dim: int, positions: int, theta: float = 10_000.0) -> Rope:
     """theta: the base where the config names none, transformers' own for this family."""
@@ -42,6 +44,8 @@ def read_rope(fields: Fields, head_dim: int, positions: int, theta: float = 10_0
             f"the scaling {quoted(kind)} of rotary positions; only linear, llama3 and yarn are "
             "supported"
         )
+    if not torch.tensor([*frequencies.tolist(), factor]).isfinite().all():
+        raise ValueError(_NOT_FINITE)
     return Rope(tuple(frequencies.tolist()), factor)
 
 
@@ -65,12 +69,14 @@ def _yarn(
     pairs = len(plain)
 
     def pair_of(turns: float) -> float:
-        return pairs * math.log(first / (turns * 2 * math.pi)) / math.log(base)
+        return pairs * math.log(first / turns / (2 * math.pi)) / math.log(base)
 
     if base <= 1:
         raise ValueError(f"rope_theta is {base:g}, and must be above 1")
     low = pair_of(fields.number("beta_fast", default=32))
     high = pair_of(fields.number("beta_slow", default=1))
+    if not math.isfinite(low - high):
+        raise ValueError(_NOT_FINITE)
     if fields.switch("truncate", True):
         low, high = math.floor(low), math.ceil(high)
     low, high = max(low, 0), min(high, 2 * pairs - 1)
