@@ -36,8 +36,8 @@ _AGREED = 0.02  # mean divergence of int8's distribution from float32's, in nats
 _ROWS = 64  # of the product by which the dtype of prefill is chosen
 _PATIENCE_S = 0.5  # what took longer in all is not measured again
 _LARGEST = 1e9  # weights, above which it takes too long to try what one thread computes
-# Tokens of a prompt that is tried. A card's products change beyond linear._KERNEL_ROWS = 256 rows; a
-# CPU's are tiles, and it has to compute them at every start.
+# Tokens of a prompt that is tried. A card's products change beyond linear._KERNEL_ROWS = 256 rows;
+# a CPU's are tiles, and it has to compute them at every start.
 _IDS, _IDS_ON_CARD = 150, 300
 _DRAWN = 512  # positions of random keys and values: drawing takes longer than copying
 _NEAR = 8192  # positions in which most rows of a trial stand: with far ones a start takes minutes
