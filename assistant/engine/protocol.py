@@ -188,14 +188,14 @@ class Status:
 
 class Engine(Protocol):
     """model: what the person reads (a hub id or a folder's name). adapter: what was merged into its
-    weights, by name and version. numerics: the numbers that it
-    computes in, such as "int8, prefill in bfloat16", and on a card what with: "bfloat16, kernels,
-    graphs"; on what else a result's last bits depend is named there too. None where another server
-    computes. window: positions, both for the prompt and the reply. embedded: the small checkpoint
-    that ships with the repository, which with an adapter may know other things. limitations: what
-    this engine cannot do, each with the sentence that says so: "ids" (prompts are sent as text),
-    "logprobs", "prompt_logprobs", "tokens" (a reply's ids), "seed", "cold", "banned" (a banned id
-    ends the reply), and each sampler or field of a Request that it does not have."""
+    weights, by name and version. numerics: the numbers that it computes in, such as "int8, prefill
+    in bfloat16", and on a card what with: "bfloat16, kernels, graphs"; on what else a result's last
+    bits depend, such as threads or which layers are where, is named there too. None where another
+    server computes. window: positions, both for the prompt and the reply. embedded: the small
+    checkpoint that ships with the repository, which with an adapter may know other things.
+    limitations: what this engine cannot do, each with the sentence that says so: "ids" (prompts are
+    sent as text), "logprobs", "prompt_logprobs", "tokens" (a reply's ids), "seed", "cold", "banned"
+    (a banned id ends the reply), and each sampler or field of a Request that it does not have."""
 
     model: str
     revision: str | None

@@ -22,6 +22,7 @@ NAME = "The model's own"
 SOURCE_MAX = 100_000  # characters of a chat template; the longest that is known has 30,000
 CPU_S, WALL_S = 5, 20  # seconds of processor time, and of a busy machine's clock
 MEMORY_BYTES = 512 * 1024**2
+_TOO_MUCH = "it takes too long or too much memory"
 _CHILD = """
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
@@ -45,9 +46,13 @@ def own_template(engine: Engine) -> PromptTemplate:
         )
     bos = next((text for text, id in tokenizer.special.items() if id == tokenizer.bos_id), "")
     special = list(tokenizer.special)
-    answer = _run(
-        json.dumps([CPU_S, MEMORY_BYTES, files.template, dict(files.tokens), special, bos, NAME])
-    )
+    task = [CPU_S, MEMORY_BYTES, files.template, dict(files.tokens), special, bos, NAME]
+    try:
+        answer = _run(json.dumps(task))
+    except subprocess.TimeoutExpired:
+        raise _unusable(_TOO_MUCH) from None
+    except OSError as error:  # such as no room for one more process
+        raise _unusable(f"no process can be started for it ({error.strerror})") from None
     if "values" not in answer:
         raise _unusable(answer["why"])
     values = {**answer["values"], "sampling": _sampling(files)}
@@ -77,25 +82,21 @@ def is_tuned(engine: Engine) -> bool:
 
 @lru_cache(maxsize=4)
 def _run(task: str) -> dict[str, Any]:
-    """What the process answers, as sandbox.main() tells."""
+    """What the process answers, as sandbox.main() tells. A machine that is busy or full is an
+    exception, subprocess.TimeoutExpired or OSError, which is not kept: it may pass."""
     command = [sys.executable, "-I", "-S", "-X", "utf8", "-c", _CHILD, json.dumps(sys.path)]
-    try:
-        done = subprocess.run(
-            command,
-            input=task.encode("utf-8", "surrogatepass"),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={},
-            timeout=WALL_S,
-        )
-        if done.returncode == 0:
-            answer: dict[str, Any] = json.loads(done.stdout)
-            return answer
-    except subprocess.TimeoutExpired:
-        pass
-    except OSError as error:  # such as no room for one more process
-        return {"why": f"no process can be started for it ({error.strerror})"}
-    return {"why": "it takes too long or too much memory"}
+    done = subprocess.run(
+        command,
+        input=task.encode("utf-8", "surrogatepass"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={},
+        timeout=WALL_S,
+    )
+    if done.returncode:
+        return {"why": _TOO_MUCH}
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
 
 
 def _unusable(why: str) -> TemplateError:

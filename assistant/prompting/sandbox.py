@@ -8,7 +8,6 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
 from typing import Any, NoReturn
 
 from jinja2 import TemplateError as JinjaError
@@ -65,7 +64,8 @@ def make_render(
     source: str, tokens: Mapping[str, str]
 ) -> tuple[ImmutableSandboxedEnvironment, Render]:
     """The environment and the Render of a chat template. tokens: names that it may use for texts.
-    What `source` does wrong is a TemplateError, or any error that Python has."""
+    What `source` does wrong is a TemplateError, or any error that Python has. There is no
+    strftime_now: a prompt that changes with the day would make yesterday's receipts untrue."""
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
     )
@@ -75,7 +75,6 @@ def make_render(
         "dict": _plain_dict,
         "namespace": _Names,
         "raise_exception": _refuse,
-        "strftime_now": lambda form: datetime.now().strftime(form),
     }
     template = environment.from_string(source)
 

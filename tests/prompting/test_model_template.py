@@ -352,6 +352,7 @@ def chatml(content):
         ("{{ raise_exception('No chats here.') }}", "fails with 'No chats here.'"),
         (EACH + "{{ documents[0].text }}" + LAST, "fails with"),
         (EACH + "{{ nobody.knows }}" + LAST, "'nobody' is undefined"),
+        (EACH + "{{ strftime_now('%d') }}" + LAST, "'strftime_now' is undefined"),
         ("{% for", "fails with"),
         ("Hello", "leaves them out"),
         (" ", "leaves them out"),
@@ -416,7 +417,7 @@ HOSTILE = {
     "sums": "{{ 1" + "+1" * 30_000 + " }}",
     "length": "a" * 100_001,
     "class": "{{ ''.__class__.__mro__[1].__subclasses__() }}",
-    "globals": "{{ (strftime_now | attr('__globals__'))['sys'].exit(0) }}",
+    "globals": "{{ (raise_exception | attr('__globals__'))['sys'].exit(0) }}",
     "init": "{{ namespace.__init__.__globals__['json'].x }}",
     "a name": "{% set ns = namespace(__class__=1) %}",
     "mutable": "{{ messages.append(1) }}",
@@ -446,10 +447,26 @@ def test_the_process_is_limited(monkeypatch):
     assert limits[resource.RLIMIT_CPU] == (3, 3) and limits[resource.RLIMIT_AS] == (400, 400)
 
 
-def test_where_no_process_can_be_started(monkeypatch):
-    monkeypatch.setattr(own.sys, "executable", "/nobody/python")
-    with pytest.raises(TemplateError, match="no process can be started for it"):
-        own_template(engine_with(CHATML + " "))
+def test_a_day_is_asked_for_and_its_fixed_one_is_taken():
+    """The prompt is the same tomorrow."""
+    dated = "{{ strftime_now('%Y') if strftime_now is defined else '26 Jul 2024' }}\n" + CHATML
+    assert own_template(engine_with(dated)).opening()[0].text.startswith("26 Jul 2024")
+
+
+@pytest.mark.parametrize(
+    "name, value, why",
+    [
+        ("sys.executable", "/nobody/python", "no process can be started for it"),
+        ("WALL_S", 0, "it takes too long"),
+    ],
+)
+def test_where_no_process_can_be_started_now_it_is_tried_again(monkeypatch, name, value, why):
+    engine = engine_with(CHATML + " " * (1 + len(why)))  # one that was not read before
+    with monkeypatch.context() as patch:
+        patch.setattr(f"assistant.prompting.own.{name}", value)
+        with pytest.raises(TemplateError, match=why):
+            own_template(engine)
+    assert own_template(engine).user
 
 
 # Chosen

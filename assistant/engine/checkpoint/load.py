@@ -35,7 +35,7 @@ class Checkpoint:
     name: what people read, a hub id or the name of a folder or file. revision: the commit, for one
     from the hub; of a GGUF file its SHA-256.
     embedded: the one that ships with the repository. tensors: by the names of shapes.py, on their
-    device in their dtype; the head only where it is not the embedding. dtype: float32, bfloat16 or
+    devices in their dtype; the head only where it is not the embedding. dtype: float32, bfloat16 or
     float16, which the tensors have; int8; int4; or auto.
 
     Under int8 the linear weights are Quantized on CUDA, the head as well, tied or not. On a CPU

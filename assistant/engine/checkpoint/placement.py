@@ -168,7 +168,7 @@ def _plan(
     first = next((device for device in cards if rooms[device] >= outer), None)
     if first is None:
         return None
-    rooms[first] -= outer
+    rooms[first] = min(rooms[first] - outer, (config.layers - 1) * layer)  # see `alone`
     places = fill([*rooms.values()], layer, config.layers)
     if places is None:
         return None

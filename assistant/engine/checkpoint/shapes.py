@@ -103,9 +103,10 @@ class Shares(NamedTuple):
 
 def shares(config: Config, slots: int, dtype: torch.dtype, kind: str | None = None) -> Shares:
     """What bytes_needed counts, for a card, in parts; a CPU's part is reckoned in the same way.
+    There is no slot more than `slots`, since nothing is captured over several devices.
     What is held while weights are read and what while replies are computed counts in full here."""
     layer, outer = weight_bytes(config, dtype, kind)
-    layer += (slots + 1) * count_kv(config) // config.layers * dtype.itemsize
+    layer += slots * count_kv(config) // config.layers * dtype.itemsize
     reading = [
         _WIDEST * max(map(prod, shapes.values()))
         for shapes in (layer_shapes(config), outer_shapes(config))

@@ -37,12 +37,12 @@ _length = attrgetter("length")
 class Cache:
     """`kv` is the model's static cache, a tensor for each of its parts; `ids[slot]` says what the
     slot holds from position 0 on, `cold[slot]` how much of that prefill computed: decode's products
-    may differ in the last bits. On a card `kv` has one slot more, the `spare` one, which no request
-    gets: what fills a captured step up writes there.
+    may differ in the last bits. On a single card `kv` has one slot more, the `spare` one, which no
+    request gets: what fills a captured step up writes there.
     """
 
     def __init__(self, model: Model, slots: int) -> None:
-        self.spare = slots if on_card(model.device) else None
+        self.spare = slots if on_card(model.device) and len(model.places) == 1 else None
         self.kv = model.new_kv(slots + (self.spare is not None), model.window)
         if self.spare is not None:
             for part in self.of(self.spare):

@@ -36,6 +36,10 @@ _AGREED = 0.02  # mean divergence of int8's distribution from float32's, in nats
 _ROWS = 64  # of the product by which the dtype of prefill is chosen
 _PATIENCE_S = 0.5  # what took longer in all is not measured again
 _LARGEST = 1e9  # weights, above which it takes too long to try what one thread computes
+# Tokens of a prompt that is tried. A card's products change beyond linear._KERNEL_ROWS = 256 rows;
+# a CPU's are tiles, and it has to compute them at every start.
+_IDS, _IDS_ON_CARD = 150, 300
+_DRAWN = 512  # positions of random keys and values: drawing takes longer than copying
 _NEAR = 8192  # positions in which most rows of a trial stand: with far ones a start takes minutes
 
 
@@ -114,6 +118,9 @@ def is_bitwise_stable(model: Model, cache: Cache) -> bool:
     )
     most = _decode(model, cache, range(16))  # writes the KV that all of them read
     orders: list[Sequence[int]] = [[0], [7], [15], [1, 0], range(9), range(11), range(15, -1, -1)]
+    if _any_card(model):  # the kernels' tiles, and the operators, follow the number of rows
+        sizes = [*(size for size in (17, 33, 65, 129) if size < last + 1), last + 1]
+        orders += [[n % 16 for n in range(size)] for size in sizes]
     return same and all(
         torch.equal(_decode(model, cache, rows), most[list(rows)]) for rows in orders
     )
@@ -148,7 +155,7 @@ def depend_on_threads(model: Model, cache: Cache, counts: Sequence[int]) -> list
 
 
 def _two_layers(model: Model, cache: Cache) -> tuple[Model, Cache]:
-    """The model of the first and the last layer on each device, and its cache: all have the same
+    """The model of the first and the last layer of each part, and its cache: all have the same
     shapes, but some models' last ones have a sliding window."""
     small = copy.copy(model)
     small.parts, kv = [], []
@@ -162,7 +169,13 @@ def _two_layers(model: Model, cache: Cache) -> tuple[Model, Cache]:
 
 
 def _trial_ids(model: Model) -> list[int]:
-    return [(7 * n) % model.vocab_size for n in range(min(150, model.window - 1))]
+    most, window = _IDS_ON_CARD if _any_card(model) else _IDS, model.window
+    # Sixteen positions are left behind them, for the rows of _decode.
+    return [(7 * n) % model.vocab_size for n in range(min(most, max(window - 16, window // 2)))]
+
+
+def _any_card(model: Model) -> bool:
+    return any(map(on_card, model.places))
 
 
 def _prefill(model: Model, cache: Cache, ids: list[int]) -> tuple[Tensor, list[Tensor]]:
@@ -170,9 +183,9 @@ def _prefill(model: Model, cache: Cache, ids: list[int]) -> tuple[Tensor, list[T
     behind it in the slot is random."""
     for part in cache.kv:
         kv = part[:, 0]
-        kv[:, :_NEAR].normal_(generator=torch.Generator(part.device).manual_seed(0))
-        for start in range(_NEAR, model.window, _NEAR):  # drawing takes longer than copying
-            kv[:, start : start + _NEAR] = kv[:, : min(_NEAR, model.window - start)]
+        kv[:, :_DRAWN].normal_(generator=torch.Generator(part.device).manual_seed(0))
+        for start in range(_DRAWN, model.window, _DRAWN):
+            kv[:, start : start + _DRAWN] = kv[:, : min(_DRAWN, model.window - start)]
     hidden = model.prefill([Chunk(ids, 0, 0)], cache.kv)
     return hidden, [part.clone() for part in _held(cache, 0, ids)]
 
@@ -186,7 +199,8 @@ def _decode(model: Model, cache: Cache, order: Sequence[int]) -> Tensor:
     """Logits of 16 rows in slot 0, or those of them in `order`: half of them about the end of the
     prompt, the others all over the window's first _NEAR positions, and one at its end."""
     end, last = len(_trial_ids(model)), model.window - 1
-    step = (min(model.window, _NEAR) - end) // 16  # no two rows stand in one place
+    # No two rows stand in one place, from a window of 31 positions on.
+    step = (min(model.window, _NEAR) - end) // 16
     places = [max(end - n, 0) if n % 2 else end + n * step for n in order]
     places = [last if n == 15 else place for n, place in zip(order, places, strict=True)]
     rows = [(n % model.vocab_size, 0, place) for n, place in zip(order, places, strict=True)]

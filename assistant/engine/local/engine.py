@@ -46,7 +46,8 @@ STEP_S = 1.5  # how long closing waits for the step that is being computed
 
 
 class LocalEngine:
-    """One model on one device, serving up to `slots` requests at once. See the Engine protocol.
+    """One model on one device or in parts, serving up to `slots` requests at once. See the Engine
+    protocol.
 
     threads: how many compute on a CPU; None for as many as are fastest. drafts: whether tokens are
     guessed ahead; it changes the speed, not the text. Raises CheckpointError and HubError.
@@ -217,15 +218,15 @@ class LocalEngine:
         """The Threads of decode and of prefill; sets `numerics`."""
         decode, prefill = both = Threads(counts), Threads(counts, block=1)
         numerics = model.numerics
+        number = "1 thread" if counts[-1] == 1 else f"{counts[-1]} threads"
         if on_card(model.device):
-            places = [model.place] * (len(model.places) > 1)
+            places = [model.place] * (len(model.places) > 1) + [number] * model.waits
             self.numerics = ", ".join([numerics, *places, str(kernels.path)])
             decode.fix()
             prefill.fix()
             return both
         depends = depend_on_threads(model, cache, counts)
         others = sorted({1, 2, 4} - {*counts})
-        number = "1 thread" if counts[-1] == 1 else f"{counts[-1]} threads"
         if any(depends):
             numerics += f", {number}"
         elif others and any(depend_on_threads(model, cache, [*others, counts[-1]])):

@@ -8,6 +8,7 @@ Knows times and counts; no requests.
 import time
 from collections.abc import Callable
 from statistics import fmean, linear_regression, pstdev
+from typing import cast
 
 from assistant.engine.local.step import DecodeStep, Row
 from assistant.engine.local.threads import fastest
@@ -35,13 +36,19 @@ class Pace:
             chunk = Chunk([0] * size, 0, start)
             return _fastest(lambda: model.prefill([chunk], cache.kv).sum().item())
 
-        kind = model.device.type
+        kind = "cpu" if model.waits else model.device.type
+        slides = model.config.sliding is not None and not model.config.sliding_from
+        # Tokens before a chunk that add to its cost: those that any layer sees.
+        self._reach = cast(int, model.config.sliding) if slides else model.window
         self._small = min(model.prefill_tile, model.window - 1)
         self.fixed = max(_LARGE.get(kind, 64), model.prefill_tile)
         large = min(max(self.fixed, 2 * self._small), model.window)
         few, many = time_of(self._small, 0), time_of(large, 0)
         start = min(_DEEP, model.window - self._small)
-        per_pair = max(time_of(self._small, start) - few, 0) / (self._small * start)
+        for kv in cache.of(0):
+            kv[:, :start].zero_()  # memory that nobody has written takes another time to read
+        more = max(time_of(self._small, start) - few, 0)
+        per_pair = more / (self._small * min(start, self._reach))
         per_token = max(many - few, 0.1 * many) / (large - self._small)
         self._growth = per_pair / per_token  # of a token's cost, with each token before it
         self._base, self._per_token = 0.0, few / self._small
@@ -61,8 +68,12 @@ class Pace:
 
     def note_chunk(self, start: int, count: int, seconds: float) -> None:
         """A chunk of `count` tokens from position `start` on took so long."""
-        self._chunks = [*self._chunks[1 - _CHUNKS :], (count * (1 + self._growth * start), seconds)]
+        self._chunks = [*self._chunks[1 - _CHUNKS :], (count * self._each(start), seconds)]
         self._fit()
+
+    def _each(self, start: int) -> float:
+        """What a token from position `start` on costs, in what one costs at the beginning."""
+        return 1 + self._growth * min(start, self._reach)
 
     def _fit(self) -> None:
         """A line through the newest chunks: seconds = base + tokens x per token. Chunks of one size
@@ -82,7 +93,7 @@ class Pace:
         """How many tokens from position `start` on may be computed in the next step: at least so
         many that they cost as much as beginning the chunk does. Where even the smallest chunk
         takes too long, small ones would only take longer in all."""
-        each = self._per_token * (1 + self._growth * start)
+        each = self._per_token * self._each(start)
         budget = _ALONE_S if alone else self._share * self.decode_s
         count = max(budget - self._base, self._base) / each
         tokens, seconds = self._chunks[-1]

@@ -59,13 +59,14 @@ def _try_on(
 ) -> dict[str, str]:
     """What must not be tried on one of the cards, beside what is `refused` already."""
     there = steps(model)
+    absent = [name for name in kernels.STEPS if name not in there]  # its one device could do more
     config = model.config
     shape = config.heads, config.head_dim, config.kv_heads
     refused = refused | {
         n: why for n, why in kernels.unusable_steps(device, *shape).items() if n in there
     }
     while not refused.keys() >= {*there} - {"graphs"}:
-        found, end = _run(device, model, refused, deadline_s)
+        found, end = _run(device, model, [*refused, *absent], deadline_s)
         refused |= {name: why for name, why in found.items() if why and name in there}
         open_ = [name for name in there if name not in (*found, *refused)]
         if end is None or not open_ or open_ == ["graphs"] and "kernels" in refused:
@@ -78,7 +79,7 @@ def prove(decode_step: DecodeStep, most_rows: int, refused: dict[str, str]) -> N
     """Set kernels.path, and capture steps of up to `most_rows`, as far as this card gives the right
     numbers. Overwrites slot 0 and the last one. Raises CheckpointError where the card itself broke,
     and what an allocator raises."""
-    where = decode_step.model.place
+    where = " + ".join(map(str, decode_step.model.places))
     left_out = refused | {
         name: why for name, why in attempts(decode_step, most_rows, refused) if why
     }
@@ -115,7 +116,8 @@ def attempts(
             if is_out_of_memory(cause):
                 raise cause from None
             why = describe(cause)
-            _check_alive(decode_step.model.device, why)
+            for device in filter(on_card, decode_step.model.places):
+                _check_alive(device, why)
         if why:
             kernels.path = replace(kernels.path, **{name: False})
             decode_step.graphs.clear()

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 
-from assistant.engine.device import on_card
 from assistant.engine.local.drafts import DRAFT_ROWS
 from assistant.engine.local.failures import NOT_A_NUMBER, attempt
 from assistant.engine.local.job import Flight, Job, Phase, draw_options
@@ -180,7 +179,7 @@ class Scheduler:
         started = time.perf_counter()
         with self.prefill_threads.computing(sum(job.chunk for job in jobs)):
             hidden = self.model.prefill(chunks, self.cache.kv).split([job.chunk for job in jobs])
-        if len(jobs) == 1 and not on_card(self.model.device):
+        if len(jobs) == 1 and self.model.waits:
             self.pace.note_chunk(jobs[0].computed, jobs[0].chunk, time.perf_counter() - started)
         whole = [n for n, job in enumerate(jobs) if job.computed + job.chunk == len(job.ids)]
         drawn: list[Token] = []
@@ -224,7 +223,7 @@ class Scheduler:
         # What these may draw hangs on a token that was read just now.
         for group in self._groups([job for job in jobs if late and job.guide and job.writes]):
             self._guard(group, launch)
-        if jobs and not on_card(self.model.device):
+        if jobs and self.model.waits:
             self.pace.note_step(time.monotonic() - started)
 
     def _groups(self, jobs: list[Job]) -> list[list[Job]]:

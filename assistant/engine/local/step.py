@@ -42,7 +42,7 @@ class DecodeStep:
 
     def __init__(self, model: Model, cache: Cache, sampler: Sampler) -> None:
         self.model, self.cache, self.sampler = model, cache, sampler
-        self.late = on_card(model.device)
+        self.late = not model.waits
         self._last = torch.zeros(cache.kv[0].shape[1], dtype=torch.long, device=model.device)
         self.graphs: list[tuple[int, Tensor, tuple[Tensor, Tensor], torch.cuda.CUDAGraph]] = []
 

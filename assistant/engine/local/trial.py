@@ -41,13 +41,14 @@ _INT8_VOCABULARY = kernels.PROGRAMS * kernels.BLOCK_OUT
 
 
 def one_layer(config: Config, device: torch.device, dtype: torch.dtype, kind: str | None) -> Model:
-    """config: that of the whole model. kind: as for read_tensors."""
+    """One of each kind of layer. config: that of the whole model. kind: as for read_tensors."""
     vocabulary, inner = config.vocab_size, config.inner
     most = _INT8_VOCABULARY if kind else _VOCABULARY
+    some_slide = config.sliding is not None and 0 < config.sliding_from < config.layers
     config = replace(
         config,
-        layers=1,
-        sliding_from=0,  # the one layer slides where any does
+        layers=1 + some_slide,  # a kernel is compiled for each kind
+        sliding_from=min(config.sliding_from, 1),
         vocab_size=min(vocabulary, most + vocabulary % most),
         inner=inner if kind == "int8" else min(inner, _INNER),
     )

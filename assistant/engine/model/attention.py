@@ -42,17 +42,17 @@ def prefill(query: Tensor, kv: Tensor, shape: Shape) -> Tensor:
     if on_card(query.device):
         return _prefill_on_card(query, kv, shape)
     tokens, length = len(query), len(kv)
-    rows, past = query.float() * shape.scale, F.pad(kv.float(), (0, 0, 0, -length % _BLOCK))
     first = length - tokens
-    mixed = []
+    base = shape.first(first // _BLOCK * _BLOCK) // _BLOCK * _BLOCK  # what the first block sees
+    past = F.pad(kv[base:].float(), (0, 0, 0, -length % _BLOCK))
+    rows, mixed = query.float() * shape.scale, []
     for start in range(first // _BLOCK * _BLOCK, length, _BLOCK):
         begin, end = max(start, first), min(start + _BLOCK, length)
         block = F.pad(rows[begin - first : end - first], (0, 0, 0, 0, begin - start, 0))
         block = F.pad(block, (0, 0, 0, 0, 0, _BLOCK - len(block)))
         seen = shape.first(start) // _BLOCK * _BLOCK
-        out = _block(
-            block, past[seen : start + _BLOCK], shape.kv_heads, _hidden(start, seen, shape)
-        )
+        sees = past[seen - base : start + _BLOCK - base]
+        out = _block(block, sees, shape.kv_heads, _hidden(start, seen, shape))
         mixed.append(out[begin - start : end - start])
     return torch.cat(mixed).to(query.dtype)
 

@@ -71,6 +71,16 @@ def place(layer: Layer) -> torch.device:
     return layer.norm_1.weight.device
 
 
+def told(places: Sequence[torch.device], parts: Sequence[Part]) -> str:
+    """`places`, as people read them: of several, how many layers of `parts` are where."""
+    if len(places) == 1:
+        return str(places[0])
+    counts = [sum(len(part.decode) for part in parts if part.device == each) for each in places]
+    layers = "layer" if counts[0] == 1 else "layers"
+    words = [f" {layers} on ", *[" on "] * len(counts)]
+    return " + ".join(f"{n}{on}{at}" for n, on, at in zip(counts, words, places, strict=False))
+
+
 def _flatten(layer: Layer) -> cpu.Layer:
     def product(linear: Linear) -> cpu.Product:
         if isinstance(linear, Int4):

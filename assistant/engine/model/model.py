@@ -14,12 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from assistant.engine.device import send
+from assistant.engine.device import on_card, send
 from assistant.engine.model import attention, cpu, kernels
 from assistant.engine.model.config import Activation, Config
 from assistant.engine.model.int4 import Int4
 from assistant.engine.model.int8 import quantize
-from assistant.engine.model.layers import Layer, Part, Rows, in_parts
+from assistant.engine.model.layers import Layer, Part, Rows, in_parts, told
 from assistant.engine.model.linear import (
     DECODE_TILE,
     PREFILL_TILE,
@@ -37,7 +37,6 @@ _ACTIVATE: dict[Activation, Callable[[Tensor], Tensor]] = {
     "gelu_tanh": partial(F.gelu, approximate="tanh"),
     "silu": F.silu,
 }
-
 
 # For each part of the model [its layers, slots, length, 2 x kv_heads x head_dim], keys then values.
 KV: TypeAlias = Sequence[Tensor]
@@ -137,13 +136,14 @@ class Model:
 
     @property
     def prefill_tile(self) -> int:
-        """Rows of prefill that take as long as fewer of them do."""
-        return max(getattr(self._up, "tiles", ()), default=DECODE_TILE)
+        """Rows of prefill that take as long as fewer of them do, in any part."""
+        tiles = (getattr(part.prefill[0].up, "tiles", ()) for part in self.parts)
+        return max(sum(tiles, ()), default=DECODE_TILE)
 
     @property
     def numerics(self) -> str:
         """The numbers that it computes in, as people read it."""
-        up = self._up
+        up = self.parts[0].prefill[0].up
         if isinstance(up, Int8):
             return "int8"
         if isinstance(up, Int4):
@@ -152,18 +152,19 @@ class Model:
         return f"int8, prefill in {kind}" if self.int8 else kind
 
     @property
-    def _up(self) -> Linear:
-        return self.parts[0].prefill[0].up
-
-    @property
     def places(self) -> list[torch.device]:
         """The devices that it lies on: that of the embedding, the head and what is drawn first."""
         return list(dict.fromkeys([self.device, *(part.device for part in self.parts)]))
 
     @property
     def place(self) -> str:
-        """Its places, as people read them."""
-        return " + ".join(map(str, self.places))
+        """Its places, as people read them: of several, how many layers are where."""
+        return told(self.places, self.parts)
+
+    @property
+    def waits(self) -> bool:
+        """Whether a step has been computed when it returns, since a part of it is on a CPU."""
+        return not all(map(on_card, self.places))
 
     def new_kv(self, slots: int, length: int) -> list[Tensor]:
         """A KV of that size, with anything in it."""

@@ -114,6 +114,35 @@ def test_what_depends_on_nothing_else_is_said_to_be_steady(module, monkeypatch, 
         assert calibrate.is_bitwise_stable(model, Cache(model, 2)) is not bool(kept)
 
 
+@pytest.mark.parametrize(
+    ("name", "rows", "stable"),
+    [("decode", 16, False), ("decode", 40, True), ("prefill", 256, False), ("prefill", 300, True)],
+)
+def test_a_card_is_tried_with_as_many_rows_as_its_kernels_tell_apart(
+    module, monkeypatch, name, rows, stable
+):
+    """rows: those beyond which the bits are others."""
+    model = make_model(module)
+    model.window = 400
+
+    def prefill(chunks, cache):
+        (kv,) = cache
+        for chunk in chunks:
+            place = slice(chunk.start, chunk.start + len(chunk.ids))
+            kv[:, chunk.slot, place] = torch.tensor(chunk.ids, dtype=kv.dtype)[:, None]
+        hidden = torch.cat([model.tokens[chunk.ids] for chunk in chunks])
+        return hidden + (name == "prefill" and len(hidden) > rows)
+
+    def decode(ids, slots, positions, kv):
+        return model.tokens[ids] + (name == "decode" and len(ids) > rows)
+
+    monkeypatch.setattr(model, "prefill", prefill)
+    monkeypatch.setattr(model, "decode", decode)
+    monkeypatch.setattr(calibrate, "on_card", lambda device: True)
+    with torch.inference_mode():  # 40 slots: steps of as many rows
+        assert calibrate.is_bitwise_stable(model, Cache(model, 40)) is stable
+
+
 def test_whether_results_depend_on_the_number_of_threads_is_tried(module, monkeypatch):
     model = make_model(module)
     cache, before = Cache(model, 2), torch.get_num_threads()
@@ -164,7 +193,7 @@ def test_any_number_of_threads_gives_the_same_ids_or_it_is_said(
         assert all(reply == replies[0] for reply in replies), numerics
 
 
-@pytest.mark.parametrize("window", [256, 8192, 100_000])
+@pytest.mark.parametrize("window", [31, 100, 165, 256, 8192, 100_000])
 def test_each_row_of_a_trial_stands_in_its_own_place(window):
     """One of them at the end; of a long window the others near, since a far one takes as long as
     the window is. Before each stand numbers."""
@@ -173,12 +202,16 @@ def test_each_row_of_a_trial_stands_in_its_own_place(window):
         window=window,
         vocab_size=50,
         device=torch.device("cpu"),
+        places=[torch.device("cpu")],
         decode=lambda ids, slots, positions, kv: seen.extend(positions.tolist()),
         prefill=lambda chunks, kv: kv,
     )
-    cache = SimpleNamespace(kv=torch.full((1, 1, window, 2), torch.nan))
+    kv = torch.full((1, 1, window, 2), torch.nan)
+    cache = SimpleNamespace(kv=[kv])
     calibrate._prefill(model, cache, list(range(9)))
     calibrate._decode(model, cache, range(16))
     assert seen[-1] == window - 1 and max(seen[:-1]) < min(window, 8192)
     assert len(set(seen)) == 16
-    assert cache.kv.isfinite().all() and cache.kv.std() > 0.5
+    assert kv.isfinite().all() and kv.std() > 0.5
+    kv = kv[0, 0]  # few are drawn, the others are copies
+    assert torch.equal(kv[512:], kv[:-512] if window > 512 else kv[:0])

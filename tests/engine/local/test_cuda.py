@@ -38,6 +38,7 @@ def checkpoint(folder, module, device, kind=None):  # noqa: F811
     return SimpleNamespace(
         name="tiny",
         revision=None,
+        adapter=None,
         embedded=False,
         config=config_of(module),
         tensors=read_tensors(stored, device, torch.float32, kind),

@@ -18,9 +18,9 @@ def pace(tiny_checkpoint):
         return Pace(DecodeStep(model, Cache(model, 1), Sampler(1, model.vocab_size, model.device)))
 
 
-def cost(pace, base, each, growth=0.0, small=16):
+def cost(pace, base, each, growth=0.0, small=16, reach=10**6):
     """`pace` as if chunks had been measured to cost this in ms, in steps of `small` tokens."""
-    pace._small, pace._growth = small, growth
+    pace._small, pace._growth, pace._reach = small, growth, reach
     pace._chunks = [(n, (base + n * each) / 1e3) for n in (16, 64)]
     pace._fit()
     return pace
@@ -40,6 +40,23 @@ def cost(pace, base, each, growth=0.0, small=16):
 def test_a_chunk_takes_at_most_three_and_a_half_times_a_decode_step(pace, decode_s, start, size):
     cost(pace, 1, 0.1, growth=0.001).decode_s = decode_s
     assert pace.tokens(start) == size
+
+
+def test_what_no_layer_sees_costs_nothing(pace):
+    cost(pace, 1, 0.1, growth=0.001, reach=1000).decode_s = 0.004
+    assert pace.tokens(9000) == pace.tokens(1000) == 64
+    cost(pace, 1, 0.1, growth=0.001, reach=1000).note_chunk(9000, 32, 0.0074)
+    assert pace._chunks[-1] == (64, 0.0074)
+
+
+def test_what_stands_before_the_measured_chunks_was_written(tiny_checkpoint):
+    """Memory that nobody has written is read in another time, in all layers."""
+    model = make_model(load_module(tiny_checkpoint))
+    with torch.inference_mode():
+        cache = Cache(model, 1)
+        cache.kv[0].fill_(torch.nan)
+        pace = Pace(DecodeStep(model, cache, Sampler(1, model.vocab_size, model.device)))
+        assert cache.kv[0][:, 0, : model.window - pace._small].isfinite().all()
 
 
 def test_a_prompt_alone_is_read_in_larger_chunks(pace):

@@ -4,15 +4,22 @@ There are no two devices here: two names of the CPU stand for them, so that the 
 parts, each with a cache of its own and copies in between; and a card is one that is pretended.
 """
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from assistant.engine import device
 from assistant.engine.local import calibrate, proof
 from assistant.engine.local.cache import Cache
+from assistant.engine.local.sampler import Sampler
+from assistant.engine.local.step import DecodeStep
 from assistant.engine.model import attention, kernels, layers
+from assistant.engine.model import model as model_module
 from assistant.engine.model.model import Chunk, Model
 from assistant.engine.protocol import Request
+from assistant.errors import CheckpointError
 from assistant.sampling import Sampling
 from tests.engine.checkpoint.test_families import make_module, one_thread  # noqa: F401
 from tests.engine.local.test_engine import PROMPTS
@@ -74,7 +81,15 @@ def test_logits(module, split, count, kind):
     sizes = [size for size in (count, 3 - count) if size]
     assert [len(part.decode) for part in parted.parts] == sizes
     assert [len(part) for part in Cache(parted, 1).kv] == sizes
-    assert whole.place == "cpu" and parted.place == ("cpu" if count == 3 else "cpu + cpu:0")
+    assert (
+        whole.place == "cpu"
+        and parted.place
+        == {
+            0: "0 layers on cpu + 3 on cpu:0",
+            1: "1 layer on cpu + 2 on cpu:0",
+            3: "cpu",
+        }[count]
+    )
     assert all(map(torch.equal, given, expected))
 
 
@@ -112,16 +127,61 @@ def test_several_cards(module, split, tmp_path, caplog):
     plain.close()
     split(2)
     with pretended(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(proof, "_run", lambda device, *_: (tried.append(device), ({}, None))[1])
+        patch.setattr(proof, "_run", lambda *given: (tried.append(given[::2]), ({}, None))[1])
         engine = make_engine(tmp_path, module, slots=2, threads=1)
-        assert engine.numerics == "float32, cpu + cpu:0, kernels"
-        assert tried == [HERE, THERE] and not engine._scheduler.decode_step.graphs
+        assert engine.numerics == "float32, 2 layers on cpu + 1 on cpu:0, kernels"
+        assert tried == [(HERE, ["int8", "graphs"]), (THERE, ["int8", "graphs"])]
+        assert not engine._scheduler.decode_step.graphs
         cache = engine._scheduler.cache
-        assert cache.spare == 2 and [part.shape[:2] for part in cache.kv] == [(2, 3), (1, 3)]
+        assert cache.spare is None and [len(part[0]) for part in cache.kv] == [2, 2]
         streams = [engine.generate(greedy(ids, 24)) for ids in PROMPTS[:4]]
         assert [read(stream)[1] for stream in streams] == expected
         engine.close()
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_a_card_that_breaks_is_named_whichever_it_is(module, split):
+    def synchronize(device):
+        if device == THERE:
+            raise RuntimeError("CUDA error: illegal address")
+
+    split(2)
+    with torch.inference_mode(), pretended(), pytest.MonkeyPatch.context() as patch:
+        model = Model(config_of(module), tensors_of(module))
+        cache = Cache(model, 2)
+        step = DecodeStep(model, cache, Sampler(2, model.vocab_size, model.device))
+        patch.setattr(kernels, "add_norm", lambda *given: 1 / 0)
+        patch.setattr(torch.cuda, "synchronize", synchronize)
+        with pytest.raises(CheckpointError, match="cpu:0 failed while it was tried"):
+            proof.prove(step, 2, {})
+
+
+def test_a_model_partly_on_the_cpu_is_paced_as_one(module, split, tmp_path, monkeypatch):
+    """Its steps are computed when they return, so that they are timed; its threads are named."""
+    make_tokenizer(tmp_path, vocab_size=VOCAB_SIZE)
+    split(2)
+    with pretended(), pytest.MonkeyPatch.context() as patch:
+        for place in (model_module, device):
+            patch.setattr(place, "on_card", lambda device: device == HERE)
+        patch.setattr(proof, "_run", lambda *given: ({}, None))
+        engine = make_engine(tmp_path, module, slots=2, threads=1)
+        scheduler = engine._scheduler
+        assert ", 2 layers on cpu + 1 on cpu:0, 1 thread, " in engine.numerics
+        assert scheduler.model.waits and not scheduler.decode_step.late
+        before = scheduler.pace._chunks
+        assert read(engine.generate(greedy(PROMPTS[0], 24)))[1]
+        assert scheduler.pace._chunks != before
+        engine.close()
+
+
+def test_a_tile_is_the_largest_of_all_parts(module, split):
+    split(1)
+    model = Model(config_of(module), tensors_of(module))
+    assert model.prefill_tile == 64
+    here = model.parts[0]
+    up = here.prefill[0].up._replace(tiles=())  # a card has none
+    model.parts[0] = here._replace(prefill=[replace(here.prefill[0], up=up)])
+    assert model.prefill_tile == 64
 
 
 class Fetch(TorchDispatchMode):

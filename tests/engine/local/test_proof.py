@@ -418,6 +418,18 @@ def test_a_trial_compiles_every_variant_of_the_int8_kernels(vocabulary, width, i
     assert tried == needed | {variant(*sizes[shapes.EMBEDDING], None)}
 
 
+@pytest.mark.parametrize(
+    ("sliding", "start", "kinds"),
+    [(None, 0, [None]), (9, 0, [9]), (9, 2, [None, 9]), (9, 3, [None]), (9, 1, [None, 9])],
+)
+def test_a_trial_has_each_kind_of_layer(sliding, start, kinds):
+    sizes = {"vocab_size": 64, "positions": 64, "window": 64, "width": 64, "inner": 64}
+    config = Config(family="qwen2", layers=3, heads=2, kv_heads=2, head_dim=32, **sizes,
+                    sliding=sliding, sliding_from=start)  # fmt: skip
+    model = trial.one_layer(config, CPU, torch.float32, None)
+    assert [layer.attention.sliding for layer in model.parts[0].decode] == kinds
+
+
 def linear(layer, model):
     return layer.qkv, layer.out, layer.up, layer.down, model.head
 
