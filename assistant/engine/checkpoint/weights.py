@@ -92,8 +92,10 @@ def find_tensors(files: Sequence[File], config: Config) -> dict[str, Piece]:
         rows = part_rows(config, name, shape[0], len(keys))
         for key, count in zip(keys, rows, strict=True):
             part = (count, *shape[1:])
-            item = stored.get(key)
-            if not item or not item.floating or item.shape != (part[::-1] if transposed else part):
+            there = stored.get(key)
+            if transposed:
+                part = part[::-1]
+            if not there or not there.floating or there.shape != part:
                 wrong.append(key)
         if not wrong:
             pieces[name] = Piece(tuple(stored[key] for key in keys), shape, transposed)
