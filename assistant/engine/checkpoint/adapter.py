@@ -1,7 +1,7 @@
 """A LoRA adapter (arXiv:2106.09685) in peft's files: found, checked, joined to a model's tensors.
 
 All that it may change is known from the model's config, so that one that does not fit is refused
-before the model's weights are fetched or read. They are merged while they are read, see weights.py.
+before the model's weights are fetched or read. They are merged while they are read, see read.py.
 Refused are a LoRA on the embedding, and any change of a matrix that is embedding and head at once.
 """
 

@@ -2,7 +2,7 @@
 
 What cannot be served is refused before gigabytes are downloaded or read, but for a GGUF file, which
 is one. Nothing in a checkpoint is ever executed: no code from the repository, no pickle. Where a
-checkpoint is, find.py knows; reading tensors is weights.py's.
+checkpoint is, find.py knows; reading tensors is read.py's.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,8 @@ from assistant.engine.checkpoint.find import (
 from assistant.engine.checkpoint.gguf import open_gguf, sha256
 from assistant.engine.checkpoint.gguf_tokenizer import tokenizer_from_gguf
 from assistant.engine.checkpoint.placement import place_layers
-from assistant.engine.checkpoint.weights import find_tensors, read_tensors
+from assistant.engine.checkpoint.read import read_tensors
+from assistant.engine.checkpoint.weights import find_tensors
 from assistant.engine.checkpoint.window import least_window, with_window
 from assistant.engine.files import broken_file
 from assistant.engine.model.config import Config

@@ -51,7 +51,7 @@ class Chunk(NamedTuple):
 
 
 class Model:
-    """A decoder over `tensors`, named as checkpoint/weights.py does.
+    """A decoder over `tensors`, named as checkpoint/shapes.py says.
 
     int8: decode on a CPU with int8 weights beside these, and bfloat16 for all else but the linear
     weights of prefill, which get `prefill_dtype`. Tensors that are Quantized already (on CUDA) or

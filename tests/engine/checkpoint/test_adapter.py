@@ -16,7 +16,8 @@ from assistant.engine.checkpoint.adapter_config import IGNORED, parse_adapter
 from assistant.engine.checkpoint.config import read_config
 from assistant.engine.checkpoint.gguf import open_gguf
 from assistant.engine.checkpoint.load import load_checkpoint
-from assistant.engine.checkpoint.weights import find_tensors, read_tensors, renamed
+from assistant.engine.checkpoint.read import read_tensors
+from assistant.engine.checkpoint.weights import find_tensors, renamed
 from assistant.engine.local.engine import LocalEngine
 from assistant.engine.model import int4, int8
 from assistant.engine.model.model import Chunk, Model

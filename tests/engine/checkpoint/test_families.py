@@ -10,7 +10,8 @@ import transformers
 from assistant.engine.checkpoint.config import parse_config, read_config
 from assistant.engine.checkpoint.families import FAMILIES
 from assistant.engine.checkpoint.families.fields import Fields
-from assistant.engine.checkpoint.weights import find_tensors, read_tensors
+from assistant.engine.checkpoint.read import read_tensors
+from assistant.engine.checkpoint.weights import find_tensors
 from assistant.engine.model.int4 import Packed
 from assistant.engine.model.int8 import Quantized, dequantize
 from assistant.engine.model.model import Chunk, Model

@@ -381,7 +381,7 @@ def test_both_formats_of_bin_files_are_copied(folder, tiny_checkpoint, zipped):
 @pytest.mark.skipif(not MAPS.exists(), reason="what is mapped is asked of Linux")
 def test_a_bin_file_is_mapped_not_copied_into_memory(folder):
     path = to_bin(folder)
-    tensors = weights._read_bin(path)
+    tensors = weights.read_bin(path)
     assert tensors and str(path) in MAPS.read_text()
 
 

@@ -10,8 +10,9 @@ from transformers import GPTBigCodeConfig, GPTBigCodeForCausalLM
 
 from assistant.engine.checkpoint import weights
 from assistant.engine.checkpoint.config import read_config
+from assistant.engine.checkpoint.read import read_tensors
 from assistant.engine.checkpoint.shapes import bytes_needed, count_parameters, expected_shapes
-from assistant.engine.checkpoint.weights import file_names, find_tensors, read_tensors
+from assistant.engine.checkpoint.weights import file_names, find_tensors
 from assistant.engine.device import RESERVE
 from assistant.engine.model import int4, int8
 from assistant.errors import CheckpointError

@@ -6,8 +6,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from assistant.engine.checkpoint.read import read_tensors
 from assistant.engine.checkpoint.shapes import LINEAR, expected_shapes
-from assistant.engine.checkpoint.weights import file_names, find_tensors, read_tensors
+from assistant.engine.checkpoint.weights import file_names, find_tensors
 from assistant.engine.local.drafts import DRAFT_ROWS
 from assistant.engine.local.engine import LocalEngine
 from assistant.engine.model import kernels
