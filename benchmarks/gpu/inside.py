@@ -81,7 +81,7 @@ def plain_logits(engine, positions: list[int]) -> torch.Tensor:
     rows = torch.tensor([[TOKEN] * count, list(range(count)), positions], device=model.device)
     found, kernels.path = kernels.path, kernels.Path()
     try:
-        return model.decode(*rows, kv(engine))
+        return model.decode(*rows, [kv(engine)])
     finally:
         kernels.path = found
 

@@ -100,6 +100,7 @@ def random_checkpoint(module, dtype: str = "bfloat16"):
         name="random StarCoder",
         revision=None,
         embedded=False,
+        adapter=None,
         config=config,
         tensors=tensors,
         tokenizer=_Numbers(module.config.vocab_size),
