@@ -118,7 +118,7 @@ def test_no_smaller_form_than_int4_is_advised(machine, caplog):
 
 
 def test_older_cards_are_not_advised_int4(machine, caplog):
-    machine(8, cpu=90, older=1)
+    machine(8, cpu=90, older=[0])
     assert CPU in find("cuda:0,cpu").layers
     assert "; --dtype int8 needs less memory." in caplog.text
 

@@ -8,7 +8,7 @@ import torch
 from safetensors import safe_open
 from transformers import GPTBigCodeConfig, GPTBigCodeForCausalLM
 
-from assistant.engine.checkpoint import weights
+from assistant.engine.checkpoint import read
 from assistant.engine.checkpoint.config import read_config
 from assistant.engine.checkpoint.read import read_tensors
 from assistant.engine.checkpoint.shapes import bytes_needed, count_parameters, expected_shapes
@@ -184,7 +184,7 @@ def test_only_one_tensor_is_held_as_the_file_has_it(tmp_path, monkeypatch, dtype
             most, given = max(most, len(alive)), given + 1
             return tensor
 
-    monkeypatch.setattr(weights, "safe_open", Watched)
+    monkeypatch.setattr(read, "safe_open", Watched)
     tensors = read_tensors(found, CPU, dtype, kind)
     assert (most, given, len(alive)) == (1, len(expected_shapes(config)), 0)
     assert tensors
@@ -216,6 +216,6 @@ def test_memory_that_runs_out_ends_in_a_sentence(tmp_path, monkeypatch):
     def exhausted(*args, **options):
         return torch.empty(2**60)
 
-    monkeypatch.setattr(weights, "safe_open", exhausted)
+    monkeypatch.setattr(read, "safe_open", exhausted)
     with pytest.raises(CheckpointError, match="memory on cpu ran out while tiny was"):
         read_tensors(found, CPU, torch.float32, name="tiny")

@@ -523,7 +523,7 @@ def test_a_prefix_that_is_no_number_is_not_used_again(engine, oracle, monkeypatc
     def poisoned(chunks, cache):
         hidden = prefill(chunks, cache)
         for chunk in chunks:
-            cache[:, chunk.slot] = torch.nan
+            cache[0][:, chunk.slot] = torch.nan
         return hidden * torch.nan
 
     monkeypatch.setattr(model, "prefill", poisoned)
