@@ -9,8 +9,22 @@ from assistant.engine.checkpoint.shapes import EMBEDDING, HEAD, LINEAR
 from assistant.engine.checkpoint.weights import renamed
 from assistant.engine.local.engine import LocalEngine
 from assistant.engine.model import int4, int8
+from assistant.engine.model.config import Config
 from assistant.engine.tokenizer import load_tokenizer
 from tests.support.reading import GREEDY, greedy, read  # noqa: F401
+
+STARCODER = Config(
+    family="gpt_bigcode",
+    layers=40,
+    width=6144,
+    heads=48,
+    kv_heads=1,
+    head_dim=128,
+    inner=24576,
+    positions=8192,
+    window=8192,
+    vocab_size=49152,
+)
 
 
 def load_module(folder, **config):

@@ -168,7 +168,9 @@ def _plan(
     first = next((device for device in cards if rooms[device] >= outer), None)
     if first is None:
         return None
-    rooms[first] = min(rooms[first] - outer, (config.layers - 1) * layer)  # see `alone`
+    rooms[first] = min(
+        rooms[first] - outer, (config.layers - 1) * layer
+    )  # never all: _alone decides that
     places = fill([*rooms.values()], layer, config.layers)
     if places is None:
         return None

@@ -53,6 +53,8 @@ class Rows(NamedTuple):
     turn: Turn | None
 
     def to(self, device: torch.device) -> "Rows":
+        if self.x.device == device:
+            return self
         x, slots, positions, turn = self
         turn = turn and Turn(*(part.to(device) for part in turn))
         return Rows(x.to(device), slots.to(device), positions.to(device), turn)
@@ -77,8 +79,8 @@ def told(places: Sequence[torch.device], parts: Sequence[Part]) -> str:
         return str(places[0])
     counts = [sum(len(part.decode) for part in parts if part.device == each) for each in places]
     layers = "layer" if counts[0] == 1 else "layers"
-    words = [f" {layers} on ", *[" on "] * len(counts)]
-    return " + ".join(f"{n}{on}{at}" for n, on, at in zip(counts, words, places, strict=False))
+    texts = [f"{count} on {place}" for count, place in zip(counts, places, strict=True)]
+    return " + ".join(texts).replace(" on", f" {layers} on", 1)
 
 
 def _flatten(layer: Layer) -> cpu.Layer:

@@ -131,6 +131,10 @@ class Model:
         self.final_norm = norm("final_norm")
         self.int8 = int8
         self.parts = [*in_parts(layers(for_many_rows), layers(eight_bit if int8 else for_few_rows))]
+        # That of the embedding, the head and what is drawn, then the others.
+        self.places = [*dict.fromkeys([self.device, *(part.device for part in self.parts)])]
+        # Whether a step has been computed when it returns, since a part of it is on a CPU.
+        self.waits = not all(map(on_card, self.places))
         head = tensors.get("head.weight", self.tokens)
         self.head = few_rows(quantize(head) if int8 and isinstance(head, Tensor) else head)
 
@@ -152,19 +156,9 @@ class Model:
         return f"int8, prefill in {kind}" if self.int8 else kind
 
     @property
-    def places(self) -> list[torch.device]:
-        """The devices that it lies on: that of the embedding, the head and what is drawn first."""
-        return list(dict.fromkeys([self.device, *(part.device for part in self.parts)]))
-
-    @property
     def place(self) -> str:
         """Its places, as people read them: of several, how many layers are where."""
         return told(self.places, self.parts)
-
-    @property
-    def waits(self) -> bool:
-        """Whether a step has been computed when it returns, since a part of it is on a CPU."""
-        return not all(map(on_card, self.places))
 
     def new_kv(self, slots: int, length: int) -> list[Tensor]:
         """A KV of that size, with anything in it."""

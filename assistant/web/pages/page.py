@@ -11,7 +11,7 @@ from assistant.engine.protocol import Engine
 from assistant.paths import MODELS, STATIC
 from assistant.web.pages.about import about
 from assistant.web.pages.attribution.tab import AttributionTab
-from assistant.web.pages.chat.tab import build_chat
+from assistant.web.pages.chat.tab import build_chat, is_as_shipped
 from assistant.web.pages.chat.templates import Assistants
 from assistant.web.pages.names import add_api
 from assistant.web.pages.playground.tab import build_playground
@@ -138,9 +138,8 @@ def look() -> dict[str, Any]:
 
 
 def examples_for(engine: Engine) -> tuple[str, ...]:
-    """Questions that the model can answer: the embedded checkpoint brings its own, which nobody
-    has asked it with an adapter."""
-    if not engine.embedded or engine.adapter:
+    """Questions that the model can answer: the embedded checkpoint brings its own."""
+    if not is_as_shipped(engine):
         return EXAMPLES
     try:
         examples = json.loads((MODELS / engine.model / "examples.json").read_text(encoding="utf-8"))

@@ -30,17 +30,11 @@ from tests.support.engines import config_of
 from tests.support.gguf_files import write_model
 from tests.support.reading import greedy, read
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = torch.device("cpu")
 ATTENTION, MLP = "transformer.h.0.attn.c_attn", "transformer.h.1.mlp.c_proj"
 HEAD_WIDTH = 64 + 2 * 32  # of the tiny checkpoint's queries, and its one key and value
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ from assistant.errors import CheckpointError
 from tests.support.checkpoints import make_tokenizer
 from tests.support.engines import greedy, make_engine, read, unpacked
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SMALL = {
     "hidden_size": 64,
     "intermediate_size": 160,
@@ -103,14 +105,6 @@ def make_module(family, changes, folder=None):
     if folder:
         module.save_pretrained(folder)
     return module
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -18,24 +18,13 @@ from assistant.engine.checkpoint.shapes import (
     weight_bytes,
 )
 from assistant.engine.device import RESERVE
-from assistant.engine.model.config import Config, Rope
+from assistant.engine.model.config import Rope
 from assistant.errors import CheckpointError
 from assistant.settings import Settings
+from tests.support.engines import STARCODER
 
 CPU, ZERO, ONE = torch.device("cpu"), torch.device("cuda:0"), torch.device("cuda:1")
 GB = 10**9
-STARCODER = Config(
-    family="gpt_bigcode",
-    layers=40,
-    width=6144,
-    heads=48,
-    kv_heads=1,
-    head_dim=128,
-    inner=24576,
-    positions=8192,
-    window=8192,
-    vocab_size=49152,
-)
 UNTIED = replace(STARCODER, tied=False, rope=None, gated=True)
 HALF = torch.bfloat16
 

@@ -18,26 +18,14 @@ from assistant.engine.local.guide import Guide
 from assistant.engine.local.sampler import Sampler, alternatives
 from assistant.engine.local.step import _BUCKETS, DecodeStep, Row, StepResult
 from assistant.engine.model import kernels
-from assistant.engine.model.config import Config
 from assistant.engine.model.int8 import SCALE_DTYPE, Quantized
 from assistant.engine.model.model import Chunk, Model
 from assistant.engine.protocol import Request
 from assistant.sampling import Sampling
 from tests.support.card import Strict, pretended, tensors_in
+from tests.support.engines import STARCODER
 
-STARCODER = Config(
-    family="gpt_bigcode",
-    layers=2,  # of 40, which are all alike
-    width=6144,
-    heads=48,
-    kv_heads=1,
-    head_dim=128,
-    inner=24576,
-    positions=8192,
-    window=8192,
-    vocab_size=49152,
-    activation="gelu",
-)
+TWO_LAYERS = replace(STARCODER, layers=2)  # of 40, which are all alike
 META = torch.device("meta")
 SLOTS = 8
 
@@ -86,7 +74,7 @@ def make_decode_step(int8, slots=SLOTS, dtype=torch.bfloat16):
     """A DecodeStep over StarCoder on meta tensors."""
     tensors = {
         name: torch.empty(shape, dtype=dtype, device=META)
-        for name, shape in shapes.expected_shapes(STARCODER).items()
+        for name, shape in shapes.expected_shapes(TWO_LAYERS).items()
     }
     if int8:
         tensors["head.weight"] = tensors["tokens.weight"]
@@ -94,7 +82,7 @@ def make_decode_step(int8, slots=SLOTS, dtype=torch.bfloat16):
             if name.endswith((*shapes.LINEAR, "head.weight")):
                 values = torch.empty_like(tensor, dtype=torch.int8)
                 tensors[name] = Quantized(values, values.new_empty(len(values), dtype=SCALE_DTYPE))
-    model = Model(STARCODER, tensors)
+    model = Model(TWO_LAYERS, tensors)
     cache = Cache(model, slots)
     return DecodeStep(model, cache, Sampler(cache.kv[0].shape[1], model.vocab_size, META))
 

@@ -21,11 +21,13 @@ from assistant.engine.model.model import Chunk, Model
 from assistant.engine.protocol import Request
 from assistant.errors import CheckpointError
 from assistant.sampling import Sampling
-from tests.engine.checkpoint.test_families import make_module, one_thread  # noqa: F401
+from tests.engine.checkpoint.test_families import make_module
 from tests.engine.local.test_engine import PROMPTS
 from tests.support.card import pretended, tensors_in
 from tests.support.checkpoints import VOCAB_SIZE, make_tokenizer
 from tests.support.engines import config_of, greedy, in_int4, make_engine, read, tensors_of
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 HERE, THERE = torch.device("cpu"), torch.device("cpu", 0)
 FAMILIES = {

@@ -12,18 +12,11 @@ from assistant.engine.local.sampler import _HEAD, Sampler, _typical
 from assistant.engine.protocol import Request
 from assistant.sampling import Sampling
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SETS = 200  # of logits for each sampler
 SIZE = 2 * _HEAD
 REPLY = [3, 3, 7, 3, 300]  # what the reply has already
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Thousands of small operations, each of which would wait for a second thread."""
-    count = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(count)
 
 
 def logits_of(number):

@@ -11,6 +11,7 @@ import gradio as gr
 
 from assistant.completion.complete import PRESETS
 from assistant.conversation import TURNS_MAX
+from assistant.engine.protocol import Engine
 from assistant.prompting.load import TEMPLATE_CHARS_MAX
 from assistant.sampling import RANGES, STOP_CHARS_MAX, STOPS_MAX
 from assistant.text import MESSAGE_CHARS_MAX, PROMPT_CHARS_MAX
@@ -30,6 +31,12 @@ INTRO_EMBEDDED = (
 def build_chat() -> None:
     """Builds the tab inside the Blocks that is open."""
     gr.Column(elem_id="chat-page")
+
+
+def is_as_shipped(engine: Engine) -> bool:
+    """Whether it is the embedded checkpoint, of which is known what it can answer; with an adapter
+    nobody has asked it."""
+    return engine.embedded and engine.adapter is None
 
 
 def chat_facts(assistants: Assistants, examples: Sequence[str]) -> dict[str, Any]:
@@ -65,6 +72,6 @@ def chat_facts(assistants: Assistants, examples: Sequence[str]) -> dict[str, Any
             for name, (sampling, why) in PRESETS.items()
         ],
         "examples": list(examples),
-        "intro": INTRO_EMBEDDED if engine.embedded and not engine.adapter else INTRO,
+        "intro": INTRO_EMBEDDED if is_as_shipped(engine) else INTRO,
         "notice": NOTICE,
     }
