@@ -5,6 +5,7 @@ arXiv:1911.02150), or groups (arXiv:2305.13245), down to groups of one. K and V 
 group. Knows one layer of the cache; no requests.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple, cast
 
@@ -17,7 +18,6 @@ from assistant.engine.model import kernels
 
 Places = Tensor | Sequence[int]
 _BLOCK = 64  # new tokens whose scores the CPU holds at once: they stay in its cache
-_AHEAD = torch.full((_BLOCK, _BLOCK), -torch.inf).triu(1)
 
 
 class Shape(NamedTuple):
@@ -82,11 +82,18 @@ def _prefill_on_card(query: Tensor, kv: Tensor, shape: Shape) -> Tensor:
     return out[0].transpose(0, 1)
 
 
+@functools.cache
+def _ahead() -> Tensor:
+    # Not made when this file is read: a thread that has once computed with a second one keeps it,
+    # and where OpenMP has more threads than cores, all of them wait for each other asleep.
+    return torch.full((_BLOCK, _BLOCK), -torch.inf).triu(1)
+
+
 def _hidden(start: int, seen: int, shape: Shape) -> Tensor | None:
     """What the block from `start` on does not see of the keys from `seen` on, because it is ahead
     or too far behind: -inf there, [_BLOCK, the last _BLOCK keys, or all where any is too far]."""
     if shape.first(start + _BLOCK - 1) == 0:
-        return _AHEAD
+        return _ahead()
     away = torch.arange(start, start + _BLOCK)[:, None] - torch.arange(seen, start + _BLOCK)
     visible = (away >= 0) & (away < cast(int, shape.sliding))
     return torch.zeros(away.shape).masked_fill_(~visible, -torch.inf)
