@@ -12,6 +12,7 @@ from collections import defaultdict
 from itertools import accumulate
 from pathlib import Path
 
+from training import everyday, small_code
 from training.sentences import WORDS, lower_first
 from training.topics import BREADTHS, CORES, Topic, topics
 
@@ -30,13 +31,20 @@ SHARES = {  # how often a topic of a kind is drawn, against one of the kind "wha
     "fix": 0.35,
     "saying": 4.0,
 }
+FAMILIES = {  # what a turn is about: its share of the turns
+    "documentation": 0.18,  # facts and sayings, in the shares above
+    "asked": 0.45,
+    "small code": 0.24,
+    "declined": 0.13,
+}
+FOLLOWED = 0.3  # the share of turns behind which a question about the same comes
 FOLLOW_UP = {
     "what": ("example", "parameters"),
     "parameters": ("example", "what"),
     "example": ("parameters", "what"),
     "which": ("what", "example", "parameters"),
 }
-BLOCKS = ("code", "fix")  # their {x} is code, which keeps its letters
+BLOCKS = ("code", "fix", "prints")  # their {x} is code, which keeps its letters
 
 
 def sayings(path=SAYINGS):
@@ -60,6 +68,9 @@ def question(rng, topic, slots, held_out=False, kind=None):
     slots: words for the {slot}s of a question. kind: asks with the cores of that kind,
     a follow-up's, instead of the topic's own.
     """
+    if topic.kind == "asked" and kind is None:
+        text = rng.choice(topic.asks)
+        return text if "`" in text or rng.random() < 0.5 else roughen(rng, text, topic)
     kind = kind or topic.kind
     asks = HELD_OUT.get(kind) if held_out else CORES.get(kind) if kind != topic.kind else None
     asks, names = asks or topic.asks, topic.names or ("",)
@@ -112,7 +123,7 @@ def _typo(rng, text, topic):
 
 
 class Dialogues:
-    """Draws exchanges for ever: (question, answer) pairs of one to four turns.
+    """Draws exchanges for ever: (question, answer) pairs of one to six turns.
 
     facts: of facts.facts(). exercises: further topics. breadth: few or many (taught.toml).
     """
@@ -122,22 +133,65 @@ class Dialogues:
         kinds = BREADTHS[breadth]["kinds"]
         exercises = [topic for topic in exercises if topic.kind in kinds]
         self.topics = [*topics(facts, breadth), *exercises, *written]
+        self.asked = everyday.asked_topics()
+        self.small_code = small_code.taught()
         self.topics_about = defaultdict(dict)
         for topic in self.topics:
             if topic.about:
                 self.topics_about[topic.about][topic.kind] = topic
+        said = {ask: topic for topic in written for ask in topic.asks}
+        self.handed_on = {"thanks": said["Thanks"], "wrong": said["That is wrong"]}
+        self.handed_on["more_thanks"] = self.handed_on["thanks"]
+        self.declining = next(topic for topic in written if topic.key == "off_topic")
         shares = [topic.share * SHARES[topic.kind] for topic in self.topics]
         self._cumulated = list(accumulate(shares))
+
+    @property
+    def data(self):
+        """All that is drawn from."""
+        written = everyday.DECLINED, everyday.FOLLOW_UPS
+        return self.topics, self.slots, self.asked, self.small_code, *written, FAMILIES
 
     def draw(self, rng: random.Random):
         """One dialogue: a list of (question, answer)."""
         turns = []
         for _ in range(rng.choice((1, 1, 1, 2, 3))):
-            topic = rng.choices(self.topics, cum_weights=self._cumulated)[0]
-            turns.append((question(rng, topic, self.slots), topic.answer))
-            if rng.random() < 0.3 and (follow := self.follow_up(rng, topic)):
-                turns.append((self.ask_again(rng, follow), follow.answer))
+            (family,) = rng.choices(list(FAMILIES), list(FAMILIES.values()))
+            if family == "documentation":
+                topic = rng.choices(self.topics, cum_weights=self._cumulated)[0]
+                turns.append((question(rng, topic, self.slots), topic.answer))
+                follow = rng.random() < FOLLOWED and self.follow_up(rng, topic)
+                if follow:
+                    turns.append((self.ask_again(rng, follow), follow.answer))
+                    continue
+            elif family == "asked":
+                topic = rng.choice(self.asked)
+                turns.append((question(rng, topic, self.slots), topic.answer))
+            elif family == "small code":
+                topic, answer = self.of_small_code(rng, rng.choice(self.small_code))
+                turns.append((question(rng, topic, self.slots), answer))
+            else:
+                topic, text = self.declining, everyday.declined(rng)
+                turns.append((roughen(rng, text, topic), topic.answer))
+            if rng.random() < FOLLOWED:
+                turns += self.after(rng, topic, turns[-1][1])
         return turns
+
+    def of_small_code(self, rng, kind, held_out=False):
+        """(topic, answer) of something asked about a program of `kind`."""
+        what, x, answer = small_code.about(small_code.program(kind, rng), rng)
+        asks = (HELD_OUT if held_out else CORES)[what]
+        return Topic(kind.key, what, "", (x,), tuple(asks), answer), answer
+
+    def after(self, rng, topic, answer):
+        """What people say after an answer, and the answer to that: one or two turns, or none."""
+        if topic.kind == "saying":
+            return []
+        found = everyday.follow_ups(topic, answer)
+        found |= {key: said.answer for key, said in self.handed_on.items()}
+        (key,) = rng.choices(list(found), [0.4 if key == "repeat" else 1 for key in found])
+        said = rng.choice(everyday.FOLLOW_UPS[key]["ask"])
+        return [(said if rng.random() < 0.7 else roughen(rng, said, topic), found[key])]
 
     def follow_up(self, rng, topic):
         """Another topic about the same thing, or None."""

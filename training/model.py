@@ -1,22 +1,20 @@
 """The model that is trained: transformers' GPTBigCode, in a forward pass made for short rows.
 
 Knows how rows attend to a preamble that they share: it is computed once for the batch, and its keys
-and values, one head as multi-query attention has it, are read by all rows in one matrix product.
-Behind the prompt a token so costs half as much again as without, instead of ten times. Knows no
+and values, one head as multi-query attention has it, are read by all rows (attention.py). Knows no
 loss and no data.
 """
 
 import math
 
 import torch
-from torch.nn.functional import scaled_dot_product_attention
 from transformers import GPTBigCodeConfig, GPTBigCodeForCausalLM
 
+from training.attention import attend
 from training.tokenizer import END
 
 WINDOW = 8192
 HEAD = 64
-DENSE = 1024  # rows up to this length make their scores as one matrix
 
 
 def new_model(layers, width, vocabulary):
@@ -76,40 +74,15 @@ def _keys_and_values(transformer, preamble):
     x = x + transformer.wpe(torch.arange(len(preamble), device=preamble.device))
     kept = []
     for block in transformer.h:
-        x, (key, value) = _block(block, x, None, dense=False)
+        x, (key, value) = _block(block, x, None)
         kept.append((key[0], value[0]))
     return kept
 
 
-def _block(block, x, seen, dense=True):
+def _block(block, x, seen):
     """One layer on x (rows, tokens, width); also its keys and values (rows, tokens, head)."""
     rows, tokens, width = x.shape
     query, key, value = block.attn.c_attn(block.ln_1(x)).split((width, HEAD, HEAD), dim=-1)
-    if dense and (tokens <= DENSE or seen is not None):
-        mixed = _dense_attention(query, key, value, seen)
-    else:
-        heads = width // HEAD
-        query = query.view(rows, tokens, heads, HEAD).transpose(1, 2)
-        shared = (part[:, None].expand(-1, heads, -1, -1) for part in (key, value))
-        mixed = scaled_dot_product_attention(query, *shared, is_causal=True).transpose(1, 2)
+    mixed = attend(query.reshape(rows, tokens, -1, HEAD), key, value, seen)
     x = x + block.attn.c_proj(mixed.reshape(rows, tokens, width))
     return x + block.mlp(block.ln_2(x)), (key, value)
-
-
-def _dense_attention(query, key, value, seen):
-    """Multi-query attention with all scores at hand: for short rows the fastest way on a CPU."""
-    rows, tokens, width = query.shape
-    heads = width // HEAD
-    query = query.reshape(rows, tokens * heads, HEAD) * HEAD**-0.5
-    scores = torch.bmm(query, key.transpose(1, 2)).view(rows, tokens, heads, tokens)
-    later = torch.ones(tokens, tokens, dtype=torch.bool, device=query.device).triu(1)
-    scores = scores.masked_fill(later[:, None], -math.inf)
-    if seen is None:
-        weights = scores.softmax(-1, dtype=query.dtype)
-        return torch.bmm(weights.view(rows, tokens * heads, tokens), value)
-    keys, values = seen
-    far = (query.reshape(-1, HEAD) @ keys.T).view(rows, tokens, heads, len(keys))
-    weights = torch.cat((far, scores), dim=-1).softmax(-1, dtype=query.dtype)
-    far, near = weights.split((len(keys), tokens), dim=-1)
-    near = torch.bmm(near.reshape(rows, tokens * heads, tokens), value)
-    return near + (far.reshape(-1, len(keys)) @ values).view_as(near)

@@ -13,19 +13,21 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from training import small_code
 from training.model import WINDOW
 from training.tokenizer import END, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX
 
 PROMPTS = Path(__file__).parent.parent / "prompts"
 NOT_LEARNED = -100  # the label that the loss leaves out
 MIXTURE = {  # kind: (share of the batches, rows, tokens of a row)
-    "dialogue": (0.18, 24, 168),  # dialogues alone, at any position
-    "prompt": (0.46, 24, 168),  # behind the short prompt, which all rows share
-    "full": (0.09, 20, 168),  # behind the full prompt
-    "later": (0.06, 16, 168),  # behind the short prompt and a chat of any length, shared too
-    "chat": (0.005, 2, 2048),  # one long chat, with the short prompt in the row
-    "text": (0.2, 7, 576),  # documentation and source
-    "window": (0.005, 1, WINDOW),  # the same, over all positions
+    "dialogue": (0.3, 22, 184),  # dialogues alone, at any position
+    "prompt": (0.32, 22, 184),  # behind the short prompt, which all rows share
+    "full": (0.06, 20, 184),  # behind the full prompt
+    "later": (0.08, 20, 184),  # behind the short prompt and a chat of any length, shared too
+    "chat": (0.003, 2, 2048),  # one long chat, with the short prompt in the row
+    "code": (0.18, 22, 184),  # programs of the small world, whole and to be filled in
+    "text": (0.054, 7, 576),  # documentation and source
+    "window": (0.003, 1, WINDOW),  # the same, over all positions
 }
 SHORT, FULL = "tech-assistant-short", "tech-assistant"
 PROMPT_OF = {"prompt": SHORT, "later": SHORT, "full": FULL}
@@ -34,6 +36,7 @@ CODE_RATE = 0.75  # of the documents, by number; the rest is prose
 FIM_RATE, SPM_RATE, LINES_RATE = 0.5, 0.5, 0.5
 NEAR, NEAR_RATE = 1536, 0.6  # the share of rows that stand within the first positions
 NEXT_RATE = 0.6  # the share of rows that stand right behind their prompt, as a first message does
+BEGIN_RATE = 0.7  # the share of rows of code at the beginning, where programs are completed
 ASKED_LEARNED = 0.1  # the share of rows in which questions count in the loss
 
 
@@ -80,13 +83,16 @@ class Sequences:
         if kind in ("text", "window"):
             ids = self.text_ids(rng, size + 1)
             learned = [True] * len(ids)
+        elif kind == "code":
+            ids = self.code_ids(rng, size + 1)
+            learned = [True] * len(ids)
         else:
             ids, learned = self.dialogue_ids(rng, size + 1, kind)
         ids = np.array(ids, dtype=np.int64)
         labels = np.where(learned, ids, NOT_LEARNED)[1:]
         if kind in ("prompt", "full") and rng.random() >= NEXT_RATE:
             offset += random_offset(rng, size, WINDOW - offset)
-        elif kind in ("dialogue", "text", "window"):
+        elif kind in ("dialogue", "text", "window") or kind == "code" and rng.random() > BEGIN_RATE:
             offset = random_offset(rng, size)
         return ids[:-1], np.arange(offset, offset + size), labels
 
@@ -157,6 +163,19 @@ class Sequences:
                 ids += self.encoder.plain(part_of(rng, text, 4 * size)) + [END]
         return ids[:size]
 
+    def code_ids(self, rng, size):
+        """`size` ids of programs of the small world, half of them to be filled in."""
+        ids = []
+        while len(ids) < size:
+            one = small_code.program(rng.choice(self.dialogues.small_code), rng)
+            text = f"{small_code.whole(one, rng)}\n"
+            if rng.random() < FIM_RATE:
+                ids += self.filled_in(rng, text, *small_code.middles(text.rstrip("\n"), rng))
+            else:
+                ids += self.encoder.plain(text)
+            ids.append(END)
+        return ids[:size]
+
     def fim_ids(self, rng, text):
         """A text with its middle at the end, PSM or SPM, the parts encoded apart as StarCoder's.
 
@@ -170,6 +189,9 @@ class Sequences:
             a = sum(map(len, lines[:first]))
             b = a + sum(map(len, lines[first : first + rng.randint(1, 4)]))
             b -= text[a:b].endswith("\n")
+        return self.filled_in(rng, text, a, b)
+
+    def filled_in(self, rng, text, a, b):
         prefix, middle, suffix = (self.encoder.plain(t) for t in (text[:a], text[a:b], text[b:]))
         if rng.random() < SPM_RATE:
             return [FIM_PREFIX, FIM_SUFFIX, *suffix, FIM_MIDDLE, *prefix, *middle]

@@ -22,6 +22,7 @@ from training.dialogues import Dialogues
 from training.exercises import exercises
 from training.facts import facts
 from training.model import hidden, new_model
+from training.muon import Muon
 from training.sequences import MIXTURE, NOT_LEARNED, Sequences
 from training.tokenizer import END, Encoder, Tokenizer, save_tokenizer, train_tokenizer
 from training.topics import BREADTHS
@@ -53,7 +54,24 @@ def arguments(argv):
     return parser.parse_args(argv)
 
 
-def optimizers_for(model, lr):
+def dtype_for(device):
+    """Of the matrix products: bfloat16 where they are faster than float32's, which on a CPU takes
+    instructions for it."""
+    if device.type != "cpu":
+        return torch.bfloat16
+    seconds = {}
+    for dtype in (torch.bfloat16, torch.float32):
+        rows, weight = torch.ones(1024, 256, dtype=dtype), torch.ones(1024, 256, dtype=dtype)
+        times = []
+        for _ in range(3):
+            began = time.thread_time()
+            torch.nn.functional.linear(rows, weight)
+            times.append(time.thread_time() - began)
+        seconds[dtype] = min(times)
+    return min(seconds, key=seconds.get)
+
+
+def optimizers_for(model, lr, dtype):
     """Muon for the layers' matrices, AdamW for embeddings, norms and biases.
 
     Muon's steps are scaled to the size of AdamW's (arXiv:2502.16982, 2.2), so one rate serves both.
@@ -62,7 +80,7 @@ def optimizers_for(model, lr):
     chosen = {id(p) for p in matrices}
     others = [p for p in model.parameters() if id(p) not in chosen]
     return [
-        torch.optim.Muon(matrices, lr=lr, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
+        Muon(matrices, lr, dtype),
         torch.optim.AdamW(others, lr=lr, weight_decay=0.0, betas=(0.9, 0.98), fused=True),
     ]
 
@@ -78,23 +96,23 @@ def rate(step, args):
     return args.lr * warm * (0.02 + 0.98 * min(1.0, left))
 
 
-def loss_of(model, ids, positions, labels, preamble=None):
+def loss_of(model, ids, positions, labels, preamble=None, dtype=torch.bfloat16):
     """Mean cross-entropy in nats of the learned tokens; logits are made for those alone."""
-    with torch.autocast(ids.device.type, dtype=torch.bfloat16):
+    with torch.autocast(ids.device.type, dtype, enabled=dtype is not torch.float32):
         learned = labels != NOT_LEARNED
         logits = model.lm_head(hidden(model, ids, positions, preamble)[learned])
     return cross_entropy(logits.float(), labels[learned])
 
 
 @torch.no_grad()
-def held_out_loss(model, encoder, documents, device, tokens=1024):
+def held_out_loss(model, encoder, documents, device, dtype, tokens=1024):
     """Mean loss in nats per token over the first `tokens` of each held-out document."""
     total, count = 0.0, 0
     for document in documents:
         ids = torch.tensor([encoder.plain(document.learned[: 6 * tokens])[:tokens]], device=device)
         ids, labels = ids[:, :-1], ids[:, 1:]
         positions = torch.arange(ids.shape[1], device=device)[None]
-        total += loss_of(model, ids, positions, labels).item() * labels.numel()
+        total += loss_of(model, ids, positions, labels, dtype=dtype).item() * labels.numel()
         count += labels.numel()
     return total / count
 
@@ -110,7 +128,7 @@ def save(model, out):
 def recipe_of(args, documents, dialogues, preambles):
     """What a run's batches depend on: {"seed", "times", "breadth", "data"}, data a hash."""
     texts = [(document.path, document.learned) for document in documents]
-    data = repr((MIXTURE, dialogues.topics, dialogues.slots, preambles, texts)).encode()
+    data = repr((MIXTURE, dialogues.data, preambles, texts)).encode()
     chosen = {"seed": args.seed, "times": args.times, "breadth": args.breadth}
     return {**chosen, "data": hashlib.sha256(data).hexdigest()[:12]}
 
@@ -128,6 +146,7 @@ def main(argv=None):
     args = arguments(argv)
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
+    dtype = dtype_for(torch.device(args.device))
     args.out.mkdir(parents=True, exist_ok=True)
     documents = corpus.documents(args.docs, args.stdlib)
     trained = [d for d in documents if not d.held_out]
@@ -146,7 +165,7 @@ def main(argv=None):
     else:
         model = new_model(args.layers, args.width, args.vocabulary)
     model = model.to(args.device)
-    optimizers = optimizers_for(model, args.lr)
+    optimizers = optimizers_for(model, args.lr, dtype)
     state_file, log_file = args.out / "state.pt", args.out / "log.jsonl"
     first = 0
     recipe = recipe_of(args, trained, dialogues, sequences.preambles)
@@ -173,7 +192,7 @@ def main(argv=None):
         preamble, ids, positions, labels = (
             None if a is None else a.to(args.device) for a in arrays
         )
-        loss = loss_of(model, ids, positions, labels, preamble)
+        loss = loss_of(model, ids, positions, labels, preamble, dtype)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:
@@ -183,7 +202,9 @@ def main(argv=None):
             optimizer.zero_grad(set_to_none=True)
         entry = {"step": step, "kind": kind, "loss": round(loss.item(), 4), "tokens": ids.numel()}
         if (step + 1) % args.save_every == 0 or step + 1 == args.steps:
-            entry["held_out"] = round(held_out_loss(model, encoder, held_out, args.device), 4)
+            entry["held_out"] = round(
+                held_out_loss(model, encoder, held_out, args.device, dtype), 4
+            )
             entry["seconds"] = round(time.monotonic() - began)
             state = {"model": model.state_dict()}
             state["optimizers"] = [optimizer.state_dict() for optimizer in optimizers]

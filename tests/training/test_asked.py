@@ -14,20 +14,33 @@ from assistant.paths import ROOT
 
 ASKED = sorted((ROOT / "training" / "asked").glob("*.toml"))
 JUDGED = ROOT / "training" / "judged"
+LINES_MAX = 20_000  # of a program: what runs on for ever ends there, on any machine
 RUN = """
 import contextlib, io, json, os, sys, tempfile
 os.chdir(tempfile.mkdtemp())
+class Endless(BaseException): pass
+def trace(frame, event, value):
+    global left
+    if frame.f_code.co_filename != "answer":
+        return None
+    left -= 1
+    if left < 0:
+        raise Endless("is endless")
+    return trace
 for title, code, checks in json.load(sys.stdin):
-    names = {"__name__": "answer"}
+    names, left = {"__name__": "answer"}, LINES_MAX
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            exec(compile(code, "answer", "exec"), names)
+            compiled = compile(code, "answer", "exec")
+            sys.settrace(trace)
+            exec(compiled, names)
             wrong = [check for check in checks if not eval(check, names)]
     except BaseException as error:
         wrong = [repr(error)]
+    sys.settrace(None)
     if wrong:
         print(title, wrong)
-"""
+""".replace("LINES_MAX", str(LINES_MAX))
 
 
 def run_all(programs, tmp_path):

@@ -9,6 +9,7 @@ import tomllib
 import pytest
 
 from assistant.paths import ROOT
+from training import everyday
 
 TRAINING = ROOT / "training"
 TABLE, HELD_OUT, WORDS = (
@@ -123,3 +124,14 @@ def test_all_is_declined_in_one_sentence():
 def test_whatever_it_is_asked_of_itself_it_says_who_it_is():
     said = {s.get("key", s["ask"][0]): s["say"] for s in SAYINGS}
     assert len({said[ask].split(". ")[0] for ask in WHO}) == 1
+
+
+def test_nothing_that_is_taught_is_declined():
+    asked = (ask for one in everyday.asked().values() for ask in one["ask"] + one["held_out"])
+    declined = [re.compile(pattern(ask)) for saying in DECLINED for ask in saying["ask"]]
+    own = {plain(text) for text in everyday.DECLINED["off_topic"] + everyday.DECLINED["near"]}
+    found = {
+        plain(ask): [core.pattern for core in declined if core.fullmatch(plain(ask))]
+        for ask in asked
+    }
+    assert {ask: cores for ask, cores in found.items() if cores or ask in own} == {}

@@ -13,9 +13,11 @@ from assistant.conversation import Turn
 from assistant.prompting.load import load_template
 from assistant.prompting.template import encode
 from training import corpus, train
+from training.attention import _dense, attend
 from training.dialogues import Dialogues, question
 from training.facts import Fact, facts, parameters
 from training.model import WINDOW, hidden, new_model
+from training.muon import Muon, orthogonal
 from training.sentences import WORDS, answer, description, parameters_answer
 from training.sequences import MIXTURE, NOT_LEARNED, Sequences, part_of, random_offset
 from training.tokenizer import END, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, SPECIAL, Encoder
@@ -264,10 +266,14 @@ def test_a_follow_up_is_about_the_same_thing():
     what = "`len` returns the length of an object."
     takes = "`len` takes `a` and `b`. By default `b` is `1`."
     rng, pairs = random.Random(6), set()
-    for _ in range(9000):
+    for _ in range(40_000):
         turns = talk.draw(rng)
         for first, second in zip(turns, turns[1:], strict=False):
-            if second[1] in (what, takes) and "len" not in second[0].lower():
+            if (
+                second[1] in (what, takes)
+                and first[1] != second[1]
+                and "len" not in second[0].lower()
+            ):
                 pairs.add((first[1], second[1]))
     which = "That is `len`."
     assert pairs == {(what, takes), (takes, what), (which, what), (which, takes)}
@@ -410,13 +416,58 @@ def test_a_shared_preamble_gives_what_rows_with_it_in_them_give():
         torch.testing.assert_close(alone, wanted, rtol=1e-4, atol=1e-5)
 
 
-def test_long_rows_give_what_short_rows_give(monkeypatch):
+def plainly(query, key, value, keys, values):
+    """The same with all scores at hand."""
+    tokens, length = query.shape[1], len(keys)
+    key, value = (
+        torch.cat((before.expand(len(query), -1, -1), own), 1)
+        for before, own in ((keys, key), (values, value))
+    )
+    ahead = torch.ones(tokens, length + tokens, dtype=torch.bool).triu(length + 1)
+    scores = torch.einsum("rthd,rkd->rhtk", query, key) * query.shape[3] ** -0.5
+    weights = scores.masked_fill(ahead, -torch.inf).softmax(-1)
+    return torch.einsum("rhtk,rkd->rthd", weights, value)
+
+
+@pytest.mark.parametrize("length", [0, 5])
+def test_fused_attention_gives_what_all_scores_at_hand_give(length):
+    """Results and gradients; those of what all rows share are not wanted."""
     torch.manual_seed(0)
-    model, ids = new_model(2, 128, 300), torch.randint(300, (2, 12))
-    positions = torch.arange(12).expand(2, 12)
-    dense = hidden(model, ids, positions)
-    monkeypatch.setattr("training.model.DENSE", 4)
-    torch.testing.assert_close(hidden(model, ids, positions), dense, rtol=1e-4, atol=1e-5)
+    wide = torch.randn(3, 6, 4, 16, requires_grad=True)
+    key, value = (torch.randn(3, 6, 16, requires_grad=True) for _ in range(2))
+    keys, values = torch.randn(2, length, 16)
+    direction = torch.randn(3, 6, 4, 16)
+    seen = (keys, values) if length else None
+    found = [
+        (mixed, *torch.autograd.grad((mixed * direction).sum(), (wide, key, value)))
+        for mixed in (attend(wide, key, value, seen), plainly(wide, key, value, keys, values))
+    ]
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_all_scores_at_hand_elsewhere():
+    torch.manual_seed(0)
+    parts = torch.randn(3, 6, 4, 16), *torch.randn(2, 3, 6, 16), *torch.randn(2, 5, 16)
+    torch.testing.assert_close(_dense(*parts), plainly(*parts), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(48, 16), (16, 48), (32, 32)])
+def test_muon_steps_as_torch_does(shape):
+    """Which computes in bfloat16: so the singular values are about one, and no nearer."""
+    torch.manual_seed(0)
+    weights = torch.randn(shape)
+    ours, theirs = torch.nn.Parameter(weights.clone()), torch.nn.Parameter(weights.clone())
+    options = {"weight_decay": 0.1, "adjust_lr_fn": "match_rms_adamw"}
+    optimizers = [Muon([ours], 0.01, torch.bfloat16), torch.optim.Muon([theirs], 0.01, **options)]
+    for _ in range(3):
+        gradient = torch.randn(shape)
+        for parameter, optimizer in zip((ours, theirs), optimizers, strict=True):
+            parameter.grad = gradient.clone()
+            optimizer.step()
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=2e-3)
+    values = torch.linalg.svdvals(orthogonal(weights[None], torch.float32))
+    assert values.min() > 0.5 and values.max() < 1.5
 
 
 # --- the whole of it, in small

@@ -1,0 +1,129 @@
+"""The small world of code: each kind runs in all its forms, each bug is one, and what is drawn from
+a kind says what is true of it."""
+
+import ast
+import random
+import re
+import tomllib
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.training.test_asked import JUDGED, run_all, words
+from training import everyday, small_code
+from training.dialogues import CORES, HELD_OUT, Dialogues
+from training.small_code import documented, kinds, middles, parts_of, program, taught, whole
+
+PARTS = 12  # of all kinds, a test each
+
+
+def forms(kind, count=3):
+    """The usual form of a kind and some others, one of each way to write it among them."""
+    rng = random.Random(kind.key)
+    found = [program(kind, rng, plain=True), *(program(kind, rng) for _ in range(count))]
+    return found + [program(kind, rng) for _ in kind.codes]
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_every_form_runs_and_every_bug_is_one(part, tmp_path):
+    right, wrong = [], []
+    for kind in kinds()[part::PARTS]:
+        for n, one in enumerate(forms(kind)):
+            checks = list(one.checks)
+            right.append((f"{kind.key} {n}", f"{one.code}\n\n{one.setup}", checks))
+            text = "\n".join(documented(one, random.Random(n)))
+            right.append((f"{kind.key} {n} documented", f"{text}\n\n{one.setup}", checks))
+            wrong += [
+                (f"{kind.key} {n} {why}", f"{code}\n\n{one.setup}", checks)
+                for code, why in one.bugs
+            ]
+    assert run_all(right, tmp_path) == ""
+    found = set(re.findall(r"^(.*?\.) \[", run_all(wrong, tmp_path), re.MULTILINE))
+    assert {title for title, *_ in wrong} - found == set()
+
+
+def test_kinds_differ_and_some_are_held_out():
+    every = kinds()
+    assert len(every) > 900 and len({kind.key for kind in every}) == len(every)
+    assert 0.06 < 1 - len(taught()) / len(every) < 0.1
+    assert all(len(set(kind.says)) == len(kind.says) >= 4 for kind in every)
+
+
+def test_no_sentence_of_the_evaluation_is_taught():
+    """Neither the docstrings of its stubs, nor what is to be declined there."""
+    stubs = tomllib.loads((JUDGED / "stubs.toml").read_text("utf-8"))["stub"]
+    judged = {
+        words(text) for stub in stubs for text in re.findall(r'"""(.*?)"""', stub["code"], re.S)
+    }
+    assert {words(text) for kind in kinds() for text in kind.says} & judged == set()
+    asked = tomllib.loads((JUDGED / "questions.toml").read_text("utf-8"))
+    held_out = everyday.DECLINED["off_topic"] + everyday.DECLINED["near"]
+    judged = {words(item["ask"]) for items in asked.values() for item in items}
+    assert {words(text) for text in held_out} & judged == set()
+
+
+@given(st.integers(0, len(kinds()) - 1), st.integers(0, 10**6))
+def test_a_middle_lies_inside(at, seed):
+    rng = random.Random(seed)
+    text = whole(program(kinds()[at], rng), rng)
+    start, end = middles(text, rng)
+    assert 0 <= start <= end <= len(text)
+
+
+@given(st.integers(0, len(kinds()) - 1), st.integers(0, 10**6))
+def test_what_is_said_of_a_program_is_true_of_it(at, seed):
+    rng = random.Random(seed)
+    one = program(kinds()[at], rng)
+    what, x, answer = small_code.about(one, rng)
+    assert what in CORES and what in HELD_OUT and x.strip()
+    blocks = re.findall(r"```python\n(.*?)\n```", answer, re.S)
+    if what == "code":
+        assert answer == one.told and f"`{one.name}`" in answer
+    elif what == "prints":
+        call = re.search(r"\nprint\((.*)\)\n```$", x)[1]
+        values = dict(map(parts_of, one.checks))
+        assert f"```text\n{ast.literal_eval(values[call])}\n```" in answer
+    else:
+        assert len(blocks) == 1 and ast.parse(blocks[0])
+        assert what != "fix" or one.code == blocks[0] != x
+
+
+def test_follow_ups_differ_in_words_and_are_held_out_in_part():
+    counts = Counter(
+        words(text) for one in everyday.FOLLOW_UPS.values() for text in one["ask"] + one["held_out"]
+    )
+    assert [text for text, count in counts.items() if count > 1] == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "key", "expected"),
+    [
+        ("`len` counts. It is fast.", "again_shorter", "`len` counts."),
+        ("Use `sorted`:\n\n```python\nsorted([2, 1])\n```", "again_shorter", "Use `sorted`."),
+        (
+            "Use `sorted`:\n\n```python\nsorted([2, 1])\n```",
+            "again_code",
+            "```python\nsorted([2, 1])\n```",
+        ),
+        ("Use `sorted`:\n\n```python\nsorted([2, 1])\n```", "again_name", "That is `sorted`."),
+        ("`a` or `b`.", "again_name", None),
+        ("It is 3.11 now, e.g. here. More.", "again_shorter", "It is 3.11 now, e.g. here."),
+        ("One sentence.", "again_shorter", None),
+        ("One sentence.", "again_code", None),
+    ],
+)
+def test_what_comes_after_an_answer(answer, key, expected):
+    topic = everyday.asked_topics()[0]
+    assert everyday.follow_ups(topic, answer).get(key) == expected
+
+
+def test_each_family_is_drawn():
+    talk, rng = Dialogues([], breadth="few"), random.Random(1)
+    answers = {answer for _ in range(600) for _, answer in talk.draw(rng)}
+    asked = {topic.answer for topic in talk.asked}
+    assert talk.declining.answer in answers and len(answers & asked) > 100
+    assert any(answer.startswith("This function ") for answer in answers)
+    held_out = {kind.key for kind in kinds() if kind.held_out}
+    assert held_out.isdisjoint(kind.key for kind in talk.small_code)
