@@ -10,6 +10,7 @@ import tomllib
 from functools import cache
 from pathlib import Path
 
+from training.answers import first_sentence
 from training.topics import Topic
 
 _HERE = Path(__file__).parent
@@ -56,9 +57,9 @@ def declined(rng: random.Random) -> str:
 
 def follow_ups(question: Topic, answer: str) -> dict[str, str]:
     """What can be said after `answer`: {key of follow_ups.toml: the answer to that}."""
-    prose, _, _ = answer.partition("```")
     blocks = re.findall(r"```\w*\n.*?```", answer, re.DOTALL)
-    first = first_sentence(prose.strip())
+    first = first_sentence(answer)
+    first = f"{first[:-1]}." if first.endswith(":") else "" if first.startswith("```") else first
     found = {"repeat": answer}
     if first and first != answer:
         found["again_shorter"] = first
@@ -68,10 +69,3 @@ def follow_ups(question: Topic, answer: str) -> dict[str, str]:
     if question.kind in ("what", "which", "asked") and len(set(names)) == 1:
         found["again_name"] = f"That is `{names[0]}`."
     return found
-
-
-def first_sentence(text: str) -> str:
-    """Up to the first full stop that ends a sentence, or the colon before a block of code."""
-    match = re.match(r".*?[.!?](?=\s+[A-Z`\"]|\s*$)", text, re.DOTALL)
-    sentence = match[0] if match else text
-    return f"{sentence[:-1]}." if sentence.endswith(":") else sentence
