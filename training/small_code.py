@@ -158,36 +158,36 @@ def whole(one: Program, rng: random.Random) -> str:
     return one.code if rng.random() < 0.3 else "\n".join(documented(one, rng))
 
 
-def middles(code: str, rng: random.Random) -> tuple[int, int]:
-    """(start, end) in `code` of what is filled in: the rest of a line, a block of lines or an
-    expression, and seldom any characters."""
+MIDDLES = {"line": 0.4, "block": 0.3, "expression": 0.2, "any": 0.1}
+
+
+def middles(code: str, rng: random.Random, what: str = "") -> tuple[int, int]:
+    """(start, end) in `code` of what is filled in: the rest of a line, a block of lines, an
+    expression or any characters. what: a key of MIDDLES, else drawn."""
+    what = what or rng.choices(list(MIDDLES), list(MIDDLES.values()))[0]
     lines = code.split("\n")
     starts = [0]
     for line in lines:
         starts.append(starts[-1] + len(line) + 1)
-    full = [n for n, line in enumerate(lines) if line.strip()]
-    what = rng.random()
-    if what < 0.4:
-        n = rng.choice(full)
-        indent = len(lines[n]) - len(lines[n].lstrip())
+    n = rng.choice([n for n, line in enumerate(lines) if line.strip()])
+    indent = len(lines[n]) - len(lines[n].lstrip())
+    if what == "line":
         words = [at for at, char in enumerate(lines[n]) if at > indent and char in " (=.[,"]
         at = indent if not words or rng.random() < 0.6 else rng.choice(words) + 1
         return starts[n] + at, starts[n] + len(lines[n])
-    if what < 0.7:
-        n = rng.choice(full)
+    if what == "block":
         last = min(n + rng.choice((2, 2, 3, 3, 4, 6)), len(lines)) - 1
-        indent = len(lines[n]) - len(lines[n].lstrip()) if rng.random() < 0.6 else 0
-        return starts[n] + indent, starts[last] + len(lines[last])
-    if what < 0.9:
-        nodes = [
-            node
-            for node in ast.walk(ast.parse(code))
-            if isinstance(node, ast.expr) and node.lineno == node.end_lineno
-        ]
-        if nodes:
-            node = rng.choice(nodes)
-            at = starts[node.lineno - 1]
-            return at + node.col_offset, at + (node.end_col_offset or 0)
+        at = indent if rng.random() < 0.6 else 0
+        return starts[n] + at, starts[last] + len(lines[last])
+    nodes = [
+        node
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.expr) and node.lineno == node.end_lineno
+    ]
+    if what == "expression" and nodes:
+        node = rng.choice(nodes)
+        at = starts[node.lineno - 1]
+        return at + node.col_offset, at + (node.end_col_offset or 0)
     a, b = sorted(rng.randrange(len(code) + 1) for _ in range(2))
     return a, b
 

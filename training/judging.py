@@ -1,0 +1,189 @@
+"""What a checkpoint is judged by beside the documentation: what people ask in wordings that it never
+saw, what it should decline, and small programs, completed and filled in, which are run.
+
+judged/ was written by hand before any training with asked/ and kinds/. Knows questions and programs;
+how they are asked is questions.py's, how they are written on is continuations.py's.
+"""
+
+import ast
+import random
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from training import everyday, small_code
+from training.answers import code_of
+from training.continuations import write
+from training.questions import Asked, mean
+from training.running import run_all
+
+_JUDGED = Path(__file__).with_name("judged")
+LONGEST = 200  # tokens of a body or a middle
+
+
+def read(name):
+    return tomllib.loads((_JUDGED / f"{name}.toml").read_text("utf-8"))
+
+
+# ---------------------------------------------------------------------------------------------
+# Questions
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A question of judged/ or asked/, and what an answer must hold: of each of `keys` one string.
+    code: whether it has a block of Python, which must run."""
+
+    asked: Asked
+    keys: tuple[tuple[str, ...], ...]
+    code: bool = False
+
+
+def held_out_wordings(rng, count):
+    """Up to `count` of what people ask, each in a wording that was never taught."""
+    every = list(everyday.asked().values())
+    return [
+        Wanted(
+            Asked("asked", "", "", (rng.choice(one["held_out"]),), one["answer"]),
+            tuple((key,) for key in one["key"]),
+            "```python" in one["answer"],
+        )
+        for one in rng.sample(every, min(count, len(every)))
+    ]
+
+
+def by_hand(kind):
+    """Those of judged/questions.toml. kind: question, off_topic or near_miss."""
+    return [
+        Wanted(Asked(kind, "", "", (one["ask"],), ""), tuple(map(tuple, one.get("key", ()))))
+        for one in read("questions")[kind]
+    ]
+
+
+def answered(every, replies):
+    """[whether it is right] of Wanted and the texts of their replies."""
+    held = [
+        all(any(key.lower() in text.lower() for key in keys) for keys in wanted.keys)
+        for wanted, text in zip(every, replies, strict=True)
+    ]
+    programs = [
+        (str(n), code_of(text), [])
+        for n, (wanted, text) in enumerate(zip(every, replies, strict=True))
+        if wanted.code and held[n]
+    ]
+    failed = run_all(programs)
+    failed |= {title: ["no code"] for title, code, _ in programs if not code}
+    return [right and str(n) not in failed for n, right in enumerate(held)]
+
+
+# ---------------------------------------------------------------------------------------------
+# Programs
+
+
+def stubs_by_hand():
+    """(title, code up to the docstring, checks, setup)."""
+    for n, stub in enumerate(read("stubs")["stub"]):
+        yield f"stub {n}", stub["code"].rstrip("\n"), stub["checks"], ""
+
+
+def stubs_left_out(rng, times):
+    """The same of the kinds that were left out of the training, `times` forms of each."""
+    for kind, n in _left_out(times):
+        one = small_code.program(kind, rng)
+        yield f"{kind.key} {n}", small_code.documented(one)[0], one.checks, one.setup
+
+
+def fills_by_hand(what):
+    """(title, prefix, suffix, checks, setup). what: line or block."""
+    for n, fill in enumerate(read("fills")["fill"]):
+        if fill["kind"] == what:
+            yield f"fill {n}", fill["prefix"], fill["suffix"], fill["checks"], ""
+
+
+def fills_left_out(rng, what, times):
+    for kind, n in _left_out(times):
+        one = small_code.program(kind, rng)
+        text = "\n".join([*small_code.documented(one), ""])
+        start, end = small_code.middles(text.rstrip("\n"), rng, what)
+        yield f"{kind.key} {n}", text[:start], text[end:], one.checks, one.setup
+
+
+def _left_out(times):
+    held_out = [kind for kind in small_code.kinds() if kind.held_out]
+    return [(kind, n) for n in range(times) for kind in held_out]
+
+
+def complete(engine, stubs, name):
+    """{"places", "parse", "right"} of stubs that the model completes."""
+    stubs = list(stubs)
+    prompts = [engine.tokenizer.encode(code) for _, code, *_ in stubs]
+    found = []
+    for (title, code, checks, setup), (text, _) in zip(
+        stubs, write(engine, prompts, LONGEST, name), strict=True
+    ):
+        found.append((title, f"{code}{of_body(code, text)}\n\n{setup}", checks))
+    return _figures(found)
+
+
+def of_body(code, text):
+    """What of `text` belongs to the last `def` or `class` of `code`."""
+    last = [line for line in code.split("\n") if re.match(r"\s*(async def|def|class) ", line)][-1]
+    depth = len(last) - len(last.lstrip())
+    first, *lines = text.split("\n")
+    kept = [first]
+    for line in lines:
+        if line.strip() and len(line) - len(line.lstrip()) <= depth:
+            break
+        kept.append(line)
+    return "\n".join(kept)
+
+
+def fill(engine, fills, name):
+    """{"places", "parse", "right"} of gaps that the model fills in."""
+    fills, special = list(fills), engine.tokenizer.special
+    encode = engine.tokenizer.encode
+    prompts = [
+        [special["<fim_prefix>"], *encode(prefix), special["<fim_suffix>"], *encode(suffix),
+         special["<fim_middle>"]]
+        for _, prefix, suffix, *_ in fills
+    ]  # fmt: skip
+    found = []
+    for (title, prefix, suffix, checks, setup), (text, _) in zip(
+        fills, write(engine, prompts, LONGEST, name), strict=True
+    ):
+        found.append((title, f"{prefix}{text}{suffix}\n\n{setup}", checks))
+    return _figures(found)
+
+
+def _figures(programs):
+    failed = run_all(programs)
+    return {
+        "places": len(programs),
+        "parse": mean(_parses(code) for _, code, _ in programs),
+        "right": mean(title not in failed for title, *_ in programs),
+    }
+
+
+def _parses(code):
+    try:
+        ast.parse(code)
+    except (SyntaxError, ValueError):
+        return False
+    return True
+
+
+if __name__ == "__main__":  # a look, without the tables
+    import sys
+
+    from assistant.engine.open import open_engine
+    from assistant.settings import Settings
+
+    one = open_engine(Settings(model=sys.argv[1], dtype="float32", slots=8))
+    print("stubs", complete(one, stubs_by_hand(), "stubs"))
+    print("left out", complete(one, stubs_left_out(random.Random(0), 2), "left out"))
+    for what in ("line", "block"):
+        print("fills", what, fill(one, fills_by_hand(what), what))
+        left_out = fills_left_out(random.Random(0), what, 2)
+        print("left out", what, fill(one, left_out, what))
+    one.close()
