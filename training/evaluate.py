@@ -3,7 +3,8 @@
 Asks as the app asks: its engine, its prompt templates, its stop rules, greedy. Questions are in
 wordings that training never saw. Writes the table to stdout as Markdown and its figures to
 FOLDER/evaluation.json. Parts: (a) questions, (b) fill-in-the-middle, (c) completions that parse,
-(d) form of the replies, (e) perplexity, (f) other contexts, (g) int8 against float32.
+(d) form of the replies, (e) perplexity, (f) other contexts, (g) int8 against float32, (h) what
+people ask, (i) questions by hand, (j) functions and (k) gaps that are filled in and run.
 """
 
 import argparse
@@ -23,15 +24,15 @@ from assistant.engine.device import choose_device
 from assistant.engine.open import open_engine
 from assistant.prompting.load import load_template
 from assistant.settings import Settings
-from training import continuations, corpus
+from training import continuations, corpus, judging
 from training.answers import first_sentence, well_formed
 from training.dialogues import Dialogues
 from training.exercises import exercises
 from training.facts import facts
 from training.questions import asides, ask_all, declining, long_chat, mean, questions, right, shares
+from training.sequences import FULL, SHORT
 from training.topics import BREADTHS
 
-SHORT, FULL = "tech-assistant-short", "tech-assistant"
 LONG_CHATS = 5  # different ones
 
 
@@ -50,7 +51,7 @@ def row(what, figures):
 
 
 class Evaluation:
-    """The parts (a) to (g) for the parsed arguments; what several need is made once."""
+    """The parts (a) to (k) for the parsed arguments; what several need is made once."""
 
     def __init__(self, args):
         self.args = args
@@ -121,6 +122,18 @@ class Evaluation:
             "replies": len(done), "share": mean(well_formed(d.text, d.reason) for d in done)
         })  # fmt: skip
 
+    def h(self):
+        return judging.what_people_ask(self)
+
+    def i(self):
+        return judging.questions_by_hand(self)
+
+    def j(self):
+        return judging.completions(self)
+
+    def k(self):
+        return judging.gaps(self)
+
     def e(self):
         held_out = [document for document in self.documents if document.held_out]
         device = choose_device(self.args.device)
@@ -165,6 +178,10 @@ TITLES = {
     "e": "(e) Perplexity",
     "f": "(f) The same questions elsewhere",
     "g": "(g) int8 against float32",
+    "h": "(h) What people ask, in unseen wordings",
+    "i": "(i) Questions written by hand",
+    "j": "(j) Functions completed from their docstring, run",
+    "k": "(k) Gaps filled in, run",
 }
 
 
@@ -200,7 +217,7 @@ def main(argv=None):
     add("--docs", type=Path, default=corpus.DOCS)
     add("--stdlib", type=Path, default=corpus.STDLIB)
     add("--breadth", choices=BREADTHS, default="few", help="what the checkpoint was taught")
-    add("--part", default=",".join(TITLES), help="of a,b,c,d,e,f,g; default: all")
+    add("--part", default=",".join(TITLES), help="of a to k, as a,b,c; default: all")
     add("--questions", type=int, default=300, help="of (a); (f) asks half, (g) a third of them")
     add("--places", type=int, default=100, help="of (b) and (c), in trained and in held-out files")
     add("--prompt", default=SHORT, help="a template of prompts/")

@@ -1,25 +1,26 @@
-"""What a checkpoint is judged by beside the documentation: what people ask in wordings that it never
-saw, what it should decline, and small programs, completed and filled in, which are run.
+"""What a checkpoint is judged by beside the documentation: what people ask in wordings that it
+never saw, what it should decline, and small programs, completed and filled in, which are run.
 
-judged/ was written by hand before any training with asked/ and kinds/. Knows questions and programs;
-how they are asked is questions.py's, how they are written on is continuations.py's.
+judged/ was written by hand before any training with asked/ and kinds/. Knows questions and
+programs; how they are asked is questions.py's, how they are written on is continuations.py's.
 """
 
 import ast
-import random
 import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
 from training import everyday, small_code
-from training.answers import code_of
+from training.answers import code_of, first_sentence
 from training.continuations import write
-from training.questions import Asked, mean
+from training.questions import EMPTY, Asked, ask_all, declining, long_chat, mean
 from training.running import run_all
+from training.sequences import FULL, SHORT
 
 _JUDGED = Path(__file__).with_name("judged")
 LONGEST = 200  # tokens of a body or a middle
+LEFT_OUT = 2  # forms of each kind of small code that was left out of the training
 
 
 def read(name):
@@ -173,17 +174,44 @@ def _parses(code):
     return True
 
 
-if __name__ == "__main__":  # a look, without the tables
-    import sys
+# ---------------------------------------------------------------------------------------------
+# Rows of the evaluation's tables. run: an evaluate.Evaluation
 
-    from assistant.engine.open import open_engine
-    from assistant.settings import Settings
 
-    one = open_engine(Settings(model=sys.argv[1], dtype="float32", slots=8))
-    print("stubs", complete(one, stubs_by_hand(), "stubs"))
-    print("left out", complete(one, stubs_left_out(random.Random(0), 2), "left out"))
+def what_people_ask(run):
+    rng, short = run.rng("h"), run.assistant(SHORT)
+    every = held_out_wordings(rng, run.args.questions)
+    yield _asked(run, f"{SHORT} prompt", every, short)
+    yield _asked(run, f"{FULL} prompt", every, run.assistant(FULL))
+    for tokens in (3000, 6000):
+        chat = long_chat(run.talk, rng, short, tokens)
+        yield _asked(run, f"behind a chat of {tokens:,} tokens", every, short, chat)
+
+
+def questions_by_hand(run):
+    for kind in ("question", "near_miss", "off_topic"):
+        yield _asked(run, kind.replace("_", " "), by_hand(kind), run.assistant(SHORT))
+
+
+def _asked(run, what, every, assistant, chat=EMPTY):
+    """How many are answered rightly, and how many are declined."""
+    done = ask_all(assistant, [one.asked for one in every], what, (chat,))
+    texts, declined = [reply.text for reply in done], first_sentence(declining(run.talk))
+    right = answered(every, texts) if every[0].keys else []
+    figures = {"questions": len(every), "right": mean(right)}
+    figures["declined"] = mean(text.startswith(declined) for text in texts)
+    return {"what": what, **figures}
+
+
+def completions(run):
+    yield {"what": "written by hand", **complete(run.engine, stubs_by_hand(), "(j) by hand")}
+    left_out = stubs_left_out(run.rng("j"), LEFT_OUT)
+    yield {"what": "kinds left out", **complete(run.engine, left_out, "(j) left out")}
+
+
+def gaps(run):
     for what in ("line", "block"):
-        print("fills", what, fill(one, fills_by_hand(what), what))
-        left_out = fills_left_out(random.Random(0), what, 2)
-        print("left out", what, fill(one, left_out, what))
-    one.close()
+        by_hand = fill(run.engine, fills_by_hand(what), f"(k) {what}")
+        yield {"what": f"a {what}, written by hand", **by_hand}
+        left_out = fills_left_out(run.rng("k"), what, LEFT_OUT)
+        yield {"what": f"a {what} of kinds left out", **fill(run.engine, left_out, f"(k) {what}")}

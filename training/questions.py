@@ -91,11 +91,11 @@ def asides(talk):
         yield from (Asked(kind, "saying", "", (ask,), answer) for ask, answer in messages.items())
 
 
-def long_chat(talk, rng, assistant):
-    """A Conversation of taught dialogues whose prompt has about LONG_CHAT tokens. The engine keeps
+def long_chat(talk, rng, assistant, tokens=LONG_CHAT):
+    """A Conversation of taught dialogues whose prompt has about `tokens` tokens. The engine keeps
     it computed."""
     template, chat, ids = assistant.template, Conversation(), ()
-    while len(ids) < LONG_CHAT:
+    while len(ids) < tokens:
         for asked, answer in talk.draw(rng):
             chat = chat.add_message(asked).add_reply(answer)
         ids = tuple(encode(template.render(chat.turns), assistant.engine.tokenizer))

@@ -37,6 +37,7 @@ FIM_RATE, SPM_RATE, LINES_RATE = 0.5, 0.5, 0.5
 NEAR, NEAR_RATE = 1536, 0.6  # the share of rows that stand within the first positions
 NEXT_RATE = 0.6  # the share of rows that stand right behind their prompt, as a first message does
 BEGIN_RATE = 0.7  # the share of rows of code at the beginning, where programs are completed
+BREAK_RATE = 0.4  # the share of whole programs that are encoded in two parts
 ASKED_LEARNED = 0.1  # the share of rows in which questions count in the loss
 
 
@@ -172,9 +173,21 @@ class Sequences:
             if rng.random() < FIM_RATE:
                 ids += self.filled_in(rng, text, *small_code.middles(text.rstrip("\n"), rng))
             else:
-                ids += self.encoder.plain(text)
+                cut = self.break_of(rng, text)
+                ids += self.encoder.plain(text[:cut]) + self.encoder.plain(text[cut:])
             ids.append(END)
         return ids[:size]
+
+    def break_of(self, rng, text):
+        """Where a person stops typing and the model goes on: what is typed is encoded apart."""
+        what = rng.random()
+        if what > BREAK_RATE:
+            return 0
+        at = text.index("\n", rng.randrange(len(text)))
+        if what < BREAK_RATE / 3:
+            return at
+        line = text[at + 1 :]
+        return at + 1 + (len(line) - len(line.lstrip(" ")) if what < 2 * BREAK_RATE / 3 else 0)
 
     def fim_ids(self, rng, text):
         """A text with its middle at the end, PSM or SPM, the parts encoded apart as StarCoder's.

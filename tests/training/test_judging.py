@@ -1,0 +1,111 @@
+"""What a checkpoint is judged by: answers by what they hold, programs by running them."""
+
+import random
+
+import pytest
+
+from training import judging, small_code
+from training.judging import Wanted, answered, by_hand, of_body
+from training.questions import Asked
+
+ASKED = Asked("asked", "", "", ("?",), "")
+
+
+@pytest.fixture
+def writes(monkeypatch):
+    """Engines that write what they are told, and what they were asked to go on with."""
+    seen = []
+
+    def told(texts):
+        def write(engine, prompts, longest, name):
+            seen.extend(prompts)
+            return [(text, True) for text in texts]
+
+        monkeypatch.setattr(judging, "write", write)
+        return Engine()
+
+    class Engine:
+        class tokenizer:
+            special = {"<fim_prefix>": "P", "<fim_suffix>": "S", "<fim_middle>": "M"}
+            encode = staticmethod(list)
+
+    told.seen = seen
+    return told
+
+
+@pytest.mark.parametrize(
+    ("keys", "code", "reply", "right"),
+    [
+        ((("sorted(",),), False, "Use `Sorted(items)`.", True),
+        ((("sorted(",),), False, "Use `items.sort()`.", False),
+        ((("sorted(", ".sort("),), False, "Use `items.sort()`.", True),
+        ((("open(",), ("with",)), False, "with open(path) as file:", True),
+        ((("open(",), ("with",)), False, "open(path)", False),
+        ((("x",),), True, "```python\nx = 1\n```", True),
+        ((("x",),), True, "```python\nx = \n```", False),
+        ((("x",),), True, "```python\nx = y\n```", False),
+        ((("x",),), True, "x", False),
+    ],
+)
+def test_an_answer_holds_what_it_must_and_its_code_runs(keys, code, reply, right):
+    assert answered([Wanted(ASKED, keys, code)] * 2, [reply, reply]) == [right, right]
+
+
+def test_wordings_that_were_never_taught_are_asked():
+    every = judging.held_out_wordings(random.Random(1), 30)
+    taught = {ask for one in judging.everyday.asked().values() for ask in one["ask"]}
+    assert len(every) == 30 and not {one.asked.messages[0] for one in every} & taught
+    answers = [one.asked.answer for one in every]
+    assert all(answered(every, answers)) and not any(answered(every, [""] * 30))
+
+
+@pytest.mark.parametrize(
+    ("kind", "least"), [("question", 200), ("off_topic", 60), ("near_miss", 40)]
+)
+def test_questions_by_hand(kind, least):
+    assert len(by_hand(kind)) >= least
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "body"),
+    [
+        ("def f(x):", "\n    return x\n\nprint(1)", "\n    return x\n"),
+        (
+            "class A:\n    def f(self):",
+            "\n        return 1\n    def g(self):",
+            "\n        return 1",
+        ),
+        ("class A:", "\n    x = 1\n\n    y = 2\nz = 3", "\n    x = 1\n\n    y = 2"),
+        ("import os\n\ndef f(x):", " return x\ny", " return x"),
+    ],
+)
+def test_what_belongs_to_the_body(code, text, body):
+    assert of_body(code, text) == body
+
+
+def test_what_a_stub_is_completed_with_is_run(writes):
+    solutions = [stub["solution"] for stub in judging.read("stubs")["stub"]]
+    engine = writes([f"\n{text}\nprint(undefined)" for text in solutions])
+    figures = judging.complete(engine, judging.stubs_by_hand(), "stubs")
+    assert figures == {"places": len(solutions), "parse": 1, "right": 1}
+    assert not any("".join(prompt).endswith("\n") for prompt in writes.seen)
+    figures = judging.complete(writes(["\n    return"] * 110), judging.stubs_by_hand(), "stubs")
+    assert figures["right"] < 0.1
+
+
+@pytest.mark.parametrize("what", ["line", "block"])
+def test_what_a_gap_is_filled_with_is_run(writes, what):
+    middles = [fill["middle"] for fill in judging.read("fills")["fill"] if fill["kind"] == what]
+    figures = judging.fill(writes(middles), judging.fills_by_hand(what), "gaps")
+    assert figures == {"places": len(middles), "parse": 1, "right": 1}
+    assert all(prompt[0] == "P" and prompt[-1] == "M" for prompt in writes.seen)
+    figures = judging.fill(writes(["pass"] * len(middles)), judging.fills_by_hand(what), "gaps")
+    assert figures["right"] < 0.1
+
+
+def test_what_is_left_out_is_never_taught_and_can_be_met(writes):
+    keys = {kind.key for kind in small_code.taught()}
+    stubs = list(judging.stubs_left_out(random.Random(2), 2))
+    gaps = list(judging.fills_left_out(random.Random(2), "line", 1))
+    assert len(stubs) == 2 * len(gaps) > 120
+    assert not keys & {title.rpartition(" ")[0] for title, *_ in (*stubs, *gaps)}
