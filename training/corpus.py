@@ -17,6 +17,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from training import own
+
 DOCS = Path("/usr/share/doc/python3.11/html/_sources")  # Debian's package python3.11-doc
 STDLIB = Path(sysconfig.get_path("stdlib"))
 DOC_PARTS = ("library", "reference", "tutorial", "howto", "faq", "glossary.rst.txt")
@@ -225,10 +227,11 @@ def write_corpus(documents, path):
 
 
 def read_corpus(path):
-    """The documents of a file that `write_corpus` wrote. Raises OSError or lzma.LZMAError."""
+    """The pages and modules of a file that `write_corpus` wrote. Raises OSError or
+    lzma.LZMAError."""
     with lzma.open(path, "rt", encoding="utf-8") as file:
-        rows = map(json.loads, file)
-        return [Document(row["path"], row["text"], row["source"] == CODE) for row in rows]
+        rows = [row for row in map(json.loads, file) if row["source"] in (PROSE, CODE)]
+    return [Document(row["path"], row["text"], row["source"] == CODE) for row in rows]
 
 
 def main(arguments=None):
@@ -238,7 +241,9 @@ def main(arguments=None):
     parser.add_argument("--stdlib", type=Path, default=STDLIB)
     args = parser.parse_args(arguments)
     kept, dropped = sift(found(args.docs, args.stdlib))
-    write_corpus(kept, args.out)
+    ours = list(own.documents())
+    write_corpus([*kept, *ours], args.out)
+    print(f"{own.SOURCE}: {len(ours)} documents, {sum(len(o.text) for o in ours):,} characters")
     for source in (PROSE, CODE):
         of_source = [document for document in kept if document.source == source]
         size = sum(len(document.text) for document in of_source)

@@ -28,10 +28,11 @@ INDENT = "    "
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One idea. says: what it does, as an infinitive; of a class what it is. codes: ways to write
-    it, with $name for each of `words`. setup: lines before the checks, which are (expression,
-    literal). wrong: (what stands in a code, what stands there by mistake, the sentence on it)."""
+    """One idea. file: of kinds/, without its ending. says: what it does, as an infinitive; of a
+    class what it is. codes: ways to write it, with $name for each of `words`. setup: lines before
+    the checks, which are (expression, literal). wrong: (what stands in a code, what stands there by mistake, the sentence on it)."""
 
+    file: str
     key: str
     says: tuple[str, ...]
     is_class: bool
@@ -79,6 +80,7 @@ def kinds() -> tuple[Kind, ...]:
             words = {"name": entry["name"], **entry.get("words", {})}
             found.append(
                 Kind(
+                    path.stem,
                     entry["key"],
                     tuple(entry.get("says") or entry["is"]),
                     "is" in entry,
@@ -96,8 +98,9 @@ def taught() -> list[Kind]:
     return [kind for kind in kinds() if not kind.held_out]
 
 
-def program(kind: Kind, rng: random.Random, plain: bool = False) -> Program:
-    """A form of `kind`, drawn at random. plain: the usual form, with the first names and code."""
+def program(kind: Kind, rng: random.Random, plain: bool = False, way: int = 0) -> Program:
+    """A form of `kind`, drawn at random. plain: the usual form, with the first names and the code
+    number `way`."""
     while True:
         names = {
             name: those[0] if plain else rng.choice(those) for name, those in kind.words.items()
@@ -106,7 +109,7 @@ def program(kind: Kind, rng: random.Random, plain: bool = False) -> Program:
             break
     fill = lambda text: string.Template(text).substitute(names)  # noqa: E731
     usual = plain or rng.random() < _FIRST
-    code = kind.codes[0] if usual else rng.choice(kind.codes)
+    code = kind.codes[way] if usual else rng.choice(kind.codes)
     bugs = [(fill(code.replace(old, new)), why) for old, new, why in kind.wrong if old in code]
     says = kind.says[0] if plain else rng.choice(kind.says)
     return Program(
@@ -227,13 +230,6 @@ def written(one: Program, rng: random.Random) -> tuple[str, str, str]:
         said = f"This function {third(usual.says)}:\n\n{fenced(one.code)}"
         return "write named", f"`{named}` that {x}", said
     return "write", x, f"This function {third(usual.says)}:\n\n{fenced(usual.code)}"
-
-
-def other_way(kind: Kind, rng: random.Random) -> str:
-    """The second way to write it, in the usual names."""
-    names = {name: those[0] for name, those in kind.words.items()}
-    code = string.Template(kind.codes[1]).substitute(names)
-    return f"This does the same:\n\n{fenced(code)}"
 
 
 def samples(rng: random.Random, count: int = 4) -> Iterator[str]:

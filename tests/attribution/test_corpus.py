@@ -218,6 +218,11 @@ def test_a_line_of_the_file_says_whose_text_it_is(tmp_path, docs, stdlib, capsys
         "held_out": False,
     }
     assert sum(row["held_out"] for row in rows) == 1
+    own = {row["path"]: row for row in rows if row["source"].startswith("Tech Assistant's own")}
+    assert "dict.fromkeys" in own["questions/lists.md"]["text"]
+    assert own["programs/lists_1.py"]["licence"] == "Apache-2.0"
+    assert compile(own["programs/lists_1.py"]["text"], "programs", "exec")
+    assert len(read_corpus(path)) == len(rows) - len(own)
     printed = capsys.readouterr().out
     assert f"{PROSE}: 7 documents" in printed and "1 held out" in printed
     assert "dropped, licence unclear: 1" in printed
