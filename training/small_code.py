@@ -30,7 +30,8 @@ INDENT = "    "
 class Kind:
     """One idea. file: of kinds/, without its ending. says: what it does, as an infinitive; of a
     class what it is. codes: ways to write it, with $name for each of `words`. setup: lines before
-    the checks, which are (expression, literal). wrong: (what stands in a code, what stands there by mistake, the sentence on it)."""
+    the checks, which are (expression, literal). wrong: (what stands in a code, what stands there
+    by mistake, the sentence on it)."""
 
     file: str
     key: str
