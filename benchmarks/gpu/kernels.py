@@ -73,7 +73,7 @@ def prefill(place: Place) -> Iterator[Line]:
             draw = torch.Generator(place.device).manual_seed(tokens + length)
             options = {"device": place.device, "generator": draw}
             query = torch.randn(tokens, heads, head_dim, **options).to(dtype)
-            kv = torch.randn(length, 2 * head_dim, **options).to(dtype)
+            kv = torch.randn(length, 2, head_dim, **options).to(dtype)
             out, first_s, seconds = _timed(place, query, kv, head_dim**-0.5)
             exact = _exact(query, kv, head_dim**-0.5)
             error = ((out.double() - exact).abs().max() / exact.abs().max()).item()
@@ -98,7 +98,7 @@ def _timed(place: Place, query, kv, scale: float):
 def _exact(query, kv, scale: float):
     """attention.prefill's result in float64."""
     tokens, length = len(query), len(kv)
-    key, value = kv.double().chunk(2, dim=-1)
+    key, value = kv.double().unbind(1)
     ahead = torch.ones(tokens, length, dtype=torch.bool, device=kv.device).triu(length - tokens + 1)
     parts = []
     for part in query.double().split(AT_ONCE, dim=1):

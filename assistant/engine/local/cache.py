@@ -22,7 +22,7 @@ LEFTOVER = 16
 
 class Prefix(NamedTuple):
     """The beginning of a prompt whose keys and values are known. cold: how many of its tokens
-    prefill computed. kv: of each part of the model [layers, at least length, 2 x kv_heads x
+    prefill computed. kv: of each part of the model [layers, at least length, 2 x kv_heads,
     head_dim]. slot: -1 for a pinned one."""
 
     length: int
@@ -53,7 +53,7 @@ class Cache:
         self.pinned: list[tuple[tuple[int, ...], list[Tensor], int]] = []  # ids, KV, cold; for ever
 
     def of(self, slot: int) -> list[Tensor]:
-        """What `slot` has of each part of the model, [layers, window, 2 x kv_heads x head_dim]."""
+        """What `slot` has of each part of the model, [layers, window, 2 x kv_heads, head_dim]."""
         return [part[:, slot] for part in self.kv]
 
     def acquire(self, ids: Sequence[int], *, anew: bool = False) -> tuple[int, int]:

@@ -36,7 +36,7 @@ class Shape(NamedTuple):
 def prefill(query: Tensor, kv: Tensor, shape: Shape) -> Tensor:
     """Causal attention of a chunk, the last T of L positions.
 
-    query: [T, heads, head_dim]. kv: [L, 2 x kv_heads x head_dim], keys then values, the chunk's own
+    query: [T, heads, head_dim]. kv: [L, 2 x kv_heads, head_dim], keys then values, the chunk's own
     included. Returns [T, heads, head_dim], all of one dtype.
     """
     if on_card(query.device):
@@ -44,15 +44,15 @@ def prefill(query: Tensor, kv: Tensor, shape: Shape) -> Tensor:
     tokens, length = len(query), len(kv)
     first = length - tokens
     base = shape.first(first // _BLOCK * _BLOCK) // _BLOCK * _BLOCK  # what the first block sees
-    past = F.pad(kv[base:].float(), (0, 0, 0, -length % _BLOCK))
+    past = F.pad(kv[base:].transpose(0, 1).float(), (0, 0, 0, -length % _BLOCK))
     rows, mixed = query.float() * shape.scale, []
     for start in range(first // _BLOCK * _BLOCK, length, _BLOCK):
         begin, end = max(start, first), min(start + _BLOCK, length)
         block = F.pad(rows[begin - first : end - first], (0, 0, 0, 0, begin - start, 0))
         block = F.pad(block, (0, 0, 0, 0, 0, _BLOCK - len(block)))
         seen = shape.first(start) // _BLOCK * _BLOCK
-        sees = past[seen - base : start + _BLOCK - base]
-        out = _block(block, sees, shape.kv_heads, _hidden(start, seen, shape))
+        sees = past[:, seen - base : start + _BLOCK - base]
+        out = _block(block, sees, _hidden(start, seen, shape))
         mixed.append(out[begin - start : end - start])
     return torch.cat(mixed).to(query.dtype)
 
@@ -99,21 +99,22 @@ def _hidden(start: int, seen: int, shape: Shape) -> Tensor | None:
     return torch.zeros(away.shape).masked_fill_(~visible, -torch.inf)
 
 
-def _block(query: Tensor, past: Tensor, kv_heads: int, hidden: Tensor | None = None) -> Tensor:
+def _block(query: Tensor, past: Tensor, hidden: Tensor | None = None) -> Tensor:
     """Attention of a few tokens in float32, the query scaled already: two plain products.
 
-    past: [L, 2 x kv_heads x head_dim]. hidden: see _hidden; None if all may look at all. A prompt's
+    past: [2 x kv_heads, L, head_dim]. hidden: see _hidden; None if all may look at all. A prompt's
     blocks are whole ones that begin at multiples of _BLOCK, so that a token's sums are the same,
     bit for bit, however it was cut into chunks; and products of one K/V head are made by halves, so
     that up to two threads give the same (linear.py).
     """
     tokens, heads, head_dim = query.shape
+    kv_heads = len(past) // 2
+    key, value = past.split(kv_heads)
     if kv_heads == 1:
         parts = 2 - tokens * heads % 2
-        key, value = (half.expand(parts, -1, -1) for half in past.split(head_dim, dim=-1))
+        key, value = key.expand(parts, -1, -1), value.expand(parts, -1, -1)
         rows = query.reshape(parts, -1, head_dim)
     else:
-        key, value = past.view(len(past), 2, kv_heads, head_dim).permute(1, 2, 0, 3)
         rows = query.view(tokens, kv_heads, -1, head_dim).transpose(0, 1).flatten(1, 2)
     scores = rows @ key.transpose(1, 2)
     if hidden is not None:
@@ -132,15 +133,15 @@ def _block(query: Tensor, past: Tensor, kv_heads: int, hidden: Tensor | None = N
 def decode(query: Tensor, kv: Tensor, slots: Places, positions: Places, shape: Shape) -> Tensor:
     """Attention of single tokens, each over what it sees of its slot up to itself.
 
-    query: [rows, heads, head_dim]. kv: [slots, window, 2 x kv_heads x head_dim]. slots, positions:
+    query: [rows, heads, head_dim]. kv: [slots, window, 2 x kv_heads, head_dim]. slots, positions:
     [rows], int64 tensors for the kernels, else lists; two rows may be of one slot. Returns query's
     shape.
     """
     if isinstance(slots, Tensor) and isinstance(positions, Tensor):
-        return kernels.decode_attention(query, kv, slots, positions, *shape)
+        return kernels.decode_attention(query, kv.flatten(2), slots, positions, *shape)
     rows = (query.float() * shape.scale).split(1)
     mixed = [
-        _block(row, kv[slot, shape.first(position) : position + 1].float(), shape.kv_heads)
+        _block(row, kv[slot, shape.first(position) : position + 1].transpose(0, 1).float())
         for row, slot, position in zip(rows, slots, positions, strict=True)
     ]
     return torch.cat(mixed).to(query.dtype)

@@ -86,18 +86,18 @@ def decode(
             both = qkv[:, :keys_end].view(count, -1, head_dim)
             both.copy_(turned(both, turn))
         for row, slot, position in places:
-            kv[slot, position] = qkv[row, width:]
+            kv[slot, position] = qkv[row, width:].view(-1, head_dim)
         mixed = []
         scale, _, sliding = shape = layer.attention
         for row, slot, position in places:
             past = kv[slot, (sliding and shape.first(position)) or 0 : position + 1]
+            key, value = past.transpose(0, 1).split(kv_heads)
             if kv_heads == 1:
                 query = qkv[row, :width].view(1, halves, -1, head_dim)  # the heads as rows of two
-                past = past.expand(1, halves, -1, -1)
-                key, value = past[..., :head_dim], past[..., head_dim:]
+                key, value = key.expand(1, halves, -1, -1), value.expand(1, halves, -1, -1)
             else:
                 query = qkv[row, :width].view(1, kv_heads, -1, head_dim)
-                key, value = past.view(-1, 2, 1, kv_heads, head_dim).permute(1, 2, 3, 0, 4)
+                key, value = key[None], value[None]
             mixed.append(attend(query, key, value, scale=scale))
         rows = (mixed[0] if count == 1 else torch.cat(mixed)).view(-1, width)
         operator, weights, bias = layer.out

@@ -38,7 +38,7 @@ _ACTIVATE: dict[Activation, Callable[[Tensor], Tensor]] = {
     "silu": F.silu,
 }
 
-# For each part of the model [its layers, slots, length, 2 x kv_heads x head_dim], keys then values.
+# For each part of the model [its layers, slots, length, 2 x kv_heads, head_dim], keys then values.
 KV: TypeAlias = Sequence[Tensor]
 
 
@@ -162,14 +162,19 @@ class Model:
 
     def new_kv(self, slots: int, length: int) -> list[Tensor]:
         """A KV of that size, with anything in it."""
-        return [
-            torch.empty(
-                (len(part.decode), slots, length, self.config.kv_width),
+        config, found = self.config, []
+        for part in self.parts:
+            # A CPU reads what one head has at a stretch, the kernels what one position has.
+            by_head = config.kv_heads > 1 and not on_card(part.device)
+            heads = 2 * config.kv_heads
+            inner = (heads, length) if by_head else (length, heads)
+            kv = torch.empty(
+                (len(part.decode), slots, *inner, config.head_dim),
                 dtype=self.dtype,
                 device=part.device,
             )
-            for part in self.parts
-        ]
+            found.append(kv.transpose(2, 3) if by_head else kv)
+        return found
 
     def prefill(self, chunks: Sequence[Chunk], cache: KV) -> Tensor:
         """The last layer's hidden states of all tokens in the chunks' order, [tokens, width];
@@ -275,7 +280,7 @@ class Model:
                 key, value = new.chunk(2, dim=-1)
                 key = turned(key.view(-1, config.kv_heads, config.head_dim), turn)
                 new = torch.cat((key.flatten(1), value), dim=-1)
-            kv[slots, positions] = new
+            kv[slots, positions] = new.view(-1, 2 * config.kv_heads, config.head_dim)
             mixed = attend(query, kv, layer.attention)
             x, normed = layer.norm_2.after(x, layer.out(mixed.reshape(-1, self._queries)))
             delta = layer.down(self._mlp_inner(layer.up(normed)))

@@ -15,14 +15,14 @@ def test_only_what_is_seen_is_converted_and_the_bits_are_the_same(
     monkeypatch, kv_heads, tokens, length, sliding
 ):
     draw = torch.Generator().manual_seed(0)
-    kv = torch.randn(length, 2 * kv_heads * 16, generator=draw).bfloat16()
+    kv = torch.randn(length, 2 * kv_heads, 16, generator=draw).bfloat16()
     query = torch.randn(length, 4, 16, generator=draw).bfloat16()
     shape, most = Shape(0.25, kv_heads, sliding), []
     whole = attention.prefill(query, kv, shape)  # its first block sees the beginning
     block = attention._block
 
     def watched(query, past, *rest):
-        most.append(past.untyped_storage().nbytes() // past[0].nbytes)
+        most.append(past.untyped_storage().nbytes() // past[:, 0].nbytes)
         return block(query, past, *rest)
 
     monkeypatch.setattr(attention, "_block", watched)
