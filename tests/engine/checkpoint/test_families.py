@@ -148,6 +148,19 @@ def dense(tensor):
     return unpacked(tensor) if isinstance(tensor, Packed) else tensor.float()
 
 
+@pytest.mark.parametrize("case", ["gpt_bigcode", "llama", "llama, one K/V head"])
+def test_a_head_lies_at_a_stretch_where_there_are_several(case, tmp_path):
+    """What one head has of all positions is read twice as fast so; of one head it is together."""
+    make_module(*CASES[case], tmp_path)
+    config = read_config(tmp_path, case)
+    tensors = read_tensors(
+        find_tensors([tmp_path / "model.safetensors"], config), torch.device("cpu"), torch.float32
+    )
+    (kv,) = Model(config, tensors).new_kv(2, 8)
+    assert kv.shape == (config.layers, 2, 8, 2 * config.kv_heads, config.head_dim)
+    assert (kv if config.kv_heads == 1 else kv.transpose(2, 3)).is_contiguous()
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_greedy_ids_in_batches_that_change(case, tmp_path):
     """Requests of different lengths that join and leave, some behind a prefix that is known, with

@@ -101,7 +101,7 @@ def test_what_depends_on_nothing_else_is_said_to_be_steady(module, monkeypatch, 
         (kv,) = cache
         for chunk in chunks:
             place = slice(chunk.start, chunk.start + len(chunk.ids))
-            values = torch.tensor(chunk.ids, dtype=kv.dtype)[:, None]
+            values = torch.tensor(chunk.ids, dtype=kv.dtype)[:, None, None]
             kv[:, chunk.slot, place] = values + kept * len(chunk.ids)
         return torch.cat([model.tokens[chunk.ids] for chunk in chunks])
 
@@ -129,7 +129,7 @@ def test_a_card_is_tried_with_as_many_rows_as_its_kernels_tell_apart(
         (kv,) = cache
         for chunk in chunks:
             place = slice(chunk.start, chunk.start + len(chunk.ids))
-            kv[:, chunk.slot, place] = torch.tensor(chunk.ids, dtype=kv.dtype)[:, None]
+            kv[:, chunk.slot, place] = torch.tensor(chunk.ids, dtype=kv.dtype)[:, None, None]
         hidden = torch.cat([model.tokens[chunk.ids] for chunk in chunks])
         return hidden + (name == "prefill" and len(hidden) > rows)
 
