@@ -65,11 +65,10 @@ class _Joined(torch.autograd.Function):
         near = _for_heads(query, key, value)
         of_query, of_key, of_value = _fused_backward(gradient, query, *near, out, total, 0.0, True)
         if keys is not None:
-            parts = [
-                part.reshape(1, _AT_ONCE, -1, query.shape[3]) for part in (gradient, query, out)
-            ]
-            before = (part.expand(1, _AT_ONCE, -1, -1) for part in (keys, values))
-            sums = total.reshape(1, _AT_ONCE, -1)
+            count = math.gcd(_AT_ONCE, total.numel())
+            parts = [part.reshape(1, count, -1, query.shape[3]) for part in (gradient, query, out)]
+            before = (part.expand(1, count, -1, -1) for part in (keys, values))
+            sums = total.reshape(1, count, -1)
             far, *_ = _fused_backward(*parts[:2], *before, parts[2], sums, 0.0, False)
             of_query = of_query + far.reshape(query.shape)
         return of_query, of_key.sum(1), of_value.sum(1), None, None

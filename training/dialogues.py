@@ -150,7 +150,7 @@ class Dialogues:
     def data(self):
         """All that is drawn from."""
         written = everyday.DECLINED, everyday.FOLLOW_UPS
-        return self.topics, self.slots, self.asked, self.small_code, *written, FAMILIES
+        return self.topics, WORDS, self.slots, self.asked, self.small_code, *written, FAMILIES
 
     def draw(self, rng: random.Random):
         """One dialogue: a list of (question, answer)."""
@@ -177,11 +177,10 @@ class Dialogues:
                 turns += self.after(rng, topic, turns[-1][1])
         return turns
 
-    def of_small_code(self, rng, kind, held_out=False):
+    def of_small_code(self, rng, kind):
         """(topic, answer) of something asked about a program of `kind`."""
         what, x, answer = small_code.about(small_code.program(kind, rng), rng)
-        asks = (HELD_OUT if held_out else CORES)[what]
-        return Topic(kind.key, what, "", (x,), tuple(asks), answer), answer
+        return Topic(kind.key, what, "", (x,), tuple(CORES[what]), answer), answer
 
     def after(self, rng, topic, answer):
         """What people say after an answer, and the answer to that: one or two turns, or none."""

@@ -16,7 +16,6 @@ from training.topics import Topic
 _HERE = Path(__file__).parent
 FOLLOW_UPS = tomllib.loads((_HERE / "follow_ups.toml").read_text("utf-8"))
 DECLINED = tomllib.loads((_HERE / "declined.toml").read_text("utf-8"))
-HANDED_ON = ("thanks", "more_thanks", "wrong")  # follow-ups that a saying answers
 
 
 @cache

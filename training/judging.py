@@ -6,9 +6,12 @@ programs; how they are asked is questions.py's, how they are written on is conti
 """
 
 import ast
+import builtins
+import random
 import re
 import tomllib
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from training import everyday, small_code
@@ -20,6 +23,7 @@ from training.sequences import FULL, SHORT
 
 _JUDGED = Path(__file__).with_name("judged")
 LONGEST = 200  # tokens of a body or a middle
+_PLACES = 4  # of a program that are tried for a gap
 LEFT_OUT = 2  # forms of each kind of small code that was left out of the training
 
 
@@ -34,11 +38,13 @@ def read(name):
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """A question of judged/ or asked/, and what an answer must hold: of each of `keys` one string.
-    code: whether it has a block of Python, which must run."""
+    code: whether it has a block of Python, which must run behind `given` and make `checks` true."""
 
     asked: Asked
-    keys: tuple[tuple[str, ...], ...]
+    keys: tuple[tuple[str, ...], ...] = ()
     code: bool = False
+    checks: tuple[str, ...] = ()
+    given: str = ""
 
 
 def held_out_wordings(rng, count):
@@ -57,40 +63,95 @@ def held_out_wordings(rng, count):
 def by_hand(kind):
     """Those of judged/questions.toml. kind: question, off_topic or near_miss."""
     return [
-        Wanted(Asked(kind, "", "", (one["ask"],), ""), tuple(map(tuple, one.get("key", ()))))
+        Wanted(
+            Asked(kind, "", "", (one["ask"],), ""),
+            tuple(map(tuple, one.get("key", ()))),
+            "check" in one,
+            tuple(one.get("check", ())),
+            one.get("given", ""),
+        )
         for one in read("questions")[kind]
     ]
 
 
-def answered(every, replies):
-    """[whether it is right] of Wanted and the texts of their replies."""
+def follow_ups(rng, count):
+    """Questions with what people say after the answer, in unseen words, and the answer to that."""
+    found = []
+    for topic in rng.sample(everyday.asked_topics(), count):
+        after = everyday.follow_ups(topic, topic.answer)
+        key = rng.choice(list(after))
+        said = rng.choice(everyday.FOLLOW_UPS[key]["held_out"])
+        asked = Asked("follow-up", "", "", (rng.choice(topic.asks), said), after[key])
+        found.append(Wanted(asked, ((after[key],),)))
+    return found
+
+
+def answered(every, replies, declined="I cannot help"):
+    """[whether it is right] of Wanted and the texts of their replies, of which none is right that
+    begins with `declined`."""
     held = [
-        all(any(key.lower() in text.lower() for key in keys) for keys in wanted.keys)
+        not text.startswith(declined)
+        and all(any(_holds(text, key) for key in keys) for keys in wanted.keys)
+        and (not wanted.code or code_of(text) != "")
         for wanted, text in zip(every, replies, strict=True)
     ]
     programs = [
-        (str(n), code_of(text), [])
+        (str(n), wanted.given + code_of(text), wanted.checks)
         for n, (wanted, text) in enumerate(zip(every, replies, strict=True))
         if wanted.code and held[n]
     ]
     failed = run_all(programs)
-    failed |= {title: ["no code"] for title, code, _ in programs if not code}
     return [right and str(n) not in failed for n, right in enumerate(held)]
+
+
+def _holds(text, key):
+    """Whether `key` stands in `text`, in any case; one of two letters or fewer as a word."""
+    word = r"\b" * (len(key) < 3 and key.isalnum())
+    return bool(re.search(word + re.escape(key) + word, text, re.IGNORECASE))
 
 
 # ---------------------------------------------------------------------------------------------
 # Programs
 
 
-def stubs_by_hand():
-    """(title, code up to the docstring, checks, setup)."""
+def shape_of(code):
+    """Its syntax tree without names, docstrings and hints: what programs have in common that do the
+    same in the same way."""
+    tree, names = ast.parse(code), {}
+    for node in ast.walk(tree):
+        for field in ("name", "id", "arg"):
+            if isinstance(name := getattr(node, field, None), str) and name not in dir(builtins):
+                setattr(node, field, names.setdefault(name, f"name_{len(names)}"))
+        for field in ("returns", "annotation"):
+            if hasattr(node, field):
+                setattr(node, field, None)
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(node):
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.dump(tree)
+
+
+@cache
+def _taught_shapes():
+    rng = random.Random(0)
+    every = [(kind, way) for kind in small_code.taught() for way in range(len(kind.codes))]
+    codes = [small_code.program(kind, rng, plain=True, way=way).code for kind, way in every]
+    return {shape_of(code) for code in codes}
+
+
+def stubs_by_hand(known=None):
+    """(title, code up to the docstring, checks, setup). known: only those whose solution is a way
+    of a kind that is taught, in other words; or only the others."""
     for n, stub in enumerate(read("stubs")["stub"]):
-        yield f"stub {n}", stub["code"].rstrip("\n"), stub["checks"], ""
+        if known in (None, shape_of(stub["code"] + stub["solution"]) in _taught_shapes()):
+            yield f"stub {n}", stub["code"].rstrip("\n"), stub["checks"], ""
 
 
 def stubs_left_out(rng, times):
-    """The same of the kinds that were left out of the training, `times` forms of each."""
+    """The same of the kinds that were left out of the training, `times` forms of each; but classes,
+    whose methods nobody could guess."""
     for kind, n in _left_out(times):
+        if kind.is_class:
+            continue
         one = small_code.program(kind, rng)
         yield f"{kind.key} {n}", small_code.documented(one)[0], one.checks, one.setup
 
@@ -103,11 +164,27 @@ def fills_by_hand(what):
 
 
 def fills_left_out(rng, what, times):
+    """Gaps that can be filled, since the name stands outside of them, and that have to be: neither
+    nothing nor `pass` would do."""
+    found, programs = [], []
     for kind, n in _left_out(times):
         one = small_code.program(kind, rng)
         text = "\n".join([*small_code.documented(one), ""])
-        start, end = small_code.middles(text.rstrip("\n"), rng, what)
-        yield f"{kind.key} {n}", text[:start], text[end:], one.checks, one.setup
+        for _ in range(_PLACES):
+            start, end = small_code.middles(text.rstrip("\n"), rng, what)
+            before, after = text[:start], text[end:]
+            if one.name not in before + after:
+                continue
+            found.append((f"{kind.key} {n}", before, after, one.checks, one.setup))
+            programs += [
+                (f"{len(found) - 1} {empty}", f"{before}{empty}{after}\n\n{one.setup}", one.checks)
+                for empty in ("", "pass")
+            ]
+    failed, taken = run_all(programs), {}
+    for n, (title, *rest) in enumerate(found):
+        if f"{n} " in failed and f"{n} pass" in failed:
+            taken.setdefault(title, (title, *rest))
+    return list(taken.values())
 
 
 def _left_out(times):
@@ -183,6 +260,7 @@ def what_people_ask(run):
     every = held_out_wordings(rng, run.args.questions)
     yield _asked(run, f"{SHORT} prompt", every, short)
     yield _asked(run, f"{FULL} prompt", every, run.assistant(FULL))
+    yield _asked(run, "what is said after an answer", follow_ups(rng, len(every) // 3), short)
     for tokens in (3000, 6000):
         chat = long_chat(run.talk, rng, short, tokens)
         yield _asked(run, f"behind a chat of {tokens:,} tokens", every, short, chat)
@@ -197,14 +275,20 @@ def _asked(run, what, every, assistant, chat=EMPTY):
     """How many are answered rightly, and how many are declined."""
     done = ask_all(assistant, [one.asked for one in every], what, (chat,))
     texts, declined = [reply.text for reply in done], first_sentence(declining(run.talk))
-    right = answered(every, texts) if every[0].keys else []
+    right = answered(every, texts, declined) if any(one.keys for one in every) else []
     figures = {"questions": len(every), "right": mean(right)}
     figures["declined"] = mean(text.startswith(declined) for text in texts)
     return {"what": what, **figures}
 
 
 def completions(run):
-    yield {"what": "written by hand", **complete(run.engine, stubs_by_hand(), "(j) by hand")}
+    for what, known in (
+        ("", None),
+        (", of a kind that is taught", True),
+        (", of no such kind", False),
+    ):
+        figures = complete(run.engine, stubs_by_hand(known), f"(j) by hand{what}")
+        yield {"what": f"written by hand{what}", **figures}
     left_out = stubs_left_out(run.rng("j"), LEFT_OUT)
     yield {"what": "kinds left out", **complete(run.engine, left_out, "(j) left out")}
 

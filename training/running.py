@@ -1,8 +1,8 @@
 """Runs short programs that nobody has read, a model's for instance, and says what went wrong.
 
-Each has a number of steps to run, so that what is endless ends, on any machine, at the same place;
-all run in another process with little memory and an empty folder. That is no wall: what was written
-to do harm could. Knows no models.
+Each runs in a process and an empty folder of its own, with little memory and a number of steps, so
+that what is endless ends at the same place on any machine. That is no wall: what was written to do
+harm could. Knows no models.
 """
 
 import json
@@ -12,17 +12,14 @@ import tempfile
 from collections.abc import Sequence
 
 Check = tuple[str, str, Sequence[str]]  # title, code, expressions that are true after it has run
-STEPS_MAX = 300_000
-_MEMORY = 1 << 30  # bytes
-_SECONDS = 120  # of processor time, for all
 _RUN = """
-import contextlib, io, json, os, resource, sys
-MEMORY, SECONDS, STEPS_MAX = MEMORY_, SECONDS_, STEPS_MAX_
-resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
-resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
-said = sys.stdout
+import json, os, resource, select, signal, sys, tempfile
+STEPS_MAX = 300_000
+SECONDS = 20  # of processor, and of waiting
+MEMORY, FILE = 1 << 30, 1 << 20  # bytes
+
 class Endless(BaseException): pass
+
 def trace(frame, event, value):
     global left
     if frame.f_code.co_filename != "program":
@@ -32,36 +29,68 @@ def trace(frame, event, value):
     if left < 0:
         raise Endless("runs on and on")
     return trace
-for code, checks in json.load(sys.stdin):
+
+def run(code, checks):
+    global left
     names, left = {"__name__": "answer"}, STEPS_MAX
-    sys.stdin = io.StringIO()
     try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            compiled = compile(code, "program", "exec")
-            sys.settrace(trace)
-            exec(compiled, names)
-            wrong = [check for check in checks if not eval(check, names)]
+        compiled = compile(code, "program", "exec")
+        sys.settrace(trace)
+        exec(compiled, names)
+        return [check for check in checks if not eval(check, names)]
     except BaseException as error:
-        wrong = [repr(error)[:200]]
-    sys.settrace(None)
-    print(json.dumps(wrong), file=said, flush=True)
+        return [repr(error)[:200]]
+    finally:
+        sys.settrace(None)
+
+def child(write, code, checks):
+    os.setpgrp()
+    for kind, most in (("AS", MEMORY), ("CPU", SECONDS), ("FSIZE", FILE)):
+        resource.setrlimit(getattr(resource, f"RLIMIT_{kind}"), (most, most))
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nowhere, descriptor)
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        os.write(write, json.dumps(run(code, checks)).encode())
+
+def judged(code, checks):
+    read, write = os.pipe()
+    process = os.fork()
+    if not process:
+        os.close(read)
+        try:
+            child(write, code, checks)
+        finally:
+            os._exit(0)
+    os.close(write)
+    ready, _, _ = select.select([read], [], [], SECONDS)
+    said = os.read(read, 1 << 16) if ready else b""
+    try:
+        os.killpg(process, signal.SIGKILL)
+    except OSError:
+        pass
+    os.waitpid(process, 0)
+    os.close(read)
+    return json.loads(said) if said else ["ended early, or waits"]
+
+programs = json.load(sys.stdin)
+print(json.dumps([judged(*program) for program in programs]))
 """
-for _name, _value in (("MEMORY", _MEMORY), ("SECONDS", _SECONDS), ("STEPS_MAX", STEPS_MAX)):
-    _RUN = _RUN.replace(f"{_name}_", str(_value))
 
 
 def run_all(programs: Sequence[Check]) -> dict[str, list[str]]:
-    """What is wrong with those that are not right: the checks that failed, or an error; with those
-    behind one that ended the process, that they did not run."""
+    """What is wrong with those that are not right, by title: the checks that are false, or why
+    they could not be looked at."""
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             [sys.executable, "-I", "-c", _RUN],
             input=json.dumps([(code, list(checks)) for _, code, checks in programs]),
             capture_output=True,
             text=True,
+            check=True,
             cwd=folder,
             env={"PATH": "/usr/bin:/bin", "TMPDIR": folder},
         )
-    found = [json.loads(line) for line in done.stdout.splitlines()]
-    found += [["was not run"]] * (len(programs) - len(found))
-    return {title: wrong for (title, _, _), wrong in zip(programs, found, strict=True) if wrong}
+    found = zip(programs, json.loads(done.stdout), strict=True)
+    return {title: wrong for (title, _, _), wrong in found if wrong}

@@ -20,12 +20,12 @@ from training.tokenizer import END, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX
 PROMPTS = Path(__file__).parent.parent / "prompts"
 NOT_LEARNED = -100  # the label that the loss leaves out
 MIXTURE = {  # kind: (share of the batches, rows, tokens of a row)
-    "dialogue": (0.3, 22, 184),  # dialogues alone, at any position
-    "prompt": (0.32, 22, 184),  # behind the short prompt, which all rows share
+    "dialogue": (0.26, 22, 184),  # dialogues alone, at any position
+    "prompt": (0.28, 22, 184),  # behind the short prompt, which all rows share
     "full": (0.06, 20, 184),  # behind the full prompt
-    "later": (0.08, 20, 184),  # behind the short prompt and a chat of any length, shared too
+    "later": (0.12, 20, 184),  # behind the short prompt and a chat of any length, shared too
     "chat": (0.003, 2, 2048),  # one long chat, with the short prompt in the row
-    "code": (0.18, 22, 184),  # programs of the small world, whole and to be filled in
+    "code": (0.22, 22, 184),  # programs of the small world, whole and to be filled in
     "text": (0.054, 7, 576),  # documentation and source
     "window": (0.003, 1, WINDOW),  # the same, over all positions
 }
@@ -75,7 +75,8 @@ class Sequences:
         _, rows, size = MIXTURE[kind]
         shared = self.preambles.get(PROMPT_OF.get(kind), [])
         if kind == "later":
-            shared = self.chat_ids(rng, rng.randrange(len(shared) + 500, LATEST))
+            least = len(shared) + 500  # short ones more often: they cost less and come more often
+            shared = self.chat_ids(rng, least + int((LATEST - least) * rng.random() ** 2))
         drawn = [self._row(rng, kind, size, len(shared)) for _ in range(rows * self.times)]
         rows = (torch.from_numpy(np.stack(parts)) for parts in zip(*drawn, strict=True))
         return kind, torch.tensor(shared) if shared else None, *rows
@@ -171,11 +172,12 @@ class Sequences:
             one = small_code.program(rng.choice(self.dialogues.small_code), rng)
             text = f"{small_code.whole(one, rng)}\n"
             if rng.random() < FIM_RATE:
-                ids += self.filled_in(rng, text, *small_code.middles(text.rstrip("\n"), rng))
+                place = small_code.middles(text.rstrip("\n"), rng)
+                piece = [*self.filled_in(rng, text, *place), END]
+                ids += piece if len(ids) + len(piece) <= size else []
             else:
                 cut = self.break_of(rng, text)
-                ids += self.encoder.plain(text[:cut]) + self.encoder.plain(text[cut:])
-            ids.append(END)
+                ids += [*self.encoder.plain(text[:cut]), *self.encoder.plain(text[cut:]), END]
         return ids[:size]
 
     def break_of(self, rng, text):

@@ -20,9 +20,7 @@ from training.exercises import fenced, third
 
 FOLDER = Path(__file__).with_name("kinds")
 HELD_OUT = 12  # one kind of so many is never trained on
-_FIRST = (
-    0.4  # the share of draws that take the first way to write a kind, and the first of its names
-)
+_FIRST = 0.4  # the share of draws with the first way to write a kind; the same for each name
 INDENT = "    "
 
 
@@ -227,7 +225,7 @@ def written(one: Program, rng: random.Random) -> tuple[str, str, str]:
     x = third(one.says)
     if rng.random() < 0.25:
         head = split(one.code, one.name)[0].split("\n")[-1]
-        named = head.strip().removeprefix("def ").partition(")")[0] + ")"
+        named = head.strip().removeprefix("def ").removesuffix(":")
         said = f"This function {third(usual.says)}:\n\n{fenced(one.code)}"
         return "write named", f"`{named}` that {x}", said
     return "write", x, f"This function {third(usual.says)}:\n\n{fenced(usual.code)}"

@@ -28,10 +28,10 @@ FAQ_ABOUT = re.compile(r"^(Why|How|What|Is|Are|Can|When|Does|Do)\b")
 class Topic:
     """One answer and the ways to ask for it.
 
-    key: unique. kind: what, parameters, which, question, example, difference, code, write, fix or
-    saying. module: where the thing belongs, "" for what is built in. names: what {x} in asks
-    stands for. asks: cores of questions. share: how often it is drawn. about: the thing that a
-    follow-up question may be about, "" for none.
+    key: unique. kind: what, parameters, which, question, example, difference, code, write, fix,
+    saying, asked, or another of phrasings.toml. module: where the thing belongs, "" for what is
+    built in. names: what {x} in asks stands for. asks: cores of questions. share: how often it is
+    drawn. about: the thing that a follow-up question may be about, "" for none.
     """
 
     key: str

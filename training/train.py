@@ -125,11 +125,12 @@ def save(model, out):
     copy.save_pretrained(out, max_shard_size=SHARD_SIZE)
 
 
-def recipe_of(args, documents, dialogues, preambles):
-    """What a run's batches depend on: {"seed", "times", "breadth", "data"}, data a hash."""
+def recipe_of(args, documents, dialogues, preambles, dtype):
+    """What a run depends on: {"seed", "times", "breadth", "dtype", "data"}, data a hash."""
     texts = [(document.path, document.learned) for document in documents]
     data = repr((MIXTURE, dialogues.data, preambles, texts)).encode()
     chosen = {"seed": args.seed, "times": args.times, "breadth": args.breadth}
+    chosen["dtype"] = str(dtype).removeprefix("torch.")
     return {**chosen, "data": hashlib.sha256(data).hexdigest()[:12]}
 
 
@@ -168,7 +169,7 @@ def main(argv=None):
     optimizers = optimizers_for(model, args.lr, dtype)
     state_file, log_file = args.out / "state.pt", args.out / "log.jsonl"
     first = 0
-    recipe = recipe_of(args, trained, dialogues, sequences.preambles)
+    recipe = recipe_of(args, trained, dialogues, sequences.preambles, dtype)
     if state_file.exists():
         state = torch.load(state_file, map_location=args.device, weights_only=True)
         if state["recipe"] != recipe:

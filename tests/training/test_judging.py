@@ -45,6 +45,9 @@ def writes(monkeypatch):
         ((("x",),), True, "```python\nx = \n```", False),
         ((("x",),), True, "```python\nx = y\n```", False),
         ((("x",),), True, "x", False),
+        ((("in",),), False, "a string", False),
+        ((("in",),), False, "x in items", True),
+        ((("x",),), False, "I cannot help with that: I only know x.", False),
     ],
 )
 def test_an_answer_holds_what_it_must_and_its_code_runs(keys, code, reply, right):
@@ -52,11 +55,11 @@ def test_an_answer_holds_what_it_must_and_its_code_runs(keys, code, reply, right
 
 
 def test_wordings_that_were_never_taught_are_asked():
-    every = judging.held_out_wordings(random.Random(1), 30)
+    every = judging.held_out_wordings(random.Random(1), 200)
     taught = {ask for one in judging.everyday.asked().values() for ask in one["ask"]}
-    assert len(every) == 30 and not {one.asked.messages[0] for one in every} & taught
+    assert len(every) == 200 and not {one.asked.messages[0] for one in every} & taught
     answers = [one.asked.answer for one in every]
-    assert all(answered(every, answers)) and not any(answered(every, [""] * 30))
+    assert all(answered(every, answers)) and not any(answered(every, [""] * 200))
 
 
 @pytest.mark.parametrize(
@@ -107,5 +110,46 @@ def test_what_is_left_out_is_never_taught_and_can_be_met(writes):
     keys = {kind.key for kind in small_code.taught()}
     stubs = list(judging.stubs_left_out(random.Random(2), 2))
     gaps = list(judging.fills_left_out(random.Random(2), "line", 1))
-    assert len(stubs) == 2 * len(gaps) > 120
+    assert len(stubs) > 100 and len(gaps) > 60
     assert not keys & {title.rpartition(" ")[0] for title, *_ in (*stubs, *gaps)}
+
+
+def test_the_declining_answer_is_right_nowhere():
+    every = [*by_hand("question"), *judging.held_out_wordings(random.Random(2), 2000)]
+    assert len(every) > 1700
+    declined = "I cannot help with that: I only know Python. Ask me, for instance, what `x` does."
+    assert not any(answered(every, [declined] * len(every)))
+    assert not any(answered(every, ["What?"] * len(every)))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "reply", "right"),
+    [
+        (
+            Wanted(ASKED, (), True, ("f(2) == 4",)),
+            "```python\ndef f(x):\n    return x * x\n```",
+            True,
+        ),
+        (Wanted(ASKED, (), True, ("f(2) == 4",)), "```python\ndef f(x):\n    return x\n```", False),
+        (Wanted(ASKED, (), True, ("n == [1]",), "n = []\n"), "```python\nn.append(1)\n```", True),
+    ],
+)
+def test_code_that_is_asked_for_does_what_it_must(wanted, reply, right):
+    assert answered([wanted], [reply]) == [right]
+
+
+def test_follow_ups_in_unseen_words():
+    every = judging.follow_ups(random.Random(3), 40)
+    taught = {ask for one in judging.everyday.FOLLOW_UPS.values() for ask in one["ask"]}
+    assert all(len(one.asked.messages) == 2 for one in every)
+    assert not {one.asked.messages[1] for one in every} & taught
+    assert all(answered(every, [one.asked.answer for one in every]))
+
+
+def test_stubs_are_known_or_not():
+    known, others = (list(judging.stubs_by_hand(known)) for known in (True, False))
+    assert known and others and len(known) + len(others) == len(list(judging.stubs_by_hand()))
+    one, other = "def f(a):\n    'A.'\n    return a + 1", "def g(n: int) -> int:\n    return n + 1"
+    assert (
+        judging.shape_of(one) == judging.shape_of(other) != judging.shape_of("def f(a): return 1")
+    )

@@ -9,7 +9,8 @@ import tomllib
 import pytest
 
 from assistant.paths import ROOT
-from training import everyday
+from training import everyday, judging
+from training.exercises import HOW, WRITINGS
 
 TRAINING = ROOT / "training"
 TABLE, HELD_OUT, WORDS = (
@@ -135,3 +136,15 @@ def test_nothing_that_is_taught_is_declined():
         for ask in asked
     }
     assert {ask: cores for ask, cores in found.items() if cores or ask in own} == {}
+
+
+def test_nothing_that_is_judged_is_said_or_composed():
+    """Of sayings, of programs to be written, of what is declined and of what follows an answer."""
+    asks = [ask for one in WRITINGS["writing"] for ask in one["ask"]]
+    follow_ups = (ask for one in everyday.FOLLOW_UPS.values() for ask in one["ask"])
+    declined = everyday.DECLINED["off_topic"] + everyday.DECLINED["near"]
+    taught = {plain(form.format(ask)) for form in HOW for ask in asks}
+    taught |= {plain(text) for text in (*follow_ups, *declined)}
+    judged = [plain(item["ask"]) for kind in judging.read("questions").values() for item in kind]
+    composed = [ask for ask in judged if any(core.fullmatch(ask) for core in CORES)]
+    assert composed == [] and not taught & set(judged)

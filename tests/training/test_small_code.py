@@ -4,15 +4,14 @@ a kind says what is true of it."""
 import ast
 import random
 import re
-import tomllib
 from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.training.test_asked import JUDGED, words
-from training import everyday, small_code
+from tests.training.test_asked import words
+from training import everyday, judging, small_code
 from training.dialogues import CORES, HELD_OUT, Dialogues
 from training.running import run_all
 from training.small_code import documented, kinds, middles, parts_of, program, taught, whole
@@ -20,11 +19,10 @@ from training.small_code import documented, kinds, middles, parts_of, program, t
 PARTS = 12  # of all kinds, a test each
 
 
-def forms(kind, count=3):
-    """The usual form of a kind and some others, one of each way to write it among them."""
-    rng = random.Random(kind.key)
-    found = [program(kind, rng, plain=True), *(program(kind, rng) for _ in range(count))]
-    return found + [program(kind, rng) for _ in kind.codes]
+def forms(kind):
+    """The usual forms of a kind, one for each way to write it, and one other."""
+    rng, ways = random.Random(kind.key), range(len(kind.codes))
+    return [*(program(kind, rng, plain=True, way=way) for way in ways), program(kind, rng)]
 
 
 @pytest.mark.parametrize("part", range(PARTS))
@@ -32,14 +30,14 @@ def test_every_form_runs_and_every_bug_is_one(part):
     right, wrong = [], []
     for kind in kinds()[part::PARTS]:
         for n, one in enumerate(forms(kind)):
-            checks = list(one.checks)
-            right.append((f"{kind.key} {n}", f"{one.code}\n\n{one.setup}", checks))
-            text = "\n".join(documented(one, random.Random(n)))
-            right.append((f"{kind.key} {n} documented", f"{text}\n\n{one.setup}", checks))
-            wrong += [
-                (f"{kind.key} {n} {why}", f"{code}\n\n{one.setup}", checks)
-                for code, why in one.bugs
-            ]
+            title, setup, checks = f"{kind.key} {n}", f"\n\n{one.setup}", list(one.checks)
+            assert ast.parse("\n".join(documented(one, random.Random(n))))
+            if not one.setup:  # what is printed is what the check says
+                calls = map(parts_of, checks)
+                checks += [f"str({call}) == str({value})" for call, value in calls]
+            right.append((title, one.code + setup, checks))
+            if n < len(kind.codes):
+                wrong += [(f"{title} {why}", code + setup, one.checks) for code, why in one.bugs]
     assert run_all(right) == {}
     assert {title for title, *_ in wrong} == set(run_all(wrong))
 
@@ -51,17 +49,25 @@ def test_kinds_differ_and_some_are_held_out():
     assert all(len(set(kind.says)) == len(kind.says) >= 4 for kind in every)
 
 
-def test_no_sentence_of_the_evaluation_is_taught():
-    """Neither the docstrings of its stubs, nor what is to be declined there."""
-    stubs = tomllib.loads((JUDGED / "stubs.toml").read_text("utf-8"))["stub"]
-    judged = {
-        words(text) for stub in stubs for text in re.findall(r'"""(.*?)"""', stub["code"], re.S)
-    }
+def test_no_docstring_of_the_evaluation_is_taught():
+    texts = [stub["code"] for stub in judging.read("stubs")["stub"]]
+    fills = judging.read("fills")["fill"]
+    texts += [fill["prefix"] + fill["middle"] + fill["suffix"] for fill in fills]
+    judged = {words(said) for text in texts for said in re.findall(r'"""(.*?)"""', text, re.S)}
     assert {words(text) for kind in kinds() for text in kind.says} & judged == set()
-    asked = tomllib.loads((JUDGED / "questions.toml").read_text("utf-8"))
-    held_out = everyday.DECLINED["off_topic"] + everyday.DECLINED["near"]
-    judged = {words(item["ask"]) for items in asked.values() for item in items}
-    assert {words(text) for text in held_out} & judged == set()
+
+
+def test_what_is_held_out_is_taught_under_no_other_name():
+    rng = random.Random(0)
+    ways = [(kind, way) for kind in kinds() for way in range(len(kind.codes))]
+    shapes = {True: set(), False: set()}
+    for kind, way in ways:
+        code = program(kind, rng, plain=True, way=way).code
+        shapes[kind.held_out].add(judging.shape_of(code))
+    assert shapes[True] & shapes[False] == set()
+    said = {held_out: {words(text) for kind in kinds() if kind.held_out is held_out
+                       for text in kind.says} for held_out in shapes}  # fmt: skip
+    assert said[True] & said[False] == set()
 
 
 @given(st.integers(0, len(kinds()) - 1), st.integers(0, 10**6))

@@ -138,7 +138,7 @@ def decode(query: Tensor, kv: Tensor, slots: Places, positions: Places, shape: S
     shape.
     """
     if isinstance(slots, Tensor) and isinstance(positions, Tensor):
-        return kernels.decode_attention(query, kv.flatten(2), slots, positions, *shape)
+        return kernels.decode_attention(query, kv.view(*kv.shape[:2], -1), slots, positions, *shape)
     rows = (query.float() * shape.scale).split(1)
     mixed = [
         _block(row, kv[slot, shape.first(position) : position + 1].transpose(0, 1).float())
