@@ -44,7 +44,7 @@ def prefill(query: Tensor, kv: Tensor, shape: Shape) -> Tensor:
     tokens, length = len(query), len(kv)
     first = length - tokens
     base = shape.first(first // _BLOCK * _BLOCK) // _BLOCK * _BLOCK  # what the first block sees
-    past = F.pad(kv[base:].transpose(0, 1).float(), (0, 0, 0, -length % _BLOCK))
+    past = F.pad(kv[base:].transpose(0, 1).float(), (0, 0, 0, -length % _BLOCK)).contiguous()
     rows, mixed = query.float() * shape.scale, []
     for start in range(first // _BLOCK * _BLOCK, length, _BLOCK):
         begin, end = max(start, first), min(start + _BLOCK, length)
