@@ -91,13 +91,12 @@ def decode(
         scale, _, sliding = shape = layer.attention
         for row, slot, position in places:
             past = kv[slot, (sliding and shape.first(position)) or 0 : position + 1]
-            key, value = past.transpose(0, 1).split(kv_heads)
             if kv_heads == 1:
                 query = qkv[row, :width].view(1, halves, -1, head_dim)  # the heads as rows of two
-                key, value = key.expand(1, halves, -1, -1), value.expand(1, halves, -1, -1)
+                key, value = (part.expand(1, halves, -1, -1) for part in past.unbind(1))
             else:
                 query = qkv[row, :width].view(1, kv_heads, -1, head_dim)
-                key, value = key[None], value[None]
+                key, value = past.transpose(0, 1)[None].split(kv_heads, 1)
             mixed.append(attend(query, key, value, scale=scale))
         rows = (mixed[0] if count == 1 else torch.cat(mixed)).view(-1, width)
         operator, weights, bias = layer.out
