@@ -6,12 +6,9 @@ programs; how they are asked is questions.py's, how they are written on is conti
 """
 
 import ast
-import builtins
-import random
 import re
 import tomllib
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from training import everyday, small_code
@@ -114,35 +111,14 @@ def _holds(text, key):
 # Programs
 
 
-def shape_of(code):
-    """Its syntax tree without names, docstrings and hints: what programs have in common that do the
-    same in the same way."""
-    tree, names = ast.parse(code), {}
-    for node in ast.walk(tree):
-        for field in ("name", "id", "arg"):
-            if isinstance(name := getattr(node, field, None), str) and name not in dir(builtins):
-                setattr(node, field, names.setdefault(name, f"name_{len(names)}"))
-        for field in ("returns", "annotation"):
-            if hasattr(node, field):
-                setattr(node, field, None)
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(node):
-            node.body = node.body[1:] or [ast.Pass()]
-    return ast.dump(tree)
-
-
-@cache
-def _taught_shapes():
-    rng = random.Random(0)
-    every = [(kind, way) for kind in small_code.taught() for way in range(len(kind.codes))]
-    codes = [small_code.program(kind, rng, plain=True, way=way).code for kind, way in every]
-    return {shape_of(code) for code in codes}
-
-
 def stubs_by_hand(known=None):
     """(title, code up to the docstring, checks, setup). known: only those whose solution is a way
     of a kind that is taught, in other words; or only the others."""
     for n, stub in enumerate(read("stubs")["stub"]):
-        if known in (None, shape_of(stub["code"] + stub["solution"]) in _taught_shapes()):
+        if known in (
+            None,
+            small_code.shape_of(stub["code"] + stub["solution"]) in small_code.taught_shapes(),
+        ):
             yield f"stub {n}", stub["code"].rstrip("\n"), stub["checks"], ""
 
 

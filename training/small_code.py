@@ -6,6 +6,7 @@ no tokens. `python -m training.small_code` shows samples.
 """
 
 import ast
+import builtins
 import random
 import string
 import textwrap
@@ -148,6 +149,31 @@ def documented(one: Program, rng: random.Random | None = None) -> tuple[str, str
     if one.kind.is_class and "\n\n" in body and rng and rng.random() < 0.5:
         doc += "\n"
     return f"{head}\n{doc}", body
+
+
+def shape_of(code: str) -> str:
+    """Its syntax tree without names, docstrings and hints: what programs have in common that do the
+    same in the same way."""
+    tree, names = ast.parse(code), dict[str, str]()
+    for node in ast.walk(tree):
+        for field in ("name", "id", "arg"):
+            if isinstance(name := getattr(node, field, None), str) and name not in dir(builtins):
+                setattr(node, field, names.setdefault(name, f"name_{len(names)}"))
+        for field in ("returns", "annotation"):
+            if hasattr(node, field):
+                setattr(node, field, None)
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(node):
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.dump(tree)
+
+
+@cache
+def taught_shapes() -> set[str]:
+    """Of every way of the kinds that are taught."""
+    rng = random.Random(0)
+    every = [(kind, way) for kind in taught() for way in range(len(kind.codes))]
+    codes = [program(kind, rng, plain=True, way=way).code for kind, way in every]
+    return {shape_of(code) for code in codes}
 
 
 def parts_of(check: str) -> tuple[str, str]:

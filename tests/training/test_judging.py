@@ -149,7 +149,6 @@ def test_follow_ups_in_unseen_words():
 def test_stubs_are_known_or_not():
     known, others = (list(judging.stubs_by_hand(known)) for known in (True, False))
     assert known and others and len(known) + len(others) == len(list(judging.stubs_by_hand()))
-    one, other = "def f(a):\n    'A.'\n    return a + 1", "def g(n: int) -> int:\n    return n + 1"
-    assert (
-        judging.shape_of(one) == judging.shape_of(other) != judging.shape_of("def f(a): return 1")
-    )
+    shape, other = small_code.shape_of, "def g(n: int) -> int:\n    return n + 1"
+    assert shape("def f(a):\n    'A.'\n    return a + 1") == shape(other)
+    assert shape("def f(a): return a.upper()") != shape("def f(a): return a.lower()")

@@ -63,7 +63,7 @@ def test_what_is_held_out_is_taught_under_no_other_name():
     shapes = {True: set(), False: set()}
     for kind, way in ways:
         code = program(kind, rng, plain=True, way=way).code
-        shapes[kind.held_out].add(judging.shape_of(code))
+        shapes[kind.held_out].add(small_code.shape_of(code))
     assert shapes[True] & shapes[False] == set()
     said = {held_out: {words(text) for kind in kinds() if kind.held_out is held_out
                        for text in kind.says} for held_out in shapes}  # fmt: skip
