@@ -9,6 +9,7 @@ import ast
 import codeop
 import re
 import textwrap
+from itertools import takewhile
 
 from assistant.evaluation.checks import blocks, check
 
@@ -151,17 +152,12 @@ def complete_function(head, completion, cut_off):
     than the `def`. cut_off: whether it ended for want of tokens; then what is unfinished at its
     end is left out.
     """
-    depth = len(head) - len(head.lstrip())
     first, *lines = completion.split("\n")
+    body = deeper(lines, depth_of(head))
     head += first
-    body = []
-    for number, line in enumerate(lines):
-        if line.strip() and len(line) - len(line.lstrip()) <= depth:
-            break
-        if not (cut_off and number == len(lines) - 1):
-            body.append(line)
-    else:
-        while cut_off and body and _unfinished(head, body):
+    if cut_off and len(body) == len(lines):
+        body = body[:-1]
+        while body and _unfinished(head, body):
             body.pop()
     source = textwrap.dedent("\n".join([head, *body, ""]))
     try:
@@ -169,6 +165,16 @@ def complete_function(head, completion, cut_off):
     except (SyntaxError, ValueError):
         return "", 0
     return source, sum(bool(line.strip()) for line in body)
+
+
+def depth_of(line):
+    """How many blanks it begins with."""
+    return len(line) - len(line.lstrip())
+
+
+def deeper(lines, depth):
+    """The lines up to the first one that is indented no deeper than `depth`, blank ones aside."""
+    return list(takewhile(lambda line: not line.strip() or depth_of(line) > depth, lines))
 
 
 def _unfinished(head, body):

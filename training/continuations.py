@@ -55,14 +55,19 @@ def masked(documents, rng, lines):
             yield "\n".join([*before, ""]), "\n".join(middle), "\n".join(["", *after])
 
 
+def around(tokenizer, prefix, suffix):
+    """The ids that ask for what stands between, prefix first."""
+    special, encode = tokenizer.special, tokenizer.encode
+    before = [special["<fim_prefix>"], *encode(prefix)]
+    return [*before, special["<fim_suffix>"], *encode(suffix), special["<fim_middle>"]]
+
+
 def fill(engine, documents, rng, lines, count):
     """{"places", "exact", "copy of what stands before"}: shares of `count` masked places that are
     filled in to the letter, blanks at the end aside, in the order prefix, suffix, middle."""
-    tokenizer, special = engine.tokenizer, engine.tokenizer.special
     prompts, wanted, copied = [], [], 0
     for prefix, middle, suffix in masked(documents, rng, lines) if documents and count else ():
-        ids = [special["<fim_prefix>"], *tokenizer.encode(prefix), special["<fim_suffix>"]]
-        ids += [*tokenizer.encode(suffix), special["<fim_middle>"]]
+        ids = around(engine.tokenizer, prefix, suffix)
         if len(ids) + LONGEST[lines] > engine.window:
             continue
         prompts.append(ids)

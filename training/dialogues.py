@@ -156,34 +156,35 @@ class Dialogues:
         """One dialogue: a list of (question, answer)."""
         turns = []
         for _ in range(rng.choice((1, 1, 1, 2, 3))):
-            (family,) = rng.choices(list(FAMILIES), list(FAMILIES.values()))
-            if family == "documentation":
-                topic = rng.choices(self.topics, cum_weights=self._cumulated)[0]
-                turns.append((question(rng, topic, self.slots), topic.answer))
-                follow = rng.random() < FOLLOWED and self.follow_up(rng, topic)
-                if follow:
-                    turns.append((self.ask_again(rng, follow), follow.answer))
-                    continue
-            elif family == "asked":
-                topic = rng.choice(self.asked)
-                turns.append((question(rng, topic, self.slots), topic.answer))
-            elif family == "small code":
-                topic, answer = self.of_small_code(rng, rng.choice(self.small_code))
-                turns.append((question(rng, topic, self.slots), answer))
-            else:
-                topic, text = self.declining, everyday.declined(rng)
-                turns.append((roughen(rng, text, topic), topic.answer))
-            if rng.random() < FOLLOWED:
-                turns += self.after(rng, topic, turns[-1][1])
+            topic, asked, answer = self.turn(rng)
+            turns.append((asked, answer))
+            if rng.random() < FOLLOWED and (follow := self.follow_up(rng, topic)):
+                turns.append((self.ask_again(rng, follow), follow.answer))
+            elif rng.random() < FOLLOWED:
+                turns += self.after(rng, topic, answer)
         return turns
 
+    def turn(self, rng):
+        """(topic, question, answer) of a family drawn by its share."""
+        (family,) = rng.choices(list(FAMILIES), list(FAMILIES.values()))
+        if family == "declined":
+            topic = self.declining
+            return topic, roughen(rng, everyday.declined(rng), topic), topic.answer
+        if family == "documentation":
+            (topic,) = rng.choices(self.topics, cum_weights=self._cumulated)
+        elif family == "asked":
+            topic = rng.choice(self.asked)
+        else:
+            topic = self.of_small_code(rng, rng.choice(self.small_code))
+        return topic, question(rng, topic, self.slots), topic.answer
+
     def of_small_code(self, rng, kind):
-        """(topic, answer) of something asked about a program of `kind`."""
+        """Something asked about a program of `kind`."""
         what, x, answer = small_code.about(small_code.program(kind, rng), rng)
-        return Topic(kind.key, what, "", (x,), tuple(CORES[what]), answer), answer
+        return Topic(kind.key, what, "", (x,), tuple(CORES[what]), answer)
 
     def after(self, rng, topic, answer):
-        """What people say after an answer, and the answer to that: one or two turns, or none."""
+        """What people say after an answer, and the answer to that: a turn or none."""
         if topic.kind == "saying":
             return []
         found = everyday.follow_ups(topic, answer)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training import everyday, small_code
-from training.answers import code_of, first_sentence
-from training.continuations import write
+from training.answers import code_of, deeper, depth_of, first_sentence
+from training.continuations import around, write
 from training.questions import EMPTY, Asked, ask_all, declining, long_chat, mean
 from training.running import run_all
 from training.sequences import FULL, SHORT
@@ -115,10 +115,8 @@ def stubs_by_hand(known=None):
     """(title, code up to the docstring, checks, setup). known: only those whose solution is a way
     of a kind that is taught, in other words; or only the others."""
     for n, stub in enumerate(read("stubs")["stub"]):
-        if known in (
-            None,
-            small_code.shape_of(stub["code"] + stub["solution"]) in small_code.taught_shapes(),
-        ):
+        shape = small_code.shape_of(stub["code"] + stub["solution"])
+        if known in (None, shape in small_code.taught_shapes()):
             yield f"stub {n}", stub["code"].rstrip("\n"), stub["checks"], ""
 
 
@@ -183,25 +181,14 @@ def complete(engine, stubs, name):
 def of_body(code, text):
     """What of `text` belongs to the last `def` or `class` of `code`."""
     last = [line for line in code.split("\n") if re.match(r"\s*(async def|def|class) ", line)][-1]
-    depth = len(last) - len(last.lstrip())
     first, *lines = text.split("\n")
-    kept = [first]
-    for line in lines:
-        if line.strip() and len(line) - len(line.lstrip()) <= depth:
-            break
-        kept.append(line)
-    return "\n".join(kept)
+    return "\n".join([first, *deeper(lines, depth_of(last))])
 
 
 def fill(engine, fills, name):
     """{"places", "parse", "right"} of gaps that the model fills in."""
-    fills, special = list(fills), engine.tokenizer.special
-    encode = engine.tokenizer.encode
-    prompts = [
-        [special["<fim_prefix>"], *encode(prefix), special["<fim_suffix>"], *encode(suffix),
-         special["<fim_middle>"]]
-        for _, prefix, suffix, *_ in fills
-    ]  # fmt: skip
+    fills = list(fills)
+    prompts = [around(engine.tokenizer, prefix, suffix) for _, prefix, suffix, *_ in fills]
     found = []
     for (title, prefix, suffix, checks, setup), (text, _) in zip(
         fills, write(engine, prompts, LONGEST, name), strict=True

@@ -4,7 +4,6 @@ where a model repeats it: questions with their answers, and the usual forms of s
 Knows both; what a document says of itself is corpus.py's form.
 """
 
-import random
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,10 +32,8 @@ def documents() -> Iterator[Own]:
         answers[key.partition(" ")[0]].append(f"{one['ask'][0]}\n\n{one['answer'].strip()}\n")
     for file, texts in answers.items():
         yield Own(f"questions/{file}.md", f"Questions: {_said(file)}", "\n\n".join(texts))
-    rng = random.Random(0)
     for kind in small_code.taught():
-        for way in range(len(kind.codes)):
-            one = small_code.program(kind, rng, plain=True, way=way)
+        for one in small_code.usual(kind):
             programs[kind.file].append("\n".join([*small_code.documented(one), ""]))
     for file, texts in programs.items():
         yield Own(f"programs/{file}.py", f"Small programs: {_said(file)}", "\n\n".join(texts))

@@ -102,14 +102,15 @@ def program(kind: Kind, rng: random.Random, plain: bool = False, way: int = 0) -
     """A form of `kind`, drawn at random. plain: the usual form, with the first names and the code
     number `way`."""
     while True:
+        first = {name: plain or rng.random() < _FIRST for name in kind.words}
         names = {
-            name: those[0] if plain else rng.choice(those) for name, those in kind.words.items()
+            name: those[0] if first[name] else rng.choice(those)
+            for name, those in kind.words.items()
         }
         if len(set(names.values())) == len(names):
             break
     fill = lambda text: string.Template(text).substitute(names)  # noqa: E731
-    usual = plain or rng.random() < _FIRST
-    code = kind.codes[way] if usual else rng.choice(kind.codes)
+    code = kind.codes[way] if plain or rng.random() < _FIRST else rng.choice(kind.codes)
     bugs = [(fill(code.replace(old, new)), why) for old, new, why in kind.wrong if old in code]
     says = kind.says[0] if plain else rng.choice(kind.says)
     return Program(
@@ -167,13 +168,15 @@ def shape_of(code: str) -> str:
     return ast.dump(tree)
 
 
+def usual(kind: Kind) -> list[Program]:
+    """Its usual forms: one for each way to write it."""
+    rng = random.Random(0)  # nothing is drawn
+    return [program(kind, rng, plain=True, way=way) for way in range(len(kind.codes))]
+
+
 @cache
 def taught_shapes() -> set[str]:
-    """Of every way of the kinds that are taught."""
-    rng = random.Random(0)
-    every = [(kind, way) for kind in taught() for way in range(len(kind.codes))]
-    codes = [program(kind, rng, plain=True, way=way).code for kind, way in every]
-    return {shape_of(code) for code in codes}
+    return {shape_of(one.code) for kind in taught() for one in usual(kind)}
 
 
 def parts_of(check: str) -> tuple[str, str]:
@@ -245,16 +248,16 @@ def about(one: Program, rng: random.Random) -> tuple[str, str, str]:
 
 def written(one: Program, rng: random.Random) -> tuple[str, str, str]:
     """It is to be written: in its usual form, or under the name that the question gives."""
-    usual = program(one.kind, rng, plain=True)
+    first, *_ = usual(one.kind)
     if one.kind.is_class:
-        return "write class", one.says, f"This class is {usual.says}:\n\n{fenced(usual.code)}"
+        return "write class", one.says, f"This class is {first.says}:\n\n{fenced(first.code)}"
     x = third(one.says)
     if rng.random() < 0.25:
         head = split(one.code, one.name)[0].split("\n")[-1]
         named = head.strip().removeprefix("def ").removesuffix(":")
-        said = f"This function {third(usual.says)}:\n\n{fenced(one.code)}"
+        said = f"This function {third(first.says)}:\n\n{fenced(one.code)}"
         return "write named", f"`{named}` that {x}", said
-    return "write", x, f"This function {third(usual.says)}:\n\n{fenced(usual.code)}"
+    return "write", x, f"This function {third(first.says)}:\n\n{fenced(first.code)}"
 
 
 def samples(rng: random.Random, count: int = 4) -> Iterator[str]:

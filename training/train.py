@@ -9,6 +9,7 @@ import hashlib
 import json
 import random
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 from transformers import GPTBigCodeForCausalLM
 
+from assistant.engine.local.threads import fastest
 from training import corpus
 from training.dialogues import Dialogues
 from training.exercises import exercises
@@ -62,12 +64,8 @@ def dtype_for(device):
     seconds = {}
     for dtype in (torch.bfloat16, torch.float32):
         rows, weight = torch.ones(1024, 256, dtype=dtype), torch.ones(1024, 256, dtype=dtype)
-        times = []
-        for _ in range(3):
-            began = time.thread_time()
-            torch.nn.functional.linear(rows, weight)
-            times.append(time.thread_time() - began)
-        seconds[dtype] = min(times)
+        product = partial(torch.nn.functional.linear, rows, weight)
+        seconds[dtype] = fastest(product, time.thread_time, 3, patience_s=1)
     return min(seconds, key=seconds.get)
 
 

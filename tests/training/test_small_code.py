@@ -21,8 +21,7 @@ PARTS = 12  # of all kinds, a test each
 
 def forms(kind):
     """The usual forms of a kind, one for each way to write it, and one other."""
-    rng, ways = random.Random(kind.key), range(len(kind.codes))
-    return [*(program(kind, rng, plain=True, way=way) for way in ways), program(kind, rng)]
+    return [*small_code.usual(kind), program(kind, random.Random(kind.key))]
 
 
 @pytest.mark.parametrize("part", range(PARTS))
@@ -58,15 +57,10 @@ def test_no_docstring_of_the_evaluation_is_taught():
 
 
 def test_what_is_held_out_is_taught_under_no_other_name():
-    rng = random.Random(0)
-    ways = [(kind, way) for kind in kinds() for way in range(len(kind.codes))]
-    shapes = {True: set(), False: set()}
-    for kind, way in ways:
-        code = program(kind, rng, plain=True, way=way).code
-        shapes[kind.held_out].add(small_code.shape_of(code))
-    assert shapes[True] & shapes[False] == set()
+    held_out = [one.code for kind in kinds() if kind.held_out for one in small_code.usual(kind)]
+    assert {small_code.shape_of(code) for code in held_out} & small_code.taught_shapes() == set()
     said = {held_out: {words(text) for kind in kinds() if kind.held_out is held_out
-                       for text in kind.says} for held_out in shapes}  # fmt: skip
+                       for text in kind.says} for held_out in (True, False)}  # fmt: skip
     assert said[True] & said[False] == set()
 
 
@@ -76,6 +70,20 @@ def test_a_middle_lies_inside(at, seed):
     text = whole(program(kinds()[at], rng), rng)
     start, end = middles(text, rng)
     assert 0 <= start <= end <= len(text)
+    start, end = middles(text, rng, "line")
+    assert text[start:end].strip() and "\n" not in text[start:end] and text[end : end + 1] in "\n"
+    start, end = middles(text, rng, "block")
+    assert text[start:end].strip() and text[end : end + 1] in "\n"
+    assert not text[:start].rpartition("\n")[2].strip()  # it begins at a line, or its indentation
+
+
+def test_the_usual_names_and_ways_come_most():
+    kind = next(kind for kind in kinds() if len(kind.codes) == 3)
+    rng, (first, *_) = random.Random(1), kind.words["name"]
+    drawn = [program(kind, rng) for _ in range(20_000)]
+    names = Counter(one.name for one in drawn)
+    assert names.most_common(1)[0][0] == first and names[first] < 0.8 * len(drawn)
+    assert {one.code for one in small_code.usual(kind)} <= {one.code for one in drawn}
 
 
 @given(st.integers(0, len(kinds()) - 1), st.integers(0, 10**6))

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -265,12 +266,14 @@ def program(text):
     return [sys.executable, "-c", f"import sys, time\n{text}"]
 
 
-# Seconds: what hangs is given little, what ends by itself all that a busy machine needs.
+# Seconds: 10 are over for what hangs as soon as it does; what ends by itself has all that a busy
+# machine needs.
 HANGING_S, ENDING_S = 10, 300
+HANG = "import os; open(os.environ['HANGS'], 'w').close(); time.sleep(600)"
 BEGUN = "print('[\"begun\", null]', flush=True)\n"
 KILLED = "import os; os.kill(os.getpid(), 9)"
 OTHERS = {
-    "hangs": (BEGUN + "time.sleep(600)", "compiling took longer than 10 s"),
+    "hangs": (BEGUN + HANG, "compiling took longer than 10 s"),
     "crashes": (BEGUN + KILLED, "its trial ended with exit code -9"),
     "raises": (
         BEGUN + "raise SystemError('no way')",
@@ -282,6 +285,25 @@ OTHERS = {
         "it is off",
     ),
 }
+
+
+@pytest.fixture(autouse=True)
+def no_clock(monkeypatch, tmp_path):
+    """A trial's time is over when it says that it hangs."""
+    hangs = tmp_path / "hangs"
+
+    class Trial(subprocess.Popen):
+        def communicate(self, input=None, timeout=None):
+            if timeout:
+                until(lambda: hangs.exists() or self.poll() is not None)
+            if timeout and hangs.exists():
+                hangs.unlink()
+                raise subprocess.TimeoutExpired(self.args, timeout)
+            return super().communicate(input)
+
+    monkeypatch.setenv("HANGS", str(hangs))
+    parts = {"Popen": Trial, "PIPE": subprocess.PIPE, "TimeoutExpired": subprocess.TimeoutExpired}
+    monkeypatch.setattr(proof, "subprocess", SimpleNamespace(**parts))
 
 
 @pytest.mark.parametrize("kind", OTHERS)
@@ -313,7 +335,7 @@ import json
 refused = json.loads(sys.argv[1])["refused"]
 {BEGUN}
 if "int8" not in refused:
-    time.sleep(600)
+    {HANG}
 print('["kernels", null]', flush=True)
 if "graphs" not in refused:
     {KILLED}
@@ -331,10 +353,10 @@ if "graphs" not in refused:
         assert "int8 kernels (compiling took longer than 10 s); graphs (its trial ended" in line
 
 
-@pytest.mark.parametrize("text", ["sys.exit('no device')", "sys.exit(0)", "time.sleep(600)"])
+@pytest.mark.parametrize("text", ["sys.exit('no device')", "sys.exit(0)", HANG])
 def test_a_trial_that_cannot_begin_has_no_say(tiny_checkpoint, module, oracle, text):  # noqa: F811
     def ask(model):
-        return proof.try_elsewhere(model, deadline_s=1 if "sleep" in text else ENDING_S)
+        return proof.try_elsewhere(model, deadline_s=HANGING_S if text == HANG else ENDING_S)
 
     def break_(patch):
         patch.setattr(proof, "_COMMAND", program(text))
