@@ -20,13 +20,13 @@ from training.tokenizer import END, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX
 PROMPTS = Path(__file__).parent.parent / "prompts"
 NOT_LEARNED = -100  # the label that the loss leaves out
 MIXTURE = {  # kind: (share of the batches, rows, tokens of a row)
-    "dialogue": (0.26, 22, 184),  # dialogues alone, at any position
-    "prompt": (0.28, 22, 184),  # behind the short prompt, which all rows share
-    "full": (0.06, 20, 184),  # behind the full prompt
-    "later": (0.12, 20, 184),  # behind the short prompt and a chat of any length, shared too
-    "chat": (0.003, 2, 2048),  # one long chat, with the short prompt in the row
-    "code": (0.22, 22, 184),  # programs of the small world, whole and to be filled in
-    "text": (0.054, 7, 576),  # documentation and source
+    "dialogue": (0.30, 22, 184),  # dialogues alone, at any position
+    "prompt": (0.30, 22, 184),  # behind the short prompt, which all rows share
+    "full": (0.03, 20, 184),  # behind the full prompt
+    "later": (0.05, 20, 184),  # behind the short prompt and a chat of any length, shared too
+    "chat": (0.002, 2, 2048),  # one long chat, with the short prompt in the row
+    "code": (0.26, 22, 184),  # programs of the small world, whole and to be filled in
+    "text": (0.055, 7, 576),  # documentation and source
     "window": (0.003, 1, WINDOW),  # the same, over all positions
 }
 SHORT, FULL = "tech-assistant-short", "tech-assistant"
