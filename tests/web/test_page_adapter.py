@@ -8,7 +8,7 @@ import pytest
 from assistant.engine.local.engine import LocalEngine
 from assistant.prompting.choose import find_template, suitable_template
 from assistant.settings import Settings
-from assistant.web.pages.chat.tab import INTRO
+from assistant.web.pages.chat.tab import CONTINUES, INTRO
 from assistant.web.pages.page import EXAMPLES, examples_for
 from tests.support.adapters import factors, write_adapter
 from tests.support.server import Page, running
@@ -54,4 +54,5 @@ def test_what_the_embedded_model_knows_is_not_said_of_it(server):
     with Page(server.url) as page:
         shown = json.dumps(page.config, ensure_ascii=False)
     assert f"{engine.model} + {engine.adapter}" in shown
-    assert httpx.get(f"{server.url}/page/facts").json()["intro"] == INTRO
+    facts = httpx.get(f"{server.url}/page/facts").json()
+    assert (facts["intro"], facts["continues"]) == (INTRO, CONTINUES)

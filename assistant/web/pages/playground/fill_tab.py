@@ -14,6 +14,7 @@ from assistant.completion.spellings import ORDERS, find_spelling, missing_order,
 from assistant.engine.protocol import Engine
 from assistant.errors import SamplingError
 from assistant.text import check_prompt
+from assistant.web.pages.chat.tab import is_as_shipped
 from assistant.web.pages.doors import status_line
 from assistant.web.pages.events import QUIET, Untrusted, Update, Updates
 from assistant.web.pages.playground.controls import Controls, in_words, read_controls
@@ -27,6 +28,7 @@ TEXT = f'''def average(numbers):
     return total / len(numbers)
 '''
 HOW = f"Write {FILL_HERE} where something is missing; holes are filled in turn."
+HOW_EMBEDDED = f"{HOW} This very small model was taught short Python functions."
 ORDER = "Which part the model reads first"
 WORDS = {"PSM": "prefix first (PSM)", "SPM": "suffix first (SPM)"}
 TAKEN = "Taken over; Undo puts the text with its holes back."
@@ -71,7 +73,7 @@ class FillTab(Runs[Session]):
                 self.text = gr.Textbox(
                     TEXT,
                     label="Text with holes",
-                    info=unable or HOW,
+                    info=unable or (HOW_EMBEDDED if is_as_shipped(self.engine) else HOW),
                     lines=10,
                     max_lines=24,
                     elem_id="fill",

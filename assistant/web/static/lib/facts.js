@@ -30,6 +30,7 @@ import { ask } from "./server.js";
  * @property {{name: string, why: string, sampling: Record<string, number | null>}[]} presets
  * @property {string[]} examples
  * @property {string} intro
+ * @property {string} continues what stands in an empty prompt
  * @property {string} notice
  * @property {{name: string, url: string, asks: string[]} | null} licence
  * @property {string | null} service

@@ -2,6 +2,7 @@
 // textarea, so that undo, paste and input methods are the browser's own. Under the same letters lies a
 // copy that nobody sees; it makes the sheet as high as both together and carries the continuation.
 import { button, composes, el } from "../lib/dom.js";
+import { facts } from "../lib/facts.js";
 import { appended, edited, fromSegments } from "./raw.js";
 
 /** @import {Raw} from "./raw.js" */
@@ -29,7 +30,7 @@ const field = el("textarea", {
   spellcheck: false,
   autocomplete: "off",
   autocapitalize: "off",
-  placeholder: "The model continues what stands here.",
+  placeholder: facts.continues,
   "aria-label": "Prompt",
   "aria-describedby": "strip",
 });
