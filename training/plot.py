@@ -16,6 +16,7 @@ from matplotlib import pyplot  # noqa: E402
 TITLES = {
     "prompt": "dialogues behind the short prompt",
     "dialogue": "dialogues alone",
+    "code": "programs of the small world",
     "text": "documentation and source",
 }
 
