@@ -32,9 +32,9 @@ SHARES = {  # how often a topic of a kind is drawn, against one of the kind "wha
     "saying": 4.0,
 }
 FAMILIES = {  # what a turn is about: its share of the turns
-    "documentation": 0.15,  # facts and sayings, in the shares above
-    "asked": 0.62,
-    "small code": 0.13,
+    "documentation": 0.25,  # facts and sayings, in the shares above
+    "asked": 0.55,
+    "small code": 0.10,
     "declined": 0.10,
 }
 FOLLOWED = 0.12  # the share of turns behind which a question about the same comes

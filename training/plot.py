@@ -14,6 +14,7 @@ matplotlib.use("agg")
 from matplotlib import pyplot  # noqa: E402
 
 TITLES = {
+    "first": "beginnings of answers behind the short prompt",
     "prompt": "dialogues behind the short prompt",
     "dialogue": "dialogues alone",
     "code": "programs of the small world",

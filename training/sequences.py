@@ -20,17 +20,20 @@ from training.tokenizer import END, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX
 PROMPTS = Path(__file__).parent.parent / "prompts"
 NOT_LEARNED = -100  # the label that the loss leaves out
 MIXTURE = {  # kind: (share of the batches, rows, tokens of a row)
-    "dialogue": (0.30, 22, 184),  # dialogues alone, at any position
-    "prompt": (0.30, 22, 184),  # behind the short prompt, which all rows share
-    "full": (0.03, 20, 184),  # behind the full prompt
-    "later": (0.05, 20, 184),  # behind the short prompt and a chat of any length, shared too
+    "alone": (0.17, 100, 40),  # questions and the beginnings of their answers, at any position
+    "first": (0.33, 100, 40),  # the same behind the short prompt, which all rows share
+    "dialogue": (0.08, 22, 184),  # dialogues alone, at any position
+    "prompt": (0.09, 22, 184),  # behind the short prompt
+    "full": (0.03, 80, 46),  # behind the full prompt
+    "later": (0.05, 80, 46),  # behind the short prompt and a chat of any length, shared too
     "chat": (0.002, 2, 2048),  # one long chat, with the short prompt in the row
-    "code": (0.26, 22, 184),  # programs of the small world, whole and to be filled in
-    "text": (0.055, 7, 576),  # documentation and source
+    "code": (0.215, 22, 184),  # programs of the small world, whole and to be filled in
+    "text": (0.03, 7, 576),  # documentation and source
     "window": (0.003, 1, WINDOW),  # the same, over all positions
 }
 SHORT, FULL = "tech-assistant-short", "tech-assistant"
-PROMPT_OF = {"prompt": SHORT, "later": SHORT, "full": FULL}
+PROMPT_OF = {"first": SHORT, "prompt": SHORT, "later": SHORT, "full": FULL}
+ALONE = "alone", "dialogue"
 LATEST = 7000  # the longest chat that rows of "later" share, in tokens
 CODE_RATE = 0.75  # of the documents, by number; the rest is prose
 FIM_RATE, SPM_RATE, LINES_RATE = 0.5, 0.5, 0.5
@@ -92,9 +95,9 @@ class Sequences:
             ids, learned = self.dialogue_ids(rng, size + 1, kind)
         ids = np.array(ids, dtype=np.int64)
         labels = np.where(learned, ids, NOT_LEARNED)[1:]
-        if kind in ("prompt", "full") and rng.random() >= NEXT_RATE:
+        if kind in ("first", "prompt", "full") and rng.random() >= NEXT_RATE:
             offset += random_offset(rng, size, WINDOW - offset)
-        elif kind in ("dialogue", "text", "window") or kind == "code" and rng.random() > BEGIN_RATE:
+        elif kind in (*ALONE, "text", "window") or kind == "code" and rng.random() > BEGIN_RATE:
             offset = random_offset(rng, size)
         return ids[:-1], np.arange(offset, offset + size), labels
 
@@ -113,7 +116,7 @@ class Sequences:
         trusted, plain = self.encoder.trusted, self.encoder.plain
         if kind in PROMPT_OF:
             ids = []
-        elif kind == "dialogue":
+        elif kind in ALONE:
             ids = trusted(f"{separator}\n")
         else:
             ids = self.preambles[SHORT]

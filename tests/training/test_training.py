@@ -366,7 +366,7 @@ def test_a_batch_depends_on_seed_and_step_alone(sequences, monkeypatch):
         if preamble is not None:
             assert positions.min() >= len(preamble)
         seen.add(kind)
-    assert {"dialogue", "prompt", "text"} <= seen
+    assert {"alone", "first", "code"} <= seen
 
 
 def test_every_position_is_visited():
