@@ -23,10 +23,7 @@ NOTICE = (
 )
 INTRO = "Writing it, reading it, changing it."
 CONTINUES = "The model continues what stands here."
-CONTINUES_EMBEDDED = (
-    f"{CONTINUES} This very small one was taught short Python functions and classes: begin with "
-    "the first line and a docstring."
-)
+CONTINUES_EMBEDDED = f"{CONTINUES} At code this very small one mostly guesses."
 INTRO_EMBEDDED = (
     "This is a very small model: ask it what a function, class or module of Python's standard "
     "library does, what it takes, or which function does something."

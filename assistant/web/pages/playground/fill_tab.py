@@ -28,7 +28,7 @@ TEXT = f'''def average(numbers):
     return total / len(numbers)
 '''
 HOW = f"Write {FILL_HERE} where something is missing; holes are filled in turn."
-HOW_EMBEDDED = f"{HOW} This very small model was taught short Python functions."
+HOW_EMBEDDED = f"{HOW} This very small model mostly guesses."
 ORDER = "Which part the model reads first"
 WORDS = {"PSM": "prefix first (PSM)", "SPM": "suffix first (SPM)"}
 TAKEN = "Taken over; Undo puts the text with its holes back."
