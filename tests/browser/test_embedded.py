@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from assistant.web.pages.chat.tab import CONTINUES_EMBEDDED
+from assistant.web.pages.playground.fill_tab import HOW_EMBEDDED
 from tests.browser.test_chat import ask, stored
 from tests.browser.test_continue import behind, go_on, set_field, strip, versions
 from tests.browser.test_playground import becomes, compared, show, written
@@ -200,6 +202,7 @@ def settings_shown(page):
 
 def test_7_completion(page, picture):
     show(page, "Playground")
+    assert page.get_attribute("#prompt", "placeholder") == CONTINUES_EMBEDDED
     settings_shown(page)
     set_field(page, "longest", "40")
     set_field(page, "seed", "1")
@@ -214,6 +217,7 @@ def test_7_completion(page, picture):
 
 def test_8_fill_in(page, picture):
     show(page, "Playground", "Fill in")
+    assert HOW_EMBEDDED in page.inner_text("#playground")
     text = "def add(a, b):\n    return <FILL_HERE>\n\n\nprint(add(1, 2))\n"
     page.fill("#fill textarea", text)
     page.get_by_label("Candidates").first.fill("2")

@@ -19,7 +19,7 @@ from training.facts import Fact, facts, parameters
 from training.model import WINDOW, hidden, new_model
 from training.muon import Muon, orthogonal
 from training.sentences import WORDS, answer, description, parameters_answer
-from training.sequences import MIXTURE, NOT_LEARNED, Sequences, part_of, random_offset
+from training.sequences import MIXTURE, NOT_LEARNED, PROMPT_OF, Sequences, part_of, random_offset
 from training.tokenizer import END, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, SPECIAL, Encoder
 from training.tokenizer import train_tokenizer as train_bpe
 from training.topics import CORES, topics
@@ -308,7 +308,7 @@ class AppTokenizer:
         return self.encoder.trusted(text) if trusted else self.encoder.plain(text)
 
 
-@pytest.mark.parametrize("kind", ["chat", "prompt", "full"])
+@pytest.mark.parametrize("kind", ["chat", "first", "prompt", "full"])
 def test_dialogues_are_encoded_as_the_app_encodes_them(kind, encoder):
     class Fixed:
         @staticmethod
@@ -319,11 +319,7 @@ def test_dialogues_are_encoded_as_the_app_encodes_them(kind, encoder):
     template = load_template("tech-assistant" if kind == "full" else "tech-assistant-short")
     wanted = encode(template.render([asked, said, asked]), AppTokenizer(encoder))
     fixed = Sequences(encoder, [], Fixed())
-    before = {
-        "prompt": fixed.preambles["tech-assistant-short"],
-        "full": fixed.preambles["tech-assistant"],
-    }
-    before = before.get(kind, [])
+    before = fixed.preambles[PROMPT_OF[kind]] if kind in PROMPT_OF else []
     rng = random.Random(1)  # its first dialogue is not followed by a separator
     ids, learned = fixed.dialogue_ids(rng, len(wanted) - len(before), kind)
     assert before + ids == wanted
