@@ -143,6 +143,8 @@ class Dialogues:
         self.handed_on = {"thanks": said["Thanks"], "wrong": said["That is wrong"]}
         self.handed_on["more_thanks"] = self.handed_on["thanks"]
         self.declining = next(topic for topic in written if topic.key == "off_topic")
+        every = *self.topics, *self.asked, *self.small_code
+        self.numbers = {one.key: number for number, one in enumerate(every)}
         shares = [topic.share * SHARES[topic.kind] for topic in self.topics]
         self._cumulated = list(accumulate(shares))
 
@@ -153,13 +155,13 @@ class Dialogues:
         return self.topics, WORDS, self.slots, self.asked, self.small_code, *written, FAMILIES
 
     def draw(self, rng: random.Random):
-        """One dialogue: a list of (question, answer)."""
+        """One dialogue: a list of (question, answer, key of what it is about, or "")."""
         turns = []
         for _ in range(rng.choice((1, 1, 1, 2, 3))):
             topic, asked, answer = self.turn(rng)
-            turns.append((asked, answer))
+            turns.append((asked, answer, topic.key))
             if rng.random() < FOLLOWED and (follow := self.follow_up(rng, topic)):
-                turns.append((self.ask_again(rng, follow), follow.answer))
+                turns.append((self.ask_again(rng, follow), follow.answer, follow.key))
             elif rng.random() < FOLLOWED:
                 turns += self.after(rng, topic, answer)
         return turns
@@ -191,7 +193,7 @@ class Dialogues:
         found |= {key: said.answer for key, said in self.handed_on.items()}
         (key,) = rng.choices(list(found), [0.4 if key == "repeat" else 1 for key in found])
         said = rng.choice(everyday.FOLLOW_UPS[key]["ask"])
-        return [(said if rng.random() < 0.7 else roughen(rng, said, topic), found[key])]
+        return [(said if rng.random() < 0.7 else roughen(rng, said, topic), found[key], "")]
 
     def follow_up(self, rng, topic):
         """Another topic about the same thing, or None."""

@@ -51,29 +51,37 @@ def waves(positions, width, scale=0.03):
     return scale * math.sqrt(2) * torch.stack((steps.sin(), steps.cos()), dim=2).flatten(1)
 
 
-def hidden(model, ids, positions, preamble=None):
-    """The last hidden states, (rows, tokens, width), of ids and positions (rows, tokens).
+def states(model, ids, positions, preamble=None, depth=None):
+    """What the first `depth` layers make of ids and positions (rows, tokens): the embedded rows and
+    what stands behind each layer, (rows, tokens, width) each. depth: None for all layers.
 
     preamble: (tokens,) ids that stand at the positions from 0 on and that every row sees. No
     gradient flows through it: what rows make of its keys and values is learned, not these.
     """
     transformer = model.transformer
-    before = [None] * len(transformer.h)
+    blocks = transformer.h[:depth]
+    before = [None] * len(blocks)
     if preamble is not None:
         with torch.no_grad():
-            before = _keys_and_values(transformer, preamble)
-    x = transformer.wte(ids) + transformer.wpe(positions)
-    for block, seen in zip(transformer.h, before, strict=True):
-        x, _ = _block(block, x, seen)
-    return transformer.ln_f(x)
+            before = _keys_and_values(transformer, blocks, preamble)
+    found = [transformer.wte(ids) + transformer.wpe(positions)]
+    for block, seen in zip(blocks, before, strict=True):
+        x, _ = _block(block, found[-1], seen)
+        found.append(x)
+    return found
 
 
-def _keys_and_values(transformer, preamble):
+def hidden(model, ids, positions, preamble=None):
+    """The last hidden states, (rows, tokens, width)."""
+    return model.transformer.ln_f(states(model, ids, positions, preamble)[-1])
+
+
+def _keys_and_values(transformer, blocks, preamble):
     """Per layer: keys and values of the preamble, (tokens, head) each."""
     x = transformer.wte(preamble[None])
     x = x + transformer.wpe(torch.arange(len(preamble), device=preamble.device))
     kept = []
-    for block in transformer.h:
+    for block in blocks:
         x, (key, value) = _block(block, x, None)
         kept.append((key[0], value[0]))
     return kept

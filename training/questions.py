@@ -96,7 +96,7 @@ def long_chat(talk, rng, assistant, tokens=LONG_CHAT):
     it computed."""
     template, chat, ids = assistant.template, Conversation(), ()
     while len(ids) < tokens:
-        for asked, answer in talk.draw(rng):
+        for asked, answer, _ in talk.draw(rng):
             chat = chat.add_message(asked).add_reply(answer)
         ids = tuple(encode(template.render(chat.turns), assistant.engine.tokenizer))
     assistant.engine.pin(ids)

@@ -31,9 +31,17 @@ MIXTURE = {  # kind: (share of the batches, rows, tokens of a row)
     "text": (0.03, 7, 576),  # documentation and source
     "window": (0.003, 1, WINDOW),  # the same, over all positions
 }
+SUBJECTS = {  # the same, of batches that teach which topic a question is about (subjects.py)
+    "subject": (0.5, 32, 128),  # questions alone, and beginnings of programs
+    "subject first": (0.38, 32, 128),  # behind the short prompt
+    "subject later": (0.12, 32, 128),  # behind the short prompt and a chat
+}
 SHORT, FULL = "tech-assistant-short", "tech-assistant"
 PROMPT_OF = {"first": SHORT, "prompt": SHORT, "later": SHORT, "full": FULL}
-ALONE = "alone", "dialogue"
+PROMPT_OF |= {"subject first": SHORT, "subject later": SHORT}
+ALONE = "alone", "dialogue", "subject"
+FIRST = "first", "prompt", "full", "subject first"
+LATER = "later", "subject later"
 LATEST = 7000  # the longest chat that rows of "later" share, in tokens
 CODE_RATE = 0.75  # of the documents, by number; the rest is prose
 FIM_RATE, SPM_RATE, LINES_RATE = 0.5, 0.5, 0.5
@@ -42,6 +50,8 @@ NEXT_RATE = 0.6  # the share of rows that stand right behind their prompt, as a 
 BEGIN_RATE = 0.7  # the share of rows of code at the beginning, where programs are completed
 BREAK_RATE = 0.4  # the share of whole programs that are encoded in two parts
 ASKED_LEARNED = 0.1  # the share of rows in which questions count in the loss
+STUBS_RATE = 0.35  # the share of rows of "subject" that are beginnings of programs
+LONGEST = 64  # tokens of a question in the rows of SUBJECTS; longer ones are mostly code
 
 
 class Sequences:
@@ -67,17 +77,21 @@ class Sequences:
             self._cumulated[code] = list(accumulate(len(text) ** 0.7 for text in texts))
 
     def __getitem__(self, step):
-        """The batch of a step: (kind, preamble, ids, positions, labels), tensors of int64.
+        """The two batches of a step, of MIXTURE and of SUBJECTS: (kind, preamble, ids, positions,
+        labels, topics) each, tensors of int64.
 
-        ids, positions and labels are (rows, tokens); labels are the ids that follow, NOT_LEARNED
-        where the loss must not look. preamble: (tokens,) ids that all rows see, or None.
+        ids, positions, labels and topics are (rows, tokens); labels are the ids that follow, topics
+        the number of what a question is about where it ends and where its answer begins; both are
+        NOT_LEARNED where the loss must not look. preamble: (tokens,) ids that all rows see or None.
         """
         rng = random.Random(f"{self.seed}/{step}")
-        kinds = list(MIXTURE)
-        kind = rng.choices(kinds, [MIXTURE[k][0] for k in kinds])[0]
-        _, rows, size = MIXTURE[kind]
+        return [self._batch(rng, mixture) for mixture in (MIXTURE, SUBJECTS)]
+
+    def _batch(self, rng, mixture):
+        kind = rng.choices(list(mixture), [share for share, *_ in mixture.values()])[0]
+        _, rows, size = mixture[kind]
         shared = self.preambles.get(PROMPT_OF.get(kind), [])
-        if kind == "later":
+        if kind in LATER:
             least = len(shared) + 500  # short ones more often: they cost less and come more often
             shared = self.chat_ids(rng, least + int((LATEST - least) * rng.random() ** 2))
         drawn = [self._row(rng, kind, size, len(shared)) for _ in range(rows * self.times)]
@@ -85,26 +99,68 @@ class Sequences:
         return kind, torch.tensor(shared) if shared else None, *rows
 
     def _row(self, rng, kind, size, offset):
-        if kind in ("text", "window"):
-            ids = self.text_ids(rng, size + 1)
-            learned = [True] * len(ids)
-        elif kind == "code":
-            ids = self.code_ids(rng, size + 1)
-            learned = [True] * len(ids)
+        if kind in SUBJECTS:
+            ids, topics = self.subject_ids(rng, size, kind)
+            labels = [NOT_LEARNED] * size
         else:
-            ids, learned = self.dialogue_ids(rng, size + 1, kind)
-        ids = np.array(ids, dtype=np.int64)
-        labels = np.where(learned, ids, NOT_LEARNED)[1:]
-        if kind in ("first", "prompt", "full") and rng.random() >= NEXT_RATE:
+            topics = [NOT_LEARNED] * size
+            if kind in ("text", "window"):
+                ids = self.text_ids(rng, size + 1)
+                learned = [True] * len(ids)
+            elif kind == "code":
+                ids = self.code_ids(rng, size + 1)
+                learned = [True] * len(ids)
+            else:
+                ids, learned, topics = self.dialogue_ids(rng, size + 1, kind)
+            labels = np.where(learned, ids, NOT_LEARNED)[1:]
+        if kind in FIRST and rng.random() >= NEXT_RATE:
             offset += random_offset(rng, size, WINDOW - offset)
         elif kind in (*ALONE, "text", "window") or kind == "code" and rng.random() > BEGIN_RATE:
             offset = random_offset(rng, size)
-        return ids[:-1], np.arange(offset, offset + size), labels
+        positions = np.arange(offset, offset + size)
+        return np.array(ids[:size]), positions, np.array(labels), np.array(topics[:size])
+
+    # --- questions without answers
+
+    def subject_ids(self, rng, size, kind):
+        """`size` ids of questions one after the other, without answers, and as many topics: some
+        end before the assistant's marker and some behind it."""
+        template = self.templates[SHORT]
+        user, end = template["user"], template["turn_end"]
+        after = self.encoder.trusted(f"{end}{template['assistant']}")
+        stubs = kind == "subject" and rng.random() < STUBS_RATE
+        ids = [] if stubs else self.beginning(kind, template)
+        topics, before = [NOT_LEARNED] * len(ids), []
+        while len(ids) < size:
+            if stubs:
+                of = rng.choice(self.dialogues.small_code)
+                code, _ = small_code.documented(small_code.program(of, rng), rng)
+                piece, ends = [END, *self.encoder.plain(code)], 1
+            else:
+                of, asked, _ = self.dialogues.turn(rng)
+                ends = 1 if rng.random() < 0.7 else len(after)
+                piece = before + self.encoder.plain(f" {asked.strip()}") + after[:ends]
+            if len(piece) > LONGEST:
+                continue
+            before = self.encoder.trusted(f"{end}{user}")
+            ids += piece
+            topics += [NOT_LEARNED] * len(piece)
+            topics[-1] = topics[-ends] = self.dialogues.numbers[of.key]
+        return ids[:size], topics[:size]
+
+    def beginning(self, kind, template):
+        """What stands before the first question of a row, but for a preamble that is shared."""
+        trusted, user = self.encoder.trusted, template["user"]
+        if kind in LATER:
+            return trusted(f"{template['turn_end']}{user}")
+        before = trusted(f"{template['separator']}\n") if kind in ALONE else []
+        before = self.preambles[SHORT] if kind == "chat" else before
+        return before + trusted(f"\n{user}")
 
     # --- dialogues: trusted and untrusted segments are encoded apart and joined as ids
 
     def dialogue_ids(self, rng, size, kind):
-        """`size` ids of dialogues one after the other, and which of them are learned.
+        """`size` ids of dialogues one after the other, which of them are learned, and topics.
 
         The row begins as a chat does: after the preamble, with the user's marker. Only kinds whose
         preamble is not shared carry it in the row.
@@ -114,29 +170,25 @@ class Sequences:
         end, separator = template["turn_end"], template["separator"]
         counts = rng.random() < ASKED_LEARNED
         trusted, plain = self.encoder.trusted, self.encoder.plain
-        if kind in PROMPT_OF:
-            ids = []
-        elif kind in ALONE:
-            ids = trusted(f"{separator}\n")
-        else:
-            ids = self.preambles[SHORT]
-        ids = ids + trusted(f"{end}{user}" if kind == "later" else f"\n{user}")
-        learned = [False] * len(ids)
+        ids = self.beginning(kind, template)
+        learned, topics = [False] * len(ids), [NOT_LEARNED] * len(ids)
         while len(ids) < size:
             turns = self.dialogues.draw(rng)
-            for number, (question, answer) in enumerate(turns):
+            for number, (question, answer, key) in enumerate(turns):
                 last = number == len(turns) - 1
                 close = last and rng.random() < 0.3
                 after = f"{end}{separator}\n\n{user}" if close else f"{end}{user}"
-                for segment, is_learned in (
-                    (plain(f" {question.strip()}"), counts),
-                    (trusted(f"{end}{model}"), True),
-                    (plain(f" {answer.strip()}"), True),
-                    (trusted(after), True),
+                topic = self.dialogues.numbers.get(key, NOT_LEARNED)
+                for segment, is_learned, about in (
+                    (plain(f" {question.strip()}"), counts, NOT_LEARNED),
+                    (trusted(f"{end}{model}"), True, topic),
+                    (plain(f" {answer.strip()}"), True, NOT_LEARNED),
+                    (trusted(after), True, NOT_LEARNED),
                 ):
                     ids += segment
                     learned += [is_learned] * len(segment)
-        return ids[:size], learned[:size]
+                    topics += [about, *[NOT_LEARNED] * (len(segment) - 2), about][: len(segment)]
+        return ids[:size], learned[:size], topics[:size]
 
     def chat_ids(self, rng, most):
         """At most `most` ids: the short prompt and a chat behind it that ends with an answer."""
@@ -145,7 +197,7 @@ class Sequences:
         user, model = template["user"], template["assistant"]
         ids, before = self.preambles[SHORT], f"\n{user}"
         while True:
-            for question, answer in self.dialogues.draw(rng):
+            for question, answer, _ in self.dialogues.draw(rng):
                 asked = trusted(before) + plain(f" {question.strip()}")
                 said = trusted(f"{template['turn_end']}{model}") + plain(f" {answer.strip()}")
                 if len(ids) + len(asked) + len(said) > most:

@@ -23,13 +23,15 @@ from training import corpus
 from training.dialogues import Dialogues
 from training.exercises import exercises
 from training.facts import facts
-from training.model import hidden, new_model
+from training.model import hidden, new_model, states
 from training.muon import Muon
-from training.sequences import MIXTURE, NOT_LEARNED, Sequences
+from training.sequences import MIXTURE, NOT_LEARNED, SUBJECTS, Sequences
+from training.subjects import Subjects
 from training.tokenizer import END, Encoder, Tokenizer, save_tokenizer, train_tokenizer
 from training.topics import BREADTHS
 
 SHARD_SIZE = "9MB"  # hubs ask for other means of storage above ten
+SUBJECTS_WEIGHT = 0.25  # of the loss of each batch's topics, against that of its tokens
 FULL_RATE = 0.5  # the share of the steps before the rate goes down
 
 
@@ -69,14 +71,15 @@ def dtype_for(device):
     return min(seconds, key=seconds.get)
 
 
-def optimizers_for(model, lr, dtype):
+def optimizers_for(model, subjects, lr, dtype):
     """Muon for the layers' matrices, AdamW for embeddings, norms and biases.
 
     Muon's steps are scaled to the size of AdamW's (arXiv:2502.16982, 2.2), so one rate serves both.
     """
     matrices = [p for n, p in model.named_parameters() if p.dim() == 2 and ".h." in n]
     chosen = {id(p) for p in matrices}
-    others = [p for p in model.parameters() if id(p) not in chosen]
+    every = *model.parameters(), *subjects.parameters()
+    others = [p for p in every if id(p) not in chosen]
     return [
         Muon(matrices, lr, dtype),
         torch.optim.AdamW(others, lr=lr, weight_decay=0.0, betas=(0.9, 0.98), fused=True),
@@ -94,12 +97,19 @@ def rate(step, args):
     return args.lr * warm * (0.02 + 0.98 * min(1.0, left))
 
 
-def loss_of(model, ids, positions, labels, preamble=None, dtype=torch.bfloat16):
-    """Mean cross-entropy in nats of the learned tokens; logits are made for those alone."""
+def losses(model, subjects, batch, dtype):
+    """Of a batch of sequences.py: the mean cross-entropies in nats of the learned tokens and of the
+    topics; logits are made for those alone, and layers computed that they need."""
+    preamble, ids, positions, labels, topics = batch
+    learned, half = labels != NOT_LEARNED, len(model.transformer.h) // 2
     with torch.autocast(ids.device.type, dtype, enabled=dtype is not torch.float32):
-        learned = labels != NOT_LEARNED
-        logits = model.lm_head(hidden(model, ids, positions, preamble)[learned])
-    return cross_entropy(logits.float(), labels[learned])
+        alone = not learned.any()
+        between = states(model, ids, positions, preamble, half if alone else None)
+        about = subjects.loss(between[half], topics)
+        if alone:
+            return None, about
+        logits = model.lm_head(model.transformer.ln_f(between[-1])[learned])
+    return cross_entropy(logits.float(), labels[learned]), about
 
 
 @torch.no_grad()
@@ -110,7 +120,10 @@ def held_out_loss(model, encoder, documents, device, dtype, tokens=1024):
         ids = torch.tensor([encoder.plain(document.learned[: 6 * tokens])[:tokens]], device=device)
         ids, labels = ids[:, :-1], ids[:, 1:]
         positions = torch.arange(ids.shape[1], device=device)[None]
-        total += loss_of(model, ids, positions, labels, dtype=dtype).item() * labels.numel()
+        with torch.autocast(ids.device.type, dtype, enabled=dtype is not torch.float32):
+            logits = model.lm_head(hidden(model, ids, positions))
+        logits = logits.float().flatten(0, 1)
+        total += cross_entropy(logits, labels.flatten(), reduction="sum").item()
         count += labels.numel()
     return total / count
 
@@ -126,7 +139,7 @@ def save(model, out):
 def recipe_of(args, documents, dialogues, preambles, dtype):
     """What a run depends on: {"seed", "times", "breadth", "dtype", "data"}, data a hash."""
     texts = [(document.path, document.learned) for document in documents]
-    data = repr((MIXTURE, dialogues.data, preambles, texts)).encode()
+    data = repr((MIXTURE, SUBJECTS, dialogues.data, preambles, texts)).encode()
     chosen = {"seed": args.seed, "times": args.times, "breadth": args.breadth}
     chosen["dtype"] = str(dtype).removeprefix("torch.")
     return {**chosen, "data": hashlib.sha256(data).hexdigest()[:12]}
@@ -137,8 +150,8 @@ def texts_of_tokenizer(documents, dialogues, count=20_000):
     yield from (document.learned for document in documents)
     rng = random.Random("tokenizer")
     for _ in range(count):
-        for turn in dialogues.draw(rng):
-            yield from turn
+        for asked, answer, _ in dialogues.draw(rng):
+            yield from (asked, answer)
 
 
 def main(argv=None):
@@ -164,7 +177,10 @@ def main(argv=None):
     else:
         model = new_model(args.layers, args.width, args.vocabulary)
     model = model.to(args.device)
-    optimizers = optimizers_for(model, args.lr, dtype)
+    subjects = Subjects(len(dialogues.numbers), model.config.n_embd).to(args.device)
+    if args.start and (told := args.start / "subjects.pt").exists():
+        subjects.load_state_dict(torch.load(told, args.device, weights_only=True))
+    optimizers = optimizers_for(model, subjects, args.lr, dtype)
     state_file, log_file = args.out / "state.pt", args.out / "log.jsonl"
     first = 0
     recipe = recipe_of(args, trained, dialogues, sequences.preambles, dtype)
@@ -176,6 +192,7 @@ def main(argv=None):
                 f"would ({recipe}); begin anew with another --out and --start {args.out}."
             )
         model.load_state_dict(state["model"])
+        subjects.load_state_dict(state["subjects"])
         for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         first = state["step"]
@@ -184,34 +201,39 @@ def main(argv=None):
     (args.out / "recipe.json").write_text(json.dumps(recipe) + "\n", "utf-8")
     model.train()
     began = time.monotonic()
-    batches = DataLoader(
+    steps = DataLoader(
         sequences, batch_size=None, sampler=range(first, args.steps), num_workers=args.workers
     )
-    for step, (kind, *arrays) in enumerate(tqdm(batches, initial=first, total=args.steps), first):
-        preamble, ids, positions, labels = (
-            None if a is None else a.to(args.device) for a in arrays
-        )
-        loss = loss_of(model, ids, positions, labels, preamble, dtype)
-        loss.backward()
+    for step, batches in enumerate(tqdm(steps, initial=first, total=args.steps), first):
+        entry = {"step": step, "tokens": 0}
+        for kind, *arrays in batches:
+            batch = [None if a is None else a.to(args.device) for a in arrays]
+            loss, about = losses(model, subjects, batch, dtype)
+            if loss is None:
+                entry |= {"about": kind, "about_loss": round(about.item(), 4)}
+            else:
+                entry |= {"kind": kind, "loss": round(loss.item(), 4)}
+            (SUBJECTS_WEIGHT * about + (0 if loss is None else loss)).backward()
+            entry["tokens"] += batch[1].numel()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate(step, args)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        entry = {"step": step, "kind": kind, "loss": round(loss.item(), 4), "tokens": ids.numel()}
         if (step + 1) % args.save_every == 0 or step + 1 == args.steps:
             entry["held_out"] = round(
                 held_out_loss(model, encoder, held_out, args.device, dtype), 4
             )
             entry["seconds"] = round(time.monotonic() - began)
-            state = {"model": model.state_dict()}
+            state = {"model": model.state_dict(), "subjects": subjects.state_dict()}
             state["optimizers"] = [optimizer.state_dict() for optimizer in optimizers]
             torch.save(
                 {**state, "step": step + 1, "recipe": recipe}, state_file.with_suffix(".new")
             )
             state_file.with_suffix(".new").replace(state_file)
             save(model, args.out)
+            torch.save(subjects.state_dict(), args.out / "subjects.pt")
         with log_file.open("a", encoding="utf-8") as log:
             log.write(json.dumps(entry) + "\n")
 

@@ -135,7 +135,7 @@ def test_what_comes_after_an_answer(answer, key, expected):
 
 def test_each_family_is_drawn():
     talk, rng = Dialogues([], breadth="few"), random.Random(1)
-    answers = {answer for _ in range(600) for _, answer in talk.draw(rng)}
+    answers = {answer for _ in range(600) for _, answer, _ in talk.draw(rng)}
     asked = {topic.answer for topic in talk.asked}
     assert talk.declining.answer in answers and len(answers & asked) > 100
     assert any(answer.startswith("This function ") for answer in answers)

@@ -16,13 +16,21 @@ from training import corpus, train
 from training.attention import _dense, attend
 from training.dialogues import Dialogues, question
 from training.facts import Fact, facts, parameters
-from training.model import WINDOW, hidden, new_model
+from training.model import WINDOW, hidden, new_model, states
 from training.muon import Muon, orthogonal
 from training.sentences import WORDS, answer, description, parameters_answer
-from training.sequences import MIXTURE, NOT_LEARNED, PROMPT_OF, Sequences, part_of, random_offset
+from training.sequences import (
+    MIXTURE,
+    NOT_LEARNED,
+    PROMPT_OF,
+    SUBJECTS,
+    Sequences,
+    part_of,
+    random_offset,
+)
 from training.tokenizer import END, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, SPECIAL, Encoder
 from training.tokenizer import train_tokenizer as train_bpe
-from training.topics import CORES, topics
+from training.topics import CORES, Topic, topics
 
 BISECT = """:mod:`bisect` --- Array bisection
 =================================
@@ -253,8 +261,6 @@ def test_a_question_always_names_its_subject(talk):
 
 def test_code_in_a_question_keeps_every_letter():
     block = "```python\ndef Add(a):\n    return f'{a}'\n```"
-    from training.topics import Topic
-
     topic, rng = Topic("code", "code", "", (block,), tuple(CORES["code"]), "x"), random.Random(5)
     for _ in range(300):
         assert block in question(rng, topic, {"a": ["wrong"]})
@@ -311,9 +317,11 @@ class AppTokenizer:
 @pytest.mark.parametrize("kind", ["chat", "first", "prompt", "full"])
 def test_dialogues_are_encoded_as_the_app_encodes_them(kind, encoder):
     class Fixed:
+        numbers = {"an id": 5}  # noqa: RUF012
+
         @staticmethod
         def draw(rng):
-            return [("What is <|endoftext|>?", "An `id`.")]
+            return [("What is <|endoftext|>?", "An `id`.", "an id")]
 
     asked, said = Turn("user", "What is <|endoftext|>?"), Turn("assistant", "An `id`.")
     template = load_template("tech-assistant" if kind == "full" else "tech-assistant-short")
@@ -321,19 +329,25 @@ def test_dialogues_are_encoded_as_the_app_encodes_them(kind, encoder):
     fixed = Sequences(encoder, [], Fixed())
     before = fixed.preambles[PROMPT_OF[kind]] if kind in PROMPT_OF else []
     rng = random.Random(1)  # its first dialogue is not followed by a separator
-    ids, learned = fixed.dialogue_ids(rng, len(wanted) - len(before), kind)
+    ids, learned, topics = fixed.dialogue_ids(rng, len(wanted) - len(before), kind)
     assert before + ids == wanted
     assert END not in ids
     assert encoder.decode(np.array(ids)[learned]).startswith("\n\nAssistant: An `id`.\n\nHuman:")
+    at = topics.index(5)
+    assert encoder.decode(ids[:at]).endswith("What is <|endoftext|>?")
+    at = topics.index(5, at + 1)
+    assert encoder.decode(ids[: at + 1]).endswith("What is <|endoftext|>?\n\nAssistant:")
 
 
 def test_rows_behind_a_chat_go_on_as_the_app_goes_on(encoder):
     """The shared chat and a row give the ids of one long conversation."""
 
     class Fixed:
+        numbers = {"an id": 5}  # noqa: RUF012
+
         @staticmethod
         def draw(rng):
-            return [("What is it?", "An `id`.")]
+            return [("What is it?", "An `id`.", "")]
 
     sequences, rng = Sequences(encoder, [], Fixed()), random.Random(1)
     before = sequences.chat_ids(rng, len(sequences.preambles["tech-assistant-short"]) + 60)
@@ -344,7 +358,7 @@ def test_rows_behind_a_chat_go_on_as_the_app_goes_on(encoder):
         wanted = encode(template.render(turns), AppTokenizer(encoder))
         if len(wanted) > len(before) + 10:
             break
-    row, _ = sequences.dialogue_ids(rng, len(wanted) - len(before), "later")
+    row, *_ = sequences.dialogue_ids(rng, len(wanted) - len(before), "later")
     assert before + row == wanted
 
 
@@ -353,16 +367,61 @@ def test_a_batch_depends_on_seed_and_step_alone(sequences, monkeypatch):
     monkeypatch.setattr("training.sequences.MIXTURE", small)
     seen = set()
     for step in range(40):
-        kind, preamble, ids, positions, labels = sequences[step]
-        again = sequences[step]
-        assert kind == again[0] and (ids == again[2]).all()
-        assert ids.shape == positions.shape == labels.shape == small[kind][1:]
-        assert positions.min() >= 0 and positions.max() < WINDOW
-        assert ((labels[:, :-1] == ids[:, 1:]) | (labels[:, :-1] == NOT_LEARNED)).all()
-        if preamble is not None:
-            assert positions.min() >= len(preamble)
-        seen.add(kind)
-    assert {"alone", "first", "code"} <= seen
+        for (kind, preamble, ids, *rest), again in zip(
+            sequences[step], sequences[step], strict=True
+        ):
+            positions, labels, topics = rest
+            assert kind == again[0] and (ids == again[2]).all()
+            assert {part.shape for part in (ids, *rest)} == {(small | SUBJECTS)[kind][1:]}
+            assert positions.min() >= 0 and positions.max() < WINDOW
+            assert ((labels[:, :-1] == ids[:, 1:]) | (labels[:, :-1] == NOT_LEARNED)).all()
+            assert (labels == NOT_LEARNED).all() == (kind in SUBJECTS)
+            if preamble is not None:
+                assert positions.min() >= len(preamble)
+            seen.add(kind)
+    assert {"alone", "first", "code", *SUBJECTS} <= seen
+
+
+@pytest.mark.parametrize("kind", SUBJECTS)
+def test_a_topic_is_what_the_text_before_it_is_about(kind, encoder, talk):
+    """Where a question ends, and where its answer would begin; where a docstring ends."""
+    stack, names = talk.small_code[0], ("it", "Alpha", "beta <|endoftext|>")
+
+    class Fixed:
+        numbers, small_code = {"it": 0, "Alpha": 1, "beta <|endoftext|>": 2, stack.key: 3}, [stack]
+
+        @staticmethod
+        def turn(rng):
+            name = rng.choice(names)
+            return Topic(name, "what", "", (), (), ""), f"What is {name}?", "It is long. " * 99
+
+    sequences, marks = Sequences(encoder, [], Fixed()), ("\n\nAssistant:", "\n\n", "\n")
+    for seed in range(20):
+        ids, topics = sequences.subject_ids(random.Random(seed), 200, kind)
+        assert len(ids) == len(topics) == 200
+        told = [at for at, topic in enumerate(topics) if topic != NOT_LEARNED]
+        assert len(told) > 3
+        for at in told:
+            text = encoder.decode(ids[: at + 1])
+            if topics[at] == 3:
+                assert kind == "subject" and "class " in text.rpartition("<|endoftext|>")[2]
+            else:
+                asked = f"What is {names[topics[at]]}?"
+                assert text.endswith(tuple(f"{asked}{mark}" for mark in marks))
+
+
+def test_states_between_the_layers_are_those_of_the_whole():
+    torch.manual_seed(0)
+    model = new_model(3, 128, 300).eval()
+    preamble, ids = torch.randint(300, (9,)), torch.randint(300, (3, 7))
+    positions = torch.arange(9, 16).expand(3, 7)
+    with torch.no_grad():
+        whole = model.transformer(
+            torch.cat((preamble.expand(3, 9), ids), dim=1), output_hidden_states=True
+        )
+        given = states(model, ids, positions, preamble, depth=2)
+    for one, wanted in zip(given, whole.hidden_states[:3], strict=True):
+        torch.testing.assert_close(one, wanted[:, 9:], rtol=1e-4, atol=1e-5)
 
 
 def test_every_position_is_visited():
@@ -471,6 +530,7 @@ def test_muon_steps_as_torch_does(shape):
 
 def _train(out, docs, stdlib, monkeypatch, steps, *more):
     monkeypatch.setattr("training.sequences.MIXTURE", {"text": (1, 2, 48), "dialogue": (1, 2, 48)})
+    monkeypatch.setattr("training.sequences.SUBJECTS", {"subject": (1, 2, 80)})
     sizes = ["--layers", "1", "--width", "64", "--vocabulary", "400", "--warmup", "2"]
     places = ["--out", str(out), "--docs", str(docs), "--stdlib", str(stdlib)]
     train.main([*places, *sizes, "--steps", str(steps), "--device", "cpu", *more])
@@ -521,6 +581,8 @@ def test_a_run_begins_with_the_weights_of_another(tmp_path, docs, stdlib, monkey
     models = [AutoModelForCausalLM.from_pretrained(tmp_path / name) for name in ("first", "second")]
     for one, other in zip(*(model.parameters() for model in models), strict=True):
         assert torch.equal(one, other)
+    told = [torch.load(tmp_path / name / "subjects.pt") for name in ("first", "second")]
+    assert all(torch.equal(told[0][name], told[1][name]) for name in told[0])
 
 
 def test_the_folder_loads_in_transformers(tmp_path, docs, stdlib, monkeypatch):
