@@ -123,7 +123,8 @@ def _typo(rng, text, topic):
 
 
 class Dialogues:
-    """Draws exchanges for ever: (question, answer) pairs of one to six turns.
+    """Draws exchanges for ever, of one to six turns. number_of: of each topic, and of each kind of
+    small code, by its key.
 
     facts: of facts.facts(). exercises: further topics. breadth: few or many (taught.toml).
     """
@@ -144,7 +145,7 @@ class Dialogues:
         self.handed_on["more_thanks"] = self.handed_on["thanks"]
         self.declining = next(topic for topic in written if topic.key == "off_topic")
         every = *self.topics, *self.asked, *self.small_code
-        self.numbers = {one.key: number for number, one in enumerate(every)}
+        self.number_of = {key: n for n, key in enumerate(dict.fromkeys(one.key for one in every))}
         shares = [topic.share * SHARES[topic.kind] for topic in self.topics]
         self._cumulated = list(accumulate(shares))
 

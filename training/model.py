@@ -53,7 +53,7 @@ def waves(positions, width, scale=0.03):
 
 def states(model, ids, positions, preamble=None, depth=None):
     """What the first `depth` layers make of ids and positions (rows, tokens): the embedded rows and
-    what stands behind each layer, (rows, tokens, width) each. depth: None for all layers.
+    what stands behind each layer, a list of (rows, tokens, width). depth: None for all layers.
 
     preamble: (tokens,) ids that stand at the positions from 0 on and that every row sees. No
     gradient flows through it: what rows make of its keys and values is learned, not these.
@@ -72,12 +72,12 @@ def states(model, ids, positions, preamble=None, depth=None):
 
 
 def hidden(model, ids, positions, preamble=None):
-    """The last hidden states, (rows, tokens, width)."""
+    """The last hidden states, (rows, tokens, width); arguments as of `states`."""
     return model.transformer.ln_f(states(model, ids, positions, preamble)[-1])
 
 
 def _keys_and_values(transformer, blocks, preamble):
-    """Per layer: keys and values of the preamble, (tokens, head) each."""
+    """Per block: keys and values of the preamble, (tokens, head) each."""
     x = transformer.wte(preamble[None])
     x = x + transformer.wpe(torch.arange(len(preamble), device=preamble.device))
     kept = []

@@ -45,15 +45,13 @@ def main():
         steps = [step for step, _ in curves[kind]]
         losses = [loss for _, loss in curves[kind]]
         axes.plot(steps, smooth(losses), label=f"trained: {title}")
-    told = [(entry["step"], entry["about_loss"]) for entry in entries if "about_loss" in entry]
-    if told:
-        steps, losses = zip(*told, strict=True)
-        axes.plot(steps, smooth(losses), ":", label="trained: which topic, nats per question")
+    topics = [(entry["step"], entry["topic_loss"]) for entry in entries if "topic_loss" in entry]
+    if topics:
+        steps, losses = zip(*topics, strict=True)
+        axes.plot(steps, smooth(losses), ":", label="trained: which topic")
     held_out = [(entry["step"], entry["held_out"]) for entry in entries if "held_out" in entry]
     axes.plot(*zip(*held_out, strict=True), "k.--", label="held out: documentation and source")
-    axes.set(
-        xlabel="step", ylabel="loss, nats per token", title=folder.resolve().name, ylim=(0, None)
-    )
+    axes.set(xlabel="step", ylabel="loss, nats", title=folder.resolve().name, ylim=(0, None))
     axes.grid(alpha=0.3)
     axes.legend()
     figure.tight_layout()

@@ -1,8 +1,9 @@
 """Training sequences: token ids, the positions they stand at, and which of them are learned.
 
 Knows the mixture: dialogues alone, behind the preambles of the prompts and in long chats,
-documentation and source with fill-in-the-middle, and long documents. A batch depends on the seed
-and the step alone, so that a resumed run goes on exactly where it stopped.
+documentation and source with fill-in-the-middle, and long documents; and in every step a second
+batch, of questions without answers. Both depend on the seed and the step alone, so that a resumed
+run goes on exactly where it stopped.
 """
 
 import random
@@ -31,18 +32,22 @@ MIXTURE = {  # kind: (share of the batches, rows, tokens of a row)
     "text": (0.03, 7, 576),  # documentation and source
     "window": (0.003, 1, WINDOW),  # the same, over all positions
 }
-SUBJECTS = {  # the same, of batches that teach which topic a question is about (subjects.py)
-    "subject": (0.5, 32, 128),  # questions alone, and beginnings of programs
-    "subject first": (0.38, 32, 128),  # behind the short prompt
-    "subject later": (0.12, 32, 128),  # behind the short prompt and a chat
+QUESTIONS = {  # the same, of a second batch, which teaches what a text is about (topic_head.py)
+    "questions": (0.32, 32, 128),  # alone, at any position
+    "questions first": (0.38, 32, 128),  # behind the short prompt
+    "questions later": (0.12, 32, 128),  # behind the short prompt and a chat
+    "beginnings": (0.18, 32, 128),  # of programs of the small world, with what they are for
 }
 SHORT, FULL = "tech-assistant-short", "tech-assistant"
-PROMPT_OF = {"first": SHORT, "prompt": SHORT, "later": SHORT, "full": FULL}
-PROMPT_OF |= {"subject first": SHORT, "subject later": SHORT}
-ALONE = "alone", "dialogue", "subject"
-FIRST = "first", "prompt", "full", "subject first"
-LATER = "later", "subject later"
-LATEST = 7000  # the longest chat that rows of "later" share, in tokens
+PROMPT_OF = {
+    "first": SHORT, "prompt": SHORT, "later": SHORT, "full": FULL,
+    "questions first": SHORT, "questions later": SHORT,
+}  # fmt: skip
+ALONE = "alone", "dialogue", "questions"  # with nothing before them
+FIRST = "first", "prompt", "full", "questions first"  # behind a prompt, right there or farther off
+LATER = "later", "questions later"  # behind a prompt and a chat
+CODE = "code", "beginnings"
+LATEST = 7000  # the longest chat that rows of LATER share, in tokens
 CODE_RATE = 0.75  # of the documents, by number; the rest is prose
 FIM_RATE, SPM_RATE, LINES_RATE = 0.5, 0.5, 0.5
 NEAR, NEAR_RATE = 1536, 0.6  # the share of rows that stand within the first positions
@@ -50,8 +55,23 @@ NEXT_RATE = 0.6  # the share of rows that stand right behind their prompt, as a 
 BEGIN_RATE = 0.7  # the share of rows of code at the beginning, where programs are completed
 BREAK_RATE = 0.4  # the share of whole programs that are encoded in two parts
 ASKED_LEARNED = 0.1  # the share of rows in which questions count in the loss
-STUBS_RATE = 0.35  # the share of rows of "subject" that are beginnings of programs
-LONGEST = 64  # tokens of a question in the rows of SUBJECTS; longer ones are mostly code
+MARKED_RATE = 0.3  # the share of questions behind which the assistant's marker stands
+LONGEST = 64  # tokens of a question or a beginning; what is longer is mostly code
+
+
+class Row:
+    """Ids, which of them are learned, and the topics that are told at them or NOT_LEARNED."""
+
+    def __init__(self):
+        self.ids, self.learned, self.topics = [], [], []
+
+    def add(self, ids, learned=True, topic=NOT_LEARNED):
+        """topic: told at the first and the last of `ids`."""
+        self.ids += ids
+        self.learned += [learned] * len(ids)
+        topics = [NOT_LEARNED] * len(ids)
+        topics[0] = topics[-1] = topic
+        self.topics += topics
 
 
 class Sequences:
@@ -77,15 +97,16 @@ class Sequences:
             self._cumulated[code] = list(accumulate(len(text) ** 0.7 for text in texts))
 
     def __getitem__(self, step):
-        """The two batches of a step, of MIXTURE and of SUBJECTS: (kind, preamble, ids, positions,
+        """The two batches of a step, of MIXTURE and of QUESTIONS: (kind, preamble, ids, positions,
         labels, topics) each, tensors of int64.
 
-        ids, positions, labels and topics are (rows, tokens); labels are the ids that follow, topics
-        the number of what a question is about where it ends and where its answer begins; both are
-        NOT_LEARNED where the loss must not look. preamble: (tokens,) ids that all rows see or None.
+        ids, positions, labels and topics are (rows, tokens). labels: the ids that follow. topics:
+        the number of what a question is about at the first and the last token of the marker behind
+        it, or of a program at the end of its beginning. Both are NOT_LEARNED elsewhere. preamble:
+        (tokens,) ids that all rows see, or None.
         """
         rng = random.Random(f"{self.seed}/{step}")
-        return [self._batch(rng, mixture) for mixture in (MIXTURE, SUBJECTS)]
+        return [self._batch(rng, mixture) for mixture in (MIXTURE, QUESTIONS)]
 
     def _batch(self, rng, mixture):
         kind = rng.choices(list(mixture), [share for share, *_ in mixture.values()])[0]
@@ -99,96 +120,74 @@ class Sequences:
         return kind, torch.tensor(shared) if shared else None, *rows
 
     def _row(self, rng, kind, size, offset):
-        if kind in SUBJECTS:
-            ids, topics = self.subject_ids(rng, size, kind)
-            labels = [NOT_LEARNED] * size
+        row = Row()
+        if kind in ("text", "window"):
+            row.add(self.text_ids(rng, size + 1))
+        elif kind == "code":
+            row.add(self.code_ids(rng, size + 1))
+        elif kind == "beginnings":
+            self.add_beginnings(row, rng, size + 1)
         else:
-            topics = [NOT_LEARNED] * size
-            if kind in ("text", "window"):
-                ids = self.text_ids(rng, size + 1)
-                learned = [True] * len(ids)
-            elif kind == "code":
-                ids = self.code_ids(rng, size + 1)
-                learned = [True] * len(ids)
-            else:
-                ids, learned, topics = self.dialogue_ids(rng, size + 1, kind)
-            labels = np.where(learned, ids, NOT_LEARNED)[1:]
+            add = self.add_questions if kind in QUESTIONS else self.add_dialogues
+            add(row, rng, size + 1, kind)
+        ids, topics = np.array(row.ids[: size + 1]), np.array(row.topics[:size])
+        labels = np.where(row.learned[: size + 1], ids, NOT_LEARNED)[1:]
         if kind in FIRST and rng.random() >= NEXT_RATE:
             offset += random_offset(rng, size, WINDOW - offset)
-        elif kind in (*ALONE, "text", "window") or kind == "code" and rng.random() > BEGIN_RATE:
+        elif kind in (*ALONE, "text", "window") or kind in CODE and rng.random() > BEGIN_RATE:
             offset = random_offset(rng, size)
-        positions = np.arange(offset, offset + size)
-        return np.array(ids[:size]), positions, np.array(labels), np.array(topics[:size])
-
-    # --- questions without answers
-
-    def subject_ids(self, rng, size, kind):
-        """`size` ids of questions one after the other, without answers, and as many topics: some
-        end before the assistant's marker and some behind it."""
-        template = self.templates[SHORT]
-        user, end = template["user"], template["turn_end"]
-        after = self.encoder.trusted(f"{end}{template['assistant']}")
-        stubs = kind == "subject" and rng.random() < STUBS_RATE
-        ids = [] if stubs else self.beginning(kind, template)
-        topics, before = [NOT_LEARNED] * len(ids), []
-        while len(ids) < size:
-            if stubs:
-                of = rng.choice(self.dialogues.small_code)
-                code, _ = small_code.documented(small_code.program(of, rng), rng)
-                piece, ends = [END, *self.encoder.plain(code)], 1
-            else:
-                of, asked, _ = self.dialogues.turn(rng)
-                ends = 1 if rng.random() < 0.7 else len(after)
-                piece = before + self.encoder.plain(f" {asked.strip()}") + after[:ends]
-            if len(piece) > LONGEST:
-                continue
-            before = self.encoder.trusted(f"{end}{user}")
-            ids += piece
-            topics += [NOT_LEARNED] * len(piece)
-            topics[-1] = topics[-ends] = self.dialogues.numbers[of.key]
-        return ids[:size], topics[:size]
-
-    def beginning(self, kind, template):
-        """What stands before the first question of a row, but for a preamble that is shared."""
-        trusted, user = self.encoder.trusted, template["user"]
-        if kind in LATER:
-            return trusted(f"{template['turn_end']}{user}")
-        before = trusted(f"{template['separator']}\n") if kind in ALONE else []
-        before = self.preambles[SHORT] if kind == "chat" else before
-        return before + trusted(f"\n{user}")
+        return ids[:-1], np.arange(offset, offset + size), labels, topics
 
     # --- dialogues: trusted and untrusted segments are encoded apart and joined as ids
 
-    def dialogue_ids(self, rng, size, kind):
-        """`size` ids of dialogues one after the other, which of them are learned, and topics.
-
-        The row begins as a chat does: after the preamble, with the user's marker. Only kinds whose
-        preamble is not shared carry it in the row.
-        """
+    def add_dialogues(self, row, rng, size, kind):
+        """Dialogues one after the other, until the row has `size` ids."""
         template = self.templates[PROMPT_OF.get(kind, SHORT)]
         user, model = template["user"], template["assistant"]
         end, separator = template["turn_end"], template["separator"]
         counts = rng.random() < ASKED_LEARNED
         trusted, plain = self.encoder.trusted, self.encoder.plain
-        ids = self.beginning(kind, template)
-        learned, topics = [False] * len(ids), [NOT_LEARNED] * len(ids)
-        while len(ids) < size:
+        row.add(self.before_chat(kind, template), learned=False)
+        while len(row.ids) < size:
             turns = self.dialogues.draw(rng)
             for number, (question, answer, key) in enumerate(turns):
                 last = number == len(turns) - 1
                 close = last and rng.random() < 0.3
-                after = f"{end}{separator}\n\n{user}" if close else f"{end}{user}"
-                topic = self.dialogues.numbers.get(key, NOT_LEARNED)
-                for segment, is_learned, about in (
-                    (plain(f" {question.strip()}"), counts, NOT_LEARNED),
-                    (trusted(f"{end}{model}"), True, topic),
-                    (plain(f" {answer.strip()}"), True, NOT_LEARNED),
-                    (trusted(after), True, NOT_LEARNED),
-                ):
-                    ids += segment
-                    learned += [is_learned] * len(segment)
-                    topics += [about, *[NOT_LEARNED] * (len(segment) - 2), about][: len(segment)]
-        return ids[:size], learned[:size], topics[:size]
+                topic = self.dialogues.number_of.get(key, NOT_LEARNED)
+                row.add(plain(f" {question.strip()}"), learned=counts)
+                row.add(trusted(f"{end}{model}"), topic=topic)
+                row.add(plain(f" {answer.strip()}"))
+                row.add(trusted(f"{end}{separator}\n\n{user}" if close else f"{end}{user}"))
+
+    def add_questions(self, row, rng, size, kind):
+        """The same without answers: the next question follows, or the assistant's marker and then
+        the next question."""
+        template = self.templates[SHORT]
+        asks = self.encoder.trusted(f"{template['turn_end']}{template['user']}")
+        answers = self.encoder.trusted(f"{template['turn_end']}{template['assistant']}")
+        row.add(self.before_chat(kind, template), learned=False)
+        while len(row.ids) < size:
+            topic, question, _ = self.dialogues.turn(rng)
+            question = self.encoder.plain(f" {question.strip()}")
+            if len(question) > LONGEST:
+                continue
+            number = self.dialogues.number_of[topic.key]
+            row.add(question, learned=False)
+            if rng.random() < MARKED_RATE:
+                row.add(answers, learned=False, topic=number)
+                row.add(asks, learned=False)
+            else:
+                row.add(asks[:1], learned=False, topic=number)
+                row.add(asks[1:], learned=False)
+
+    def before_chat(self, kind, template):
+        """What a row begins with, as a chat does; only kinds whose preamble is not shared carry it
+        in the row."""
+        trusted, user = self.encoder.trusted, template["user"]
+        if kind in LATER:
+            return trusted(f"{template['turn_end']}{user}")
+        alone = trusted(f"{template['separator']}\n") if kind in ALONE else []
+        return (self.preambles[SHORT] if kind == "chat" else alone) + trusted(f"\n{user}")
 
     def chat_ids(self, rng, most):
         """At most `most` ids: the short prompt and a chat behind it that ends with an answer."""
@@ -234,6 +233,17 @@ class Sequences:
                 cut = self.break_of(rng, text)
                 ids += [*self.encoder.plain(text[:cut]), *self.encoder.plain(text[cut:]), END]
         return ids[:size]
+
+    def add_beginnings(self, row, rng, size):
+        """Programs up to their docstrings, until the row has `size` ids."""
+        while len(row.ids) < size:
+            kind = rng.choice(self.dialogues.small_code)
+            code, _ = small_code.documented(small_code.program(kind, rng), rng)
+            ids = self.encoder.plain(code)
+            if len(ids) <= LONGEST:
+                row.add(ids[:-1], learned=False)
+                row.add(ids[-1:], learned=False, topic=self.dialogues.number_of[kind.key])
+                row.add([END], learned=False)
 
     def break_of(self, rng, text):
         """Where a person stops typing and the model goes on: what is typed is encoded apart."""

@@ -25,13 +25,14 @@ from training.exercises import exercises
 from training.facts import facts
 from training.model import hidden, new_model, states
 from training.muon import Muon
-from training.sequences import MIXTURE, NOT_LEARNED, SUBJECTS, Sequences
-from training.subjects import Subjects
+from training.sequences import MIXTURE, NOT_LEARNED, QUESTIONS, Sequences
 from training.tokenizer import END, Encoder, Tokenizer, save_tokenizer, train_tokenizer
+from training.topic_head import TopicHead
 from training.topics import BREADTHS
 
+HEAD = "topics.pt"  # what topic_head.py has learned, for a run that begins with this one's weights
 SHARD_SIZE = "9MB"  # hubs ask for other means of storage above ten
-SUBJECTS_WEIGHT = 0.25  # of the loss of each batch's topics, against that of its tokens
+TOPICS_WEIGHT = 0.25  # of the loss of a batch's topics, against that of its tokens
 FULL_RATE = 0.5  # the share of the steps before the rate goes down
 
 
@@ -71,14 +72,15 @@ def dtype_for(device):
     return min(seconds, key=seconds.get)
 
 
-def optimizers_for(model, subjects, lr, dtype):
-    """Muon for the layers' matrices, AdamW for embeddings, norms and biases.
+def optimizers_for(model, head, lr, dtype):
+    """Muon for the layers' matrices, AdamW for embeddings, norms, biases and the head
+    that tells topics.
 
     Muon's steps are scaled to the size of AdamW's (arXiv:2502.16982, 2.2), so one rate serves both.
     """
     matrices = [p for n, p in model.named_parameters() if p.dim() == 2 and ".h." in n]
     chosen = {id(p) for p in matrices}
-    every = *model.parameters(), *subjects.parameters()
+    every = *model.parameters(), *head.parameters()
     others = [p for p in every if id(p) not in chosen]
     return [
         Muon(matrices, lr, dtype),
@@ -97,19 +99,19 @@ def rate(step, args):
     return args.lr * warm * (0.02 + 0.98 * min(1.0, left))
 
 
-def losses(model, subjects, batch, dtype):
-    """Of a batch of sequences.py: the mean cross-entropies in nats of the learned tokens and of the
-    topics; logits are made for those alone, and layers computed that they need."""
+def losses(model, head, batch, dtype):
+    """(loss of the learned tokens or None where there are none, loss of the topics) of a batch of
+    sequences.py, mean nats. Computes no more logits and layers than they need."""
     preamble, ids, positions, labels, topics = batch
     learned, half = labels != NOT_LEARNED, len(model.transformer.h) // 2
     with torch.autocast(ids.device.type, dtype, enabled=dtype is not torch.float32):
-        alone = not learned.any()
-        between = states(model, ids, positions, preamble, half if alone else None)
-        about = subjects.loss(between[half], topics)
-        if alone:
-            return None, about
+        topics_only = not learned.any()
+        between = states(model, ids, positions, preamble, half if topics_only else None)
+        topic_loss = head.loss(between[half], topics)
+        if topics_only:
+            return None, topic_loss
         logits = model.lm_head(model.transformer.ln_f(between[-1])[learned])
-    return cross_entropy(logits.float(), labels[learned]), about
+    return cross_entropy(logits.float(), labels[learned]), topic_loss
 
 
 @torch.no_grad()
@@ -139,7 +141,7 @@ def save(model, out):
 def recipe_of(args, documents, dialogues, preambles, dtype):
     """What a run depends on: {"seed", "times", "breadth", "dtype", "data"}, data a hash."""
     texts = [(document.path, document.learned) for document in documents]
-    data = repr((MIXTURE, SUBJECTS, dialogues.data, preambles, texts)).encode()
+    data = repr((MIXTURE, QUESTIONS, dialogues.data, preambles, texts)).encode()
     chosen = {"seed": args.seed, "times": args.times, "breadth": args.breadth}
     chosen["dtype"] = str(dtype).removeprefix("torch.")
     return {**chosen, "data": hashlib.sha256(data).hexdigest()[:12]}
@@ -177,10 +179,10 @@ def main(argv=None):
     else:
         model = new_model(args.layers, args.width, args.vocabulary)
     model = model.to(args.device)
-    subjects = Subjects(len(dialogues.numbers), model.config.n_embd).to(args.device)
-    if args.start and (told := args.start / "subjects.pt").exists():
-        subjects.load_state_dict(torch.load(told, args.device, weights_only=True))
-    optimizers = optimizers_for(model, subjects, args.lr, dtype)
+    head = TopicHead(dialogues.number_of, model.config.n_embd).to(args.device)
+    if args.start and (args.start / HEAD).exists():
+        head.load(args.start / HEAD, args.device)
+    optimizers = optimizers_for(model, head, args.lr, dtype)
     state_file, log_file = args.out / "state.pt", args.out / "log.jsonl"
     first = 0
     recipe = recipe_of(args, trained, dialogues, sequences.preambles, dtype)
@@ -192,7 +194,7 @@ def main(argv=None):
                 f"would ({recipe}); begin anew with another --out and --start {args.out}."
             )
         model.load_state_dict(state["model"])
-        subjects.load_state_dict(state["subjects"])
+        head.load_state_dict(state["head"])
         for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         first = state["step"]
@@ -208,14 +210,14 @@ def main(argv=None):
         entry = {"step": step, "tokens": 0}
         for kind, *arrays in batches:
             batch = [None if a is None else a.to(args.device) for a in arrays]
-            loss, about = losses(model, subjects, batch, dtype)
+            loss, topic_loss = losses(model, head, batch, dtype)
             if loss is None:
-                entry |= {"about": kind, "about_loss": round(about.item(), 4)}
+                entry |= {"questions": kind, "topic_loss": round(topic_loss.item(), 4)}
             else:
                 entry |= {"kind": kind, "loss": round(loss.item(), 4)}
-            (SUBJECTS_WEIGHT * about + (0 if loss is None else loss)).backward()
-            entry["tokens"] += batch[1].numel()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            (TOPICS_WEIGHT * topic_loss + (0 if loss is None else loss)).backward()
+            entry["tokens"] += batch[1].numel()  # ids
+        torch.nn.utils.clip_grad_norm_([*model.parameters(), *head.parameters()], 1.0)
         for optimizer in optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate(step, args)
@@ -226,14 +228,14 @@ def main(argv=None):
                 held_out_loss(model, encoder, held_out, args.device, dtype), 4
             )
             entry["seconds"] = round(time.monotonic() - began)
-            state = {"model": model.state_dict(), "subjects": subjects.state_dict()}
+            state = {"model": model.state_dict(), "head": head.state_dict()}
             state["optimizers"] = [optimizer.state_dict() for optimizer in optimizers]
             torch.save(
                 {**state, "step": step + 1, "recipe": recipe}, state_file.with_suffix(".new")
             )
             state_file.with_suffix(".new").replace(state_file)
             save(model, args.out)
-            torch.save(subjects.state_dict(), args.out / "subjects.pt")
+            head.save(args.out / HEAD)
         with log_file.open("a", encoding="utf-8") as log:
             log.write(json.dumps(entry) + "\n")
 

@@ -3,6 +3,7 @@
 import json
 import random
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,13 +24,15 @@ from training.sequences import (
     MIXTURE,
     NOT_LEARNED,
     PROMPT_OF,
-    SUBJECTS,
+    QUESTIONS,
+    Row,
     Sequences,
     part_of,
     random_offset,
 )
 from training.tokenizer import END, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, SPECIAL, Encoder
 from training.tokenizer import train_tokenizer as train_bpe
+from training.topic_head import TopicHead
 from training.topics import CORES, Topic, topics
 
 BISECT = """:mod:`bisect` --- Array bisection
@@ -316,40 +319,31 @@ class AppTokenizer:
 
 @pytest.mark.parametrize("kind", ["chat", "first", "prompt", "full"])
 def test_dialogues_are_encoded_as_the_app_encodes_them(kind, encoder):
-    class Fixed:
-        numbers = {"an id": 5}  # noqa: RUF012
-
-        @staticmethod
-        def draw(rng):
-            return [("What is <|endoftext|>?", "An `id`.", "an id")]
-
-    asked, said = Turn("user", "What is <|endoftext|>?"), Turn("assistant", "An `id`.")
+    """And what is asked is told where the question ends and where the answer begins."""
+    said = [("What is <|endoftext|>?", "An `id`.", "an id")]
+    talk = SimpleNamespace(number_of={"an id": 5}, draw=lambda rng: said)
+    asked, answer = Turn("user", "What is <|endoftext|>?"), Turn("assistant", "An `id`.")
     template = load_template("tech-assistant" if kind == "full" else "tech-assistant-short")
-    wanted = encode(template.render([asked, said, asked]), AppTokenizer(encoder))
-    fixed = Sequences(encoder, [], Fixed())
+    wanted = encode(template.render([asked, answer, asked]), AppTokenizer(encoder))
+    fixed, row = Sequences(encoder, [], talk), Row()
     before = fixed.preambles[PROMPT_OF[kind]] if kind in PROMPT_OF else []
     rng = random.Random(1)  # its first dialogue is not followed by a separator
-    ids, learned, topics = fixed.dialogue_ids(rng, len(wanted) - len(before), kind)
-    assert before + ids == wanted
-    assert END not in ids
-    assert encoder.decode(np.array(ids)[learned]).startswith("\n\nAssistant: An `id`.\n\nHuman:")
-    at = topics.index(5)
-    assert encoder.decode(ids[:at]).endswith("What is <|endoftext|>?")
-    at = topics.index(5, at + 1)
-    assert encoder.decode(ids[: at + 1]).endswith("What is <|endoftext|>?\n\nAssistant:")
+    count = len(wanted) - len(before)
+    fixed.add_dialogues(row, rng, count, kind)
+    assert before + row.ids[:count] == wanted
+    assert END not in row.ids
+    learned = encoder.decode(np.array(row.ids)[row.learned])
+    assert learned.startswith("\n\nAssistant: An `id`.\n\nHuman:")
+    told = [at for at, topic in enumerate(row.topics) if topic != NOT_LEARNED]
+    assert encoder.decode(row.ids[: told[0]]).endswith("What is <|endoftext|>?")
+    assert encoder.decode(row.ids[: told[1] + 1]).endswith("?\n\nAssistant:")
 
 
 def test_rows_behind_a_chat_go_on_as_the_app_goes_on(encoder):
     """The shared chat and a row give the ids of one long conversation."""
-
-    class Fixed:
-        numbers = {"an id": 5}  # noqa: RUF012
-
-        @staticmethod
-        def draw(rng):
-            return [("What is it?", "An `id`.", "")]
-
-    sequences, rng = Sequences(encoder, [], Fixed()), random.Random(1)
+    said = [("What is it?", "An `id`.", "")]
+    talk = SimpleNamespace(number_of={}, draw=lambda rng: said)
+    sequences, rng, row = Sequences(encoder, [], talk), random.Random(1), Row()
     before = sequences.chat_ids(rng, len(sequences.preambles["tech-assistant-short"]) + 60)
     pair = [Turn("user", "What is it?"), Turn("assistant", "An `id`.")]
     template = load_template("tech-assistant-short")
@@ -358,8 +352,8 @@ def test_rows_behind_a_chat_go_on_as_the_app_goes_on(encoder):
         wanted = encode(template.render(turns), AppTokenizer(encoder))
         if len(wanted) > len(before) + 10:
             break
-    row, *_ = sequences.dialogue_ids(rng, len(wanted) - len(before), "later")
-    assert before + row == wanted
+    sequences.add_dialogues(row, rng, len(wanted) - len(before), "later")
+    assert before + row.ids[: len(wanted) - len(before)] == wanted
 
 
 def test_a_batch_depends_on_seed_and_step_alone(sequences, monkeypatch):
@@ -371,43 +365,88 @@ def test_a_batch_depends_on_seed_and_step_alone(sequences, monkeypatch):
             sequences[step], sequences[step], strict=True
         ):
             positions, labels, topics = rest
-            assert kind == again[0] and (ids == again[2]).all()
-            assert {part.shape for part in (ids, *rest)} == {(small | SUBJECTS)[kind][1:]}
+            assert kind == again[0]
+            assert all(
+                (part == same).all() for part, same in zip((ids, *rest), again[2:], strict=True)
+            )
+            assert {part.shape for part in (ids, *rest)} == {(small | QUESTIONS)[kind][1:]}
             assert positions.min() >= 0 and positions.max() < WINDOW
             assert ((labels[:, :-1] == ids[:, 1:]) | (labels[:, :-1] == NOT_LEARNED)).all()
-            assert (labels == NOT_LEARNED).all() == (kind in SUBJECTS)
+            assert (labels == NOT_LEARNED).all() == (kind in QUESTIONS)
             if preamble is not None:
                 assert positions.min() >= len(preamble)
             seen.add(kind)
-    assert {"alone", "first", "code", *SUBJECTS} <= seen
+    assert {"alone", "first", "code", *QUESTIONS} <= seen
 
 
-@pytest.mark.parametrize("kind", SUBJECTS)
-def test_a_topic_is_what_the_text_before_it_is_about(kind, encoder, talk):
-    """Where a question ends, and where its answer would begin; where a docstring ends."""
-    stack, names = talk.small_code[0], ("it", "Alpha", "beta <|endoftext|>")
+@pytest.mark.parametrize("kind", [kind for kind in QUESTIONS if kind != "beginnings"])
+def test_a_topic_is_told_where_its_question_ends(kind, encoder):
+    def turn(rng):
+        name = rng.choice(["it", "Alpha", "beta <|endoftext|>"])
+        return SimpleNamespace(key=name), f"What is {name}?", "It is long. " * 99
 
-    class Fixed:
-        numbers, small_code = {"it": 0, "Alpha": 1, "beta <|endoftext|>": 2, stack.key: 3}, [stack]
-
-        @staticmethod
-        def turn(rng):
-            name = rng.choice(names)
-            return Topic(name, "what", "", (), (), ""), f"What is {name}?", "It is long. " * 99
-
-    sequences, marks = Sequences(encoder, [], Fixed()), ("\n\nAssistant:", "\n\n", "\n")
+    numbers = {"it": 0, "Alpha": 1, "beta <|endoftext|>": 2}
+    talk, endings = SimpleNamespace(number_of=numbers, turn=turn), set()
+    sequences = Sequences(encoder, [], talk)
     for seed in range(20):
-        ids, topics = sequences.subject_ids(random.Random(seed), 200, kind)
-        assert len(ids) == len(topics) == 200
-        told = [at for at, topic in enumerate(topics) if topic != NOT_LEARNED]
-        assert len(told) > 3
-        for at in told:
-            text = encoder.decode(ids[: at + 1])
-            if topics[at] == 3:
-                assert kind == "subject" and "class " in text.rpartition("<|endoftext|>")[2]
-            else:
-                asked = f"What is {names[topics[at]]}?"
-                assert text.endswith(tuple(f"{asked}{mark}" for mark in marks))
+        row = Row()
+        sequences.add_questions(row, random.Random(seed), 200, kind)
+        assert not any(row.learned)
+        for at, topic in enumerate(row.topics):
+            if topic != NOT_LEARNED:
+                asked, _, marker = encoder.decode(row.ids[: at + 1]).rpartition("?")
+                assert asked.endswith(f"Human: What is {list(numbers)[topic]}")
+                assert encoder.decode(row.ids[at + 1 :]).startswith(("\n", "Human", "\nAss", " "))
+                endings.add(marker)
+    assert endings == {"\n", "\n\nAssistant:"}
+
+
+def test_a_topic_is_told_where_the_beginning_of_a_program_ends(encoder, talk):
+    kinds = {number: kind for kind in talk.small_code for number in [talk.number_of[kind.key]]}
+    sequences, row = Sequences(encoder, [], talk), Row()
+    sequences.add_beginnings(row, random.Random(0), 2000)
+    told = [at for at, topic in enumerate(row.topics) if topic != NOT_LEARNED]
+    assert len(told) > 20 and not any(row.learned)
+    for at in told:
+        code = encoder.decode(row.ids[: at + 1]).rpartition("<|endoftext|>")[2]
+        assert row.ids[at + 1] == END
+        says = [says.lower() for says in kinds[row.topics[at]].says]
+        assert any(text[:30] in code.lower() for text in says)
+
+
+def test_each_topic_has_its_own_number(talk):
+    every = *talk.topics, *talk.asked, *talk.small_code
+    assert [talk.number_of[one.key] for one in every] == list(range(len(every)))
+
+
+def test_a_batch_of_questions_teaches_the_lower_half_alone():
+    torch.manual_seed(0)
+    model, head = new_model(2, 64, 300), TopicHead(["a", "b", "c"], 64)
+    ids, positions = torch.randint(300, (2, 9)), torch.arange(9).expand(2, 9)
+    none = torch.full((2, 9), NOT_LEARNED)
+    topics = none.clone()
+    topics[0, 3], topics[1, 8] = 2, 1
+    loss, topic_loss = train.losses(
+        model, head, (None, ids, positions, none, topics), torch.float32
+    )
+    topic_loss.backward()
+    first, second = (block.mlp.c_fc.weight.grad for block in model.transformer.h)
+    assert loss is None and second is None
+    assert first.abs().sum() > 0 and head.linear.weight.grad.abs().sum() > 0
+    half = model.transformer(ids, output_hidden_states=True).hidden_states[1]
+    logits = head.linear(head.norm(half[[0, 1], [3, 8]]))
+    wanted = torch.nn.functional.cross_entropy(logits, torch.tensor([2, 1]))
+    torch.testing.assert_close(topic_loss, wanted)
+    assert head.loss(half, none) == 0
+
+
+def test_a_head_for_other_topics_begins_anew(tmp_path):
+    one, same, other = (TopicHead(keys, 8) for keys in ("ab", "ab", "ba"))
+    one.save(tmp_path / "topics.pt")
+    for head in (same, other):
+        head.load(tmp_path / "topics.pt", "cpu")
+    assert torch.equal(same.linear.weight, one.linear.weight)
+    assert not torch.equal(other.linear.weight, one.linear.weight)
 
 
 def test_states_between_the_layers_are_those_of_the_whole():
@@ -530,8 +569,8 @@ def test_muon_steps_as_torch_does(shape):
 
 def _train(out, docs, stdlib, monkeypatch, steps, *more):
     monkeypatch.setattr("training.sequences.MIXTURE", {"text": (1, 2, 48), "dialogue": (1, 2, 48)})
-    monkeypatch.setattr("training.sequences.SUBJECTS", {"subject": (1, 2, 80)})
-    sizes = ["--layers", "1", "--width", "64", "--vocabulary", "400", "--warmup", "2"]
+    monkeypatch.setattr("training.sequences.QUESTIONS", {"questions": (1, 2, 80)})
+    sizes = ["--layers", "2", "--width", "64", "--vocabulary", "400", "--warmup", "2"]
     places = ["--out", str(out), "--docs", str(docs), "--stdlib", str(stdlib)]
     train.main([*places, *sizes, "--steps", str(steps), "--device", "cpu", *more])
     return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
@@ -554,9 +593,10 @@ def test_a_run_that_was_cut_off_goes_on_where_it_stopped(tmp_path, docs, stdlib,
         with pytest.raises(CutOff):
             _train(tmp_path / "cut", docs, stdlib, monkeypatch, 6, "--save-every", "2")
     _train(tmp_path / "cut", docs, stdlib, monkeypatch, 6, "--save-every", "2")
-    steps = {entry["step"]: entry["loss"] for entry in whole}
+    found = lambda entry: (entry["loss"], entry["topic_loss"])  # noqa: E731
+    steps = {entry["step"]: found(entry) for entry in whole}
     resumed = [json.loads(line) for line in (tmp_path / "cut/log.jsonl").read_text().splitlines()]
-    assert {entry["step"]: entry["loss"] for entry in resumed if entry["step"] > 3} == {
+    assert {entry["step"]: found(entry) for entry in resumed if entry["step"] > 3} == {
         step: loss for step, loss in steps.items() if step > 3
     }
 
@@ -581,8 +621,8 @@ def test_a_run_begins_with_the_weights_of_another(tmp_path, docs, stdlib, monkey
     models = [AutoModelForCausalLM.from_pretrained(tmp_path / name) for name in ("first", "second")]
     for one, other in zip(*(model.parameters() for model in models), strict=True):
         assert torch.equal(one, other)
-    told = [torch.load(tmp_path / name / "subjects.pt") for name in ("first", "second")]
-    assert all(torch.equal(told[0][name], told[1][name]) for name in told[0])
+    heads = [torch.load(tmp_path / name / "topics.pt")["weights"] for name in ("first", "second")]
+    assert all(torch.equal(heads[0][name], heads[1][name]) for name in heads[0])
 
 
 def test_the_folder_loads_in_transformers(tmp_path, docs, stdlib, monkeypatch):

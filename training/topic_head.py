@@ -1,0 +1,41 @@
+"""Which topic a question is about, told from the middle of the model while it is trained.
+
+A small model soon knows an answer's words; which answer a question wants it learns last, since a
+language model's loss decides that in a few tokens out of many. Here it is all that is asked, of the
+state where a question ends, halfway up the layers: what stands there can be read by all tokens of
+the answer in the layers above. The checkpoint keeps nothing of it.
+"""
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from training.sequences import NOT_LEARNED
+
+
+class TopicHead(torch.nn.Module):
+    """A linear layer on `width` numbers that tells one of `keys`, the topics by their numbers."""
+
+    def __init__(self, keys, width):
+        super().__init__()
+        self.keys = list(keys)
+        self.norm, self.linear = torch.nn.LayerNorm(width), torch.nn.Linear(width, len(self.keys))
+        torch.nn.init.normal_(self.linear.weight, std=0.02)
+
+    def loss(self, states, topics):
+        """Mean cross-entropy in nats; 0 where there are no topics.
+
+        states: (rows, tokens, width), what stands behind half of the layers. topics: (rows, tokens)
+        numbers, NOT_LEARNED where nothing is asked.
+        """
+        asked = topics != NOT_LEARNED
+        logits = self.linear(self.norm(states[asked])).float()
+        return cross_entropy(logits, topics[asked], reduction="sum") / asked.sum().clamp(min=1)
+
+    def save(self, file):
+        torch.save({"keys": self.keys, "weights": self.state_dict()}, file)
+
+    def load(self, file, device):
+        """What another run learned, if it knew the same topics."""
+        saved = torch.load(file, device, weights_only=True)
+        if saved["keys"] == self.keys:
+            self.load_state_dict(saved["weights"])
