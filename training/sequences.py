@@ -1,9 +1,9 @@
 """Training sequences: token ids, the positions they stand at, and which of them are learned.
 
 Knows the mixture: dialogues alone, behind the preambles of the prompts and in long chats,
-documentation and source with fill-in-the-middle, and long documents; and in every step a second
-batch, of questions without answers. Both depend on the seed and the step alone, so that a resumed
-run goes on exactly where it stopped.
+documentation and source with fill-in-the-middle, and long documents. Half of the batches are
+questions with the starts of their answers. A batch depends on the seed and the step alone, so that
+a resumed run goes on exactly where it stopped.
 """
 
 import random
@@ -21,33 +21,24 @@ from training.tokenizer import END, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX
 PROMPTS = Path(__file__).parent.parent / "prompts"
 NOT_LEARNED = -100  # the label that the loss leaves out
 MIXTURE = {  # kind: (share of the batches, rows, tokens of a row)
-    "alone": (0.17, 100, 40),  # questions and the beginnings of their answers, at any position
-    "first": (0.33, 100, 40),  # the same behind the short prompt, which all rows share
-    "dialogue": (0.08, 22, 184),  # dialogues alone, at any position
-    "prompt": (0.09, 22, 184),  # behind the short prompt
-    "full": (0.03, 80, 46),  # behind the full prompt
-    "later": (0.05, 80, 46),  # behind the short prompt and a chat of any length, shared too
+    "first": (0.34, 32, 128),  # questions and the starts of their answers, behind the short prompt
+    "alone": (0.14, 32, 128),  # the same without a prompt, at any position
+    "full": (0.03, 32, 128),  # behind the full prompt
+    "later": (0.06, 32, 128),  # behind the short prompt and a chat of any length, shared too
+    "stubs": (0.10, 32, 128),  # programs up to their docstrings, and the starts of their bodies
+    "dialogue": (0.06, 22, 184),  # whole dialogues alone, at any position
+    "prompt": (0.10, 22, 184),  # behind the short prompt
     "chat": (0.002, 2, 2048),  # one long chat, with the short prompt in the row
-    "code": (0.215, 22, 184),  # programs of the small world, whole and to be filled in
+    "code": (0.135, 22, 184),  # programs of the small world, whole and to be filled in
     "text": (0.03, 7, 576),  # documentation and source
     "window": (0.003, 1, WINDOW),  # the same, over all positions
 }
-QUESTIONS = {  # the same, of a second batch, which teaches what a text is about (topic_head.py)
-    "questions": (0.32, 32, 128),  # alone, at any position
-    "questions first": (0.38, 32, 128),  # behind the short prompt
-    "questions later": (0.12, 32, 128),  # behind the short prompt and a chat
-    "beginnings": (0.18, 32, 128),  # of programs of the small world, with what they are for
-}
 SHORT, FULL = "tech-assistant-short", "tech-assistant"
-PROMPT_OF = {
-    "first": SHORT, "prompt": SHORT, "later": SHORT, "full": FULL,
-    "questions first": SHORT, "questions later": SHORT,
-}  # fmt: skip
-ALONE = "alone", "dialogue", "questions"  # with nothing before them
-FIRST = "first", "prompt", "full", "questions first"  # behind a prompt, right there or farther off
-LATER = "later", "questions later"  # behind a prompt and a chat
-CODE = "code", "beginnings"
-LATEST = 7000  # the longest chat that rows of LATER share, in tokens
+PROMPT_OF = {"first": SHORT, "prompt": SHORT, "later": SHORT, "full": FULL}  # shared by all rows
+STARTS = "first", "alone", "full", "later"
+ALONE = "alone", "dialogue"
+CODE = "code", "stubs"
+LATEST = 7000  # the longest chat that rows of "later" share, in tokens
 CODE_RATE = 0.75  # of the documents, by number; the rest is prose
 FIM_RATE, SPM_RATE, LINES_RATE = 0.5, 0.5, 0.5
 NEAR, NEAR_RATE = 1536, 0.6  # the share of rows that stand within the first positions
@@ -55,8 +46,8 @@ NEXT_RATE = 0.6  # the share of rows that stand right behind their prompt, as a 
 BEGIN_RATE = 0.7  # the share of rows of code at the beginning, where programs are completed
 BREAK_RATE = 0.4  # the share of whole programs that are encoded in two parts
 ASKED_LEARNED = 0.1  # the share of rows in which questions count in the loss
-MARKED_RATE = 0.3  # the share of questions behind which the assistant's marker stands
-LONGEST = 64  # tokens of a question or a beginning; what is longer is mostly code
+STARTED = 12  # tokens of an answer that tell which one it is
+LONGEST = 64  # tokens of a question before a start; what is longer is mostly code
 
 
 class Row:
@@ -97,22 +88,19 @@ class Sequences:
             self._cumulated[code] = list(accumulate(len(text) ** 0.7 for text in texts))
 
     def __getitem__(self, step):
-        """The two batches of a step, of MIXTURE and of QUESTIONS: (kind, preamble, ids, positions,
-        labels, topics) each, tensors of int64.
+        """The batch of a step: (kind, preamble, ids, positions, labels, topics), tensors of int64.
 
         ids, positions, labels and topics are (rows, tokens). labels: the ids that follow. topics:
         the number of what a question is about at the first and the last token of the marker behind
-        it, or of a program at the end of its beginning. Both are NOT_LEARNED elsewhere. preamble:
+        it, or of a program at the end of its docstring. Both are NOT_LEARNED elsewhere. preamble:
         (tokens,) ids that all rows see, or None.
         """
         rng = random.Random(f"{self.seed}/{step}")
-        return [self._batch(rng, mixture) for mixture in (MIXTURE, QUESTIONS)]
-
-    def _batch(self, rng, mixture):
-        kind = rng.choices(list(mixture), [share for share, *_ in mixture.values()])[0]
-        _, rows, size = mixture[kind]
+        kinds = list(MIXTURE)
+        kind = rng.choices(kinds, [MIXTURE[k][0] for k in kinds])[0]
+        _, rows, size = MIXTURE[kind]
         shared = self.preambles.get(PROMPT_OF.get(kind), [])
-        if kind in LATER:
+        if kind == "later":
             least = len(shared) + 500  # short ones more often: they cost less and come more often
             shared = self.chat_ids(rng, least + int((LATEST - least) * rng.random() ** 2))
         drawn = [self._row(rng, kind, size, len(shared)) for _ in range(rows * self.times)]
@@ -125,14 +113,14 @@ class Sequences:
             row.add(self.text_ids(rng, size + 1))
         elif kind == "code":
             row.add(self.code_ids(rng, size + 1))
-        elif kind == "beginnings":
-            self.add_beginnings(row, rng, size + 1)
+        elif kind == "stubs":
+            self.add_stubs(row, rng, size + 1)
         else:
-            add = self.add_questions if kind in QUESTIONS else self.add_dialogues
+            add = self.add_starts if kind in STARTS else self.add_dialogues
             add(row, rng, size + 1, kind)
         ids, topics = np.array(row.ids[: size + 1]), np.array(row.topics[:size])
         labels = np.where(row.learned[: size + 1], ids, NOT_LEARNED)[1:]
-        if kind in FIRST and rng.random() >= NEXT_RATE:
+        if kind in ("first", "prompt", "full") and rng.random() >= NEXT_RATE:
             offset += random_offset(rng, size, WINDOW - offset)
         elif kind in (*ALONE, "text", "window") or kind in CODE and rng.random() > BEGIN_RATE:
             offset = random_offset(rng, size)
@@ -159,32 +147,28 @@ class Sequences:
                 row.add(plain(f" {answer.strip()}"))
                 row.add(trusted(f"{end}{separator}\n\n{user}" if close else f"{end}{user}"))
 
-    def add_questions(self, row, rng, size, kind):
-        """The same without answers: the next question follows, or the assistant's marker and then
-        the next question."""
-        template = self.templates[SHORT]
-        asks = self.encoder.trusted(f"{template['turn_end']}{template['user']}")
-        answers = self.encoder.trusted(f"{template['turn_end']}{template['assistant']}")
+    def add_starts(self, row, rng, size, kind):
+        """Questions one after the other, each with the start of its answer, which alone is learned:
+        there it is decided which answer a question gets."""
+        template = self.templates[PROMPT_OF.get(kind, SHORT)]
+        user, model, end = template["user"], template["assistant"], template["turn_end"]
+        trusted, plain = self.encoder.trusted, self.encoder.plain
         row.add(self.before_chat(kind, template), learned=False)
         while len(row.ids) < size:
-            topic, question, _ = self.dialogues.turn(rng)
-            question = self.encoder.plain(f" {question.strip()}")
-            if len(question) > LONGEST:
-                continue
-            number = self.dialogues.number_of[topic.key]
-            row.add(question, learned=False)
-            if rng.random() < MARKED_RATE:
-                row.add(answers, learned=False, topic=number)
-                row.add(asks, learned=False)
-            else:
-                row.add(asks[:1], learned=False, topic=number)
-                row.add(asks[1:], learned=False)
+            topic, question, answer = self.dialogues.turn(rng)
+            question, answer = (plain(f" {text.strip()}") for text in (question, answer))
+            if len(question) <= LONGEST:
+                row.add(question, learned=False)
+                number = self.dialogues.number_of[topic.key]
+                row.add(trusted(f"{end}{model}"), learned=False, topic=number)
+                row.add(answer[:STARTED])
+                row.add(trusted(f"{end}{user}"), learned=len(answer) <= STARTED)
 
     def before_chat(self, kind, template):
         """What a row begins with, as a chat does; only kinds whose preamble is not shared carry it
         in the row."""
         trusted, user = self.encoder.trusted, template["user"]
-        if kind in LATER:
+        if kind == "later":
             return trusted(f"{template['turn_end']}{user}")
         alone = trusted(f"{template['separator']}\n") if kind in ALONE else []
         return (self.preambles[SHORT] if kind == "chat" else alone) + trusted(f"\n{user}")
@@ -234,16 +218,17 @@ class Sequences:
                 ids += [*self.encoder.plain(text[:cut]), *self.encoder.plain(text[cut:]), END]
         return ids[:size]
 
-    def add_beginnings(self, row, rng, size):
-        """Programs up to their docstrings, until the row has `size` ids."""
+    def add_stubs(self, row, rng, size):
+        """Programs up to their docstrings, each with the start of its body, which is learned."""
         while len(row.ids) < size:
             kind = rng.choice(self.dialogues.small_code)
-            code, _ = small_code.documented(small_code.program(kind, rng), rng)
-            ids = self.encoder.plain(code)
-            if len(ids) <= LONGEST:
-                row.add(ids[:-1], learned=False)
-                row.add(ids[-1:], learned=False, topic=self.dialogues.number_of[kind.key])
-                row.add([END], learned=False)
+            code, body = small_code.documented(small_code.program(kind, rng), rng)
+            code, body = self.encoder.plain(code), self.encoder.plain(f"\n{body}")
+            if len(code) <= LONGEST:
+                row.add(code[:-1], learned=False)
+                row.add(code[-1:], learned=False, topic=self.dialogues.number_of[kind.key])
+                row.add(body[:STARTED])
+                row.add([END], learned=len(body) <= STARTED)
 
     def break_of(self, rng, text):
         """Where a person stops typing and the model goes on: what is typed is encoded apart."""

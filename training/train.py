@@ -25,7 +25,7 @@ from training.exercises import exercises
 from training.facts import facts
 from training.model import hidden, new_model, states
 from training.muon import Muon
-from training.sequences import MIXTURE, NOT_LEARNED, QUESTIONS, Sequences
+from training.sequences import MIXTURE, NOT_LEARNED, Sequences
 from training.tokenizer import END, Encoder, Tokenizer, save_tokenizer, train_tokenizer
 from training.topic_head import TopicHead
 from training.topics import BREADTHS
@@ -100,16 +100,13 @@ def rate(step, args):
 
 
 def losses(model, head, batch, dtype):
-    """(loss of the learned tokens or None where there are none, loss of the topics) of a batch of
-    sequences.py, mean nats. Computes no more logits and layers than they need."""
+    """(loss of the learned tokens, loss of the topics) of a batch of sequences.py, mean nats.
+    Logits are made for these alone."""
     preamble, ids, positions, labels, topics = batch
     learned, half = labels != NOT_LEARNED, len(model.transformer.h) // 2
     with torch.autocast(ids.device.type, dtype, enabled=dtype is not torch.float32):
-        topics_only = not learned.any()
-        between = states(model, ids, positions, preamble, half if topics_only else None)
+        between = states(model, ids, positions, preamble)
         topic_loss = head.loss(between[half], topics)
-        if topics_only:
-            return None, topic_loss
         logits = model.lm_head(model.transformer.ln_f(between[-1])[learned])
     return cross_entropy(logits.float(), labels[learned]), topic_loss
 
@@ -141,7 +138,7 @@ def save(model, out):
 def recipe_of(args, documents, dialogues, preambles, dtype):
     """What a run depends on: {"seed", "times", "breadth", "dtype", "data"}, data a hash."""
     texts = [(document.path, document.learned) for document in documents]
-    data = repr((MIXTURE, QUESTIONS, dialogues.data, preambles, texts)).encode()
+    data = repr((MIXTURE, dialogues.data, preambles, texts)).encode()
     chosen = {"seed": args.seed, "times": args.times, "breadth": args.breadth}
     chosen["dtype"] = str(dtype).removeprefix("torch.")
     return {**chosen, "data": hashlib.sha256(data).hexdigest()[:12]}
@@ -203,26 +200,21 @@ def main(argv=None):
     (args.out / "recipe.json").write_text(json.dumps(recipe) + "\n", "utf-8")
     model.train()
     began = time.monotonic()
-    steps = DataLoader(
+    batches = DataLoader(
         sequences, batch_size=None, sampler=range(first, args.steps), num_workers=args.workers
     )
-    for step, batches in enumerate(tqdm(steps, initial=first, total=args.steps), first):
-        entry = {"step": step, "tokens": 0}
-        for kind, *arrays in batches:
-            batch = [None if a is None else a.to(args.device) for a in arrays]
-            loss, topic_loss = losses(model, head, batch, dtype)
-            if loss is None:
-                entry |= {"questions": kind, "topic_loss": round(topic_loss.item(), 4)}
-            else:
-                entry |= {"kind": kind, "loss": round(loss.item(), 4)}
-            (TOPICS_WEIGHT * topic_loss + (0 if loss is None else loss)).backward()
-            entry["tokens"] += batch[1].numel()  # ids
+    for step, (kind, *arrays) in enumerate(tqdm(batches, initial=first, total=args.steps), first):
+        batch = [None if a is None else a.to(args.device) for a in arrays]
+        loss, topic_loss = losses(model, head, batch, dtype)
+        (loss + TOPICS_WEIGHT * topic_loss).backward()
         torch.nn.utils.clip_grad_norm_([*model.parameters(), *head.parameters()], 1.0)
         for optimizer in optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate(step, args)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+        entry = {"step": step, "kind": kind, "loss": round(loss.item(), 4)}
+        entry |= {"topic_loss": round(topic_loss.item(), 4), "tokens": arrays[1].numel()}
         if (step + 1) % args.save_every == 0 or step + 1 == args.steps:
             entry["held_out"] = round(
                 held_out_loss(model, encoder, held_out, args.device, dtype), 4
