@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -203,6 +204,20 @@ def test_an_example_is_answered_rightly(model, template, tokenizer, asked):
     text, closed = _reply(model, template, tokenizer, asked)
     assert EXAMPLES[asked] in text
     assert closed
+
+
+@pytest.mark.soak
+def test_an_example_is_answered_rightly_in_nine_of_ten_seeds():
+    """At the template's own temperature."""
+    engine, template = open_engine(Settings()), load_template("tech-assistant-short")
+    assistant, right = Assistant(engine, template), dict.fromkeys(EXAMPLES, 0)
+    for asked in EXAMPLES:
+        for seed in range(10):
+            sampling = replace(template.sampling, seed=seed)
+            *_, done = assistant.reply(Conversation().add_message(asked), sampling=sampling)
+            right[asked] += EXAMPLES[asked] in done.text and done.reason == "stop"
+    engine.close()
+    assert min(right.values()) >= 9, right
 
 
 def test_it_answers_in_wordings_that_it_never_saw():
