@@ -21,15 +21,15 @@ from training.tokenizer import END, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX
 PROMPTS = Path(__file__).parent.parent / "prompts"
 NOT_LEARNED = -100  # the label that the loss leaves out
 MIXTURE = {  # kind: (share of the batches, rows, tokens of a row)
-    "first": (0.34, 32, 128),  # questions and the starts of their answers, behind the short prompt
-    "alone": (0.14, 32, 128),  # the same without a prompt, at any position
+    "first": (0.25, 32, 128),  # questions and the starts of their answers, behind the short prompt
+    "alone": (0.10, 32, 128),  # the same without a prompt, at any position
     "full": (0.03, 32, 128),  # behind the full prompt
-    "later": (0.06, 32, 128),  # behind the short prompt and a chat of any length, shared too
-    "stubs": (0.10, 32, 128),  # programs up to their docstrings, and the starts of their bodies
-    "dialogue": (0.06, 22, 184),  # whole dialogues alone, at any position
-    "prompt": (0.10, 22, 184),  # behind the short prompt
+    "later": (0.05, 32, 128),  # behind the short prompt and a chat of any length, shared too
+    "stubs": (0.08, 32, 128),  # programs up to their docstrings, and the starts of their bodies
+    "dialogue": (0.13, 22, 184),  # whole dialogues alone, at any position
+    "prompt": (0.16, 22, 184),  # behind the short prompt
     "chat": (0.002, 2, 2048),  # one long chat, with the short prompt in the row
-    "code": (0.135, 22, 184),  # programs of the small world, whole and to be filled in
+    "code": (0.165, 22, 184),  # programs of the small world, whole and to be filled in
     "text": (0.03, 7, 576),  # documentation and source
     "window": (0.003, 1, WINDOW),  # the same, over all positions
 }
