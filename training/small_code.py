@@ -205,7 +205,7 @@ def middles(code: str, rng: random.Random, what: str = "") -> tuple[int, int]:
     n = rng.choice([n for n, line in enumerate(lines) if line.strip()])
     indent = len(lines[n]) - len(lines[n].lstrip())
     if what == "line":
-        words = [at for at, char in enumerate(lines[n]) if at > indent and char in " (=.[,"]
+        words = [at for at, char in enumerate(lines[n][:-1]) if at > indent and char in " (=.[,"]
         at = indent if not words or rng.random() < 0.6 else rng.choice(words) + 1
         return starts[n] + at, starts[n] + len(lines[n])
     if what == "block":

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.training.test_asked import words
@@ -65,6 +65,7 @@ def test_what_is_held_out_is_taught_under_no_other_name():
 
 
 @given(st.integers(0, len(kinds()) - 1), st.integers(0, 10**6))
+@example(780, 74088)  # the line ends with a bracket
 def test_a_middle_lies_inside(at, seed):
     rng = random.Random(seed)
     text = whole(program(kinds()[at], rng), rng)
