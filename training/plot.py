@@ -45,9 +45,9 @@ def main():
         steps = [step for step, _ in curves[kind]]
         losses = [loss for _, loss in curves[kind]]
         axes.plot(steps, smooth(losses), label=f"trained: {title}")
-    topics = [(entry["step"], entry["topic_loss"]) for entry in entries if "topic_loss" in entry]
-    if topics:
-        steps, losses = zip(*topics, strict=True)
+    told = [entry for entry in entries if entry.get("topic_loss")]  # some batches have no topics
+    if told:
+        steps, losses = zip(*((one["step"], one["topic_loss"]) for one in told), strict=True)
         axes.plot(steps, smooth(losses), ":", label="trained: which topic")
     held_out = [(entry["step"], entry["held_out"]) for entry in entries if "held_out" in entry]
     axes.plot(*zip(*held_out, strict=True), "k.--", label="held out: documentation and source")
