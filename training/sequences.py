@@ -1,14 +1,13 @@
 """Training sequences: token ids, the positions they stand at, and which of them are learned.
 
 Knows the mixture: dialogues alone, behind the preambles of the prompts and in long chats,
-documentation and source with fill-in-the-middle, and long documents. Half of the batches are
-questions with the starts of their answers. A batch depends on the seed and the step alone, so that
+documentation and source with fill-in-the-middle, and long documents. Beside each
+batch stand questions alone. A batch depends on the seed and the step alone, so that
 a resumed run goes on exactly where it stopped.
 """
 
 import random
 import tomllib
-from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -16,35 +15,35 @@ import torch
 
 from training import small_code
 from training.model import WINDOW
-from training.tokenizer import END, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX
+from training.texts import Texts
+from training.tokenizer import END
 
 PROMPTS = Path(__file__).parent.parent / "prompts"
 NOT_LEARNED = -100  # the label that the loss leaves out
 MIXTURE = {  # kind: (share of the batches, rows, tokens of a row)
-    "first": (0.25, 32, 128),  # questions and the starts of their answers, behind the short prompt
-    "alone": (0.10, 32, 128),  # the same without a prompt, at any position
-    "full": (0.03, 32, 128),  # behind the full prompt
-    "later": (0.05, 32, 128),  # behind the short prompt and a chat of any length, shared too
-    "stubs": (0.08, 32, 128),  # programs up to their docstrings, and the starts of their bodies
-    "dialogue": (0.13, 22, 184),  # whole dialogues alone, at any position
-    "prompt": (0.16, 22, 184),  # behind the short prompt
+    "first": (0.13, 32, 128),  # questions and the starts of their answers, behind the short prompt
+    "alone": (0.24, 32, 128),  # the same without a prompt, at any position
+    "full": (0.02, 32, 128),  # behind the full prompt
+    "later": (0.02, 32, 128),  # behind the short prompt and a chat of any length, shared too
+    "stubs": (0.10, 32, 128),  # programs up to their docstrings, and the starts of their bodies
+    "dialogue": (0.16, 22, 184),  # whole dialogues alone, at any position
+    "prompt": (0.13, 22, 184),  # behind the short prompt
     "chat": (0.002, 2, 2048),  # one long chat, with the short prompt in the row
-    "code": (0.165, 22, 184),  # programs of the small world, whole and to be filled in
-    "text": (0.03, 7, 576),  # documentation and source
-    "window": (0.003, 1, WINDOW),  # the same, over all positions
+    "code": (0.17, 22, 184),  # programs of the small world, whole and to be filled in
+    "text": (0.02, 7, 576),  # documentation and source
+    "window": (0.002, 1, WINDOW),  # the same, over all positions
 }
+QUESTIONS = 32, 128  # rows and tokens of the questions that each step has beside its batch
+STUBS_RATE = 0.4  # of their rows without a prompt, those with programs instead
 SHORT, FULL = "tech-assistant-short", "tech-assistant"
 PROMPT_OF = {"first": SHORT, "prompt": SHORT, "later": SHORT, "full": FULL}  # shared by all rows
 STARTS = "first", "alone", "full", "later"
 ALONE = "alone", "dialogue"
 CODE = "code", "stubs"
 LATEST = 7000  # the longest chat that rows of "later" share, in tokens
-CODE_RATE = 0.75  # of the documents, by number; the rest is prose
-FIM_RATE, SPM_RATE, LINES_RATE = 0.5, 0.5, 0.5
 NEAR, NEAR_RATE = 1536, 0.6  # the share of rows that stand within the first positions
 NEXT_RATE = 0.6  # the share of rows that stand right behind their prompt, as a first message does
 BEGIN_RATE = 0.7  # the share of rows of code at the beginning, where programs are completed
-BREAK_RATE = 0.4  # the share of whole programs that are encoded in two parts
 ASKED_LEARNED = 0.1  # the share of rows in which questions count in the loss
 STARTED = 12  # tokens of an answer that tell which one it is
 LONGEST = 64  # tokens of a question before a start; what is longer is mostly code
@@ -60,9 +59,8 @@ class Row:
         """topic: told at the first and the last of `ids`."""
         self.ids += ids
         self.learned += [learned] * len(ids)
-        topics = [NOT_LEARNED] * len(ids)
-        topics[0] = topics[-1] = topic
-        self.topics += topics
+        between = [NOT_LEARNED] * (len(ids) - 2)
+        self.topics += [topic, *between, topic][: len(ids)]
 
 
 class Sequences:
@@ -81,14 +79,12 @@ class Sequences:
             name: encoder.trusted(template["preamble"].lstrip("\n"))
             for name, template in self.templates.items()
         }
-        self._texts, self._cumulated = {}, {}
-        for code in (True, False):
-            texts = [d.learned for d in documents if d.code == code]
-            self._texts[code] = texts
-            self._cumulated[code] = list(accumulate(len(text) ** 0.7 for text in texts))
+        self.texts = Texts(encoder, documents, dialogues)
 
     def __getitem__(self, step):
-        """The batch of a step: (kind, preamble, ids, positions, labels, topics), tensors of int64.
+        """(kind, batch, questions) of a step. The batch is (preamble, ids, positions, labels,
+        topics), tensors of int64; questions, whose topics are to be told, are the same without
+        labels.
 
         ids, positions, labels and topics are (rows, tokens). labels: the ids that follow. topics:
         the number of what a question is about at the first and the last token of the marker behind
@@ -104,20 +100,39 @@ class Sequences:
             least = len(shared) + 500  # short ones more often: they cost less and come more often
             shared = self.chat_ids(rng, least + int((LATEST - least) * rng.random() ** 2))
         drawn = [self._row(rng, kind, size, len(shared)) for _ in range(rows * self.times)]
-        rows = (torch.from_numpy(np.stack(parts)) for parts in zip(*drawn, strict=True))
-        return kind, torch.tensor(shared) if shared else None, *rows
+        rng = random.Random(f"{self.seed}/{step}/questions")
+        before = rng.choice((self.preambles[SHORT], []))
+        asked = [self._questions(rng, len(before)) for _ in range(QUESTIONS[0] * self.times)]
+        return kind, batch_of(shared, drawn), batch_of(before, asked)
+
+    def _questions(self, rng, offset):
+        """A row of questions alone, or of programs up to their docstrings where nothing stands
+        before it."""
+        row, size = Row(), QUESTIONS[1]
+        template = self.templates[SHORT]
+        mark = self.encoder.trusted(f"{template['turn_end']}{template['assistant']}")[:1]
+        stubs = not offset and rng.random() < STUBS_RATE
+        while len(row.ids) < size:
+            ids, _, number = self.stub(rng) if stubs else self.asked(rng)
+            before, at = (ids[:-1], ids[-1:]) if stubs else (ids, mark)
+            row.add(before)
+            row.add(at, topic=number)
+        if rng.random() >= NEXT_RATE:
+            offset += random_offset(rng, size, WINDOW - offset)
+        return np.array(row.ids[:size]), offset + np.arange(size), np.array(row.topics[:size])
 
     def _row(self, rng, kind, size, offset):
         row = Row()
         if kind in ("text", "window"):
-            row.add(self.text_ids(rng, size + 1))
+            row.add(self.texts.running(rng, size + 1))
         elif kind == "code":
-            row.add(self.code_ids(rng, size + 1))
+            row.add(self.texts.programs(rng, size + 1))
         elif kind == "stubs":
             self.add_stubs(row, rng, size + 1)
+        elif kind in STARTS:
+            self.add_starts(row, rng, size + 1, kind)
         else:
-            add = self.add_starts if kind in STARTS else self.add_dialogues
-            add(row, rng, size + 1, kind)
+            self.add_dialogues(row, rng, size + 1, kind)
         ids, topics = np.array(row.ids[: size + 1]), np.array(row.topics[:size])
         labels = np.where(row.learned[: size + 1], ids, NOT_LEARNED)[1:]
         if kind in ("first", "prompt", "full") and rng.random() >= NEXT_RATE:
@@ -152,17 +167,22 @@ class Sequences:
         there it is decided which answer a question gets."""
         template = self.templates[PROMPT_OF.get(kind, SHORT)]
         user, model, end = template["user"], template["assistant"], template["turn_end"]
-        trusted, plain = self.encoder.trusted, self.encoder.plain
+        trusted = self.encoder.trusted
         row.add(self.before_chat(kind, template), learned=False)
         while len(row.ids) < size:
+            question, answer, number = self.asked(rng)
+            row.add(question, learned=False)
+            row.add(trusted(f"{end}{model}"), learned=False, topic=number)
+            row.add(answer[:STARTED])
+            row.add(trusted(f"{end}{user}"), learned=len(answer) <= STARTED)
+
+    def asked(self, rng):
+        """(ids of a question, of its answer, number of its topic); no question is long."""
+        while True:
             topic, question, answer = self.dialogues.turn(rng)
-            question, answer = (plain(f" {text.strip()}") for text in (question, answer))
+            question, answer = (self.encoder.plain(f" {t.strip()}") for t in (question, answer))
             if len(question) <= LONGEST:
-                row.add(question, learned=False)
-                number = self.dialogues.number_of[topic.key]
-                row.add(trusted(f"{end}{model}"), learned=False, topic=number)
-                row.add(answer[:STARTED])
-                row.add(trusted(f"{end}{user}"), learned=len(answer) <= STARTED)
+                return question, answer, self.dialogues.number_of[topic.key]
 
     def before_chat(self, kind, template):
         """What a row begins with, as a chat does; only kinds whose preamble is not shared carry it
@@ -187,89 +207,29 @@ class Sequences:
                     return ids
                 ids, before = ids + asked + said, f"{template['turn_end']}{user}"
 
-    # --- documents
-
-    def text_ids(self, rng, size):
-        """`size` ids of documents, or parts of them, each closed by END; only running text is cut
-        off at the row's end."""
-        ids = []
-        while len(ids) < size:
-            code = rng.random() < CODE_RATE
-            text = rng.choices(self._texts[code], cum_weights=self._cumulated[code])[0]
-            if code and size <= 1024 and rng.random() < FIM_RATE:
-                piece = self.fim_ids(rng, part_of(rng, text, 900)) + [END]
-                ids += piece if len(ids) + len(piece) <= size else []
-            else:
-                ids += self.encoder.plain(part_of(rng, text, 4 * size)) + [END]
-        return ids[:size]
-
-    def code_ids(self, rng, size):
-        """`size` ids of programs of the small world, half of them to be filled in."""
-        ids = []
-        while len(ids) < size:
-            one = small_code.program(rng.choice(self.dialogues.small_code), rng)
-            text = f"{small_code.whole(one, rng)}\n"
-            if rng.random() < FIM_RATE:
-                place = small_code.middles(text.rstrip("\n"), rng)
-                piece = [*self.filled_in(rng, text, *place), END]
-                ids += piece if len(ids) + len(piece) <= size else []
-            else:
-                cut = self.break_of(rng, text)
-                ids += [*self.encoder.plain(text[:cut]), *self.encoder.plain(text[cut:]), END]
-        return ids[:size]
-
     def add_stubs(self, row, rng, size):
         """Programs up to their docstrings, each with the start of its body, which is learned."""
         while len(row.ids) < size:
+            code, body, number = self.stub(rng)
+            row.add(code[:-1], learned=False)
+            row.add(code[-1:], learned=False, topic=number)
+            row.add(body[:STARTED])
+            row.add([END], learned=len(body) <= STARTED)
+
+    def stub(self, rng):
+        """(ids of a program up to its docstring, of its body, number of its kind); none is long."""
+        while True:
             kind = rng.choice(self.dialogues.small_code)
             code, body = small_code.documented(small_code.program(kind, rng), rng)
             code, body = self.encoder.plain(code), self.encoder.plain(f"\n{body}")
             if len(code) <= LONGEST:
-                row.add(code[:-1], learned=False)
-                row.add(code[-1:], learned=False, topic=self.dialogues.number_of[kind.key])
-                row.add(body[:STARTED])
-                row.add([END], learned=len(body) <= STARTED)
-
-    def break_of(self, rng, text):
-        """Where a person stops typing and the model goes on: what is typed is encoded apart."""
-        what = rng.random()
-        if what > BREAK_RATE:
-            return 0
-        at = text.index("\n", rng.randrange(len(text)))
-        if what < BREAK_RATE / 3:
-            return at
-        line = text[at + 1 :]
-        return at + 1 + (len(line) - len(line.lstrip(" ")) if what < 2 * BREAK_RATE / 3 else 0)
-
-    def fim_ids(self, rng, text):
-        """A text with its middle at the end, PSM or SPM, the parts encoded apart as StarCoder's.
-
-        The middle is cut at random characters, as there, or is one to four whole lines, as people
-        ask for it.
-        """
-        a, b = sorted(rng.randrange(len(text) + 1) for _ in range(2))
-        if rng.random() < LINES_RATE:
-            lines = text.splitlines(keepends=True)
-            first = rng.randrange(len(lines))
-            a = sum(map(len, lines[:first]))
-            b = a + sum(map(len, lines[first : first + rng.randint(1, 4)]))
-            b -= text[a:b].endswith("\n")
-        return self.filled_in(rng, text, a, b)
-
-    def filled_in(self, rng, text, a, b):
-        prefix, middle, suffix = (self.encoder.plain(t) for t in (text[:a], text[a:b], text[b:]))
-        if rng.random() < SPM_RATE:
-            return [FIM_PREFIX, FIM_SUFFIX, *suffix, FIM_MIDDLE, *prefix, *middle]
-        return [FIM_PREFIX, *prefix, FIM_SUFFIX, *suffix, FIM_MIDDLE, *middle]
+                return code, body, self.dialogues.number_of[kind.key]
 
 
-def part_of(rng, text, characters):
-    """About `characters` of `text`, beginning at its start or at a line."""
-    if len(text) <= characters:
-        return text
-    start = rng.randrange(-characters // 2, len(text) - characters // 2)
-    start = text.rfind("\n", 0, start) + 1 if start > 0 else 0
-    return text[start : start + characters]
+def batch_of(shared, rows):
+    """The preamble and the parts of `rows`, as tensors."""
+    parts = (torch.from_numpy(np.stack(part)) for part in zip(*rows, strict=True))
+    return torch.tensor(shared) if shared else None, *parts
 
 
 def random_offset(rng, size, window=WINDOW):

@@ -33,7 +33,7 @@ from training.topics import BREADTHS
 HEAD = "topics.pt"  # what topic_head.py has learned, for a run that begins with this one's weights
 SHARD_SIZE = "9MB"  # hubs ask for other means of storage above ten
 TOPICS_WEIGHT = 0.25  # of the loss of a batch's topics, against that of its tokens
-FULL_RATE = 0.5  # the share of the steps before the rate goes down
+FULL_RATE = 0.25  # the share of the steps before the rate goes down
 
 
 def arguments(argv):
@@ -89,21 +89,33 @@ def optimizers_for(model, head, lr, dtype):
 
 
 def rate(step, args):
-    """Linear warm-up, the full rate for half of the steps, then linearly down to a fiftieth.
+    """Linear warm-up, the full rate for a quarter of the steps, then linearly down to a fiftieth.
 
-    Unlike a cosine's, the first half does not depend on the number of steps, so that a run can be
-    made longer on the way (arXiv:2405.18392).
+    Unlike a cosine's, the first quarter does not depend on the number of steps, so that a run can
+    be made longer on the way (arXiv:2405.18392).
     """
     warm = min(1.0, (step + 1) / args.warmup)
     left = (args.steps - step) / (args.steps * (1 - FULL_RATE))
     return args.lr * warm * (0.02 + 0.98 * min(1.0, left))
 
 
+def half_of(model):
+    """How many layers know the topic, for those above to read."""
+    return len(model.transformer.h) // 2
+
+
+def questions_loss(model, head, batch, dtype):
+    """Loss of the topics of a batch of `Sequences.questions`, mean nats."""
+    preamble, ids, positions, topics = batch
+    with torch.autocast(ids.device.type, dtype, enabled=dtype is not torch.float32):
+        return head.loss(states(model, ids, positions, preamble, half_of(model))[-1], topics)
+
+
 def losses(model, head, batch, dtype):
     """(loss of the learned tokens, loss of the topics) of a batch of sequences.py, mean nats.
     Logits are made for these alone."""
     preamble, ids, positions, labels, topics = batch
-    learned, half = labels != NOT_LEARNED, len(model.transformer.h) // 2
+    learned, half = labels != NOT_LEARNED, half_of(model)
     with torch.autocast(ids.device.type, dtype, enabled=dtype is not torch.float32):
         between = states(model, ids, positions, preamble)
         topic_loss = head.loss(between[half], topics)
@@ -203,10 +215,14 @@ def main(argv=None):
     batches = DataLoader(
         sequences, batch_size=None, sampler=range(first, args.steps), num_workers=args.workers
     )
-    for step, (kind, *arrays) in enumerate(tqdm(batches, initial=first, total=args.steps), first):
-        batch = [None if a is None else a.to(args.device) for a in arrays]
+    for step, (kind, *both) in enumerate(tqdm(batches, initial=first, total=args.steps), first):
+        batch, questions = (
+            [None if part is None else part.to(args.device) for part in parts] for parts in both
+        )
         loss, topic_loss = losses(model, head, batch, dtype)
-        (loss + TOPICS_WEIGHT * topic_loss).backward()
+        (loss + TOPICS_WEIGHT * topic_loss).backward()  # before the next, to hold one at a time
+        told = questions_loss(model, head, questions, dtype)
+        (TOPICS_WEIGHT * told).backward()
         torch.nn.utils.clip_grad_norm_([*model.parameters(), *head.parameters()], 1.0)
         for optimizer in optimizers:
             for group in optimizer.param_groups:
@@ -214,7 +230,8 @@ def main(argv=None):
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         entry = {"step": step, "kind": kind, "loss": round(loss.item(), 4)}
-        entry |= {"topic_loss": round(topic_loss.item(), 4), "tokens": arrays[1].numel()}
+        entry |= {"topic_loss": round(topic_loss.item(), 4), "tokens": batch[1].numel()}
+        entry["questions_loss"] = round(told.item(), 4)
         if (step + 1) % args.save_every == 0 or step + 1 == args.steps:
             entry["held_out"] = round(
                 held_out_loss(model, encoder, held_out, args.device, dtype), 4

@@ -24,13 +24,14 @@ from training.sequences import (
     MIXTURE,
     NOT_LEARNED,
     PROMPT_OF,
+    QUESTIONS,
     STARTED,
     STARTS,
     Row,
     Sequences,
-    part_of,
     random_offset,
 )
+from training.texts import part_of
 from training.tokenizer import END, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, SPECIAL, Encoder
 from training.tokenizer import train_tokenizer as train_bpe
 from training.topic_head import TopicHead
@@ -362,16 +363,20 @@ def test_a_batch_depends_on_seed_and_step_alone(sequences, monkeypatch):
     monkeypatch.setattr("training.sequences.MIXTURE", small)
     seen = set()
     for step in range(40):
-        kind, preamble, *parts = sequences[step]
-        again = sequences[step]
-        assert kind == again[0]
-        assert all((one == same).all() for one, same in zip(parts, again[2:], strict=True))
+        kind, (preamble, *parts), (before, *asked) = sequences[step]
+        again, (_, *same), (_, *same_asked) = sequences[step]
+        assert kind == again
+        assert all(map(torch.equal, (*parts, *asked), (*same, *same_asked)))
         assert {part.shape for part in parts} == {small[kind][1:]}
         ids, positions, labels, _ = parts
         assert positions.min() >= 0 and positions.max() < WINDOW
         assert ((labels[:, :-1] == ids[:, 1:]) | (labels[:, :-1] == NOT_LEARNED)).all()
         if preamble is not None:
             assert positions.min() >= len(preamble)
+        ids, positions, _ = asked
+        assert {part.shape for part in asked} == {QUESTIONS}
+        assert positions.min() >= (0 if before is None else len(before))
+        assert positions.max() < WINDOW
         seen.add(kind)
     assert {"alone", "first", "code", "stubs"} <= seen
 
@@ -401,6 +406,23 @@ def test_a_start_is_learned_and_its_topic_told_where_the_question_ends(kind, enc
                 closing = encoder.trusted("\n\nHuman:") if name == "it" else []
                 assert learned.index(False) == len(start) + len(closing)
     assert endings == {"\n", "\n\nAssistant:"}
+
+
+@pytest.mark.parametrize("offset", [0, 40])
+def test_of_questions_alone_the_topic_is_told_where_each_ends(offset, encoder, talk):
+    """Nothing is asked but that. Without a prompt before them some rows are of programs."""
+    sequences, endings = Sequences(encoder, [], talk), set()
+    every = [*talk.topics, *talk.asked, *talk.small_code]
+    for seed in range(20):
+        ids, positions, topics = sequences._questions(random.Random(seed), offset)
+        assert positions[0] >= offset and (np.diff(positions) == 1).all()
+        told = [at for at, topic in enumerate(topics) if topic != NOT_LEARNED]
+        assert len(told) > 1
+        for at in told:
+            small = every[topics[at]] in talk.small_code
+            endings.add((small, encoder.decode([ids[at]]).endswith("\n")))
+    assert (False, True) in endings and (False, False) not in endings
+    assert any(small and not line for small, line in endings) == (offset == 0)
 
 
 def test_of_a_stub_the_start_of_its_body_is_learned(encoder, talk):
@@ -476,7 +498,7 @@ def test_fill_in_the_middle_keeps_the_text(sequences, encoder):
     rng, orders = random.Random(0), set()
     text = "def add(a, b):\n    return a + b\n"
     for _ in range(40):
-        ids = sequences.fim_ids(rng, text)
+        ids = sequences.texts.fim_ids(rng, text)
         assert ids[0] == FIM_PREFIX
         head, end = ids[1 : ids.index(FIM_MIDDLE)], ids[ids.index(FIM_MIDDLE) + 1 :]
         cut = head.index(FIM_SUFFIX)
