@@ -1,8 +1,8 @@
 """Training sequences: token ids, the positions they stand at, and which of them are learned.
 
 Knows the mixture: dialogues alone, behind the preambles of the prompts and in long chats,
-documentation and source with fill-in-the-middle, and long documents. Beside each
-batch stand questions alone. A batch depends on the seed and the step alone, so that
+documentation and source with fill-in-the-middle, and long documents. Half of the batches are
+questions with the starts of their answers. A batch depends on the seed and the step alone, so that
 a resumed run goes on exactly where it stopped.
 """
 
@@ -21,20 +21,18 @@ from training.tokenizer import END
 PROMPTS = Path(__file__).parent.parent / "prompts"
 NOT_LEARNED = -100  # the label that the loss leaves out
 MIXTURE = {  # kind: (share of the batches, rows, tokens of a row)
-    "first": (0.13, 32, 128),  # questions and the starts of their answers, behind the short prompt
-    "alone": (0.24, 32, 128),  # the same without a prompt, at any position
+    "first": (0.18, 32, 128),  # questions and the starts of their answers, behind the short prompt
+    "alone": (0.32, 32, 128),  # the same without a prompt, at any position
     "full": (0.02, 32, 128),  # behind the full prompt
     "later": (0.02, 32, 128),  # behind the short prompt and a chat of any length, shared too
-    "stubs": (0.10, 32, 128),  # programs up to their docstrings, and the starts of their bodies
-    "dialogue": (0.16, 22, 184),  # whole dialogues alone, at any position
-    "prompt": (0.13, 22, 184),  # behind the short prompt
+    "stubs": (0.08, 32, 128),  # programs up to their docstrings, and the starts of their bodies
+    "dialogue": (0.13, 22, 184),  # whole dialogues alone, at any position
+    "prompt": (0.1, 22, 184),  # behind the short prompt
     "chat": (0.002, 2, 2048),  # one long chat, with the short prompt in the row
-    "code": (0.17, 22, 184),  # programs of the small world, whole and to be filled in
-    "text": (0.02, 7, 576),  # documentation and source
+    "code": (0.13, 22, 184),  # programs of the small world, whole and to be filled in
+    "text": (0.016, 7, 576),  # documentation and source
     "window": (0.002, 1, WINDOW),  # the same, over all positions
 }
-QUESTIONS = 32, 128  # rows and tokens of the questions that each step has beside its batch
-STUBS_RATE = 0.4  # of their rows without a prompt, those with programs instead
 SHORT, FULL = "tech-assistant-short", "tech-assistant"
 PROMPT_OF = {"first": SHORT, "prompt": SHORT, "later": SHORT, "full": FULL}  # shared by all rows
 STARTS = "first", "alone", "full", "later"
@@ -45,7 +43,8 @@ NEAR, NEAR_RATE = 1536, 0.6  # the share of rows that stand within the first pos
 NEXT_RATE = 0.6  # the share of rows that stand right behind their prompt, as a first message does
 BEGIN_RATE = 0.7  # the share of rows of code at the beginning, where programs are completed
 ASKED_LEARNED = 0.1  # the share of rows in which questions count in the loss
-STARTED = 12  # tokens of an answer that tell which one it is
+STARTED, BEGUN = 4, 12  # tokens of an answer, of a body, that tell which one it is
+GAP_RATE = 0.5  # the share of starts behind which the next question stands as in a chat
 LONGEST = 64  # tokens of a question before a start; what is longer is mostly code
 
 
@@ -82,9 +81,7 @@ class Sequences:
         self.texts = Texts(encoder, documents, dialogues)
 
     def __getitem__(self, step):
-        """(kind, batch, questions) of a step. The batch is (preamble, ids, positions, labels,
-        topics), tensors of int64; questions, whose topics are to be told, are the same without
-        labels.
+        """The batch of a step: (kind, preamble, ids, positions, labels, topics), tensors of int64.
 
         ids, positions, labels and topics are (rows, tokens). labels: the ids that follow. topics:
         the number of what a question is about at the first and the last token of the marker behind
@@ -100,26 +97,8 @@ class Sequences:
             least = len(shared) + 500  # short ones more often: they cost less and come more often
             shared = self.chat_ids(rng, least + int((LATEST - least) * rng.random() ** 2))
         drawn = [self._row(rng, kind, size, len(shared)) for _ in range(rows * self.times)]
-        rng = random.Random(f"{self.seed}/{step}/questions")
-        before = rng.choice((self.preambles[SHORT], []))
-        asked = [self._questions(rng, len(before)) for _ in range(QUESTIONS[0] * self.times)]
-        return kind, batch_of(shared, drawn), batch_of(before, asked)
-
-    def _questions(self, rng, offset):
-        """A row of questions alone, or of programs up to their docstrings where nothing stands
-        before it."""
-        row, size = Row(), QUESTIONS[1]
-        template = self.templates[SHORT]
-        mark = self.encoder.trusted(f"{template['turn_end']}{template['assistant']}")[:1]
-        stubs = not offset and rng.random() < STUBS_RATE
-        while len(row.ids) < size:
-            ids, _, number = self.stub(rng) if stubs else self.asked(rng)
-            before, at = (ids[:-1], ids[-1:]) if stubs else (ids, mark)
-            row.add(before)
-            row.add(at, topic=number)
-        if rng.random() >= NEXT_RATE:
-            offset += random_offset(rng, size, WINDOW - offset)
-        return np.array(row.ids[:size]), offset + np.arange(size), np.array(row.topics[:size])
+        rows = (torch.from_numpy(np.stack(parts)) for parts in zip(*drawn, strict=True))
+        return kind, torch.tensor(shared) if shared else None, *rows
 
     def _row(self, rng, kind, size, offset):
         row = Row()
@@ -174,7 +153,8 @@ class Sequences:
             row.add(question, learned=False)
             row.add(trusted(f"{end}{model}"), learned=False, topic=number)
             row.add(answer[:STARTED])
-            row.add(trusted(f"{end}{user}"), learned=len(answer) <= STARTED)
+            if len(answer) <= STARTED or rng.random() < GAP_RATE:
+                row.add(trusted(f"{end}{user}"), learned=len(answer) <= STARTED)
 
     def asked(self, rng):
         """(ids of a question, of its answer, number of its topic); no question is long."""
@@ -213,8 +193,8 @@ class Sequences:
             code, body, number = self.stub(rng)
             row.add(code[:-1], learned=False)
             row.add(code[-1:], learned=False, topic=number)
-            row.add(body[:STARTED])
-            row.add([END], learned=len(body) <= STARTED)
+            row.add(body[:BEGUN])
+            row.add([END], learned=len(body) <= BEGUN)
 
     def stub(self, rng):
         """(ids of a program up to its docstring, of its body, number of its kind); none is long."""
@@ -224,12 +204,6 @@ class Sequences:
             code, body = self.encoder.plain(code), self.encoder.plain(f"\n{body}")
             if len(code) <= LONGEST:
                 return code, body, self.dialogues.number_of[kind.key]
-
-
-def batch_of(shared, rows):
-    """The preamble and the parts of `rows`, as tensors."""
-    parts = (torch.from_numpy(np.stack(part)) for part in zip(*rows, strict=True))
-    return torch.tensor(shared) if shared else None, *parts
 
 
 def random_offset(rng, size, window=WINDOW):

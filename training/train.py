@@ -99,23 +99,11 @@ def rate(step, args):
     return args.lr * warm * (0.02 + 0.98 * min(1.0, left))
 
 
-def half_of(model):
-    """How many layers know the topic, for those above to read."""
-    return len(model.transformer.h) // 2
-
-
-def questions_loss(model, head, batch, dtype):
-    """Loss of the topics of a batch of `Sequences.questions`, mean nats."""
-    preamble, ids, positions, topics = batch
-    with torch.autocast(ids.device.type, dtype, enabled=dtype is not torch.float32):
-        return head.loss(states(model, ids, positions, preamble, half_of(model))[-1], topics)
-
-
 def losses(model, head, batch, dtype):
     """(loss of the learned tokens, loss of the topics) of a batch of sequences.py, mean nats.
     Logits are made for these alone."""
     preamble, ids, positions, labels, topics = batch
-    learned, half = labels != NOT_LEARNED, half_of(model)
+    learned, half = labels != NOT_LEARNED, len(model.transformer.h) // 2
     with torch.autocast(ids.device.type, dtype, enabled=dtype is not torch.float32):
         between = states(model, ids, positions, preamble)
         topic_loss = head.loss(between[half], topics)
@@ -215,14 +203,10 @@ def main(argv=None):
     batches = DataLoader(
         sequences, batch_size=None, sampler=range(first, args.steps), num_workers=args.workers
     )
-    for step, (kind, *both) in enumerate(tqdm(batches, initial=first, total=args.steps), first):
-        batch, questions = (
-            [None if part is None else part.to(args.device) for part in parts] for parts in both
-        )
+    for step, (kind, *arrays) in enumerate(tqdm(batches, initial=first, total=args.steps), first):
+        batch = [None if a is None else a.to(args.device) for a in arrays]
         loss, topic_loss = losses(model, head, batch, dtype)
-        (loss + TOPICS_WEIGHT * topic_loss).backward()  # before the next, to hold one at a time
-        told = questions_loss(model, head, questions, dtype)
-        (TOPICS_WEIGHT * told).backward()
+        (loss + TOPICS_WEIGHT * topic_loss).backward()
         torch.nn.utils.clip_grad_norm_([*model.parameters(), *head.parameters()], 1.0)
         for optimizer in optimizers:
             for group in optimizer.param_groups:
@@ -230,8 +214,7 @@ def main(argv=None):
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         entry = {"step": step, "kind": kind, "loss": round(loss.item(), 4)}
-        entry |= {"topic_loss": round(topic_loss.item(), 4), "tokens": batch[1].numel()}
-        entry["questions_loss"] = round(told.item(), 4)
+        entry |= {"topic_loss": round(topic_loss.item(), 4), "tokens": arrays[1].numel()}
         if (step + 1) % args.save_every == 0 or step + 1 == args.steps:
             entry["held_out"] = round(
                 held_out_loss(model, encoder, held_out, args.device, dtype), 4

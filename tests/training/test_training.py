@@ -21,10 +21,10 @@ from training.model import WINDOW, hidden, new_model, states
 from training.muon import Muon, orthogonal
 from training.sentences import WORDS, answer, description, parameters_answer
 from training.sequences import (
+    BEGUN,
     MIXTURE,
     NOT_LEARNED,
     PROMPT_OF,
-    QUESTIONS,
     STARTED,
     STARTS,
     Row,
@@ -363,20 +363,16 @@ def test_a_batch_depends_on_seed_and_step_alone(sequences, monkeypatch):
     monkeypatch.setattr("training.sequences.MIXTURE", small)
     seen = set()
     for step in range(40):
-        kind, (preamble, *parts), (before, *asked) = sequences[step]
-        again, (_, *same), (_, *same_asked) = sequences[step]
-        assert kind == again
-        assert all(map(torch.equal, (*parts, *asked), (*same, *same_asked)))
+        kind, preamble, *parts = sequences[step]
+        again = sequences[step]
+        assert kind == again[0]
+        assert all((one == same).all() for one, same in zip(parts, again[2:], strict=True))
         assert {part.shape for part in parts} == {small[kind][1:]}
         ids, positions, labels, _ = parts
         assert positions.min() >= 0 and positions.max() < WINDOW
         assert ((labels[:, :-1] == ids[:, 1:]) | (labels[:, :-1] == NOT_LEARNED)).all()
         if preamble is not None:
             assert positions.min() >= len(preamble)
-        ids, positions, _ = asked
-        assert {part.shape for part in asked} == {QUESTIONS}
-        assert positions.min() >= (0 if before is None else len(before))
-        assert positions.max() < WINDOW
         seen.add(kind)
     assert {"alone", "first", "code", "stubs"} <= seen
 
@@ -391,38 +387,21 @@ def test_a_start_is_learned_and_its_topic_told_where_the_question_ends(kind, enc
 
     numbers = {name: number for number, name in enumerate(said)}
     sequences = Sequences(encoder, [], SimpleNamespace(number_of=numbers, turn=turn))
-    row, endings = Row(), set()
+    row, endings, markers = Row(), set(), ("\n", "\n\nAssistant:")
     sequences.add_starts(row, random.Random(0), 400, kind)
     for at, topic in enumerate(row.topics):
         if topic != NOT_LEARNED:
             asked, _, marker = encoder.decode(row.ids[: at + 1]).rpartition("?")
             name = list(said)[topic]
-            assert asked.endswith(f"Human: What is {name}")
-            endings.add(marker)
-            if marker == "\n\nAssistant:":
+            assert asked.endswith(f" What is {name}")
+            endings.add((asked.endswith(f"\n\nHuman: What is {name}"), marker))
+            if marker == markers[1]:
                 start = encoder.plain(f" {said[name].strip()}")[:STARTED]
                 assert row.ids[at + 1 :][: len(start)] == start
                 learned = row.learned[at + 1 :]
                 closing = encoder.trusted("\n\nHuman:") if name == "it" else []
                 assert learned.index(False) == len(start) + len(closing)
-    assert endings == {"\n", "\n\nAssistant:"}
-
-
-@pytest.mark.parametrize("offset", [0, 40])
-def test_of_questions_alone_the_topic_is_told_where_each_ends(offset, encoder, talk):
-    """Nothing is asked but that. Without a prompt before them some rows are of programs."""
-    sequences, endings = Sequences(encoder, [], talk), set()
-    every = [*talk.topics, *talk.asked, *talk.small_code]
-    for seed in range(20):
-        ids, positions, topics = sequences._questions(random.Random(seed), offset)
-        assert positions[0] >= offset and (np.diff(positions) == 1).all()
-        told = [at for at, topic in enumerate(topics) if topic != NOT_LEARNED]
-        assert len(told) > 1
-        for at in told:
-            small = every[topics[at]] in talk.small_code
-            endings.add((small, encoder.decode([ids[at]]).endswith("\n")))
-    assert (False, True) in endings and (False, False) not in endings
-    assert any(small and not line for small, line in endings) == (offset == 0)
+    assert endings == {(as_in_a_chat, m) for as_in_a_chat in (True, False) for m in markers}
 
 
 def test_of_a_stub_the_start_of_its_body_is_learned(encoder, talk):
@@ -436,7 +415,7 @@ def test_of_a_stub_the_start_of_its_body_is_learned(encoder, talk):
         assert any(says.lower()[:30] in code for says in kinds[row.topics[at]].says)
         assert not row.learned[at] and row.learned[at + 1]
         assert encoder.decode(row.ids[at + 1 :]).startswith("\n")
-        assert not row.learned[at + STARTED + 1] or row.ids[at + STARTED + 1] == END
+        assert not row.learned[at + BEGUN + 1] or row.ids[at + BEGUN + 1] == END
 
 
 def test_each_topic_has_its_own_number(talk):
