@@ -32,10 +32,16 @@ SHARES = {  # how often a topic of a kind is drawn, against one of the kind "wha
     "saying": 4.0,
 }
 FAMILIES = {  # what a turn is about: its share of the turns
-    "documentation": 0.30,  # facts and sayings, in the shares above
-    "asked": 0.50,
+    "documentation": 0.45,  # facts and sayings, in the shares above
+    "asked": 0.37,
     "small code": 0.10,
-    "declined": 0.10,
+    "declined": 0.08,
+}
+STARTING = {  # the same where an answer's start is learned alone: the harder to tell, the more
+    "documentation": 0.2,
+    "asked": 0.6,
+    "small code": 0.1,
+    "declined": 0.1,
 }
 FOLLOWED = 0.12  # the share of turns behind which a question about the same comes
 FOLLOW_UP = {
@@ -152,8 +158,8 @@ class Dialogues:
     @property
     def data(self):
         """All that is drawn from."""
-        written = everyday.DECLINED, everyday.FOLLOW_UPS
-        return self.topics, WORDS, self.slots, self.asked, self.small_code, *written, FAMILIES
+        topics = self.topics, WORDS, self.slots, self.asked, self.small_code
+        return *topics, everyday.DECLINED, everyday.FOLLOW_UPS, FAMILIES, STARTING
 
     def draw(self, rng: random.Random):
         """One dialogue: a list of (question, answer, key of what it is about, or "")."""
@@ -167,9 +173,9 @@ class Dialogues:
                 turns += self.after(rng, topic, answer)
         return turns
 
-    def turn(self, rng):
+    def turn(self, rng, families=FAMILIES):
         """(topic, question, answer) of a family drawn by its share."""
-        (family,) = rng.choices(list(FAMILIES), list(FAMILIES.values()))
+        (family,) = rng.choices(list(families), list(families.values()))
         if family == "declined":
             topic = self.declining
             return topic, roughen(rng, everyday.declined(rng), topic), topic.answer

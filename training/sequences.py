@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from training import small_code
+from training.dialogues import STARTING
 from training.model import WINDOW
 from training.texts import Texts
 from training.tokenizer import END
@@ -21,16 +22,16 @@ from training.tokenizer import END
 PROMPTS = Path(__file__).parent.parent / "prompts"
 NOT_LEARNED = -100  # the label that the loss leaves out
 MIXTURE = {  # kind: (share of the batches, rows, tokens of a row)
-    "first": (0.18, 32, 128),  # questions and the starts of their answers, behind the short prompt
-    "alone": (0.32, 32, 128),  # the same without a prompt, at any position
+    "first": (0.15, 32, 128),  # questions and the starts of their answers, behind the short prompt
+    "alone": (0.31, 32, 128),  # the same without a prompt, at any position
     "full": (0.02, 32, 128),  # behind the full prompt
     "later": (0.02, 32, 128),  # behind the short prompt and a chat of any length, shared too
-    "stubs": (0.08, 32, 128),  # programs up to their docstrings, and the starts of their bodies
-    "dialogue": (0.13, 22, 184),  # whole dialogues alone, at any position
-    "prompt": (0.1, 22, 184),  # behind the short prompt
+    "stubs": (0.07, 32, 128),  # programs up to their docstrings, and the starts of their bodies
+    "dialogue": (0.17, 22, 184),  # whole dialogues alone, at any position
+    "prompt": (0.12, 22, 184),  # behind the short prompt
     "chat": (0.002, 2, 2048),  # one long chat, with the short prompt in the row
-    "code": (0.13, 22, 184),  # programs of the small world, whole and to be filled in
-    "text": (0.016, 7, 576),  # documentation and source
+    "code": (0.125, 22, 184),  # programs of the small world, whole and to be filled in
+    "text": (0.011, 7, 576),  # documentation and source
     "window": (0.002, 1, WINDOW),  # the same, over all positions
 }
 SHORT, FULL = "tech-assistant-short", "tech-assistant"
@@ -159,7 +160,7 @@ class Sequences:
     def asked(self, rng):
         """(ids of a question, of its answer, number of its topic); no question is long."""
         while True:
-            topic, question, answer = self.dialogues.turn(rng)
+            topic, question, answer = self.dialogues.turn(rng, STARTING)
             question, answer = (self.encoder.plain(f" {t.strip()}") for t in (question, answer))
             if len(question) <= LONGEST:
                 return question, answer, self.dialogues.number_of[topic.key]

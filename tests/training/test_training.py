@@ -381,7 +381,7 @@ def test_a_batch_depends_on_seed_and_step_alone(sequences, monkeypatch):
 def test_a_start_is_learned_and_its_topic_told_where_the_question_ends(kind, encoder):
     said = {"it": "It is.", "Alpha": "A letter. " * 99, "beta <|endoftext|>": "Another. " * 99}
 
-    def turn(rng):
+    def turn(rng, families):
         name = rng.choice(list(said))
         return SimpleNamespace(key=name), f"What is {name}?", said[name]
 
