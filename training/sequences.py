@@ -44,7 +44,7 @@ NEAR, NEAR_RATE = 1536, 0.6  # the share of rows that stand within the first pos
 NEXT_RATE = 0.6  # the share of rows that stand right behind their prompt, as a first message does
 BEGIN_RATE = 0.7  # the share of rows of code at the beginning, where programs are completed
 ASKED_LEARNED = 0.1  # the share of rows in which questions count in the loss
-STARTED, BEGUN = 4, 12  # tokens of an answer, of a body, that tell which one it is
+STARTED = 16  # tokens of an answer, or of a body, that tell which one it is
 GAP_RATE = 0.5  # the share of starts behind which the next question stands as in a chat
 LONGEST = 64  # tokens of a question before a start; what is longer is mostly code
 
@@ -194,8 +194,8 @@ class Sequences:
             code, body, number = self.stub(rng)
             row.add(code[:-1], learned=False)
             row.add(code[-1:], learned=False, topic=number)
-            row.add(body[:BEGUN])
-            row.add([END], learned=len(body) <= BEGUN)
+            row.add(body[:STARTED])
+            row.add([END], learned=len(body) <= STARTED)
 
     def stub(self, rng):
         """(ids of a program up to its docstring, of its body, number of its kind); none is long."""
