@@ -16,7 +16,15 @@ from training.topics import Topic
 _HERE = Path(__file__).parent
 FOLLOW_UPS = tomllib.loads((_HERE / "follow_ups.toml").read_text("utf-8"))
 DECLINED = tomllib.loads((_HERE / "declined.toml").read_text("utf-8"))
-_HOW = re.compile(r"how (do|can|should) (i|you) ", re.I)
+_FRAMES = [
+    (re.compile(frame, re.I), short)
+    for frame, short in (
+        (r"^what is the difference between (.*)\?$", r"\1: the difference"),
+        (r"^what (?:is|are) (?:an? |the )?(.*)\?$", r"\1"),
+        (r"^what (?:does|do) (.*?) (?:do|mean)( in .*)?\?$", r"\1\2"),
+    )
+]
+_HOW = re.compile(r"^how (do|can|should) (i|you) (.*?)[?.]?$", re.I)
 _SIGNS = re.compile(
     r"[^\s,?]*[^\w\s,.?'\"/:;-][^\s,?]*|[^\s,?]*_[^\s,?]*"
 )  # Markdown's, and code's
@@ -46,9 +54,12 @@ def titled(one: dict) -> str:
     question, answer = one["ask"][0], one["answer"].strip()
     if "```" in question:
         return answer
-    how = _HOW.match(question)
-    title = question[how.end() :].rstrip("?.") if how else question
-    title = one.get("title") or _SIGNS.sub(r"`\g<0>`", title[:1].upper() + title[1:])
+    title = one.get("title") or _SIGNS.sub(r"`\g<0>`", question)
+    if how := _HOW.match(title):
+        title = how[3]
+        title = title[:1].upper() + title[1:]
+    for frame, short in _FRAMES:  # the words that tell it from others come first
+        title = frame.sub(short, title)
     return f"**{title}**\n\n{answer}"
 
 

@@ -39,8 +39,15 @@ def test_answers_are_short_and_their_code_runs(path):
     [
         ("How do I copy a file?", None, "**Copy a file**\n\n"),
         ("how can I make a set", None, "**Make a set**\n\n"),
-        ("What is a set?", None, "**What is a set?**\n\n"),
-        ("What does import * do?", None, "**What does import `*` do?**\n\n"),
+        ("What is a set?", None, "**set**\n\n"),
+        (
+            "What is the difference between a set and _x?",
+            None,
+            "**a set and `_x`: the difference**\n\n",
+        ),
+        ("What does import * do?", None, "**import `*`**\n\n"),
+        ("What does == mean in Python?", None, "**`==` in Python**\n\n"),
+        ("What does a set do to you?", None, "**What does a set do to you?**\n\n"),
         ("Can __init__ be async?", None, "**Can `__init__` be async?**\n\n"),
         ("Why is a == b False?", "Why is `a == b` False?", "**Why is `a == b` False?**\n\n"),
         ("What does this print?\n\n```python\n1\n```", None, ""),
