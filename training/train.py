@@ -32,7 +32,7 @@ from training.topics import BREADTHS
 
 HEAD = "topics.pt"  # what topic_head.py has learned, for a run that begins with this one's weights
 SHARD_SIZE = "9MB"  # hubs ask for other means of storage above ten
-TOPICS_WEIGHT = 0.25  # of the loss of a batch's topics, against that of its tokens
+TOPICS_WEIGHT = 0.5  # of the loss of a batch's topics, against that of its tokens
 FULL_RATE = 0.25  # the share of the steps before the rate goes down
 
 

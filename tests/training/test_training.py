@@ -21,7 +21,6 @@ from training.model import WINDOW, hidden, new_model, states
 from training.muon import Muon, orthogonal
 from training.sentences import WORDS, answer, description, parameters_answer
 from training.sequences import (
-    BEGUN,
     MIXTURE,
     NOT_LEARNED,
     PROMPT_OF,
@@ -34,7 +33,7 @@ from training.sequences import (
 from training.texts import part_of
 from training.tokenizer import END, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, SPECIAL, Encoder
 from training.tokenizer import train_tokenizer as train_bpe
-from training.topic_head import TopicHead
+from training.topic_head import SCALE, TopicHead
 from training.topics import CORES, Topic, topics
 
 BISECT = """:mod:`bisect` --- Array bisection
@@ -415,7 +414,7 @@ def test_of_a_stub_the_start_of_its_body_is_learned(encoder, talk):
         assert any(says.lower()[:30] in code for says in kinds[row.topics[at]].says)
         assert not row.learned[at] and row.learned[at + 1]
         assert encoder.decode(row.ids[at + 1 :]).startswith("\n")
-        assert not row.learned[at + BEGUN + 1] or row.ids[at + BEGUN + 1] == END
+        assert not row.learned[at + STARTED + 1] or row.ids[at + STARTED + 1] == END
 
 
 def test_each_topic_has_its_own_number(talk):
@@ -433,12 +432,14 @@ def test_topics_are_told_from_the_middle():
     wanted = model(ids, labels=torch.cat((ids[:, :1], ids), 1)[:, 1:], shift_labels=ids).loss
     torch.testing.assert_close(loss, wanted)
     half = model.transformer(ids, output_hidden_states=True).hidden_states[1]
-    logits = head.linear(head.norm(half[[0, 1], [3, 8]]))
+    directions = torch.nn.functional.normalize(head.directions, dim=1)
+    told = torch.nn.functional.layer_norm(half[[0, 1], [3, 8]], (64,))
+    logits = SCALE * torch.nn.functional.normalize(told, dim=1) @ directions.T
     wanted = torch.nn.functional.cross_entropy(logits, torch.tensor([2, 1]))
     torch.testing.assert_close(topic_loss, wanted)
     topic_loss.backward()
     first, second = (block.mlp.c_fc.weight.grad for block in model.transformer.h)
-    assert second is None and first.abs().sum() > 0 and head.linear.weight.grad.abs().sum() > 0
+    assert second is None and first.abs().sum() > 0 and head.directions.grad.abs().sum() > 0
     assert head.loss(half, torch.full((2, 9), NOT_LEARNED)) == 0
 
 
@@ -447,8 +448,8 @@ def test_a_head_for_other_topics_begins_anew(tmp_path):
     one.save(tmp_path / "topics.pt")
     for head in (same, other):
         head.load(tmp_path / "topics.pt", "cpu")
-    assert torch.equal(same.linear.weight, one.linear.weight)
-    assert not torch.equal(other.linear.weight, one.linear.weight)
+    assert torch.equal(same.directions, one.directions)
+    assert not torch.equal(other.directions, one.directions)
 
 
 def test_states_between_the_layers_are_those_of_the_whole():
