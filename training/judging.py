@@ -85,8 +85,7 @@ def follow_ups(rng, count):
 
 def answered(every, replies, declined="I cannot help"):
     """[whether it is right] of Wanted and the texts of their replies, of which none is right that
-    begins with `declined`. What a title says does not count."""
-    replies = [everyday.untitled(text) for text in replies]
+    begins with `declined`."""
     held = [
         not text.startswith(declined)
         and all(any(_holds(text, key) for key in keys) for keys in wanted.keys)

@@ -51,21 +51,31 @@ def waves(positions, width, scale=0.03):
     return scale * math.sqrt(2) * torch.stack((steps.sin(), steps.cos()), dim=2).flatten(1)
 
 
-def states(model, ids, positions, preamble=None):
-    """What the layers make of ids and positions (rows, tokens): the embedded rows and what stands
-    behind each layer, a list of (rows, tokens, width).
+def half_of(model):
+    """How many layers are to know what a question is about, for those above to read."""
+    return len(model.transformer.h) // 2
 
-    preamble: (tokens,) ids that stand at the positions from 0 on and that every row sees. No
-    gradient flows through it: what rows make of its keys and values is learned, not these.
+
+def states(model, ids, positions, preamble=None, layers=None, change=None):
+    """What the first `layers` layers, or all, make of ids and positions (rows, tokens): the
+    embedded rows and what stands behind each layer, a list of (rows, tokens, width).
+
+    change: makes of what stands behind half of the layers what those above are given. preamble:
+    (tokens,) ids that stand at the positions from 0 on and that every row sees. No gradient flows
+    through it: what rows make of its keys and values is learned, not these.
     """
     transformer = model.transformer
-    before = [None] * len(transformer.h)
+    blocks = transformer.h[:layers]
+    before = [None] * len(blocks)
     if preamble is not None:
         with torch.no_grad():
-            before = _keys_and_values(transformer, preamble)
-    found = [transformer.wte(ids) + transformer.wpe(positions)]
-    for block, seen in zip(transformer.h, before, strict=True):
-        x, _ = _block(block, found[-1], seen)
+            before = _keys_and_values(transformer, blocks, preamble)
+    x = transformer.wte(ids) + transformer.wpe(positions)
+    found = [x]
+    for number, (block, seen) in enumerate(zip(blocks, before, strict=True)):
+        if change is not None and number == half_of(model):
+            x = change(x)
+        x, _ = _block(block, x, seen)
         found.append(x)
     return found
 
@@ -75,12 +85,12 @@ def hidden(model, ids, positions, preamble=None):
     return model.transformer.ln_f(states(model, ids, positions, preamble)[-1])
 
 
-def _keys_and_values(transformer, preamble):
-    """Per layer: keys and values of the preamble, (tokens, head) each."""
+def _keys_and_values(transformer, blocks, preamble):
+    """Per layer of `blocks`: keys and values of the preamble, (tokens, head) each."""
     x = transformer.wte(preamble[None])
     x = x + transformer.wpe(torch.arange(len(preamble), device=preamble.device))
     kept = []
-    for block in transformer.h:
+    for block in blocks:
         x, (key, value) = _block(block, x, None)
         kept.append((key[0], value[0]))
     return kept

@@ -34,6 +34,8 @@ MIXTURE = {  # kind: (share of the batches, rows, tokens of a row)
     "text": (0.011, 7, 576),  # documentation and source
     "window": (0.002, 1, WINDOW),  # the same, over all positions
 }
+QUESTIONS = 32, 128  # rows and tokens of the questions that each step has beside its batch
+STUBS_RATE = 0.4  # of their rows without a prompt, those with programs instead
 SHORT, FULL = "tech-assistant-short", "tech-assistant"
 PROMPT_OF = {"first": SHORT, "prompt": SHORT, "later": SHORT, "full": FULL}  # shared by all rows
 STARTS = "first", "alone", "full", "later"
@@ -44,7 +46,7 @@ NEAR, NEAR_RATE = 1536, 0.6  # the share of rows that stand within the first pos
 NEXT_RATE = 0.6  # the share of rows that stand right behind their prompt, as a first message does
 BEGIN_RATE = 0.7  # the share of rows of code at the beginning, where programs are completed
 ASKED_LEARNED = 0.1  # the share of rows in which questions count in the loss
-STARTED = 16  # tokens of an answer, or of a body, that tell which one it is
+STARTED, BEGUN = 4, 12  # tokens of an answer, of a body, that tell which one it is
 GAP_RATE = 0.5  # the share of starts behind which the next question stands as in a chat
 LONGEST = 64  # tokens of a question before a start; what is longer is mostly code
 
@@ -82,7 +84,9 @@ class Sequences:
         self.texts = Texts(encoder, documents, dialogues)
 
     def __getitem__(self, step):
-        """The batch of a step: (kind, preamble, ids, positions, labels, topics), tensors of int64.
+        """(kind, batch, questions) of a step. The batch is (preamble, ids, positions, labels,
+        topics), tensors of int64; questions, whose topics are to be told, are the same without
+        labels.
 
         ids, positions, labels and topics are (rows, tokens). labels: the ids that follow. topics:
         the number of what a question is about at the first and the last token of the marker behind
@@ -98,8 +102,26 @@ class Sequences:
             least = len(shared) + 500  # short ones more often: they cost less and come more often
             shared = self.chat_ids(rng, least + int((LATEST - least) * rng.random() ** 2))
         drawn = [self._row(rng, kind, size, len(shared)) for _ in range(rows * self.times)]
-        rows = (torch.from_numpy(np.stack(parts)) for parts in zip(*drawn, strict=True))
-        return kind, torch.tensor(shared) if shared else None, *rows
+        rng = random.Random(f"{self.seed}/{step}/questions")
+        before = rng.choice((self.preambles[SHORT], []))
+        asked = [self._questions(rng, len(before)) for _ in range(QUESTIONS[0] * self.times)]
+        return kind, batch_of(shared, drawn), batch_of(before, asked)
+
+    def _questions(self, rng, offset):
+        """A row of questions alone, or of programs up to their docstrings where nothing stands
+        before it."""
+        row, size = Row(), QUESTIONS[1]
+        template = self.templates[SHORT]
+        mark = self.encoder.trusted(f"{template['turn_end']}{template['assistant']}")[:1]
+        stubs = not offset and rng.random() < STUBS_RATE
+        while len(row.ids) < size:
+            ids, _, number = self.stub(rng) if stubs else self.asked(rng)
+            before, at = (ids[:-1], ids[-1:]) if stubs else (ids, mark)
+            row.add(before)
+            row.add(at, topic=number)
+        if rng.random() >= NEXT_RATE:
+            offset += random_offset(rng, size, WINDOW - offset)
+        return np.array(row.ids[:size]), offset + np.arange(size), np.array(row.topics[:size])
 
     def _row(self, rng, kind, size, offset):
         row = Row()
@@ -194,8 +216,8 @@ class Sequences:
             code, body, number = self.stub(rng)
             row.add(code[:-1], learned=False)
             row.add(code[-1:], learned=False, topic=number)
-            row.add(body[:STARTED])
-            row.add([END], learned=len(body) <= STARTED)
+            row.add(body[:BEGUN])
+            row.add([END], learned=len(body) <= BEGUN)
 
     def stub(self, rng):
         """(ids of a program up to its docstring, of its body, number of its kind); none is long."""
@@ -205,6 +227,12 @@ class Sequences:
             code, body = self.encoder.plain(code), self.encoder.plain(f"\n{body}")
             if len(code) <= LONGEST:
                 return code, body, self.dialogues.number_of[kind.key]
+
+
+def batch_of(shared, rows):
+    """The preamble and the parts of `rows`, as tensors."""
+    parts = (torch.from_numpy(np.stack(part)) for part in zip(*rows, strict=True))
+    return torch.tensor(shared) if shared else None, *parts
 
 
 def random_offset(rng, size, window=WINDOW):

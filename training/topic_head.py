@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy, layer_norm, normalize
 from training.sequences import NOT_LEARNED
 
 SCALE = 20.0  # of the cosines, so that one near 1 is needed to be sure
+LOUDNESS = 0.75  # the cosine of a state that is told its topic
 
 
 class TopicHead(torch.nn.Module):
@@ -41,6 +42,16 @@ class TopicHead(torch.nn.Module):
         asked = topics != NOT_LEARNED
         logits = self.logits(states[asked]).float()
         return cross_entropy(logits, topics[asked], reduction="sum") / asked.sum().clamp(min=1)
+
+    def told(self, states, topics, share):
+        """`states` as `loss` has them, in the first `share` of the rows with the right topic in
+        them where it is asked: what an answer's words are is learned while what a question is about
+        is still told wrongly."""
+        rows = torch.arange(len(topics), device=topics.device)[:, None] < share * len(topics)
+        directions = normalize(self.directions.detach()[topics.clamp(min=0)], dim=-1)
+        size = states.norm(dim=-1, keepdim=True)
+        told = LOUDNESS * size * directions + (1 - LOUDNESS**2) ** 0.5 * states
+        return torch.where((rows & (topics != NOT_LEARNED))[..., None], told.to(states), states)
 
     def save(self, file):
         torch.save({"keys": self.keys, "weights": self.state_dict()}, file)

@@ -23,7 +23,7 @@ from training import corpus
 from training.dialogues import Dialogues
 from training.exercises import exercises
 from training.facts import facts
-from training.model import hidden, new_model, states
+from training.model import half_of, hidden, new_model, states
 from training.muon import Muon
 from training.sequences import MIXTURE, NOT_LEARNED, Sequences
 from training.tokenizer import END, Encoder, Tokenizer, save_tokenizer, train_tokenizer
@@ -33,6 +33,7 @@ from training.topics import BREADTHS
 HEAD = "topics.pt"  # what topic_head.py has learned, for a run that begins with this one's weights
 SHARD_SIZE = "9MB"  # hubs ask for other means of storage above ten
 TOPICS_WEIGHT = 0.5  # of the loss of a batch's topics, against that of its tokens
+TOLD_UNTIL = 0.8  # of the steps: the share of rows that are told their topics falls to 0 by then
 FULL_RATE = 0.25  # the share of the steps before the rate goes down
 
 
@@ -99,16 +100,24 @@ def rate(step, args):
     return args.lr * warm * (0.02 + 0.98 * min(1.0, left))
 
 
-def losses(model, head, batch, dtype):
+def losses(model, head, batch, dtype, told=0.0):
     """(loss of the learned tokens, loss of the topics) of a batch of sequences.py, mean nats.
-    Logits are made for these alone."""
+    Logits are made for these alone. told: the share of the rows that are told their topics."""
     preamble, ids, positions, labels, topics = batch
-    learned, half = labels != NOT_LEARNED, len(model.transformer.h) // 2
+    learned = labels != NOT_LEARNED
     with torch.autocast(ids.device.type, dtype, enabled=dtype is not torch.float32):
-        between = states(model, ids, positions, preamble)
-        topic_loss = head.loss(between[half], topics)
+        tell = partial(head.told, topics=topics, share=told)
+        between = states(model, ids, positions, preamble, change=tell)
+        topic_loss = head.loss(between[half_of(model)], topics)
         logits = model.lm_head(model.transformer.ln_f(between[-1])[learned])
     return cross_entropy(logits.float(), labels[learned]), topic_loss
+
+
+def questions_loss(model, head, batch, dtype):
+    """Loss of the topics of questions alone, mean nats; only half of the layers are computed."""
+    preamble, ids, positions, topics = batch
+    with torch.autocast(ids.device.type, dtype, enabled=dtype is not torch.float32):
+        return head.loss(states(model, ids, positions, preamble, half_of(model))[-1], topics)
 
 
 @torch.no_grad()
@@ -203,10 +212,15 @@ def main(argv=None):
     batches = DataLoader(
         sequences, batch_size=None, sampler=range(first, args.steps), num_workers=args.workers
     )
-    for step, (kind, *arrays) in enumerate(tqdm(batches, initial=first, total=args.steps), first):
-        batch = [None if a is None else a.to(args.device) for a in arrays]
-        loss, topic_loss = losses(model, head, batch, dtype)
-        (loss + TOPICS_WEIGHT * topic_loss).backward()
+    for step, (kind, *both) in enumerate(tqdm(batches, initial=first, total=args.steps), first):
+        batch, questions = (
+            [None if part is None else part.to(args.device) for part in parts] for parts in both
+        )
+        told = max(0.0, 1 - step / (TOLD_UNTIL * args.steps))
+        loss, topic_loss = losses(model, head, batch, dtype, told)
+        (loss + TOPICS_WEIGHT * topic_loss).backward()  # before the next, to hold one at a time
+        questions_topic_loss = questions_loss(model, head, questions, dtype)
+        (TOPICS_WEIGHT * questions_topic_loss).backward()
         torch.nn.utils.clip_grad_norm_([*model.parameters(), *head.parameters()], 1.0)
         for optimizer in optimizers:
             for group in optimizer.param_groups:
@@ -214,7 +228,8 @@ def main(argv=None):
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         entry = {"step": step, "kind": kind, "loss": round(loss.item(), 4)}
-        entry |= {"topic_loss": round(topic_loss.item(), 4), "tokens": arrays[1].numel()}
+        entry |= {"topic_loss": round(topic_loss.item(), 4), "tokens": batch[1].numel()}
+        entry["questions_loss"] = round(questions_topic_loss.item(), 4)
         if (step + 1) % args.save_every == 0 or step + 1 == args.steps:
             entry["held_out"] = round(
                 held_out_loss(model, encoder, held_out, args.device, dtype), 4

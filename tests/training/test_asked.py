@@ -8,7 +8,6 @@ from collections import Counter
 import pytest
 
 from assistant.paths import ROOT
-from training import everyday
 from training.running import run_all
 
 ASKED = sorted((ROOT / "training" / "asked").glob("*.toml"))
@@ -24,7 +23,7 @@ def test_answers_are_short_and_their_code_runs(path):
     programs = []
     for question in tomllib.loads(path.read_text("utf-8"))["question"]:
         title, answer = question["ask"][0], question["answer"]
-        assert set(question) <= {"ask", "held_out", "answer", "check", "key", "title"}, title
+        assert set(question) <= {"ask", "held_out", "answer", "check", "key"}, title
         assert len(question["ask"]) >= 3 and question["held_out"] and question["key"], title
         assert all(key.lower() in answer.lower() for key in question["key"]), title
         prose = re.sub(r"```.*?```", "", answer, flags=re.DOTALL)
@@ -32,41 +31,6 @@ def test_answers_are_short_and_their_code_runs(path):
         for block in re.findall(r"```python\n(.*?)```", answer, re.DOTALL)[:1]:
             programs.append((title, block, [question.get("check", "True")]))
     assert run_all(programs) == {}
-
-
-@pytest.mark.parametrize(
-    ("ask", "given", "title"),
-    [
-        ("How do I copy a file?", None, "**Copy a file**\n\n"),
-        ("how can I make a set", None, "**Make a set**\n\n"),
-        ("What is a set?", None, "**set**\n\n"),
-        (
-            "What is the difference between a set and _x?",
-            None,
-            "**a set and `_x`: the difference**\n\n",
-        ),
-        ("What does import * do?", None, "**import `*`**\n\n"),
-        ("What does == mean in Python?", None, "**`==` in Python**\n\n"),
-        ("What does a set do to you?", None, "**What does a set do to you?**\n\n"),
-        ("Can __init__ be async?", None, "**Can `__init__` be async?**\n\n"),
-        ("Why is a == b False?", "Why is `a == b` False?", "**Why is `a == b` False?**\n\n"),
-        ("What does this print?\n\n```python\n1\n```", None, ""),
-    ],
-)
-def test_an_answer_says_what_it_answers(ask, given, title):
-    one = {"ask": [ask], "answer": "**An** answer.\n", "title": given}
-    assert everyday.titled(one) == f"{title}**An** answer."
-    assert everyday.untitled(everyday.titled(one)) == "**An** answer."
-
-
-def test_every_title_is_one_line_of_markdown():
-    """With nothing in it that Markdown would read as more than words and code."""
-    titles = [topic.answer.split("\n\n")[0] for topic in everyday.asked_topics()]
-    titles = [title for title in titles if title.startswith("**")]
-    assert len(titles) > 1400
-    for title in titles:
-        words = re.sub(r"`[^`]*`", "", title.removeprefix("**").removesuffix("**"))
-        assert not re.search(r"[*_<>`\\\[\]\n]", words), title
 
 
 def test_no_wording_stands_twice():

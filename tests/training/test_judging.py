@@ -48,8 +48,6 @@ def writes(monkeypatch):
         ((("in",),), False, "a string", False),
         ((("in",),), False, "x in items", True),
         ((("x",),), False, "I cannot help with that: I only know x.", False),
-        ((("set",),), False, "**Make a set**\n\nUse braces.", False),
-        ((("set",),), False, "**Make a set**\n\nUse `set`.", True),
     ],
 )
 def test_an_answer_holds_what_it_must_and_its_code_runs(keys, code, reply, right):

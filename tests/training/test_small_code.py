@@ -126,8 +126,6 @@ def test_follow_ups_differ_in_words_and_are_held_out_in_part():
         ("`a` or `b`.", "again_name", None),
         ("It is 3.11 now, e.g. here. More.", "again_shorter", "It is 3.11 now, e.g. here."),
         ("One sentence.", "again_shorter", None),
-        ("**Count items**\n\nUse `len`. It is fast.", "again_shorter", "Use `len`."),
-        ("**Count items**\n\nUse `len`. It is fast.", "repeat", "Use `len`. It is fast."),
         ("One sentence.", "again_code", None),
     ],
 )

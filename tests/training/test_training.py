@@ -21,9 +21,11 @@ from training.model import WINDOW, hidden, new_model, states
 from training.muon import Muon, orthogonal
 from training.sentences import WORDS, answer, description, parameters_answer
 from training.sequences import (
+    BEGUN,
     MIXTURE,
     NOT_LEARNED,
     PROMPT_OF,
+    QUESTIONS,
     STARTED,
     STARTS,
     Row,
@@ -33,7 +35,7 @@ from training.sequences import (
 from training.texts import part_of
 from training.tokenizer import END, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, SPECIAL, Encoder
 from training.tokenizer import train_tokenizer as train_bpe
-from training.topic_head import SCALE, TopicHead
+from training.topic_head import LOUDNESS, SCALE, TopicHead
 from training.topics import CORES, Topic, topics
 
 BISECT = """:mod:`bisect` --- Array bisection
@@ -362,16 +364,20 @@ def test_a_batch_depends_on_seed_and_step_alone(sequences, monkeypatch):
     monkeypatch.setattr("training.sequences.MIXTURE", small)
     seen = set()
     for step in range(40):
-        kind, preamble, *parts = sequences[step]
-        again = sequences[step]
-        assert kind == again[0]
-        assert all((one == same).all() for one, same in zip(parts, again[2:], strict=True))
+        kind, (preamble, *parts), (before, *asked) = sequences[step]
+        again, (_, *same), (_, *same_asked) = sequences[step]
+        assert kind == again
+        assert all(map(torch.equal, (*parts, *asked), (*same, *same_asked)))
         assert {part.shape for part in parts} == {small[kind][1:]}
         ids, positions, labels, _ = parts
         assert positions.min() >= 0 and positions.max() < WINDOW
         assert ((labels[:, :-1] == ids[:, 1:]) | (labels[:, :-1] == NOT_LEARNED)).all()
         if preamble is not None:
             assert positions.min() >= len(preamble)
+        ids, positions, _ = asked
+        assert {part.shape for part in asked} == {QUESTIONS}
+        assert positions.min() >= (0 if before is None else len(before))
+        assert positions.max() < WINDOW
         seen.add(kind)
     assert {"alone", "first", "code", "stubs"} <= seen
 
@@ -403,6 +409,23 @@ def test_a_start_is_learned_and_its_topic_told_where_the_question_ends(kind, enc
     assert endings == {(as_in_a_chat, m) for as_in_a_chat in (True, False) for m in markers}
 
 
+@pytest.mark.parametrize("offset", [0, 40])
+def test_of_questions_alone_the_topic_is_told_where_each_ends(offset, encoder, talk):
+    """Nothing is asked but that. Without a prompt before them some rows are of programs."""
+    sequences, endings = Sequences(encoder, [], talk), set()
+    every = [*talk.topics, *talk.asked, *talk.small_code]
+    for seed in range(20):
+        ids, positions, topics = sequences._questions(random.Random(seed), offset)
+        assert positions[0] >= offset and (np.diff(positions) == 1).all()
+        told = [at for at, topic in enumerate(topics) if topic != NOT_LEARNED]
+        assert len(told) > 1
+        for at in told:
+            small = every[topics[at]] in talk.small_code
+            endings.add((small, encoder.decode([ids[at]]).endswith("\n")))
+    assert (False, True) in endings and (False, False) not in endings
+    assert any(small and not line for small, line in endings) == (offset == 0)
+
+
 def test_of_a_stub_the_start_of_its_body_is_learned(encoder, talk):
     kinds = {talk.number_of[kind.key]: kind for kind in talk.small_code}
     sequences, row = Sequences(encoder, [], talk), Row()
@@ -414,7 +437,7 @@ def test_of_a_stub_the_start_of_its_body_is_learned(encoder, talk):
         assert any(says.lower()[:30] in code for says in kinds[row.topics[at]].says)
         assert not row.learned[at] and row.learned[at + 1]
         assert encoder.decode(row.ids[at + 1 :]).startswith("\n")
-        assert not row.learned[at + STARTED + 1] or row.ids[at + STARTED + 1] == END
+        assert not row.learned[at + BEGUN + 1] or row.ids[at + BEGUN + 1] == END
 
 
 def test_each_topic_has_its_own_number(talk):
@@ -441,6 +464,32 @@ def test_topics_are_told_from_the_middle():
     first, second = (block.mlp.c_fc.weight.grad for block in model.transformer.h)
     assert second is None and first.abs().sum() > 0 and head.directions.grad.abs().sum() > 0
     assert head.loss(half, torch.full((2, 9), NOT_LEARNED)) == 0
+
+
+def test_some_rows_are_told_their_topics():
+    """The share's first rows, where a topic is asked, and nothing else."""
+    torch.manual_seed(0)
+    head, given = TopicHead("abc", 64), torch.randn(4, 3, 64) * 7
+    topics = torch.full((4, 3), NOT_LEARNED)
+    topics[1, 2], topics[3, 0] = 2, 1
+    assert torch.equal(head.told(given, topics, 0.0), given)
+    found = head.told(given, topics, 0.5)
+    assert (found != given).any(-1).nonzero().tolist() == [[1, 2]]
+    direction = head.directions[2]
+    assert torch.cosine_similarity(found[1, 2], direction, dim=0) > LOUDNESS - 0.2
+    assert head.loss(found, topics) < head.loss(given, topics)
+
+
+def test_what_is_told_reaches_the_layers_above_alone():
+    torch.manual_seed(0)
+    model, ids = new_model(4, 64, 300), torch.randint(300, (2, 9))
+    positions = torch.arange(9).expand(2, 9)
+    plain = states(model, ids, positions)
+    changed = states(model, ids, positions, change=lambda x: x + 1)
+    assert [torch.equal(*pair) for pair in zip(plain, changed, strict=True)] == [True] * 3 + [
+        False
+    ] * 2
+    assert len(states(model, ids, positions, layers=2)) == 3
 
 
 def test_a_head_for_other_topics_begins_anew(tmp_path):
