@@ -25,7 +25,7 @@ from training.exercises import exercises
 from training.facts import facts
 from training.model import half_of, hidden, new_model, states
 from training.muon import Muon
-from training.sequences import MIXTURE, NOT_LEARNED, Sequences
+from training.sequences import MIXTURE, NOT_LEARNED, QUESTIONS, Sequences
 from training.tokenizer import END, Encoder, Tokenizer, save_tokenizer, train_tokenizer
 from training.topic_head import TopicHead
 from training.topics import BREADTHS
@@ -147,7 +147,7 @@ def save(model, out):
 def recipe_of(args, documents, dialogues, preambles, dtype):
     """What a run depends on: {"seed", "times", "breadth", "dtype", "data"}, data a hash."""
     texts = [(document.path, document.learned) for document in documents]
-    data = repr((MIXTURE, dialogues.data, preambles, texts)).encode()
+    data = repr((MIXTURE, QUESTIONS, dialogues.data, preambles, texts)).encode()
     chosen = {"seed": args.seed, "times": args.times, "breadth": args.breadth}
     chosen["dtype"] = str(dtype).removeprefix("torch.")
     return {**chosen, "data": hashlib.sha256(data).hexdigest()[:12]}

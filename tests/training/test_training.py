@@ -486,10 +486,21 @@ def test_what_is_told_reaches_the_layers_above_alone():
     positions = torch.arange(9).expand(2, 9)
     plain = states(model, ids, positions)
     changed = states(model, ids, positions, change=lambda x: x + 1)
-    assert [torch.equal(*pair) for pair in zip(plain, changed, strict=True)] == [True] * 3 + [
-        False
-    ] * 2
+    equal = [torch.equal(*pair) for pair in zip(plain, changed, strict=True)]
+    assert equal == [True, True, True, False, False]
     assert len(states(model, ids, positions, layers=2)) == 3
+
+
+def test_told_topics_change_what_is_said_and_not_what_is_asked():
+    torch.manual_seed(0)
+    model, head, ids = new_model(2, 64, 300), TopicHead("abc", 64), torch.randint(300, (2, 9))
+    positions, topics = torch.arange(9).expand(2, 9), torch.full((2, 9), NOT_LEARNED)
+    topics[0, 3] = 2
+    batch = None, ids, positions, ids, topics
+    found = [train.losses(model, head, batch, torch.float32, told) for told in (0.0, 1.0)]
+    assert found[0][0] != found[1][0] and found[0][1] == found[1][1]
+    alone = train.questions_loss(model, head, (None, ids, positions, topics), torch.float32)
+    torch.testing.assert_close(alone, found[0][1])
 
 
 def test_a_head_for_other_topics_begins_anew(tmp_path):
@@ -644,7 +655,7 @@ def test_a_run_that_was_cut_off_goes_on_where_it_stopped(tmp_path, docs, stdlib,
         with pytest.raises(CutOff):
             _train(tmp_path / "cut", docs, stdlib, monkeypatch, 6, "--save-every", "2")
     _train(tmp_path / "cut", docs, stdlib, monkeypatch, 6, "--save-every", "2")
-    found = lambda entry: (entry["loss"], entry["topic_loss"])  # noqa: E731
+    found = lambda entry: [entry[f"{what}loss"] for what in ("", "topic_", "questions_")]  # noqa: E731
     steps = {entry["step"]: found(entry) for entry in whole}
     resumed = [json.loads(line) for line in (tmp_path / "cut/log.jsonl").read_text().splitlines()]
     assert {entry["step"]: found(entry) for entry in resumed if entry["step"] > 3} == {
