@@ -43,6 +43,7 @@ STARTING = {  # the same where an answer's start is learned alone: the harder to
     "small code": 0.1,
     "declined": 0.1,
 }
+THINNED = 0.4  # the share of everyday questions of which words are left out
 FOLLOWED = 0.12  # the share of turns behind which a question about the same comes
 FOLLOW_UP = {
     "what": ("example", "parameters"),
@@ -76,7 +77,10 @@ def question(rng, topic, slots, held_out=False, kind=None):
     """
     if topic.kind == "asked" and kind is None:
         text = rng.choice(topic.asks)
-        return text if "`" in text or rng.random() < 0.5 else roughen(rng, text, topic)
+        if "`" in text:
+            return text
+        text = thinned(rng, text) if rng.random() < THINNED else text
+        return text if rng.random() < 0.5 else roughen(rng, text, topic)
     kind = kind or topic.kind
     asks = HELD_OUT.get(kind) if held_out else CORES.get(kind) if kind != topic.kind else None
     asks, names = asks or topic.asks, topic.names or ("",)
@@ -106,6 +110,14 @@ def roughen(rng, text, topic):
     if rng.random() < 0.15:
         text = _typo(rng, text, topic)
     return text
+
+
+def thinned(rng, text):
+    """`text` with one word in five left out, two at least kept: none of them alone shall tell what
+    is asked."""
+    words = text.split(" ")
+    kept = [word for word in words if rng.random() < 0.8]
+    return " ".join(kept if len(kept) > 1 else words)
 
 
 def _typo(rng, text, topic):

@@ -22,16 +22,16 @@ from training.tokenizer import END
 PROMPTS = Path(__file__).parent.parent / "prompts"
 NOT_LEARNED = -100  # the label that the loss leaves out
 MIXTURE = {  # kind: (share of the batches, rows, tokens of a row)
-    "first": (0.15, 32, 128),  # questions and the starts of their answers, behind the short prompt
-    "alone": (0.31, 32, 128),  # the same without a prompt, at any position
+    "first": (0.06, 32, 128),  # questions and the starts of their answers, behind the short prompt
+    "alone": (0.12, 32, 128),  # the same without a prompt, at any position
     "full": (0.02, 32, 128),  # behind the full prompt
-    "later": (0.02, 32, 128),  # behind the short prompt and a chat of any length, shared too
-    "stubs": (0.07, 32, 128),  # programs up to their docstrings, and the starts of their bodies
-    "dialogue": (0.17, 22, 184),  # whole dialogues alone, at any position
-    "prompt": (0.12, 22, 184),  # behind the short prompt
-    "chat": (0.002, 2, 2048),  # one long chat, with the short prompt in the row
-    "code": (0.125, 22, 184),  # programs of the small world, whole and to be filled in
-    "text": (0.011, 7, 576),  # documentation and source
+    "later": (0.03, 32, 128),  # behind the short prompt and a chat of any length, shared too
+    "stubs": (0.06, 32, 128),  # programs up to their docstrings, and the starts of their bodies
+    "dialogue": (0.33, 22, 184),  # whole dialogues alone, at any position
+    "prompt": (0.24, 22, 184),  # behind the short prompt
+    "chat": (0.004, 2, 2048),  # one long chat, with the short prompt in the row
+    "code": (0.13, 22, 184),  # programs of the small world, whole and to be filled in
+    "text": (0.012, 7, 576),  # documentation and source
     "window": (0.002, 1, WINDOW),  # the same, over all positions
 }
 QUESTIONS = 32, 128  # rows and tokens of the questions that each step has beside its batch

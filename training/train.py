@@ -33,7 +33,7 @@ from training.topics import BREADTHS
 HEAD = "topics.pt"  # what topic_head.py has learned, for a run that begins with this one's weights
 SHARD_SIZE = "9MB"  # hubs ask for other means of storage above ten
 TOPICS_WEIGHT = 0.5  # of the loss of a batch's topics, against that of its tokens
-TOLD_UNTIL = 0.8  # of the steps: the share of rows that are told their topics falls to 0 by then
+TOLD_UNTIL = 0.7  # of the steps: the share of rows that are told their topics falls to 0 by then
 FULL_RATE = 0.25  # the share of the steps before the rate goes down
 
 
@@ -48,6 +48,7 @@ def arguments(argv):
     add("--steps", type=int, default=4300)
     add("--warmup", type=int, default=60)
     add("--lr", type=float, default=3e-3, help="the highest rate")
+    add("--told", type=float, default=1.0, help="the share of rows told their topics at first")
     add("--times", type=int, default=1, help="rows of a batch, as a multiple of the mixture's")
     add("--layers", type=int, default=6)
     add("--width", type=int, default=256)
@@ -216,7 +217,7 @@ def main(argv=None):
         batch, questions = (
             [None if part is None else part.to(args.device) for part in parts] for parts in both
         )
-        told = max(0.0, 1 - step / (TOLD_UNTIL * args.steps))
+        told = max(0.0, args.told * (1 - step / (TOLD_UNTIL * args.steps)))
         loss, topic_loss = losses(model, head, batch, dtype, told)
         (loss + TOPICS_WEIGHT * topic_loss).backward()  # before the next, to hold one at a time
         questions_topic_loss = questions_loss(model, head, questions, dtype)

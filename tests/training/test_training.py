@@ -15,7 +15,7 @@ from assistant.prompting.load import load_template
 from assistant.prompting.template import encode
 from training import corpus, train
 from training.attention import _dense, attend
-from training.dialogues import Dialogues, question
+from training.dialogues import Dialogues, question, thinned
 from training.facts import Fact, facts, parameters
 from training.model import WINDOW, hidden, new_model, states
 from training.muon import Muon, orthogonal
@@ -270,6 +270,16 @@ def test_code_in_a_question_keeps_every_letter():
     topic, rng = Topic("code", "code", "", (block,), tuple(CORES["code"]), "x"), random.Random(5)
     for _ in range(300):
         assert block in question(rng, topic, {"a": ["wrong"]})
+
+
+def test_an_everyday_question_lacks_words_at_times_and_never_code():
+    ask, code = "how do I remove the first word of a long line", "what does `a or b` mean in a call"
+    topic, rng = Topic("k", "asked", "", (), (ask, code), "x"), random.Random(6)
+    asked = [question(rng, topic, {}) for _ in range(500)]
+    lengths = {len(text.split()) for text in asked if set(text.split()) < set(ask.split())}
+    assert {7, 8, 9, 10} <= lengths and min(lengths) > 1
+    assert asked.count(code) > 200 and asked.count(ask) > 60
+    assert all(thinned(rng, text) == text for text in ("args", "what is"))
 
 
 def test_a_follow_up_is_about_the_same_thing():
