@@ -1,9 +1,9 @@
 """Training sequences: token ids, the positions they stand at, and which of them are learned.
 
 Knows the mixture: dialogues alone, behind the preambles of the prompts and in long chats,
-documentation and source with fill-in-the-middle, and long documents. Half of the batches are
-questions with the starts of their answers. A batch depends on the seed and the step alone, so that
-a resumed run goes on exactly where it stopped.
+documentation and source with fill-in-the-middle, and long documents. Some batches are questions
+with the starts of their answers alone, others answers alone. A batch depends on the seed and the
+step alone, so that a resumed run goes on exactly where it stopped.
 """
 
 import random
@@ -22,24 +22,25 @@ from training.tokenizer import END
 PROMPTS = Path(__file__).parent.parent / "prompts"
 NOT_LEARNED = -100  # the label that the loss leaves out
 MIXTURE = {  # kind: (share of the batches, rows, tokens of a row)
-    "first": (0.06, 32, 128),  # questions and the starts of their answers, behind the short prompt
-    "alone": (0.12, 32, 128),  # the same without a prompt, at any position
-    "full": (0.02, 32, 128),  # behind the full prompt
-    "later": (0.03, 32, 128),  # behind the short prompt and a chat of any length, shared too
-    "stubs": (0.06, 32, 128),  # programs up to their docstrings, and the starts of their bodies
-    "dialogue": (0.33, 22, 184),  # whole dialogues alone, at any position
-    "prompt": (0.24, 22, 184),  # behind the short prompt
-    "chat": (0.004, 2, 2048),  # one long chat, with the short prompt in the row
+    "first": (0.05, 32, 128),  # questions and the starts of their answers, behind the short prompt
+    "alone": (0.05, 32, 128),  # the same without a prompt, at any position
+    "stubs": (0.03, 32, 128),  # programs up to their docstrings, and the starts of their bodies
+    "answers": (0.28, 22, 184),  # answers alone, all told their topics
+    "dialogue": (0.25, 22, 184),  # whole dialogues alone, at any position
+    "prompt": (0.14, 22, 184),  # behind the short prompt
+    "full": (0.01, 22, 184),  # behind the full prompt
+    "later": (0.02, 22, 184),  # behind the short prompt and a chat of any length, shared too
+    "chat": (0.002, 2, 2048),  # one long chat, with the short prompt in the row
     "code": (0.13, 22, 184),  # programs of the small world, whole and to be filled in
-    "text": (0.012, 7, 576),  # documentation and source
+    "text": (0.03, 7, 576),  # documentation and source
     "window": (0.002, 1, WINDOW),  # the same, over all positions
 }
 QUESTIONS = 32, 128  # rows and tokens of the questions that each step has beside its batch
 STUBS_RATE = 0.4  # of their rows without a prompt, those with programs instead
 SHORT, FULL = "tech-assistant-short", "tech-assistant"
 PROMPT_OF = {"first": SHORT, "prompt": SHORT, "later": SHORT, "full": FULL}  # shared by all rows
-STARTS = "first", "alone", "full", "later"
-ALONE = "alone", "dialogue"
+STARTS = "first", "alone"
+ALONE = "alone", "answers", "dialogue"
 CODE = "code", "stubs"
 LATEST = 7000  # the longest chat that rows of "later" share, in tokens
 NEAR, NEAR_RATE = 1536, 0.6  # the share of rows that stand within the first positions
@@ -131,6 +132,8 @@ class Sequences:
             row.add(self.texts.programs(rng, size + 1))
         elif kind == "stubs":
             self.add_stubs(row, rng, size + 1)
+        elif kind == "answers":
+            self.add_answers(row, rng, size + 1)
         elif kind in STARTS:
             self.add_starts(row, rng, size + 1, kind)
         else:
@@ -178,6 +181,22 @@ class Sequences:
             row.add(answer[:STARTED])
             if len(answer) <= STARTED or rng.random() < GAP_RATE:
                 row.add(trusted(f"{end}{user}"), learned=len(answer) <= STARTED)
+
+    def add_answers(self, row, rng, size):
+        """Answers one after the other, each behind its marker alone, where it is told its topic."""
+        template, trusted = self.templates[SHORT], self.encoder.trusted
+        user, model, end = template["user"], template["assistant"], template["turn_end"]
+        while len(row.ids) < size:
+            topic = rng.choice(self.dialogues.known)
+            number = self.dialogues.number_of[topic.key]
+            row.add(trusted(f"{end}{model}"), learned=False, topic=number)
+            row.add(self.encoder.plain(f" {topic.answer.strip()}"))
+            row.add(trusted(f"{end}{user}"))
+
+    def question(self, rng):
+        """(ids, number of the topic) of a question, or of a program up to its docstring."""
+        ids, _, number = self.stub(rng) if rng.random() < STUBS_RATE / 2 else self.asked(rng)
+        return ids, number
 
     def asked(self, rng):
         """(ids of a question, of its answer, number of its topic); no question is long."""

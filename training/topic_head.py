@@ -28,6 +28,25 @@ class TopicHead(torch.nn.Module):
         self.keys = list(keys)
         self.directions = torch.nn.Parameter(torch.randn(len(self.keys), width) / width**0.5)
 
+    def begin(self, questions, vocabulary, passes=2, rows=270, lr=1e-2):
+        """Directions out of the words of `questions`, a list of (ids, number of the topic): those
+        that tell topics best from the sum of vectors for a question's tokens, vectors and
+        directions being learned together. Returns the loss of the last rows, in nats."""
+        with self.directions.device:
+            words = torch.nn.EmbeddingBag(vocabulary, self.directions.shape[1], mode="sum")
+            torch.nn.init.normal_(words.weight, std=0.05)
+            optimizer = torch.optim.Adam([words.weight, self.directions], lr, betas=(0.9, 0.98))
+            for _ in range(passes):
+                for part in torch.randperm(len(questions)).split(rows):
+                    ids, numbers = zip(*(questions[n] for n in part), strict=True)
+                    starts = torch.tensor([0, *map(len, ids)][:-1]).cumsum(0)
+                    found = words(torch.tensor([token for one in ids for token in one]), starts)
+                    loss = cross_entropy(self.logits(found), torch.tensor(numbers))
+                    optimizer.zero_grad()
+                    loss.backward()
+                    optimizer.step()
+        return loss.item()
+
     def logits(self, states):
         """Of each topic, (..., topics), for `states` (..., width)."""
         normed = layer_norm(states, states.shape[-1:])
@@ -57,7 +76,12 @@ class TopicHead(torch.nn.Module):
         torch.save({"keys": self.keys, "weights": self.state_dict()}, file)
 
     def load(self, file, device):
-        """What another run learned, if it knew the same topics."""
+        """What another run learned, if `file` is there and that run knew the same topics; whether
+        it did."""
+        if not file.exists():
+            return False
         saved = torch.load(file, device, weights_only=True)
-        if saved["keys"] == self.keys:
-            self.load_state_dict(saved["weights"])
+        if saved["keys"] != self.keys:
+            return False
+        self.load_state_dict(saved["weights"])
+        return True

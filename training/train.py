@@ -33,6 +33,7 @@ from training.topics import BREADTHS
 HEAD = "topics.pt"  # what topic_head.py has learned, for a run that begins with this one's weights
 SHARD_SIZE = "9MB"  # hubs ask for other means of storage above ten
 TOPICS_WEIGHT = 0.5  # of the loss of a batch's topics, against that of its tokens
+ASKED = 100_000  # questions out of whose words topics get their directions
 TOLD_UNTIL = 0.7  # of the steps: the share of rows that are told their topics falls to 0 by then
 FULL_RATE = 0.25  # the share of the steps before the rate goes down
 
@@ -180,6 +181,7 @@ def main(argv=None):
     elif args.start:
         save_tokenizer(Tokenizer.from_file(str(file)), args.out)
     encoder = Encoder(Tokenizer.from_file(str(args.out / "tokenizer.json")))
+    state_file, log_file = args.out / "state.pt", args.out / "log.jsonl"
     sequences = Sequences(encoder, trained, dialogues, args.seed, args.times)
     if args.start:
         model = GPTBigCodeForCausalLM.from_pretrained(args.start, dtype=torch.float32)
@@ -187,10 +189,12 @@ def main(argv=None):
         model = new_model(args.layers, args.width, args.vocabulary)
     model = model.to(args.device)
     head = TopicHead(dialogues.number_of, model.config.n_embd).to(args.device)
-    if args.start and (args.start / HEAD).exists():
-        head.load(args.start / HEAD, args.device)
+    if not (state_file.exists() or args.start and head.load(args.start / HEAD, args.device)):
+        rng = random.Random(args.seed)
+        drawn = [sequences.question(rng) for _ in range(ASKED)]
+        by_words = head.begin(drawn, model.config.vocab_size)
+        print(f"topics by the words of questions: {by_words:.2f} nats")
     optimizers = optimizers_for(model, head, args.lr, dtype)
-    state_file, log_file = args.out / "state.pt", args.out / "log.jsonl"
     first = 0
     recipe = recipe_of(args, trained, dialogues, sequences.preambles, dtype)
     if state_file.exists():
@@ -218,6 +222,7 @@ def main(argv=None):
             [None if part is None else part.to(args.device) for part in parts] for parts in both
         )
         told = max(0.0, args.told * (1 - step / (TOLD_UNTIL * args.steps)))
+        told = 1.0 if kind == "answers" else told  # nothing else says which answer it is
         loss, topic_loss = losses(model, head, batch, dtype, told)
         (loss + TOPICS_WEIGHT * topic_loss).backward()  # before the next, to hold one at a time
         questions_topic_loss = questions_loss(model, head, questions, dtype)

@@ -419,6 +419,34 @@ def test_a_start_is_learned_and_its_topic_told_where_the_question_ends(kind, enc
     assert endings == {(as_in_a_chat, m) for as_in_a_chat in (True, False) for m in markers}
 
 
+def test_answers_alone_stand_behind_markers_that_are_told_their_topics(encoder):
+    said = {"it": "It is.", "Alpha": "A letter. " * 9, "beta <|endoftext|>": "<|endoftext|>."}
+    known = [SimpleNamespace(key=name, answer=answer) for name, answer in said.items()]
+    numbers = {name: number for number, name in enumerate(said)}
+    row, found = Row(), set()
+    talk = SimpleNamespace(known=known, number_of=numbers)
+    Sequences(encoder, [], talk).add_answers(row, random.Random(0), 400)
+    for at, topic in enumerate(row.topics):
+        if topic != NOT_LEARNED and row.learned[at + 1]:
+            answer = encoder.plain(f" {list(said.values())[topic].strip()}")
+            assert row.ids[at + 1 :][: len(answer)] == answer
+            assert encoder.decode(row.ids[: at + 1]).endswith("\n\nAssistant:")
+            assert encoder.decode(row.ids[at + 1 + len(answer) :]).startswith("\n\nHuman:")
+            found.add(topic)
+    assert found == {0, 1, 2} and END not in row.ids
+
+
+def test_topics_begin_as_the_words_of_their_questions():
+    """Which of them is asked is told by words out of a question in any order, among others."""
+    torch.manual_seed(0)
+    rng, head = random.Random(0), TopicHead("abcd", 16)
+    asked = [([4 + number, *rng.choices(range(4), k=3)], number) for number in range(4)] * 2700
+    for ids, _ in asked:
+        rng.shuffle(ids)
+    assert head.begin(asked, 8) < 0.01
+    assert head.logits(head.directions).argmax(1).tolist() == [0, 1, 2, 3]
+
+
 @pytest.mark.parametrize("offset", [0, 40])
 def test_of_questions_alone_the_topic_is_told_where_each_ends(offset, encoder, talk):
     """Nothing is asked but that. Without a prompt before them some rows are of programs."""
@@ -516,8 +544,8 @@ def test_told_topics_change_what_is_said_and_not_what_is_asked():
 def test_a_head_for_other_topics_begins_anew(tmp_path):
     one, same, other = (TopicHead(keys, 8) for keys in ("ab", "ab", "ba"))
     one.save(tmp_path / "topics.pt")
-    for head in (same, other):
-        head.load(tmp_path / "topics.pt", "cpu")
+    loaded = [head.load(tmp_path / "topics.pt", "cpu") for head in (same, other)]
+    assert loaded == [True, False] and not other.load(tmp_path / "none.pt", "cpu")
     assert torch.equal(same.directions, one.directions)
     assert not torch.equal(other.directions, one.directions)
 
@@ -642,6 +670,7 @@ def test_muon_steps_as_torch_does(shape):
 
 def _train(out, docs, stdlib, monkeypatch, steps, *more):
     monkeypatch.setattr("training.sequences.MIXTURE", {"text": (1, 2, 48), "alone": (1, 2, 48)})
+    monkeypatch.setattr("training.train.ASKED", 100)
     sizes = ["--layers", "2", "--width", "64", "--vocabulary", "400", "--warmup", "2"]
     places = ["--out", str(out), "--docs", str(docs), "--stdlib", str(stdlib)]
     train.main([*places, *sizes, "--steps", str(steps), "--device", "cpu", *more])
